@@ -1,0 +1,28 @@
+"""Knowledge distillation across modalities in JAX and Flax.
+
+results = kdjax.run(config, "runs/digits")
+model, variables = kdjax.restore("runs/digits", "distilled")
+kd = kdjax.find("losses", "kd")
+"""
+
+import importlib
+
+from kdjax.errors import UserError
+from kdjax.rooms import find, names, register
+
+__version__ = "0.1.0"
+
+# Loaded when first asked for: they import JAX.
+_LATER = {
+  "run": "kdjax.experiment",
+  "restore": "kdjax.experiment",
+  "summarize": "kdjax.report",
+}
+
+__all__ = ["UserError", "find", "names", "register", *sorted(_LATER)]
+
+
+def __getattr__(name: str):
+  if name in _LATER:
+    return getattr(importlib.import_module(_LATER[name]), name)
+  raise AttributeError(f"module 'kdjax' has no attribute '{name}'")

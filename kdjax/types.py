@@ -1,0 +1,49 @@
+"""The shared words, and the shape alphabet of every public signature.
+
+  B  batch          K  classes        D  width
+  T  tokens, time   H W C  image      F  frequency
+  S  seeds
+
+A batch is a flat dict of arrays with a leading axis B. Its keys:
+
+  <modality>        what a network reads: image, text, audio, ...
+  mask/<modality>   bool [B T], where a modality has positions: not padding
+  has/<modality>    bool [B], where a modality can be missing
+  label             int [B], -1 where unlabelled
+  index             int [B], stable over epochs and machines
+  valid             bool [B], False on rows that pad the last batch
+
+Outputs are a flat dict of named arrays: logits, embedding, tokens, stage0, ...
+and, for a part of a network, image/tokens, text/embedding.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+Array = jax.Array
+Batch = Mapping[str, Array]
+Outputs = dict[str, Array]
+Spec = dict[str, jax.ShapeDtypeStruct]
+Variables = Mapping[str, Any]
+
+
+class Source(Protocol):
+  """Examples by number, in any order, as often as asked."""
+
+  def __len__(self) -> int: ...
+
+  def __getitem__(self, position: int) -> dict[str, np.ndarray]:
+    """One example: the keys of the data set's `spec()`, no batch axis."""
+    ...
+
+  def take(self, positions: np.ndarray) -> dict[str, np.ndarray]:
+    """Several examples, stacked on a leading axis."""
+    ...
+
+  @property
+  def labelled(self) -> np.ndarray:
+    """bool [len(self)]: which examples carry a label."""
+    ...
