@@ -1,0 +1,141 @@
+"""Flags -> config -> one of the verbs.
+
+kdjax run --config=configs/digits.py --workdir=runs/digits
+kdjax run --help
+"""
+
+import importlib
+import os
+import re
+import sys
+
+from kdjax import rooms
+from kdjax.errors import UserError
+
+CONFIG = re.compile(r"--?config(?:=(.*))?$")
+OVERRIDE = re.compile(r"--?config\.([^=]+)")
+
+
+def main(argv: list[str] | None = None) -> None:
+  """The command `kdjax`; exits with 2 on a mistake of the user's."""
+  argv = sys.argv[1:] if argv is None else argv
+  try:
+    _run(argv)
+  except UserError as error:
+    print(f"kdjax: {error}", file=sys.stderr)
+    raise SystemExit(2) from None
+  except KeyboardInterrupt:
+    print("kdjax: stopped. The same command continues.", file=sys.stderr)
+    raise SystemExit(130) from None
+  except BrokenPipeError:
+    # The reader of our output has left, as `| head` does.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def verbs() -> dict[str, str]:
+  """Every verb and the first line of its docstring, read without import."""
+  found = {}
+  for path in sorted((rooms.PACKAGE / "verbs").glob("[a-z]*.py")):
+    found[path.stem] = path.read_text().lstrip('"').partition("\n")[0]
+  return {name: line.rstrip('"') for name, line in found.items()}
+
+
+def parse(argv: list[str], define) -> tuple:
+  """The flags and positional words of a command.
+
+  Args:
+    argv: all after the verb.
+    define: the verb's function that defines its flags.
+
+  Returns:
+    absl's FlagValues, and the list of words that are no flags.
+
+  Raises:
+    UserError: a flag that does not exist, or a value that does not fit.
+  """
+  from absl import flags
+
+  _check_overrides(argv)
+  values = flags.FlagValues()
+  define(values, argv)
+  try:
+    words = values(["kdjax", *argv])
+  except flags.Error as error:
+    raise UserError(f"{error}".replace("\n", " ")) from None
+  return values, words[1:]
+
+
+def define_config(values, argv: list[str]) -> None:
+  """Defines --config=path.py[:argument] and --config.path.to.field=value."""
+  from ml_collections import config_flags
+
+  config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "an experiment: path.py or path.py:argument; --config.<path>=<value> "
+    "changes it",
+    flag_values=values,
+    sys_argv=argv,
+  )
+
+
+def _run(argv: list[str]) -> None:
+  known = verbs()
+  if not argv or argv[0] in ("-h", "--help", "help"):
+    print("Knowledge distillation across modalities in JAX and Flax.\n")
+    print("usage: kdjax VERB [--flag=value ...]\n")
+    for name, line in known.items():
+      print(f"  {name:<10} {line}")
+    print("\n`kdjax VERB --help` says more of one.")
+    return
+  name, *rest = argv
+  if name not in known:
+    raise UserError(f"No verb '{name}'.", exists=known, near=name)
+  verb = importlib.import_module(f"kdjax.verbs.{name}")
+  if {"-h", "--help"} & set(rest):
+    from absl import flags
+
+    values = flags.FlagValues()
+    verb.define(values, [])
+    print(verb.__doc__)
+    print(values.get_help())
+    return
+  verb.main(*parse(rest, verb.define))
+
+
+def _check_overrides(argv: list[str]) -> None:
+  """Answers a wrong --config with what there is, before absl does."""
+  from absl import flags
+  from ml_collections import ConfigDict
+
+  given = [place for place, word in enumerate(argv) if CONFIG.fullmatch(word)]
+  if not given:
+    return
+  inline = CONFIG.fullmatch(argv[given[-1]]).group(1)
+  path = inline if inline is not None else "".join(argv[given[-1] + 1 :][:1])
+  file = path.partition(":")[0]
+  if not os.path.isfile(file):
+    folder = os.path.dirname(file) or "."
+    there = os.listdir(folder) if os.path.isdir(folder) else []
+    raise UserError(
+      f"No config file '{file}'.",
+      "Expected --config=path.py or --config=path.py:argument.",
+      exists=(os.path.join(folder, one) for one in there if one[-3:] == ".py"),
+      near=file,
+    )
+  values = flags.FlagValues()
+  define_config(values, [f"--config={path}"])
+  try:
+    values(["kdjax", f"--config={path}"])
+  except flags.Error as error:
+    raise UserError(f"The config '{path}' does not load: {error}") from None
+  for word in argv:
+    match = OVERRIDE.match(word)
+    here, walked = values["config"].value, "config"
+    for key in match.group(1).split(".") if match else ():
+      if not isinstance(here, ConfigDict) or key not in here:
+        exists = list(here) if isinstance(here, ConfigDict) else []
+        raise UserError(
+          f"No '{key}' in {walked} (of {word}).", exists=exists, near=key
+        )
+      here, walked = here[key], f"{walked}.{key}"

@@ -1,0 +1,240 @@
+"""One step on one device, on many by pmap, on a mesh by jit.
+
+A placement runs functions of one seed for all seeds on all devices. Seeds come
+in groups: one group of all seeds under `vmap`, or one group a seed. Placed
+things are lists with an entry a group; what is not placed has an entry a seed.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from kdjax.errors import UserError
+from kdjax.state import Fixed
+from kdjax.types import Batch
+
+AXIS = "devices"
+
+# Arrays of fewer elements are not worth sharding on a mesh.
+SHARD_FROM = 2**14
+
+
+def connect() -> None:
+  """Joins the processes of a job, where there are several.
+
+  KDJAX_COORDINATOR_ADDRESS, KDJAX_NUM_PROCESSES and KDJAX_PROCESS_ID name
+  them; otherwise KDJAX_DISTRIBUTED=on (or a SLURM step or Open MPI) lets JAX
+  find them by itself. KDJAX_DISTRIBUTED=off never joins.
+  """
+  mode = os.environ.get("KDJAX_DISTRIBUTED", "auto")
+  if mode not in ("auto", "on", "off"):
+    raise UserError(
+      f"KDJAX_DISTRIBUTED is '{mode}'.", exists=("auto", "on", "off")
+    )
+  if mode == "off" or jax.distributed.is_initialized():
+    return
+  if "KDJAX_COORDINATOR_ADDRESS" in os.environ:
+    jax.distributed.initialize(
+      os.environ["KDJAX_COORDINATOR_ADDRESS"],
+      int(os.environ["KDJAX_NUM_PROCESSES"]),
+      int(os.environ["KDJAX_PROCESS_ID"]),
+    )
+  elif mode == "on" or any(
+    int(os.environ.get(key, 1)) > 1
+    for key in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
+  ):
+    jax.distributed.initialize()
+
+
+class Placement:
+  """Where the states, the teachers and the batches of a stage lie.
+
+  Args:
+    kind: "pmap" or "mesh".
+    seeds: how many.
+    seed_axis: "vmap", "loop" or "auto".
+    paired: teacher -> whether each seed has its own.
+  """
+
+  def __init__(
+    self, kind: str, seeds: int, seed_axis: str, paired: Mapping[str, bool]
+  ):
+    if kind not in ("pmap", "mesh"):
+      raise UserError(f"No placement '{kind}'.", exists=("pmap", "mesh"))
+    if seed_axis not in ("auto", "vmap", "loop"):
+      raise UserError(
+        f"No seed axis '{seed_axis}'.", exists=("auto", "vmap", "loop")
+      )
+    if seed_axis == "auto":
+      seed_axis = "loop" if jax.default_backend() == "cpu" else "vmap"
+    self.kind, self.seeds, self.paired = kind, seeds, paired
+    self.stacked = seed_axis == "vmap"
+    self.local = jax.local_devices()
+    self.mesh = Mesh(np.array(jax.devices()), (AXIS,))
+
+  @property
+  def axis_name(self) -> str | None:
+    """What the step calls the axis of devices; None under jit."""
+    return AXIS if self.kind == "pmap" else None
+
+  def check(self, batch_size: int) -> None:
+    """Raises `UserError` unless the devices divide the batch."""
+    count = jax.device_count()
+    if batch_size % count:
+      raise UserError(
+        f"A batch of {batch_size} cannot be split over {count} devices.",
+        f"Expected a multiple of {count}.",
+      )
+
+  def compile(
+    self, function: Callable, roles: Sequence[str], *, donate: bool = False
+  ) -> Callable:
+    """The function for all seeds on all devices.
+
+    Args:
+      function: of one seed, pure.
+      roles: of its arguments: "state" (one a seed), "fixed" (as placed by
+        `put_fixed`), "batch" (one a seed), "shared" (one batch for all).
+      donate: whether the first argument is donated.
+
+    Returns:
+      A function of placed arguments; its result has an entry a group.
+    """
+    donated = (0,) if donate else ()
+    if self.kind == "mesh":
+      compiled = jax.jit(self._vmapped(function, roles), donate_argnums=donated)
+    else:
+      compiled = jax.pmap(
+        self._vmapped(function, roles), AXIS, donate_argnums=donated
+      )
+
+    def call(*arguments):
+      return [
+        compiled(*(argument[group] for argument in arguments))
+        for group in range(len(arguments[0]))
+      ]
+
+    return call
+
+  def put(self, trees: Sequence[Any]) -> list[Any]:
+    """States, one a seed, as every device has them."""
+    return [self._replicate(tree) for tree in self._groups(trees)]
+
+  def put_fixed(self, fixed: Sequence[Fixed]) -> list[Fixed]:
+    """`Fixed`s, one a seed; a teacher that seeds share is placed once."""
+    shared = {
+      name: self._replicate(tree)
+      for name, tree in fixed[0].teachers.items()
+      if not self.paired[name]
+    }
+    own = self.put(
+      [
+        one.replace(
+          teachers={
+            name: tree
+            for name, tree in one.teachers.items()
+            if name not in shared
+          }
+        )
+        for one in fixed
+      ]
+    )
+    return [one.replace(teachers={**one.teachers, **shared}) for one in own]
+
+  def put_batch(self, batches: Sequence[Batch]) -> list[Any]:
+    """Batches of numpy arrays, one a seed, split over all devices."""
+    axis = 1 if self.stacked else 0
+    return [self._spread(group, axis) for group in self._groups(batches)]
+
+  def put_shared(self, batch: Batch) -> list[Any]:
+    """One batch for all seeds, split over all devices."""
+    placed = self._spread(batch, 0)
+    return [placed] * (1 if self.stacked else self.seeds)
+
+  def fetch(self, placed: Sequence[Any]) -> list[Any]:
+    """What is placed, as numpy arrays of the host, one tree a seed."""
+    hosted = [jax.tree.map(self._host, tree) for tree in placed]
+    if not self.stacked:
+      return hosted
+    return [
+      jax.tree.map(lambda leaf, seed=seed: leaf[seed], hosted[0])
+      for seed in range(self.seeds)
+    ]
+
+  def _vmapped(self, function: Callable, roles: Sequence[str]) -> Callable:
+    if not self.stacked:
+      return function
+    axes = {"state": 0, "batch": 0, "shared": None}
+    axes["fixed"] = Fixed(
+      teachers={name: 0 if own else None for name, own in self.paired.items()},
+      numbers=0,
+    )
+    return jax.vmap(function, in_axes=tuple(axes[role] for role in roles))
+
+  def _groups(self, trees: Sequence[Any]) -> list[Any]:
+    if not self.stacked:
+      return list(trees)
+    return [jax.tree.map(lambda *leaves: np.stack(leaves), *trees)]
+
+  def _replicate(self, tree: Any) -> Any:
+    """A tree on every device: alike by pmap, in parts on a mesh."""
+    if self.kind == "mesh":
+      place = lambda leaf: jax.device_put(leaf, self._sharding(leaf))
+      return jax.tree.map(place, tree)
+    # Through pmap itself: arrays placed in any other way have a sharding that
+    # is equal but not the same, for which pmap compiles a second time.
+    copies = jax.pmap(
+      lambda _, tree: tree, AXIS, in_axes=(0, None), devices=self.local
+    )
+    return copies(np.arange(len(self.local)), tree)
+
+  def _sharding(self, leaf: Any) -> NamedSharding:
+    """Of a parameter on the mesh: its longest axis that divides (FSDP)."""
+    shape = np.shape(leaf)
+    first = 1 if self.stacked else 0
+    count = self.mesh.size
+    fitting = [
+      axis for axis in range(first, len(shape)) if shape[axis] % count == 0
+    ]
+    parts: list[str | None] = [None] * len(shape)
+    if fitting and np.size(leaf) >= SHARD_FROM:
+      parts[max(fitting, key=lambda axis: shape[axis])] = AXIS
+    return NamedSharding(self.mesh, PartitionSpec(*parts))
+
+  def _spread(self, batch: Batch, axis: int) -> Any:
+    """A global batch, this host's part of it on this host's devices."""
+    size = next(iter(batch.values())).shape[axis]
+    part = size // jax.process_count()
+    start = jax.process_index() * part
+    rows = (slice(None),) * axis + (slice(start, start + part),)
+    if self.kind == "mesh":
+      spec = PartitionSpec(*[None] * axis, AXIS)
+      sharding = NamedSharding(self.mesh, spec)
+      place = lambda leaf: jax.make_array_from_process_local_data(
+        sharding, np.ascontiguousarray(leaf[rows])
+      )
+      return jax.tree.map(place, dict(batch))
+    count = len(self.local)
+
+    def split(leaf):
+      leaf = leaf[rows]
+      shape = (*leaf.shape[:axis], count, part // count)
+      leaf = leaf.reshape(shape + leaf.shape[axis + 1 :])
+      return np.moveaxis(leaf, axis, 0)
+
+    return jax.tree.map(split, dict(batch))
+
+  def _host(self, leaf: jax.Array) -> np.ndarray:
+    """A copy of what every device agrees on."""
+    if self.kind == "pmap":
+      return np.array(leaf.addressable_data(0))[0]
+    if leaf.is_fully_replicated:
+      return np.array(leaf.addressable_data(0))
+    if leaf.is_fully_addressable:
+      return np.array(leaf)
+    return np.array(multihost_utils.process_allgather(leaf, tiled=True))

@@ -1,0 +1,183 @@
+"""The arrays of one step by address; a network runs when first read.
+
+An address names an array: `student/logits`, `teacher/stage2`, `batch/label`;
+with a view `student@strong/logits`; a parameter `teacher/params/head/kernel`.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+
+from kdjax import state as states
+from kdjax.errors import UserError
+from kdjax.types import Array, Batch, Outputs, Variables
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+  """Where an array of the flow is found."""
+
+  network: str  # or "batch"
+  view: str  # "" is the plain one
+  output: str
+
+  @classmethod
+  def parse(cls, text: str) -> "Address":
+    """Reads `network/output` or `network@view/output`."""
+    owner, slash, output = text.partition("/")
+    network, _, view = owner.partition("@")
+    if not (slash and network and output):
+      raise UserError(f"'{text}' is no address.", "Expected network/output.")
+    return cls(network, view, output)
+
+
+class Flow:
+  """One batch through the networks of a stage.
+
+  Args:
+    networks: name -> module, trained.
+    teachers: name -> module, frozen.
+    variables: {"networks": {name: variables}, "heads": {name: variables}}.
+    fixed: the teachers' variables.
+    batch: what goes in.
+    key: for dropout; needed where `train`.
+    train: whether the trained networks and heads are in training mode.
+  """
+
+  def __init__(
+    self,
+    networks: Mapping[str, nn.Module],
+    teachers: Mapping[str, nn.Module],
+    variables: Mapping[str, Mapping[str, Variables]],
+    fixed: states.Fixed,
+    batch: Batch,
+    *,
+    key: Array | None = None,
+    train: bool = False,
+  ):
+    self.networks, self.teachers = networks, teachers
+    self.variables, self.fixed, self.batch = variables, fixed, batch
+    self.key, self.train = key, train
+    self.outputs: dict[tuple[str, str], Outputs] = {}
+    # What the forward passes leave in the mutable collections.
+    self.collections = {
+      kind: {name: states.split(tree)[1] for name, tree in trees.items()}
+      for kind, trees in variables.items()
+    }
+
+  def __getitem__(self, address: Address) -> Array:
+    if address.network == "batch":
+      found = self.batch
+    elif address.output.startswith("params/"):
+      return self._parameter(address)
+    else:
+      found = self.run(address.network, address.view)
+    if address.output not in found:
+      view = f"@{address.view}" if address.view else ""
+      given = f"{address.network}{view}/{address.output}"
+      raise UserError(f"No '{given}'.", exists=self.all(), near=given)
+    return found[address.output]
+
+  def run(self, name: str, view: str = "") -> Outputs:
+    """The outputs of a network on a view, computed once."""
+    if (name, view) not in self.outputs:
+      module = self.module(name)
+      inputs = self.inputs(name, view)
+      if name in self.teachers:
+        outputs = module.apply(self.fixed.teachers[name], inputs, train=False)
+      else:
+        outputs = self._apply("networks", name, module, f"@{view}", inputs)
+      self.outputs[name, view] = outputs
+    return self.outputs[name, view]
+
+  def adapt(self, name: str, head: nn.Module, read, like) -> Array:
+    """What a head makes of an array (or tuple of arrays)."""
+    return self._apply("heads", name, head, "", read, like)
+
+  def module(self, name: str) -> nn.Module:
+    """A network or teacher by name."""
+    known = {**self.networks, **self.teachers}
+    if name not in known:
+      exists = [*known, "batch"]
+      raise UserError(f"No network '{name}'.", exists=exists, near=name)
+    return known[name]
+
+  def all(self) -> list[str]:
+    """Every address that this flow has."""
+    found = [f"batch/{key}" for key in self.batch]
+    for name in (*self.networks, *self.teachers):
+      found += [f"{name}/{output}" for output in self.run(name)]
+    return found
+
+  def present(self, address: Address) -> Array:
+    """bool [B]: where the modalities that an address needs are there."""
+    mask = self.batch["valid"]
+    if address.network == "batch":
+      needs = (address.output,)
+    else:
+      needs = self.module(address.network).needs
+    for modality in needs:
+      if f"has/{modality}" in self.batch:
+        mask &= self.batch[f"has/{modality}"]
+    return mask
+
+  def inputs(self, name: str, view: str = "") -> Batch:
+    """The part of the batch that a network reads, in a view."""
+    module = self.module(name)
+    chosen = {
+      key: self.batch[f"{key}@{view}"]
+      if view and f"{key}@{view}" in self.batch
+      else self.batch[key]
+      for key in module.reads
+      if key in self.batch
+    }
+    modalities = [key for key in module.reads if "/" not in key]
+    for key in modalities:
+      if key not in chosen:
+        raise UserError(
+          f"The network '{name}' reads '{key}', which the data lacks.",
+          exists=(key for key in self.batch if "/" not in key),
+        )
+    if view and not any(f"{key}@{view}" in self.batch for key in modalities):
+      raise UserError(
+        f"No view '{view}' of {', '.join(modalities)} for '{name}'.",
+        exists=(key for key in self.batch if "@" in key),
+      )
+    return chosen
+
+  def _parameter(self, address: Address) -> Array:
+    self.module(address.network)
+    frozen = address.network in self.teachers
+    place = self.fixed.teachers if frozen else self.variables["networks"]
+    leaves = {
+      "/".join(str(step.key) for step in path): leaf
+      for path, leaf in jax.tree.leaves_with_path(place[address.network])
+    }
+    if address.output not in leaves:
+      raise UserError(
+        f"No parameter '{address.output}' in '{address.network}'.",
+        exists=leaves,
+        near=address.output,
+      )
+    return leaves[address.output]
+
+  def _apply(self, kind: str, name: str, module: nn.Module, tag: str, *reads):
+    """A trained module's outputs; its collections' updates are kept."""
+    variables = self.variables[kind][name]
+    if not self.train:
+      return module.apply(variables, *reads, train=False)
+    collections = self.collections[kind][name]
+    params, _ = states.split(variables)
+    seed = zlib.crc32(f"{kind}/{name}{tag}".encode())
+    outputs, updated = module.apply(
+      states.merge(params, collections),
+      *reads,
+      train=True,
+      rngs={"dropout": jax.random.fold_in(self.key, seed)},
+      mutable=list(collections),
+    )
+    self.collections[kind][name] = {**collections, **updated}
+    return outputs

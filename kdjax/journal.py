@@ -1,0 +1,116 @@
+"""What a stage writes down while it runs: metrics.jsonl and TensorBoard.
+
+`metrics.jsonl` is the truth; the TensorBoard events are made from it, anew
+whenever a stage is opened, so that neither can hold a step that was undone.
+"""
+
+import json
+import math
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Sequence
+
+import tensorboardX
+
+
+class Journal:
+  """The records of one stage.
+
+  Args:
+    workdir: of the experiment.
+    stage: whose records these are.
+    seeds: the seeds of the run.
+    step: the step to continue from: what was recorded after it is dropped.
+  """
+
+  def __init__(
+    self, workdir: pathlib.Path, stage: str, seeds: Sequence[int], step: int
+  ):
+    self.path = workdir / "metrics.jsonl"
+    self.stage, self.seeds = stage, list(seeds)
+    kept = list(read(self.path))
+    kept = [
+      line for line in kept if line["stage"] != stage or line["step"] <= step
+    ]
+    replace(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+    self.file = self.path.open("a")
+    folder = workdir / "events" / stage
+    shutil.rmtree(folder, ignore_errors=True)
+    self.events = {
+      seed: tensorboardX.SummaryWriter(str(folder / f"seed{seed}"))
+      for seed in self.seeds
+    }
+    for line in kept:
+      if line["stage"] == stage:
+        self._event(line)
+
+  def write(self, step: int, name: str, values: Sequence[float]) -> None:
+    """Records a number of each seed."""
+    for seed, value in zip(self.seeds, values, strict=True):
+      value = float(value)
+      line = {
+        "stage": self.stage,
+        "step": step,
+        "seed": seed,
+        "name": name,
+        # JSON has no NaN.
+        "value": value if math.isfinite(value) else None,
+      }
+      self.file.write(json.dumps(line) + "\n")
+      self._event(line)
+
+  def flush(self) -> None:
+    """Returns when all that was written is on disk."""
+    self.file.flush()
+    os.fsync(self.file.fileno())
+    for writer in self.events.values():
+      writer.flush()
+
+  def close(self) -> None:
+    """Flushes and closes the files."""
+    self.flush()
+    self.file.close()
+    for writer in self.events.values():
+      writer.close()
+
+  def _event(self, line: dict) -> None:
+    if line["value"] is not None and line["seed"] in self.events:
+      self.events[line["seed"]].add_scalar(
+        line["name"], line["value"], line["step"]
+      )
+
+
+class Silence:
+  """Stands for a journal in the processes that write none."""
+
+  def write(self, step: int, name: str, values: Sequence[float]) -> None:
+    """Does nothing."""
+
+  def flush(self) -> None:
+    """Does nothing."""
+
+  def close(self) -> None:
+    """Does nothing."""
+
+
+def read(path: pathlib.Path) -> Iterator[dict]:
+  """The lines of a metrics.jsonl; a last one that is torn is left out."""
+  if not path.exists():
+    return
+  for line in path.read_text().splitlines():
+    try:
+      yield json.loads(line)
+    except json.JSONDecodeError:
+      return
+
+
+def replace(path: pathlib.Path, text: str) -> None:
+  """Writes a file whole or not at all."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  draft = path.with_name(path.name + ".draft")
+  with draft.open("w") as file:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(draft, path)

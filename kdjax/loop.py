@@ -1,0 +1,282 @@
+"""The one loop: a stage from its first step, or its last checkpoint, on."""
+
+import json
+import pathlib
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdjax import evaluation
+from kdjax import state as states
+from kdjax.checkpoints import Checkpoints, unflatten
+from kdjax.devices import Placement
+from kdjax.errors import UserError
+from kdjax.feed import TrainFeed
+from kdjax.journal import Journal, Silence, replace
+from kdjax.progress import Clock, Progress
+from kdjax.stage import Stage
+from kdjax.state import Fixed, State
+
+
+class DivergedError(UserError):
+  """A loss or gradient that is not finite."""
+
+
+class Loop:
+  """Trains a stage on all seeds.
+
+  Args:
+    stage: built with the placement's axis name.
+    placement: where it runs.
+    workdir: of the experiment.
+    seeds: the seeds of the run.
+    fixed: what the steps of each seed read.
+    given: for each seed, network -> variables to start from.
+    quiet: whether no progress is shown.
+  """
+
+  def __init__(
+    self,
+    stage: Stage,
+    placement: Placement,
+    workdir: pathlib.Path,
+    seeds: Sequence[int],
+    fixed: Sequence[Fixed],
+    given: Sequence[Mapping[str, Any]],
+    *,
+    quiet: bool = False,
+  ):
+    self.stage, self.placement, self.config = stage, placement, stage.config
+    self.workdir, self.seeds, self.quiet = workdir, list(seeds), quiet
+    self.folder = workdir / "stages" / stage.name
+    self.starts = fixed, given
+    self.fixed = placement.put_fixed(fixed)
+    self.feeds = [
+      TrainFeed(
+        stage.load("train", seed),
+        seed=seed,
+        batch_size=self.config["batch_size"],
+        labelled_fraction=self.config["data"]["labelled_fraction"],
+      )
+      for seed in self.seeds
+    ]
+    self.validation = stage.load("validation")
+    self.train_step = placement.compile(
+      stage.train_step, ("state", "fixed", "batch"), donate=True
+    )
+    self.eval_step = evaluation.compile_step(stage, placement)
+    maximise = stage.maximise
+    self.keep_best = placement.compile(
+      lambda state, value: states.keep_best(state, value, maximise=maximise),
+      ("state", "state"),
+      donate=True,
+    )
+    self.pending: list[Any] = []  # metrics of the steps since the last record
+    self.clock = Clock(self.config["batch_size"] * len(self.seeds))
+    self.stopping = False
+
+  def run(self, *, taught: Mapping[str, int]) -> dict[str, Any]:
+    """Trains to the last step and returns the stage's result.
+
+    Args:
+      taught: the stages of the teachers, and their steps.
+
+    Raises:
+      DivergedError: a loss or gradient is not finite; the last good
+        checkpoint stays.
+    """
+    previous = self._listen()
+    with Checkpoints(self.folder / "checkpoints", write=True) as checkpoints:
+      self.checkpoints = checkpoints
+      state, start = self._start()
+      steps = self.config["steps"]
+      progress = Progress(self.stage.name, steps, start, quiet=self.quiet)
+      try:
+        for step in range(start + 1, steps + 1):
+          state = self._train(step, state)
+          last = step == steps
+          record, save = self._due("log", step), self._due("save", step)
+          if record or save or last:
+            loss = self._record(step, state)
+            progress.update(step, loss, self.clock.lap(step))
+          if self._due("eval", step) or last:
+            state = self._validate(step, state)
+          if save or last or (record and self.stopping):
+            self._save(step, state)
+            if self.stopping:
+              raise SystemExit(128 + signal.SIGTERM)
+      finally:
+        progress.close()
+        self.journal.close()
+        if previous is not None:
+          signal.signal(signal.SIGTERM, previous)
+    return self._finish(state, taught)
+
+  def _start(self) -> tuple[list[State], int]:
+    """The state to go on from, placed, and its step."""
+    fixed, given = self.starts
+    init = jax.jit(self.stage.init)
+    start = self.checkpoints.latest() or 0
+    if not start:
+      state = [
+        init(seed, one, own)
+        for seed, one, own in zip(self.seeds, fixed, given, strict=True)
+      ]
+    else:
+      shapes = jax.eval_shape(init, 0, fixed[0], given[0])
+      stored, folder = self.checkpoints.read(), self.checkpoints.folder
+      state = unflatten(shapes, stored, len(self.seeds), folder)
+      self.clock.resume(self.checkpoints.facts()["seconds"])
+    self.journal = Silence()
+    if jax.process_index() == 0:
+      self.journal = Journal(self.workdir, self.stage.name, self.seeds, start)
+    return self.placement.put(state), start
+
+  def _train(self, step: int, state: list[State]) -> list[State]:
+    """One step of all seeds; nothing waits for it."""
+    batches = [feed.batch(step - 1) for feed in self.feeds]
+    batches = self.placement.put_batch(batches)
+    done = self.train_step(state, self.fixed, batches)
+    self.pending.append([metrics for _, metrics in done])
+    return [new for new, _ in done]
+
+  def _due(self, what: str, step: int) -> bool:
+    every = self.config[f"{what}_every"]
+    return every > 0 and step % every == 0
+
+  def _record(self, step: int, state: list[State]) -> float:
+    """Writes the means since the last record; returns the seeds' mean loss."""
+    recorded = [self.placement.fetch(metrics) for metrics in self.pending]
+    self.pending = []
+    self._check(state)
+    for name in recorded[0][0]:
+      values = np.array(
+        [[seed[name] for seed in metrics] for metrics in recorded], np.float64
+      )
+      weights = None
+      if name.startswith("loss/"):
+        # Steps count by how many examples the term counted in them.
+        count = name.replace("loss/", "count/", 1)
+        weights = np.array(
+          [[seed[count] for seed in metrics] for metrics in recorded]
+        )
+        weights = np.where(weights.sum(0) > 0, weights, 1.0)
+      means = np.average(values, axis=0, weights=weights)
+      self.journal.write(step, f"train/{name}", means)
+    return float(np.mean([seed["loss"] for seed in recorded[-1]]))
+
+  def _check(self, state: list[State]) -> None:
+    """Raises `DivergedError` for the first fault that a seed's state holds."""
+    faults = self.placement.fetch([group.fault for group in state])
+    for seed, fault in zip(self.seeds, faults, strict=True):
+      if fault.step >= 0:
+        terms = ", ".join(
+          f"{key} {value}" for key, value in fault.terms.items()
+        )
+        self.checkpoints.wait()
+        last = self.checkpoints.latest()
+        kept = f"of step {last} stays" if last else "was not written yet"
+        raise DivergedError(
+          f"Stage '{self.stage.name}': the loss or its gradient is not finite "
+          f"at step {int(fault.step)} of seed {seed}. Terms there: {terms}.",
+          f"The last good checkpoint {kept}. A lower learning rate, a smaller "
+          "weight or optimizer.clip_norm may help.",
+        )
+
+  def _validate(self, step: int, state: list[State]) -> list[State]:
+    """Measures on validation and keeps the best variables of each seed."""
+    variables = [states.evaluated(group) for group in state]
+    results = self._measure(variables, self.validation)
+    weights = self.stage.weights(step)
+    for name, value in results[0].items():
+      if np.ndim(value) == 0:
+        values = [result[name] for result in results]
+        self.journal.write(step, f"validation/{name}", values)
+    losses = [
+      sum(weight * one[f"loss/{name}"] for name, weight in weights.items())
+      for one in results
+    ]
+    self.journal.write(step, "validation/loss", losses)
+    chosen = [np.float32(one[self.config["select"]]) for one in results]
+    state = self.keep_best(state, self.placement.put(chosen))
+    self.clock.pause()
+    return state
+
+  def _measure(self, variables, source) -> list[dict[str, Any]]:
+    return evaluation.measure(
+      self.stage,
+      self.placement,
+      self.eval_step,
+      variables,
+      self.fixed,
+      source,
+    )
+
+  def _save(self, step: int, state: list[State]) -> None:
+    """Saves; what was recorded up to here is on disk before."""
+    self.journal.flush()
+    facts = {"seconds": self.clock.total()}
+    self.checkpoints.save(step, self.placement.fetch(state), facts)
+    self.clock.pause()
+
+  def _finish(
+    self, state: list[State], taught: Mapping[str, int]
+  ) -> dict[str, Any]:
+    """Measures on test and writes the stage's result."""
+    test = self.stage.load("test")
+    variables = {
+      "best": [group.best.variables for group in state],
+      "last": [states.evaluated(group) for group in state],
+    }
+    measured = {
+      which: _by_metric(self._measure(placed, test))
+      for which, placed in variables.items()
+    }
+    best = self.placement.fetch([group.best for group in state])
+    result = {
+      "stage": self.stage.name,
+      "steps": self.config["steps"],
+      "seeds": self.seeds,
+      "teachers": dict(taught),
+      "test": measured,
+      "validation": {
+        "best": {self.config["select"]: [float(one.value) for one in best]}
+      },
+      "best_step": [int(one.step) for one in best],
+      "parameters": {
+        name: sum(leaf.size for leaf in jax.tree.leaves(tree["params"]))
+        for name, tree in best[0].variables["networks"].items()
+      },
+      "examples_per_second": self.clock.rate,
+      "seconds": self.clock.total(),
+      "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+    }
+    if jax.process_index() == 0:
+      students = [one.variables["networks"]["student"] for one in best]
+      predictions = evaluation.predict(self.stage, students, test)
+      np.savez(self.folder / "predictions.npz", **predictions)
+      replace(self.folder / "result.json", json.dumps(result, indent=2) + "\n")
+    return result
+
+  def _listen(self) -> Any:
+    """Has SIGTERM end the run at the next record, saved."""
+    if threading.current_thread() is not threading.main_thread():
+      return None
+
+    def stop(*_):
+      self.stopping = True
+
+    return signal.signal(signal.SIGTERM, stop)
+
+
+def _by_metric(results: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+  """{metric: a value a seed}, of those that are single numbers."""
+  return {
+    name: [float(one[name]) for one in results]
+    for name, value in results[0].items()
+    if np.ndim(value) == 0
+  }

@@ -1,0 +1,51 @@
+"""Numbers that change with the step: learning rates, weights, temperatures."""
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+import optax
+
+from kdjax.errors import UserError
+
+Schedule = Callable[[jnp.ndarray], jnp.ndarray]
+
+
+def make(spec: float | Mapping, steps: int) -> Schedule:
+  """A function of the step.
+
+  Args:
+    spec: a number, or a mapping as of `config.schedule()`.
+    steps: how long the stage is.
+
+  Returns:
+    step -> value, both scalars; of optax.
+  """
+  if not isinstance(spec, Mapping):
+    return optax.constant_schedule(spec)
+  value, warmup = spec["value"], spec["warmup"]
+  span = max(1, (spec["steps"] or steps) - warmup)
+  if spec["kind"] == "constant":
+    after = optax.constant_schedule(value)
+  elif spec["kind"] == "linear":
+    after = optax.linear_schedule(value, spec["end"], span)
+  elif spec["kind"] == "cosine":
+    # optax's cosine ends at a share of its start, which a start of 0 lacks.
+    after = lambda step: (
+      spec["end"]
+      + (value - spec["end"])
+      * 0.5
+      * (1 + jnp.cos(jnp.pi * jnp.minimum(step / span, 1.0)))
+    )
+  elif spec["kind"] == "step":
+    at = {round(share * span): spec["factor"] for share in spec["milestones"]}
+    after = optax.piecewise_constant_schedule(value, at)
+  else:
+    raise UserError(
+      f"No schedule '{spec['kind']}'.",
+      exists=("constant", "linear", "cosine", "step"),
+      near=spec["kind"],
+    )
+  if not warmup:
+    return after
+  rise = optax.linear_schedule(0.0, value, warmup)
+  return optax.join_schedules([rise, after], [warmup])

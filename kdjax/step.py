@@ -1,0 +1,112 @@
+"""One step of training and one of evaluation: pure functions of one seed."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from kdjax import state as states
+from kdjax.flow import Address
+from kdjax.objective import Objective
+from kdjax.state import Fixed, State
+from kdjax.types import Array, Batch, Variables
+
+# Streams of one seed's randomness.
+INIT, TRAIN = 0, 1
+
+
+def key_of(seed: Array, stream: int) -> Array:
+  """The key of a stream of a seed's randomness."""
+  return jax.random.fold_in(jax.random.key(seed), stream)
+
+
+def make_train_step(
+  objective: Objective,
+  optimizer: optax.GradientTransformation,
+  *,
+  ema_decay: float,
+) -> Callable[[State, Fixed, Batch], tuple[State, dict[str, Array]]]:
+  """The step of a stage.
+
+  Args:
+    objective: terms over networks.
+    optimizer: of optax.
+    ema_decay: of the average of parameters, where the state holds one.
+
+  Returns:
+    (state, fixed, batch) -> (state, metrics), pure; metrics are f32 [], over
+    the batch of all devices.
+  """
+
+  def train_step(state, fixed, batch):
+    key = jax.random.fold_in(key_of(state.seed, TRAIN), state.step)
+    gradients, collections, recorded = objective.gradients(
+      state.params, state.collections, fixed, batch, key=key, step=state.step
+    )
+    recorded["gradient_norm"] = optax.global_norm(gradients)
+    updates, new = optimizer.update(gradients, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    average = state.average
+    if average is not None:
+      average = optax.incremental_update(params, average, 1 - ema_decay)
+    state = state.replace(
+      step=state.step + 1,
+      params=params,
+      collections=collections,
+      optimizer=new,
+      average=average,
+      fault=_watch(state, recorded),
+    )
+    return state, recorded
+
+  return train_step
+
+
+def make_eval_step(
+  objective: Objective,
+  families: Mapping[str, tuple[Callable, Mapping[str, Address]]],
+) -> Callable[[Mapping, Fixed, Batch], dict]:
+  """The evaluation of a stage on one batch.
+
+  Args:
+    objective: whose terms are measured too.
+    families: name -> (sums, reads), each a family of metrics.
+
+  Returns:
+    (variables, fixed, batch) -> {family: sums}, to be added up over batches;
+    "loss" holds each term's unweighted "sum" and "count".
+  """
+
+  def eval_step(variables: Mapping[str, Variables], fixed, batch):
+    flow = objective.flow(variables, fixed, batch)
+    sums = {}
+    for name, (measure, reads) in families.items():
+      arrays = {argument: flow[address] for argument, address in reads.items()}
+      mask = batch["valid"]
+      for address in reads.values():
+        mask &= flow.present(address)
+      sums[name] = objective.sum(measure(**arrays, mask=mask))
+    values = objective.values(flow, jnp.zeros((), jnp.int32))
+    sums["loss"] = {
+      "sum": {name: value.mean * value.count for name, value in values.items()},
+      "count": {name: value.count for name, value in values.items()},
+    }
+    return sums
+
+  return eval_step
+
+
+def _watch(state: State, recorded: dict[str, Array]) -> states.Fault:
+  """The first fault: kept if there was one, else this step's if it is one."""
+  finite = jnp.isfinite(recorded["loss"])
+  finite &= jnp.isfinite(recorded["gradient_norm"])
+  first = ~finite & (state.fault.step < 0)
+  keep = lambda new, old: jnp.where(first, new, old)
+  return states.Fault(
+    step=keep(state.step + 1, state.fault.step),
+    terms={
+      name: keep(recorded[f"loss/{name}"], old)
+      for name, old in state.fault.terms.items()
+    },
+  )

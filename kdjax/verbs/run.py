@@ -1,0 +1,43 @@
+"""Runs an experiment: all its stages in order, or one.
+
+  kdjax run --config=configs/digits.py --workdir=runs/digits
+  kdjax run --config=configs/digits.py:smoke --workdir=runs/smoke --stage=alone
+  kdjax run --config=configs/digits.py --workdir=runs/hot \\
+    --config.stages.distilled.terms.kd.temperature=8
+
+The same command continues a run that was cut off. It ends with a table, and
+with report.html, report.md, results.json and figures/ in the workdir.
+"""
+
+from absl import flags
+
+from kdjax import cli
+from kdjax.errors import UserError
+
+
+def define(values: flags.FlagValues, argv: list[str]) -> None:
+  """Defines the flags of `kdjax run`."""
+  cli.define_config(values, argv)
+  flags.DEFINE_string(
+    "workdir", None, "where everything is written", flag_values=values
+  )
+  flags.DEFINE_string(
+    "stage", None, "run this stage alone", flag_values=values
+  )
+
+
+def main(values: flags.FlagValues, arguments: list[str]) -> None:
+  """Runs the experiment and prints its table."""
+  if arguments:
+    raise UserError(f"'{arguments[0]}' is no flag.", exists=list(values))
+  if values.config is None or not values.workdir:
+    raise UserError(
+      "kdjax run needs --config and --workdir.",
+      "For example: kdjax run --config=configs/digits.py --workdir=runs/digits",
+    )
+  from kdjax import devices, experiment, report
+
+  devices.connect()
+  results = experiment.run(values.config, values.workdir, stage=values.stage)
+  if results:
+    report.show(results, values.workdir)

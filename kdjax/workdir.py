@@ -1,0 +1,166 @@
+"""The folder of a run: whose it is, what ran it and what is finished.
+
+config.json       the resolved config       metrics.jsonl     every record
+environment.json  versions, commit, device  events/           TensorBoard
+stages/<stage>/   checkpoints, result.json  results.json, report.*, figures/
+"""
+
+import fnmatch
+import importlib.metadata
+import json
+import pathlib
+import platform
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from kdjax import config as configs
+from kdjax import rooms
+from kdjax.errors import UserError
+from kdjax.journal import replace
+
+# What may change when a run is continued; * is any name.
+CHANGEABLE = (
+  "stages.*.steps",
+  "stages.*.log_every",
+  "stages.*.save_every",
+  "seed_axis",
+  "placement",
+)
+
+PACKAGES = (
+  "jax",
+  "jaxlib",
+  "flax",
+  "optax",
+  "orbax-checkpoint",
+  "ml-collections",
+  "numpy",
+  "scikit-learn",
+)
+
+
+def resolve(config: configs.ConfigDict) -> dict[str, Any]:
+  """A config as nested dicts, with the hashes of sources outside kdjax."""
+  plain = config.to_dict()
+  sources = {}
+  for room, name in _names(plain):
+    known = rooms.describe(room, name)
+    if not pathlib.Path(known.path).is_relative_to(rooms.PACKAGE):
+      sources[f"{room}:{name}"] = known.digest
+  return {**plain, "sources": sources}
+
+
+def enter(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Makes the workdir this experiment's, or sees that it is.
+
+  Raises:
+    UserError: it cannot be written, or belongs to another config.
+  """
+  path = workdir / "config.json"
+  text = json.dumps(config, indent=2, sort_keys=True)
+  if path.exists():
+    refused = {
+      key: pair
+      for key, pair in differences(
+        json.loads(path.read_text()), json.loads(text)
+      ).items()
+      if not changeable(key)
+    }
+    if refused:
+      lines = "; ".join(
+        f"{key} was {old}, is {new}" for key, (old, new) in refused.items()
+      )
+      allowed = ", ".join(CHANGEABLE)
+      raise UserError(
+        f"{workdir} holds another experiment: {lines}.",
+        f"Take another workdir, or change no more than: {allowed}.",
+      )
+  if jax.process_index() == 0:
+    try:
+      replace(path, text + "\n")
+      replace(
+        workdir / "environment.json", json.dumps(environment(), indent=2) + "\n"
+      )
+    except OSError as error:
+      raise UserError(
+        f"The workdir {workdir} cannot be written: {error.strerror}."
+      ) from error
+
+
+def finished(workdir: pathlib.Path, name: str) -> dict[str, Any] | None:
+  """The result of a stage, if it was finished."""
+  path = workdir / "stages" / name / "result.json"
+  return json.loads(path.read_text()) if path.exists() else None
+
+
+def environment() -> dict[str, Any]:
+  """What the run ran on."""
+  git = lambda *words: subprocess.run(
+    ["git", "-C", str(rooms.PACKAGE), *words],
+    capture_output=True,
+    text=True,
+    check=False,
+  ).stdout.strip()
+  ours = bool(git("ls-files", "errors.py"))  # not of a folder around us
+  return {
+    "python": platform.python_version(),
+    "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    "commit": (git("rev-parse", "HEAD") or None) if ours else None,
+    "changed": ours and bool(git("status", "--porcelain", "-uno")),
+    "devices": [device.device_kind for device in jax.devices()],
+    "platform": jax.default_backend(),
+    "processes": jax.process_count(),
+  }
+
+
+def read_config(workdir: pathlib.Path) -> dict[str, Any]:
+  """The resolved config of a workdir."""
+  path = workdir / "config.json"
+  if not path.exists():
+    raise UserError(
+      f"{workdir} is no workdir: it has no config.json.",
+      "Expected the --workdir of a kdjax run.",
+    )
+  return json.loads(path.read_text())
+
+
+def differences(old: dict, new: dict) -> dict[str, tuple[Any, Any]]:
+  """The leaves that differ between two configs: path -> (old, new)."""
+  flat_old, flat_new = configs.flatten(old), configs.flatten(new)
+  missing = "(none)"
+  return {
+    path: (flat_old.get(path, missing), flat_new.get(path, missing))
+    for path in sorted(flat_old.keys() | flat_new.keys())
+    if flat_old.get(path, missing) != flat_new.get(path, missing)
+  }
+
+
+def changeable(path: str) -> bool:
+  """Whether a run may be continued with another value here."""
+  return any(fnmatch.fnmatchcase(path, pattern) for pattern in CHANGEABLE)
+
+
+def _names(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+  """(room, name) of everything that a config names."""
+  found = [("data", config["data"]["name"])]
+
+  def network(spec):
+    found.append(("models", spec["name"]))
+    nested(spec)
+
+  def nested(tree):
+    for value in tree.values():
+      if isinstance(value, Mapping):
+        network(value) if "name" in value else nested(value)
+
+  for stage in config["stages"].values():
+    for one in stage["networks"].values():
+      network(one)
+    found += [("metrics", one["name"]) for one in stage["metrics"].values()]
+    for term in stage["terms"].values():
+      found.append(("losses", term["loss"]))
+      found += [("heads", head["name"]) for head in term["heads"].values()]
+  return sorted(set(found))
