@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 # Loaded when first asked for: they import JAX.
 _LATER = {
   "run": "kdjax.experiment",
+  "evaluate": "kdjax.experiment",
   "restore": "kdjax.experiment",
   "summarize": "kdjax.report",
 }

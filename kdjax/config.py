@@ -60,8 +60,8 @@ def experiment(
       "name": name,
       **knobs,
       **changes,
-      "data": data,
-      "stages": stages,
+      "data": _own(data),
+      "stages": {key: _own(value) for key, value in stages.items()},
       # ConfigDict sorts its keys; the order of the stages is not alphabetical.
       "order": tuple(stages),
     }
@@ -280,7 +280,7 @@ def schedule(kind: str, value: float, **changes) -> ConfigDict:
     "milestones": (),
     "factor": 0.1,
     # Steps until `end`; None is those of the stage.
-    "steps": config_dict.placeholder(int),
+    "steps": _optional(None, int),
   }
   _check(changes, knobs, "a schedule")
   return ConfigDict({"kind": kind, "value": float(value), **knobs, **changes})
@@ -320,12 +320,32 @@ def _options(room: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
   return options
 
 
-def _optional(value: Any, kind: type) -> Any:
+class _Optional(config_dict.FieldReference):
   """A field that is None or of one type, as a flag can set it."""
-  reference = config_dict.placeholder(kind)
-  if value is not None and not isinstance(value, ConfigDict):
-    reference.set(value)
-  return value if isinstance(value, ConfigDict) else reference
+
+
+def _optional(value: Any, kind: type) -> Any:
+  """`value` as such a field, unless it is a config itself."""
+  if isinstance(value, ConfigDict):
+    return value
+  return _Optional(value, field_type=kind)
+
+
+def _own(tree: ConfigDict) -> ConfigDict:
+  """A copy that shares nothing with others, as parts of a config file do.
+
+  References that the file made on purpose stay.
+  """
+
+  def own(value):
+    if isinstance(value, ConfigDict):
+      return _own(value)
+    if isinstance(value, _Optional):
+      return _Optional(value.get(), field_type=value.get_type())
+    return value
+
+  items = tree.items(preserve_field_references=True)
+  return ConfigDict({key: own(value) for key, value in items})
 
 
 def _check(given, known, what: str) -> None:

@@ -59,10 +59,16 @@ class Placement:
     seeds: how many.
     seed_axis: "vmap", "loop" or "auto".
     paired: teacher -> whether each seed has its own.
+    devices: of all processes; all there are unless given.
   """
 
   def __init__(
-    self, kind: str, seeds: int, seed_axis: str, paired: Mapping[str, bool]
+    self,
+    kind: str,
+    seeds: int,
+    seed_axis: str,
+    paired: Mapping[str, bool],
+    devices: Sequence[jax.Device] | None = None,
   ):
     if kind not in ("pmap", "mesh"):
       raise UserError(f"No placement '{kind}'.", exists=("pmap", "mesh"))
@@ -74,8 +80,10 @@ class Placement:
       seed_axis = "loop" if jax.default_backend() == "cpu" else "vmap"
     self.kind, self.seeds, self.paired = kind, seeds, paired
     self.stacked = seed_axis == "vmap"
-    self.local = jax.local_devices()
-    self.mesh = Mesh(np.array(jax.devices()), (AXIS,))
+    everywhere = jax.devices() if devices is None else list(devices)
+    here = jax.process_index()
+    self.local = [one for one in everywhere if one.process_index == here]
+    self.mesh = Mesh(np.array(everywhere), (AXIS,))
 
   @property
   def axis_name(self) -> str | None:
@@ -84,7 +92,7 @@ class Placement:
 
   def check(self, batch_size: int) -> None:
     """Raises `UserError` unless the devices divide the batch."""
-    count = jax.device_count()
+    count = self.mesh.size
     if batch_size % count:
       raise UserError(
         f"A batch of {batch_size} cannot be split over {count} devices.",
@@ -176,6 +184,10 @@ class Placement:
     )
     return jax.vmap(function, in_axes=tuple(axes[role] for role in roles))
 
+  def _pmapped(self) -> list[jax.Device] | None:
+    """Devices for pmap, which takes none to mean all of all processes."""
+    return None if jax.process_count() > 1 else self.local
+
   def _groups(self, trees: Sequence[Any]) -> list[Any]:
     if not self.stacked:
       return list(trees)
@@ -189,7 +201,7 @@ class Placement:
     # Through pmap itself: arrays placed in any other way have a sharding that
     # is equal but not the same, for which pmap compiles a second time.
     copies = jax.pmap(
-      lambda _, tree: tree, AXIS, in_axes=(0, None), devices=self.local
+      lambda _, tree: tree, AXIS, in_axes=(0, None), devices=self._pmapped()
     )
     return copies(np.arange(len(self.local)), tree)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import jax
 
-from kdjax import build, teachers, workdir
+from kdjax import build, evaluation, teachers
+from kdjax import workdir as workdirs
 from kdjax.config import ConfigDict
 from kdjax.devices import Placement
 from kdjax.errors import UserError
@@ -17,7 +18,7 @@ from kdjax.state import Fixed
 
 def run(
   config: ConfigDict,
-  folder: str | pathlib.Path,
+  workdir: str | pathlib.Path,
   *,
   stage: str | None = None,
   quiet: bool = False,
@@ -28,7 +29,7 @@ def run(
 
   Args:
     config: of the experiment, from `get_config()`.
-    folder: where everything is written.
+    workdir: where everything is written.
     stage: run this one alone.
     quiet: whether no progress is shown.
 
@@ -40,15 +41,15 @@ def run(
   """
   from kdjax import report
 
-  plain = workdir.resolve(config)
+  plain = workdirs.resolve(config)
   names = [stage] if stage else list(plain["order"])
   check(plain, names)
-  folder = pathlib.Path(folder)
-  workdir.enter(folder, plain)
+  workdir = pathlib.Path(workdir)
+  workdirs.enter(workdir, plain)
   for name in names:
-    run_stage(plain, folder, name, quiet=quiet)
+    run_stage(plain, workdir, name, quiet=quiet)
   if jax.process_index() == 0:
-    return report.write(folder)
+    return report.write(workdir)
   return {}
 
 
@@ -65,16 +66,16 @@ def check(config: Mapping[str, Any], names: list[str]) -> None:
 
 def run_stage(
   config: Mapping[str, Any],
-  folder: pathlib.Path,
+  workdir: pathlib.Path,
   name: str,
   *,
   quiet: bool = False,
 ) -> dict[str, Any]:
   """Trains one stage, unless it is finished."""
-  result = workdir.finished(folder, name)
+  result = workdirs.finished(workdir, name)
   stage = build.build(config, name)
   used = {
-    one["stage"]: _taught_steps(folder, name, one["stage"])
+    one["stage"]: _taught_steps(workdir, name, one["stage"])
     for one in stage.config["teachers"].values()
   }
   if result:
@@ -83,7 +84,7 @@ def run_stage(
         raise UserError(
           f"The finished stage '{name}' learned from '{key}' after {steps} "
           f"steps, which has {used.get(key)} now.",
-          f"To train it anew, delete {folder / 'stages' / name}.",
+          f"To train it anew, delete {workdir / 'stages' / name}.",
         )
     if result["steps"] >= stage.config["steps"]:
       if not quiet:
@@ -91,15 +92,56 @@ def run_stage(
       return result
   placement = place(config, stage)
   seeds = seeds_of(config)
-  fixed = fixed_of(stage, folder, seeds)
-  given = _given(stage, folder, seeds)
+  fixed = fixed_of(stage, workdir, seeds)
+  given = _given(stage, workdir, seeds)
   stage = build.build(config, name, placement.axis_name)
-  loop = Loop(stage, placement, folder, seeds, fixed, given, quiet=quiet)
+  loop = Loop(stage, placement, workdir, seeds, fixed, given, quiet=quiet)
   return loop.run(taught=used)
 
 
+def evaluate(
+  workdir: str | pathlib.Path,
+  stage: str,
+  *,
+  split: str = "test",
+  which: str = "best",
+) -> dict[str, Any]:
+  """Measures a stage's checkpoint on a split.
+
+  Args:
+    workdir: of the experiment.
+    stage: whose networks are measured.
+    split: of its data.
+    which: "best" by validation, or "last".
+
+  Returns:
+    metric -> the value of each seed: a float, or an array like `confusion`.
+  """
+  workdir = pathlib.Path(workdir)
+  config = workdirs.read_config(workdir)
+  seeds = seeds_of(config)
+  built = build.build(config, stage)
+  placement = place(config, built)
+  placement.check(built.config["batch_size"])
+  fixed = fixed_of(built, workdir, seeds)
+  built = build.build(config, stage, placement.axis_name)
+  shapes = _shapes(built, _fixed_shapes(built))
+  variables = teachers.load(
+    workdir, stage, which=which, template=shapes, seeds=len(seeds)
+  )
+  results = evaluation.measure(
+    built,
+    placement,
+    evaluation.compile_step(built, placement),
+    placement.put(variables),
+    placement.put_fixed(fixed),
+    built.load(split),
+  )
+  return {name: [one[name] for one in results] for name in results[0]}
+
+
 def restore(
-  folder: str | pathlib.Path,
+  workdir: str | pathlib.Path,
   stage: str,
   *,
   network: str = "student",
@@ -112,7 +154,7 @@ def restore(
     outputs = model.apply(variables, {"image": image}, train=False)
 
   Args:
-    folder: of the experiment.
+    workdir: of the experiment.
     stage: that trained it.
     network: which of its networks.
     seed: of those of the run; the first unless given.
@@ -121,23 +163,19 @@ def restore(
   Returns:
     The Flax module, and its variables.
   """
-  folder = pathlib.Path(folder)
-  config = workdir.read_config(folder)
+  workdir = pathlib.Path(workdir)
+  config = workdirs.read_config(workdir)
   seeds = seeds_of(config)
   seed = seeds[0] if seed is None else seed
   if seed not in seeds:
-    raise UserError(f"No seed {seed} in {folder}.", exists=map(str, seeds))
+    raise UserError(f"No seed {seed} in {workdir}.", exists=map(str, seeds))
   built = build.build(config, stage)
   known = built.objective.networks
   if network not in known:
     raise UserError(f"No network '{network}'.", exists=known, near=network)
+  shapes = _shapes(built, _fixed_shapes(built))["networks"][network]
   variables = teachers.load(
-    folder,
-    stage,
-    network,
-    which=which,
-    template=_shapes(built, _fixed_shapes(built))[network],
-    seeds=len(seeds),
+    workdir, stage, network, which=which, template=shapes, seeds=len(seeds)
   )
   return known[network], variables[seeds.index(seed)]
 
@@ -154,14 +192,14 @@ def place(config: Mapping[str, Any], stage: Stage) -> Placement:
 
 
 def fixed_of(
-  stage: Stage, folder: pathlib.Path, seeds: list[int]
+  stage: Stage, workdir: pathlib.Path, seeds: list[int]
 ) -> list[Fixed]:
   """What each seed's steps read: its teachers, trained before."""
   shapes = stage.teacher_shapes()
   taught: list[dict[str, Any]] = [{} for _ in seeds]
   for name, teacher in stage.config["teachers"].items():
     loaded = teachers.load(
-      folder,
+      workdir,
       teacher["stage"],
       teacher["network"],
       which=teacher["which"],
@@ -179,7 +217,7 @@ def seeds_of(config: Mapping[str, Any]) -> list[int]:
 
 
 def _given(
-  stage: Stage, folder: pathlib.Path, seeds: list[int]
+  stage: Stage, workdir: pathlib.Path, seeds: list[int]
 ) -> list[dict[str, Any]]:
   """For each seed, the networks that start from another stage's."""
   given: list[dict[str, Any]] = [{} for _ in seeds]
@@ -187,11 +225,11 @@ def _given(
   for name, network in stage.config["networks"].items():
     if network["init_from"]:
       loaded = teachers.load(
-        folder,
+        workdir,
         network["init_from"],
         name,
         which="best",
-        template=shapes[name],
+        template=shapes["networks"][name],
         seeds=len(seeds),
       )
       for place, own in enumerate(loaded):
@@ -204,14 +242,13 @@ def _fixed_shapes(stage: Stage) -> Fixed:
 
 
 def _shapes(stage: Stage, fixed: Fixed) -> dict[str, Any]:
-  """The variables of every trained network, as shapes."""
-  state = jax.eval_shape(stage.init, 0, fixed)
-  return state.best.variables["networks"]
+  """The variables of every trained network and head, as shapes."""
+  return jax.eval_shape(stage.init, 0, fixed).best.variables
 
 
-def _taught_steps(folder: pathlib.Path, name: str, by: str) -> int:
+def _taught_steps(workdir: pathlib.Path, name: str, by: str) -> int:
   """The steps of a finished stage that another one learns from."""
-  result = workdir.finished(folder, by)
+  result = workdirs.finished(workdir, by)
   if result is None:
     raise UserError(
       f"The stage '{name}' learns from '{by}', which is not finished.",

@@ -121,7 +121,7 @@ class Flow:
       needs = self.module(address.network).needs
     for modality in needs:
       if f"has/{modality}" in self.batch:
-        mask &= self.batch[f"has/{modality}"]
+        mask = mask & self.batch[f"has/{modality}"]
     return mask
 
   def inputs(self, name: str, view: str = "") -> Batch:

@@ -172,7 +172,7 @@ class Objective:
         arrays[argument] = self._read(term, flow, argument)
     mask = flow.batch["valid"]
     for address in term.addresses():
-      mask &= flow.present(address)
+      mask = mask & flow.present(address)
     if term.takes_mask and "mask" not in term.reads:
       arrays["mask"] = mask
     return arrays, mask
@@ -231,9 +231,9 @@ def _counted(values: Array, mask: Array, arrays: Mapping[str, Any]) -> Array:
   mask = wide(mask)
   label = arrays.get("label")
   if label is not None and label.ndim <= values.ndim:
-    mask &= wide(label) >= 0
+    mask = mask & (wide(label) >= 0)
   if "mask" in arrays:
-    mask &= wide(arrays["mask"])
+    mask = mask & wide(arrays["mask"])
   return jnp.broadcast_to(mask, values.shape)
 
 

@@ -20,7 +20,7 @@ def make(spec: float | Mapping, steps: int) -> Schedule:
   Returns:
     step -> value, both scalars; of optax.
   """
-  if not isinstance(spec, Mapping):
+  if isinstance(spec, int | float):
     return optax.constant_schedule(spec)
   value, warmup = spec["value"], spec["warmup"]
   span = max(1, (spec["steps"] or steps) - warmup)

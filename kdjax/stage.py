@@ -157,4 +157,5 @@ def numbers_of(terms: Mapping[str, Mapping]) -> dict[str, dict[str, float]]:
 
 
 def without(mapping: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+  """A mapping less some of its keys."""
   return {key: value for key, value in mapping.items() if key not in keys}

@@ -44,7 +44,7 @@ def make_train_step(
     gradients, collections, recorded = objective.gradients(
       state.params, state.collections, fixed, batch, key=key, step=state.step
     )
-    recorded["gradient_norm"] = optax.global_norm(gradients)
+    recorded["gradient_norm"] = optax.tree.norm(gradients)
     updates, new = optimizer.update(gradients, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     average = state.average
@@ -85,7 +85,7 @@ def make_eval_step(
       arrays = {argument: flow[address] for argument, address in reads.items()}
       mask = batch["valid"]
       for address in reads.values():
-        mask &= flow.present(address)
+        mask = mask & flow.present(address)
       sums[name] = objective.sum(measure(**arrays, mask=mask))
     values = objective.values(flow, jnp.zeros((), jnp.int32))
     sums["loss"] = {
@@ -100,7 +100,7 @@ def make_eval_step(
 def _watch(state: State, recorded: dict[str, Array]) -> states.Fault:
   """The first fault: kept if there was one, else this step's if it is one."""
   finite = jnp.isfinite(recorded["loss"])
-  finite &= jnp.isfinite(recorded["gradient_norm"])
+  finite = finite & jnp.isfinite(recorded["gradient_norm"])
   first = ~finite & (state.fault.step < 0)
   keep = lambda new, old: jnp.where(first, new, old)
   return states.Fault(

@@ -3,14 +3,14 @@
 import pathlib
 from typing import Any
 
-from kdjax.checkpoints import Checkpoints, unflatten
+from kdjax.checkpoints import SEPARATOR, Checkpoints, unflatten
 from kdjax.errors import UserError
 
 
 def load(
   workdir: pathlib.Path,
   stage: str,
-  network: str,
+  network: str | None = None,
   *,
   which: str,
   template: Any,
@@ -21,9 +21,9 @@ def load(
   Args:
     workdir: of the experiment.
     stage: that trained them.
-    network: which of its networks.
+    network: which of its networks; None is all, and the heads.
     which: "best" by validation, or "last".
-    template: the network's variables, or their shapes.
+    template: such variables, or their shapes.
     seeds: how many there are.
 
   Raises:
@@ -36,14 +36,25 @@ def load(
     if checkpoints.latest() is None:
       raise UserError(
         f"The stage '{stage}' has no checkpoint in {workdir}.",
-        f"Run it first: kdjax run --stage={stage}",
+        f"Run it first, with --stage={stage}.",
       )
+    part = f"networks.{network}." if network else ""
     if which == "best":
-      stored = checkpoints.read(f"best.variables.networks.{network}.")
+      stored = checkpoints.read(f"best.variables.{part}")
     else:
       # Where the stage averages its parameters, the average is what counts.
-      params = checkpoints.read(f"average.networks.{network}.")
-      params = params or checkpoints.read(f"params.networks.{network}.")
-      stored = {f"params.{key}": leaf for key, leaf in params.items()}
-      stored |= checkpoints.read(f"collections.networks.{network}.")
+      params = checkpoints.read(f"average.{part}")
+      params = params or checkpoints.read(f"params.{part}")
+      collections = checkpoints.read(f"collections.{part}")
+      stored = _join(params, collections, depth=0 if network else 2)
   return unflatten(template, stored, seeds, folder)
+
+
+def _join(params, collections, depth: int) -> dict[str, Any]:
+  """As `state.evaluated` names them: "params" comes after the network."""
+
+  def named(key):
+    words = key.split(SEPARATOR)
+    return SEPARATOR.join([*words[:depth], "params", *words[depth:]])
+
+  return {named(key): leaf for key, leaf in params.items()} | collections

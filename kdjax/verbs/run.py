@@ -21,9 +21,7 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   flags.DEFINE_string(
     "workdir", None, "where everything is written", flag_values=values
   )
-  flags.DEFINE_string(
-    "stage", None, "run this stage alone", flag_values=values
-  )
+  flags.DEFINE_string("stage", None, "run this stage alone", flag_values=values)
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:

@@ -1,0 +1,181 @@
+"""Scikit-learn's 1,797 handwritten digits, each with a hint in English.
+
+An image is 8x8 grey values. A hint states three facts about the digit, any of
+which may be wrong, and never names a digit:
+
+  hint     one phrase a fact, in any order, joined by ", " or "; "
+  holes    none: 1 2 3 4 5 7   single: 0 6 9     pair: 8
+  parity   odd: 1 3 5 7 9      even: 0 2 4 6 8
+  strokes  round: 0 3 6 8      straight: 1 4 7   both: 2 5 9
+
+"an odd digit; with a single hole; only curves" is the hint of a 9 whose strokes
+came out wrong. Even true facts do not tell 1 from 7 and 0 from 6: a hint helps
+an image and does not replace it.
+"""
+
+import functools
+
+import jax
+import numpy as np
+from jaxtyping import Int
+
+from kdjax.errors import UserError
+from kdjax.preprocess.words import Vocabulary
+from kdjax.sources import ArraySource
+from kdjax.types import Spec
+
+# split -> first index, and the first after it
+SPLITS = {
+  "train": (0, 1197),
+  "validation": (1197, 1397),
+  "test": (1397, 1797),
+}
+
+# Positions of a text; the longest hint has eleven words.
+LENGTH = 12
+
+# Ids a network of the text needs: the words below, padding and unknown.
+VOCABULARY = 30
+
+# fact -> its values, and how each is said: in short, and in a sentence.
+PHRASES = {
+  "holes": (
+    ("no hole", "with no hole"),
+    ("a single hole", "with a single hole"),
+    ("a pair of holes", "with a pair of holes"),
+  ),
+  "parity": (
+    ("odd", "odd digit"),
+    ("even", "even digit"),
+  ),
+  "strokes": (
+    ("round", "round strokes"),
+    ("straight", "straight strokes"),
+    ("mixed", "mixed strokes"),
+  ),
+}
+
+# fact -> the value that is true of each digit
+TRUTH = {
+  "holes": (1, 0, 0, 0, 0, 0, 1, 0, 2, 1),
+  "parity": (1, 0, 1, 0, 1, 0, 1, 0, 1, 0),
+  "strokes": (0, 1, 2, 0, 1, 2, 0, 1, 0, 2),
+}
+
+# The hints belong to the data: no seed of a run changes them.
+_HINT_SEED = 1797
+
+
+def class_names(
+  *, labels_per_class: int = 3, wrong: float = 0.1
+) -> tuple[str, ...]:
+  """What label 0, 1, ... stands for."""
+  del labels_per_class, wrong
+  return tuple("0123456789")
+
+
+def spec(*, labels_per_class: int = 3, wrong: float = 0.1) -> Spec:
+  """What one example holds; the options change none of it."""
+  del labels_per_class, wrong
+  return {
+    "image": jax.ShapeDtypeStruct((8, 8, 1), np.float32),
+    "text": jax.ShapeDtypeStruct((LENGTH,), np.int32),
+    "mask/text": jax.ShapeDtypeStruct((LENGTH,), np.bool_),
+    "label": jax.ShapeDtypeStruct((), np.int32),
+    "index": jax.ShapeDtypeStruct((), np.int32),
+  }
+
+
+def load(
+  split: str,
+  seed: int | None = None,
+  *,
+  labels_per_class: int = 3,
+  wrong: float = 0.1,
+) -> ArraySource:
+  """The examples of a split.
+
+  Args:
+    split: "train", "validation" or "test".
+    seed: draws which training images keep their label; None is 0.
+    labels_per_class: labels kept in training, the others are -1; 0 keeps all.
+      Validation and test keep theirs.
+    wrong: the probability that a fact of a hint is wrong.
+  """
+  if split not in SPLITS:
+    raise UserError(f"No split '{split}'.", exists=SPLITS, near=split)
+  rows = slice(*SPLITS[split])
+  images, labels = _images()
+  labels = labels[rows]
+  if split == "train" and labels_per_class:
+    labels = _keep(labels, labels_per_class, 0 if seed is None else seed)
+  texts, masks = vocabulary(wrong).encode(hints(wrong)[rows], LENGTH)
+  return ArraySource(
+    {
+      "image": images[rows],
+      "text": texts,
+      "mask/text": masks,
+      "label": labels,
+      "index": np.arange(rows.start, rows.stop, dtype=np.int32),
+    }
+  )
+
+
+def vocabulary(wrong: float = 0.1) -> Vocabulary:
+  """The words of the training hints."""
+  return Vocabulary.build(hints(wrong)[slice(*SPLITS["train"])])
+
+
+def hints(wrong: float = 0.1) -> list[str]:
+  """The hint of every digit, by index."""
+  if not 0 <= wrong <= 1:
+    raise UserError(f"wrong={wrong}.", "It is a probability, 0 to 1.")
+  return list(_hints(float(wrong)))
+
+
+@functools.cache
+def _images() -> tuple[np.ndarray, Int[np.ndarray, "N"]]:
+  from sklearn import datasets
+
+  images, labels = datasets.load_digits(return_X_y=True)
+  images = (images / 16).astype(np.float32).reshape(-1, 8, 8, 1)
+  return images, labels.astype(np.int32)
+
+
+@functools.lru_cache(maxsize=8)
+def _hints(wrong: float) -> tuple[str, ...]:
+  return tuple(
+    _hint(digit, np.random.default_rng([_HINT_SEED, index]), wrong)
+    for index, digit in enumerate(_images()[1])
+  )
+
+
+def _hint(digit: int, rng: np.random.Generator, wrong: float) -> str:
+  """One sentence; its draws are the same for every `wrong`."""
+  said = []
+  for fact, values in PHRASES.items():
+    value = TRUTH[fact][digit]
+    is_wrong = rng.random() < wrong
+    other = (value + rng.integers(1, len(values))) % len(values)
+    phrases = values[other if is_wrong else value]
+    said.append(phrases[rng.integers(len(phrases))])
+  mark = (", ", "; ")[rng.integers(2)]
+  return mark.join(said[place] for place in rng.permutation(len(said)))
+
+
+def _keep(
+  labels: Int[np.ndarray, "N"], per_class: int, seed: int
+) -> Int[np.ndarray, "N"]:
+  """Only `per_class` labels a class, drawn by `seed`; -1 elsewhere."""
+  rng = np.random.default_rng(seed)
+  kept = np.full_like(labels, -1)
+  for digit in range(10):
+    members = np.flatnonzero(labels == digit)
+    if not 0 < per_class <= len(members):
+      raise UserError(
+        f"labels_per_class={per_class}.",
+        f"Digit {digit} has {len(members)} training images; 0 keeps all.",
+      )
+    members = rng.choice(members, per_class, replace=False)
+    kept[members] = digit
+  return kept

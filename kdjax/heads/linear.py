@@ -1,0 +1,42 @@
+"""One linear layer, from one width to another."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.errors import UserError
+from kdjax.types import Array
+
+
+class Head(nn.Module):
+  """A linear layer over the last axis, as wide as the other side.
+
+  Attributes:
+    width: of the output; None is that of `like`.
+    use_bias: whether it adds a bias.
+    dtype: of its activations; its parameters are float32.
+  """
+
+  width: int | None = None
+  use_bias: bool = True
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "B *T D"],
+    like: Float[Array, "B *T D_like"] | None = None,
+    *,
+    train: bool = False,
+  ) -> Float[Array, "B *T D_out"]:
+    """Maps `x` to the width of `like`."""
+    del train
+    if self.width is None and like is None:
+      raise UserError(
+        "A head 'linear' has no width and nothing on its other side.",
+        "Set its option 'width'.",
+      )
+    width = like.shape[-1] if self.width is None else self.width
+    return nn.Dense(width, use_bias=self.use_bias, dtype=self.dtype)(x)

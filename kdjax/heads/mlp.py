@@ -1,0 +1,51 @@
+"""A few linear layers with ReLU between them."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.errors import UserError
+from kdjax.types import Array
+
+
+class Head(nn.Module):
+  """A multilayer perceptron over the last axis, as wide as the other side.
+
+  Attributes:
+    width: of the output; None is that of `like`.
+    hidden: width of the layers before the last; None is that of `x`.
+    layers: how many linear layers there are; 1 is a head 'linear'.
+    dtype: of its activations; its parameters are float32.
+  """
+
+  width: int | None = None
+  hidden: int | None = None
+  layers: int = 2
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "B *T D"],
+    like: Float[Array, "B *T D_like"] | None = None,
+    *,
+    train: bool = False,
+  ) -> Float[Array, "B *T D_out"]:
+    """Maps `x` to the width of `like`."""
+    del train
+    if self.layers < 1:
+      raise UserError(
+        f"A head 'mlp' has {self.layers} layers.", "It must have 1 or more."
+      )
+    if self.width is None and like is None:
+      raise UserError(
+        "A head 'mlp' has no width and nothing on its other side.",
+        "Set its option 'width'.",
+      )
+    width = like.shape[-1] if self.width is None else self.width
+    hidden = x.shape[-1] if self.hidden is None else self.hidden
+    for _ in range(self.layers - 1):
+      x = nn.relu(nn.Dense(hidden, dtype=self.dtype)(x))
+    return nn.Dense(width, dtype=self.dtype)(x)

@@ -1,0 +1,41 @@
+"""Angle between features."""
+
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.errors import same_shape
+from kdjax.types import Array
+
+
+def cosine(
+  student: Float[Array, "B *T D"],
+  teacher: Float[Array, "B *T D"],
+) -> Float[Array, "B *T"]:
+  """Matches the direction of the student's features with the teacher's.
+
+    loss_i = 1 - sum_d student_id teacher_id / (|student_i| |teacher_i|)
+
+  for every example, or every position of it. A feature that is all zero has no
+  direction: its loss is 1, and its gradient 0.
+
+  Sanh et al., "DistilBERT, a distilled version of BERT: smaller, faster,
+  cheaper and lighter", NeurIPS EMC2 Workshop 2019, arXiv:1910.01108, Section 3.
+  Differs from the authors' code: it does not (torch's `CosineEmbeddingLoss`
+  with target 1), but for an epsilon in the norms.
+
+  Args:
+    student: features [B D] or [B T D].
+    teacher: the same.
+  """
+  same_shape(student=student, teacher=teacher)
+  return 1.0 - jnp.sum(_direction(student) * _direction(teacher), axis=-1)
+
+
+def _direction(x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+  """x / |x|, and 0 with gradient 0 where x is 0."""
+  x = x.astype(jnp.float32)
+  square = jnp.sum(x**2, axis=-1, keepdims=True)
+  zero = square == 0.0
+  # Both sides of the division are safe: the gradient of the side not taken is
+  # computed too, and 0 times infinity is no 0.
+  return jnp.where(zero, 0.0, x) / jnp.sqrt(jnp.where(zero, 1.0, square))

@@ -1,0 +1,59 @@
+"""Knowledge distillation by softened classes."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.errors import ShapeError, UserError, same_shape
+from kdjax.types import Array
+
+
+def kd(
+  student: Float[Array, "B K"],
+  teacher: Float[Array, "B K"],
+  *,
+  temperature: float = 4.0,
+  student_temperature: float | None = None,
+  scale: bool = True,
+  reduction: str = "sum",
+) -> Float[Array, "B"]:
+  """Matches the student's softened classes with the teacher's.
+
+    loss_i = T^2 sum_k p_ik (log p_ik - log q_ik)
+    p_i = softmax(teacher_i / T),  q_i = softmax(student_i / T_student)
+
+  Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network",
+  NIPS Deep Learning Workshop 2014, arXiv:1503.02531, Section 2, Eq. (1).
+  Differs from the authors' code: there is none. Theirs is the cross-entropy,
+  which is this plus the teacher's entropy: the same gradient for the student.
+  Public implementations differ in all of the options.
+
+  Args:
+    student: logits.
+    teacher: logits.
+    temperature: T; of the student too, unless it has its own.
+    student_temperature: T_student; 1.0 is generalised distillation (Lopez-Paz
+      et al., arXiv:1511.03643), whose student is never softened.
+    scale: with the factor T^2 (T the teacher's), which keeps the size of the
+      gradient as T changes.
+    reduction: over the classes. "sum" is torch's "batchmean" once averaged
+      over the batch; "mean" divides it by K, as torch's `KLDivLoss()` does.
+  """
+  if reduction not in ("sum", "mean"):
+    raise UserError(f"No reduction '{reduction}'.", exists=("sum", "mean"))
+  try:
+    same_shape(student=student, teacher=teacher)
+  except ShapeError as error:
+    raise ShapeError(
+      str(error),
+      "Where the two know different classes, a head 'select' on the one that"
+      " knows more picks the classes of the other, in its order.",
+    ) from None
+  if student_temperature is None:
+    student_temperature = temperature
+  log_p = jax.nn.log_softmax(teacher.astype(jnp.float32) / temperature)
+  log_q = jax.nn.log_softmax(student.astype(jnp.float32) / student_temperature)
+  loss = jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
+  if scale:
+    loss *= temperature**2
+  return loss / student.shape[-1] if reduction == "mean" else loss

@@ -1,0 +1,56 @@
+"""How closely a student follows its teacher."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from kdjax.errors import ShapeError, same_shape
+from kdjax.types import Array
+
+
+def sums(
+  student: Float[Array, "B K"],
+  teacher: Float[Array, "B K"],
+  mask: Bool[Array, "B"],
+) -> dict[str, Array]:
+  """What adds up over batches and devices.
+
+  Args:
+    student: logits. The first of equal largest ones is the prediction.
+    teacher: logits, likewise.
+    mask: rows with False count nowhere, whatever they hold.
+
+  Returns:
+    count, agreed: i32 [], rows and those with the same prediction.
+    kl: f32 [], the sum of KL(softmax(teacher) || softmax(student)).
+  """
+  same_shape(student=student, teacher=teacher)
+  B, K = student.shape
+  if mask.shape != (B,):
+    raise ShapeError(
+      f"For logits [{B}, {K}] the mask is {list(mask.shape)}.",
+      f"It must be [{B}].",
+    )
+  clean = lambda x: jnp.where(mask[:, None], x.astype(jnp.float32), 0.0)
+  student, teacher = clean(student), clean(teacher)
+  log_p = jax.nn.log_softmax(teacher)
+  log_q = jax.nn.log_softmax(student)
+  same = jnp.argmax(student, axis=1) == jnp.argmax(teacher, axis=1)
+  return {
+    "count": jnp.sum(mask, dtype=jnp.int32),
+    "agreed": jnp.sum(mask & same, dtype=jnp.int32),
+    "kl": jnp.sum(jnp.exp(log_p) * (log_p - log_q)),
+  }
+
+
+def result(sums: dict[str, np.ndarray]) -> dict[str, float | np.ndarray]:
+  """The metrics of all rows counted; nan where there was none.
+
+  Returns:
+    agreement: the share of rows where both predict the same class.
+    kl: mean KL(teacher || student) at temperature 1, in nats.
+  """
+  count = float(sums["count"])
+  mean = lambda key: float(sums[key]) / count if count else float("nan")
+  return {"agreement": mean("agreed"), "kl": mean("kl")}

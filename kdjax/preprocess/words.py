@@ -1,0 +1,61 @@
+"""Text as whole words: a vocabulary drawn from training texts, and its ids."""
+
+import collections
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from kdjax.errors import UserError
+
+PADDING, UNKNOWN = 0, 1
+
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+
+
+def split(text: str) -> list[str]:
+  """The words of a text in lower case, without punctuation."""
+  return _WORD.findall(text.lower())
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+  """Words and their ids: 0 is padding, 1 an unknown word, then `words`."""
+
+  words: tuple[str, ...]
+
+  @classmethod
+  def build(cls, texts: Iterable[str], size: int | None = None) -> "Vocabulary":
+    """The words of `texts`, the most frequent first, then by alphabet.
+
+    Args:
+      texts: of the training split alone, so that nothing of the others leaks.
+      size: how many ids there are at most, the two special ones included.
+    """
+    if isinstance(texts, str):
+      raise UserError("A vocabulary of one text.", "Give a list of texts.")
+    if size is not None and size < 2:
+      raise UserError(f"A vocabulary of size {size}.", "It has 2 ids or more.")
+    counts = collections.Counter(word for text in texts for word in split(text))
+    ordered = sorted(counts, key=lambda word: (-counts[word], word))
+    return cls(tuple(ordered[: None if size is None else size - 2]))
+
+  def __len__(self) -> int:
+    return len(self.words) + 2
+
+  def encode(
+    self, texts: Sequence[str], length: int
+  ) -> tuple[Int[np.ndarray, "N T"], Bool[np.ndarray, "N T"]]:
+    """Ids and which of them are words; a text is cut after `length` words."""
+    if isinstance(texts, str):
+      raise UserError("One text to encode.", "Give a list of texts.")
+    if length < 1:
+      raise UserError(f"Texts of length {length}.", "It is 1 or more.")
+    numbers = {word: number for number, word in enumerate(self.words, start=2)}
+    ids = np.full((len(texts), length), PADDING, np.int32)
+    for row, text in zip(ids, texts, strict=True):
+      known = [numbers.get(word, UNKNOWN) for word in split(text)[:length]]
+      row[: len(known)] = known
+    return ids, ids != PADDING

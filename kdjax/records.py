@@ -1,0 +1,133 @@
+"""What a run left in its workdir, read back; nothing here computes."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from kdjax.errors import UserError
+
+# seed -> step -> value
+Curve = dict[int, dict[int, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+  """A finished stage on the test split: the best variables of each seed."""
+
+  index: Int[np.ndarray, "N"]
+  label: Int[np.ndarray, "N"]
+  logits: Float[np.ndarray, "S N K"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """A workdir: its configuration, and what its stages came to."""
+
+  path: pathlib.Path
+  config: dict[str, Any]
+  environment: dict[str, Any]
+  # stage -> its result.json, in the order of the stages; finished ones only
+  results: dict[str, dict[str, Any]]
+
+  @property
+  def name(self) -> str:
+    """The folder's own name."""
+    return self.path.resolve().name
+
+  @property
+  def order(self) -> list[str]:
+    """All stages, finished or not."""
+    return list(self.config["order"])
+
+  def curve(self, stage: str, name: str) -> Curve:
+    """A recorded number over the steps of every seed; {} if there is none."""
+    return self._curves.get((stage, name), {})
+
+  def last_step(self, stage: str) -> int:
+    """The last step that recorded anything; 0 before the first."""
+    steps = [
+      max(values)
+      for (where, _), curve in self._curves.items()
+      for values in curve.values()
+      if where == stage
+    ]
+    return max(steps, default=0)
+
+  def predictions(self, stage: str) -> Predictions | None:
+    """What a finished stage predicts on the test split, if it was kept."""
+    path = self.path / "stages" / stage / "predictions.npz"
+    if stage not in self.results or not path.exists():
+      return None
+    with np.load(path) as arrays:
+      return Predictions(arrays["index"], arrays["label"], arrays["logits"])
+
+  @functools.cached_property
+  def _curves(self) -> dict[tuple[str, str], Curve]:
+    curves = defaultdict(lambda: defaultdict(dict))
+    for line in _lines(self.path / "metrics.jsonl"):
+      if line["value"] is not None:
+        key = line["stage"], line["name"]
+        curves[key][line["seed"]][line["step"]] = line["value"]
+    return curves
+
+
+def read(workdir: str | pathlib.Path) -> Record:
+  """Opens a workdir.
+
+  Raises:
+    UserError: it is none; the message says what it lacks.
+  """
+  path = pathlib.Path(workdir)
+  if not path.is_dir():
+    raise UserError(f"No folder '{workdir}'.", "A workdir of a run is needed.")
+  if not (path / "config.json").exists():
+    raise UserError(
+      f"'{workdir}' is no workdir: it lacks config.json.",
+      "Expected the --workdir of a kdjax run.",
+      exists=[child.name for child in path.iterdir()],
+    )
+  config = _json(path / "config.json")
+  for key in ("name", "seeds", "seed", "data", "stages", "order", "gains"):
+    if key not in config:
+      raise UserError(f"{path / 'config.json'} lacks '{key}'.", exists=config)
+  file = path / "environment.json"
+  environment = _json(file) if file.exists() else {}
+  results = {}
+  for stage in config["order"]:
+    file = path / "stages" / stage / "result.json"
+    result = _json(file) if file.exists() else {"steps": -1}
+    # A stage whose steps were raised afterwards is not finished again yet.
+    if result["steps"] >= config["stages"][stage]["steps"]:
+      results[stage] = result
+  return Record(
+    path=path,
+    config=config,
+    environment=environment,
+    results=results,
+  )
+
+
+def _json(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    return json.loads(path.read_text(encoding="utf-8"))
+  except ValueError as error:
+    raise UserError(f"{path} is not JSON: {error}.") from error
+
+
+def _lines(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+  if not path.exists():
+    return
+  with path.open(encoding="utf-8", errors="replace") as file:
+    for line in file:
+      try:
+        yield json.loads(line)
+      except ValueError:
+        # Torn where a run was cut off, and recorded again when it goes on.
+        continue

@@ -1,0 +1,49 @@
+"""Measures a stage's checkpoint on a split of its data.
+
+kdjax evaluate --workdir=runs/digits --stage=distilled --split=test
+kdjax evaluate --workdir=runs/digits --stage=alone --which=last
+"""
+
+from absl import flags
+
+from kdjax.errors import UserError
+
+
+def define(values: flags.FlagValues, argv: list[str]) -> None:
+  """Defines the flags of `kdjax evaluate`."""
+  del argv  # no flag depends on another
+  text = lambda name, default, told: flags.DEFINE_string(
+    name, default, told, flag_values=values
+  )
+  text("workdir", None, "of a run")
+  text("stage", None, "whose networks are measured")
+  text("split", "test", "train, validation or test")
+  text("which", "best", "variables: best by validation, or last")
+
+
+def main(values: flags.FlagValues, arguments: list[str]) -> None:
+  """Prints every metric: each seed's, their mean and deviation."""
+  if arguments or not (values.workdir and values.stage):
+    raise UserError(
+      "kdjax evaluate needs --workdir and --stage.",
+      "For example: kdjax evaluate --workdir=runs/digits --stage=distilled",
+    )
+  import numpy as np
+  import rich.console
+  import rich.table
+
+  from kdjax import devices, experiment
+
+  devices.connect()
+  measured = experiment.evaluate(
+    values.workdir, values.stage, split=values.split, which=values.which
+  )
+  table = rich.table.Table(title=f"{values.stage}, {values.split}")
+  for column in ("metric", "mean", "std", "seeds"):
+    table.add_column(column, overflow="fold")
+  for name, seeds in measured.items():
+    if np.ndim(seeds[0]) == 0:
+      deviation = f"{np.std(seeds, ddof=1):.4f}" if len(seeds) > 1 else "-"
+      each = "  ".join(f"{seed:.4f}" for seed in seeds)
+      table.add_row(name, f"{np.mean(seeds):.4f}", deviation, each)
+  rich.console.Console().print(table)

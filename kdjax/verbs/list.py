@@ -1,0 +1,112 @@
+"""Lists what there is: data sets, networks, losses, heads, methods, metrics.
+
+  kdjax list                 every room
+  kdjax list losses          one room
+  kdjax list losses kd       what one reads, its options, its paper, its file
+  kdjax list losses lab/mine.py:mine      likewise, from outside the package
+
+It reads sources and imports none of them.
+"""
+
+from typing import Any
+
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+
+from kdjax import rooms
+from kdjax.errors import UserError
+
+# Room -> what its files are, and what their positional arguments are called.
+ROOMS = {
+  "data": ("data sets", "takes"),
+  "models": ("networks", "takes"),
+  "losses": ("losses", "reads"),
+  "heads": ("heads", "takes"),
+  "methods": ("methods", "takes"),
+  "metrics": ("families of metrics", "reads"),
+}
+
+# Of a console that is no terminal: nothing is cut or wrapped in a file or pipe.
+UNLIMITED = 10_000
+
+
+def define(values: flags.FlagValues, argv: list[str]) -> None:
+  """`kdjax list` has no flags of its own."""
+  del values, argv
+
+
+def main(values: flags.FlagValues, arguments: list[str]) -> None:
+  """Lists every room, one room, or one thing of a room."""
+  del values
+  if len(arguments) > 2:
+    raise UserError(
+      f"'{arguments[2]}' is one word too many.",
+      "Expected kdjax list, kdjax list ROOM or kdjax list ROOM NAME.",
+    )
+  console = Console(markup=False, highlight=False, emoji=False)
+  if not console.is_terminal:
+    console.width = UNLIMITED
+  if len(arguments) == 2:
+    _show_thing(console, *arguments)
+  elif arguments:
+    _show_room(console, arguments[0])
+  else:
+    for room in ROOMS:
+      _show_room(console, room)
+    console.print("\n`kdjax list ROOM NAME` says more of one.")
+
+
+def _show_room(console: Console, room: str) -> None:
+  table = _columns()
+  names = rooms.names(room)
+  for name in names:
+    table.add_row(name, rooms.describe(room, name).summary)
+  title, _ = ROOMS[room]
+  console.print(f"\n{room} ({title}): {len(names)}", style="bold")
+  _print(console, table)
+
+
+def _show_thing(console: Console, room: str, name: str) -> None:
+  thing = rooms.describe(room, name)
+  _, takes = ROOMS[room]
+  table = _columns()
+  for number, argument in enumerate(thing.reads):
+    text = _typed(argument, thing)
+    if argument in thing.optional:
+      text += "  (may be left out)"
+    table.add_row("" if number else takes, text)
+  for number, (option, default) in enumerate(thing.options.items()):
+    text = f"{_typed(option, thing)} = {_shown(default)}"
+    table.add_row("" if number else "options", text)
+  if not thing.options:
+    table.add_row("options", "none")
+  table.add_row("file", thing.path)
+  console.print(f"\n{room}/{name}", style="bold")
+  _print(console, table)
+  console.print(f"\n{thing.doc}")
+
+
+def _columns() -> Table:
+  table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
+  table.add_column(no_wrap=True, style="cyan")
+  table.add_column(overflow="fold")
+  return table
+
+
+def _print(console: Console, table: Table) -> None:
+  """Prints a table without the spaces that fill up its lines."""
+  with console.capture() as capture:
+    console.print(table)
+  for line in capture.get().splitlines():
+    console.out(f"  {line.rstrip()}", highlight=False)
+
+
+def _typed(name: str, thing: rooms.Description) -> str:
+  annotation = thing.annotations.get(name)
+  return f"{name}: {annotation}" if annotation else name
+
+
+def _shown(default: Any) -> str:
+  """A default as it is written in a file; one without says so."""
+  return "(required)" if default is rooms.REQUIRED else repr(default)

@@ -1,0 +1,107 @@
+"""What holds for every test. It runs before any of them imports JAX.
+
+JAX sees eight simulated CPU devices. What says nothing of devices runs on the
+first of them, as on a host with one.
+
+Annotations of losses and heads are checked at every call: dtypes, and that a
+letter is one size. JAX lets nothing grow a rank.
+"""
+
+import functools
+import getpass
+import importlib.machinery
+import os
+import pathlib
+import re
+import sys
+import tempfile
+
+DEVICES = 8
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+  f"{os.environ.get('XLA_FLAGS', '')}"
+  f" --xla_force_host_platform_device_count={DEVICES}"
+)
+# XLA sizes its thread pool by the cores, and on few of them a collective of
+# eight devices never has all its threads: jax 0.10 waits and aborts.
+os.environ.setdefault("NPROC", str(2 * DEVICES))
+# Commands that tests start compile what tests compiled before.
+os.environ.setdefault(
+  "JAX_COMPILATION_CACHE_DIR",
+  str(pathlib.Path(tempfile.gettempdir()) / f"kdjax-{getpass.getuser()}"),
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+CHECKED = re.compile(r"kdjax\.(losses|heads)\.[a-z]\w*")
+
+
+def pytest_configure():
+  import jax
+
+  # [B] + [B K] is a mistake more often than it is meant.
+  jax.config.update("jax_numpy_rank_promotion", "raise")
+  sys.meta_path.insert(0, CheckedFinder)
+
+
+class CheckedFinder:
+  """Finds modules whose annotations are to be checked."""
+
+  @staticmethod
+  def find_spec(name, path=None, target=None):
+    if not CHECKED.fullmatch(name):
+      return None
+    spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+    if spec is not None:
+      spec.loader = CheckedLoader(name, spec.origin)
+    return spec
+
+
+class CheckedLoader(importlib.machinery.SourceFileLoader):
+  """Checks a module's functions and what its classes are called with."""
+
+  def exec_module(self, module):
+    super().exec_module(module)
+    for name, thing in list(vars(module).items()):
+      if getattr(thing, "__module__", None) != module.__name__:
+        continue
+      if isinstance(thing, type):
+        if "__call__" in vars(thing):
+          thing.__call__ = checked(thing.__call__)
+      elif callable(thing):
+        setattr(module, name, checked(thing))
+
+
+def checked(function):
+  """The function, which raises when an annotation of it is not true.
+
+  jaxtyping's import hook would speak before the function's own checks, whose
+  messages are what a user sees and what tests are about.
+  """
+  import beartype
+  import jax
+  import jaxtyping
+  import numpy as np
+
+  # A float option of a term arrives as a traced scalar.
+  conf = beartype.BeartypeConf(
+    hint_overrides=beartype.FrozenDict({float: float | int | jax.Array})
+  )
+  typed = jaxtyping.jaxtyped(function, typechecker=beartype.beartype(conf=conf))
+
+  @functools.wraps(function)
+  def call(*args, **kwargs):
+    # As they are inside of a step, where nothing is NumPy's.
+    args, kwargs = jax.tree.map(
+      lambda leaf: (
+        jax.numpy.asarray(leaf) if type(leaf) is np.ndarray else leaf
+      ),
+      (args, kwargs),
+    )
+    try:
+      return typed(*args, **kwargs)
+    except jaxtyping.TypeCheckError:
+      function(*args, **kwargs)
+      raise
+
+  return call

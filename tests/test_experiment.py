@@ -1,0 +1,246 @@
+"""Experiments from Python: run, restore, evaluate, refuse."""
+
+import json
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import kdjax
+from kdjax import config, experiment, rooms, workdir
+from kdjax.errors import UserError
+
+
+def tiny(**changes):
+  """Two short stages on the digits: a student, and one that it teaches."""
+  knobs = {
+    "steps": 6, "batch_size": 16, "log_every": 2, "eval_every": 3,
+    "save_every": 3,
+  }  # fmt: skip
+  student = config.network("conv", widths=(4,), num_classes=10)
+  terms = {"cross_entropy": config.term("cross_entropy")}
+  given = {
+    "data": config.data("digits", labelled_fraction=0.25),
+    "seeds": 2,
+    "gains": (("distilled", "alone"),),
+    "stages": {
+      "alone": config.stage(student, terms=terms, **knobs),
+      "distilled": config.stage(
+        student,
+        teachers={"teacher": config.teacher("alone")},
+        terms={**terms, "kd": config.term("kd")},
+        **knobs,
+      ),
+    },
+  }
+  return config.experiment("tiny", **{**given, **changes})
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+  """A finished tiny run and what it returned."""
+  folder = tmp_path_factory.mktemp("tiny")
+  return folder, kdjax.run(tiny(), folder, quiet=True)
+
+
+def test_run_returns_what_results_json_holds(ran):
+  folder, results = ran
+  assert results == json.loads((folder / "results.json").read_text())
+  assert set(results["stages"]) == {"alone", "distilled"}
+  accuracy = results["stages"]["distilled"]["accuracy"]
+  assert len(accuracy["seeds"]) == 2
+  assert 0 <= accuracy["mean"] <= 1
+  assert math.isclose(accuracy["mean"], np.mean(accuracy["seeds"]))
+  gains = results["gains"]["distilled - alone"]
+  assert {"mean", "stderr"} <= set(gains)
+
+
+def test_a_restored_network_says_what_the_run_predicted(ran):
+  folder, _ = ran
+  test = rooms.find("data", "digits").load("test")
+  stored = np.load(folder / "stages" / "distilled" / "predictions.npz")
+  np.testing.assert_array_equal(stored["index"], test.columns["index"])
+  for seed in (0, 1):
+    model, variables = kdjax.restore(folder, "distilled", seed=seed)
+    outputs = model.apply(
+      variables, {"image": test.columns["image"]}, train=False
+    )
+    np.testing.assert_allclose(
+      outputs["logits"], stored["logits"][seed], atol=1e-5
+    )
+
+
+def test_evaluate_measures_what_the_run_reported(ran):
+  folder, results = ran
+  for which, name in (("best", "accuracy"), ("last", "accuracy_last")):
+    again = kdjax.evaluate(folder, "distilled", which=which)
+    np.testing.assert_allclose(
+      again["accuracy"], results["stages"]["distilled"][name]["seeds"]
+    )
+  confusion = np.array(again["confusion"])
+  assert confusion.shape == (2, 10, 10) and (confusion.sum((1, 2)) == 400).all()
+
+
+def test_the_best_is_the_best_of_validation_and_the_first_of_equals(ran):
+  folder, _ = ran
+  lines = map(json.loads, (folder / "metrics.jsonl").open())
+  curve = {}
+  for line in lines:
+    if (line["stage"], line["name"]) == ("alone", "validation/accuracy"):
+      curve.setdefault(line["seed"], []).append((line["value"], line["step"]))
+  result = json.loads((folder / "stages/alone/result.json").read_text())
+  for seed, points in curve.items():
+    top = max(value for value, _ in points)
+    first = min(step for value, step in points if value == top)
+    assert result["best_step"][seed] == first
+    assert math.isclose(
+      result["validation"]["best"]["accuracy"][seed], top, rel_tol=1e-6
+    )
+
+
+def test_seeds_draw_their_own_labels_and_weights(ran):
+  folder, _ = ran
+  _, first = kdjax.restore(folder, "alone", seed=0, which="last")
+  _, second = kdjax.restore(folder, "alone", seed=1, which="last")
+  kernels = [
+    np.asarray(one["params"]["head"]["kernel"]) for one in (first, second)
+  ]
+  assert np.abs(kernels[0] - kernels[1]).max() > 1e-2
+
+
+def test_both_seed_axes_give_the_same_numbers(ran, tmp_path):
+  _, looped = ran
+  stacked = kdjax.run(tiny(seed_axis="vmap"), tmp_path, quiet=True)
+  for stage, metrics in looped["stages"].items():
+    np.testing.assert_allclose(
+      metrics["nll"]["seeds"],
+      stacked["stages"][stage]["nll"]["seeds"],
+      rtol=1e-4,
+    )
+
+
+def test_environment_and_config_are_recorded(ran):
+  folder, _ = ran
+  there = json.loads((folder / "environment.json").read_text())
+  assert {"jax", "flax", "optax"} <= set(there["packages"])
+  stored = json.loads((folder / "config.json").read_text())
+  assert stored["stages"]["distilled"]["terms"]["kd"]["temperature"] == 4.0
+
+
+def test_a_workdir_of_another_config_is_refused_and_left_alone(ran):
+  folder, _ = ran
+  before = (folder / "config.json").read_text()
+  other = tiny()
+  other.stages.distilled.terms.kd.temperature = 2.0
+  with pytest.raises(UserError) as error:
+    kdjax.run(other, folder, quiet=True)
+  text = str(error.value)
+  assert "stages.distilled.terms.kd.temperature was 4.0, is 2.0" in text
+  assert "stages.*.steps" in text
+  assert (folder / "config.json").read_text() == before
+
+
+def test_the_average_of_parameters_is_what_is_evaluated(tmp_path):
+  averaged = tiny()
+  averaged.stages.alone.ema_decay = 0.9
+  kdjax.run(averaged, tmp_path, stage="alone", quiet=True)
+  _, last = kdjax.restore(tmp_path, "alone", which="last")
+  result = json.loads((tmp_path / "stages/alone/result.json").read_text())
+  again = kdjax.evaluate(tmp_path, "alone", which="last")
+  assert again["accuracy"] == pytest.approx(result["test"]["last"]["accuracy"])
+  with experiment.teachers.Checkpoints(
+    tmp_path / "stages" / "alone" / "checkpoints"
+  ) as checkpoints:
+    average = checkpoints.read("average.networks.student.")["head.kernel"][0]
+    current = checkpoints.read("params.networks.student.")["head.kernel"][0]
+  np.testing.assert_array_equal(last["params"]["head"]["kernel"], average)
+  assert np.abs(average - current).max() > 1e-4
+
+
+def test_a_network_may_start_from_another_stages(tmp_path):
+  plan = tiny()
+  plan.stages.distilled.networks.student.init_from = "alone"
+  plan.stages.distilled.optimizer.learning_rate = 0.0
+  kdjax.run(plan, tmp_path, quiet=True)
+  for seed in (0, 1):
+    _, one = kdjax.restore(tmp_path, "alone", seed=seed)
+    _, other = kdjax.restore(tmp_path, "distilled", seed=seed, which="last")
+    np.testing.assert_array_equal(
+      one["params"]["head"]["kernel"], other["params"]["head"]["kernel"]
+    )
+
+
+def test_a_loss_that_becomes_nan_stops_with_step_seed_and_terms(tmp_path):
+  plan = tiny()
+  plan.stages.distilled.steps = 12
+  with plan.stages.distilled.terms.kd.ignore_type():
+    # The temperature is 0 from step 8 on, counted from 0.
+    plan.stages.distilled.terms.kd.temperature = config.schedule(
+      "linear", 4.0, steps=8
+    )
+  with pytest.raises(UserError) as error:
+    kdjax.run(plan, tmp_path, quiet=True)
+  text = str(error.value)
+  assert "'distilled'" in text and "at step 9 of seed 0" in text
+  assert "kd nan" in text and "cross_entropy" in text
+  assert "checkpoint of step 6 stays" in text
+  variables = kdjax.restore(tmp_path, "distilled", which="last")[1]
+  assert np.isfinite(variables["params"]["head"]["kernel"]).all()
+  assert not (tmp_path / "stages" / "distilled" / "result.json").exists()
+
+
+def test_a_loss_registered_by_hand_trains_and_leaves_its_hash(tmp_path):
+  def squared(student, teacher, *, power: float = 2.0):
+    """Differences of logits, to a power."""
+    return jnp.sum(jnp.abs(student - teacher) ** power, axis=-1)
+
+  kdjax.register("losses", "squared", squared)
+  try:
+    plan = tiny()
+    plan.unlock()
+    plan.stages.distilled.terms.mine = config.term("squared", power=1.5)
+    kdjax.run(plan, tmp_path, quiet=True)
+  finally:
+    rooms._registered.pop(("losses", "squared"))
+  stored = json.loads((tmp_path / "config.json").read_text())
+  assert len(stored["sources"]["losses:squared"]) == 64
+  assert stored["stages"]["distilled"]["terms"]["mine"]["power"] == 1.5
+  names = {
+    json.loads(line)["name"] for line in (tmp_path / "metrics.jsonl").open()
+  }
+  assert "train/loss/mine" in names
+
+
+def test_a_loss_from_a_file_is_found_by_its_path(tmp_path):
+  path = tmp_path / "mine.py"
+  path.write_text(
+    '"""Mine."""\n\n\ndef mine(student, teacher, *, power: float = 2.0):\n'
+    '  """Mine."""\n  return abs(student - teacher).sum(-1) ** power\n'
+  )
+  plan = tiny()
+  plan.unlock()
+  plan.stages.distilled.terms.mine = config.term(str(path), power=3.0)
+  plain = workdir.resolve(plan)
+  experiment.check(plain, ["distilled"])
+  (key,) = plain["sources"]
+  assert key.endswith("mine.py")
+
+
+def test_a_teacher_must_come_before_its_student():
+  plan = tiny()
+  plan.stages.distilled.teachers.teacher.stage = "distilled"
+  with pytest.raises(UserError, match="does not come before it"):
+    experiment.check(workdir.resolve(plan), ["distilled"])
+
+
+def test_an_unfinished_teacher_is_named(tmp_path):
+  with pytest.raises(UserError, match="'alone', which is not finished"):
+    kdjax.run(tiny(), tmp_path, stage="distilled", quiet=True)
+
+
+def test_a_metric_to_select_by_must_exist():
+  plan = tiny()
+  plan.stages.alone.select = "acuracy"
+  with pytest.raises(UserError, match="Did you mean 'accuracy'"):
+    experiment.check(workdir.resolve(plan), ["alone"])

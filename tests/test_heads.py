@@ -1,0 +1,315 @@
+"""Every head keeps the contract, and fits what stands on its other side."""
+
+import ast
+import inspect
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from signatures import Signature
+
+from kdjax import config, rooms
+from kdjax.errors import ShapeError, UserError
+from kdjax.heads import conv, linear, mlp, select
+
+KEY = jax.random.key(0)
+
+# The other side of a map: half as high, twice as wide.
+LIKE = {"H_like": 4, "W_like": 12}
+
+# Values for options that have no default, by annotation.
+VALUES = {"int": 4, "tuple[int, ...]": (3, 0, 1)}
+
+
+class Example:
+  """A file of the room, and arrays to call its head with."""
+
+  def __init__(self, name):
+    self.name = name
+    self.head = rooms.find("heads", name)
+    self.about = rooms.describe("heads", name)
+    self.signature = Signature(self.head.__call__, **LIKE)
+    self.options = {
+      option: VALUES[self.about.annotations[option]]
+      for option, default in self.about.options.items()
+      if default is rooms.REQUIRED
+    }
+
+  def __call__(self, **fields):
+    return self.head(**self.options, **fields)
+
+  def cases(self):
+    """x and like, of every rank."""
+    for arguments in self.signature.cases():
+      if "like" in arguments:
+        yield arguments["x"], arguments["like"]
+
+
+@pytest.fixture(params=rooms.names("heads"), scope="module")
+def example(request):
+  return Example(request.param)
+
+
+def equal(actual, expected, tolerance):
+  np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+def shapes(head, *arrays):
+  """Shapes and dtypes of the output and the variables, computing neither."""
+  return jax.eval_shape(head.init_with_output, KEY, *arrays)
+
+
+def normal(seed, *shape):
+  return jax.random.normal(jax.random.key(seed), shape)
+
+
+# Contract: every file of kdjax/heads
+
+
+def test_a_head_takes_x_like_and_train(example):
+  parameters = inspect.signature(example.head.__call__).parameters
+  assert list(parameters) == ["self", "x", "like", "train"]
+  assert parameters["like"].default is None
+  assert parameters["train"].kind == inspect.Parameter.KEYWORD_ONLY
+  assert parameters["train"].default is False
+  assert issubclass(example.head, nn.Module)
+  assert example.head.__doc__ and example.head.__call__.__doc__
+
+
+def test_fields_have_literal_defaults_or_none(example):
+  tree = ast.parse(inspect.getsource(example.head)).body[0]
+  for node in tree.body:
+    field = isinstance(node, ast.AnnAssign) and node.target.id
+    if field and node.value and field not in rooms.FRAMEWORK_FIELDS:
+      ast.literal_eval(node.value)
+
+
+def test_a_config_may_hold_a_head(example):
+  assert config.head(example.name, **example.options).name == example.name
+
+
+def test_a_head_has_the_dtype_of_its_activations_and_float32_parameters(
+  example,
+):
+  assert example().dtype == jnp.float32
+  for x, like in example.cases():
+    head = example(dtype=jnp.bfloat16)
+    output, variables = shapes(head, x, like)
+    leaves = jax.tree.leaves(variables)
+    assert all(leaf.dtype == jnp.float32 for leaf in leaves)
+    assert output.dtype == (jnp.bfloat16 if leaves else x.dtype)
+
+
+def test_a_head_without_a_width_has_the_shape_of_the_other_side(example):
+  if "width" not in example.about.options:
+    pytest.skip("its width is no option")
+  for x, like in example.cases():
+    assert x.shape[-1] != like.shape[-1]
+    output, _ = shapes(example(), x, like)
+    assert output.shape == like.shape
+
+
+def test_a_head_with_a_width_needs_no_other_side(example):
+  if "width" not in example.about.options:
+    pytest.skip("its width is no option")
+  for x, _ in example.cases():
+    output, _ = shapes(example(width=9), x)
+    assert output.shape == (*x.shape[:-1], 9)
+    with pytest.raises(UserError, match="'width'"):
+      shapes(example(), x)
+
+
+def test_a_head_gives_the_same_output_twice(example):
+  for x, like in example.cases():
+    variables = example().init(KEY, x, like)
+    again = example().init(KEY, x, like)
+    jax.tree.map(np.testing.assert_array_equal, variables, again)
+    outputs = [example().apply(variables, x, like) for _ in range(2)]
+    np.testing.assert_array_equal(*outputs)
+
+
+def test_a_head_at_evaluation_maps_each_example_alone(example):
+  order = np.array([2, 0, 1])
+  for x, like in example.cases():
+    variables = example().init(KEY, x, like)
+    output = example().apply(variables, x, like)
+    permuted = example().apply(variables, x[order], like[order])
+    equal(permuted, output[order], 1e-5)
+
+
+def test_a_head_changes_its_state_only_in_training(example):
+  for x, like in example.cases():
+    variables = example().init(KEY, x, like)
+    state = {key: value for key, value in variables.items() if key != "params"}
+    for train in (False, True):
+      _, new = example().apply(
+        variables, x, like, train=train, mutable=list(state)
+      )
+      assert jax.tree.structure(dict(new)) == jax.tree.structure(state)
+      same = jax.tree.map(np.array_equal, dict(new), state)
+      assert all(jax.tree.leaves(same)) or train
+
+
+def test_every_parameter_of_a_head_learns(example):
+  for x, like in example.cases():
+    variables = example().init(KEY, x, like)
+    state = {key: value for key, value in variables.items() if key != "params"}
+
+    def distance(params, state=state, x=x, like=like):
+      output, _ = example().apply(
+        {"params": params, **state}, x, like, train=True, mutable=list(state)
+      )
+      return jnp.sum((output - 1.0) ** 2)
+
+    gradients = jax.grad(distance)(variables.get("params", {}))
+    for leaf in jax.tree.leaves(gradients):
+      assert np.all(np.isfinite(leaf)) and np.any(leaf)
+
+
+# linear and mlp
+
+
+def test_linear_is_a_product_and_a_bias():
+  x = normal(1, 3, 7)
+  head = linear.Head(width=4)
+  params = {"kernel": normal(2, 7, 4), "bias": normal(3, 4)}
+  output = head.apply({"params": {"Dense_0": params}}, x)
+  equal(output, x @ params["kernel"] + params["bias"][None], 1e-6)
+
+
+def test_linear_without_a_bias_maps_zero_to_zero():
+  head = linear.Head(width=4, use_bias=False)
+  output, variables = head.init_with_output(KEY, jnp.zeros((3, 7)))
+  assert not np.any(output)
+  assert len(jax.tree.leaves(variables)) == 1
+
+
+def test_mlp_has_as_many_layers_of_the_hidden_width_as_asked():
+  head = mlp.Head(hidden=6, layers=3)
+  params = head.init(KEY, normal(1, 3, 7), normal(2, 3, 4))["params"]
+  kernels = [params[f"Dense_{i}"]["kernel"].shape for i in range(len(params))]
+  assert kernels == [(7, 6), (6, 6), (6, 4)]
+
+
+def test_mlp_is_by_default_as_wide_inside_as_what_it_reads():
+  params = mlp.Head(width=4).init(KEY, normal(1, 3, 7))["params"]
+  assert params["Dense_0"]["kernel"].shape == (7, 7)
+
+
+def test_mlp_is_a_relu_between_two_products():
+  x = normal(1, 3, 7)
+  output, variables = mlp.Head(width=4, hidden=6).init_with_output(KEY, x)
+  first, last = (variables["params"][f"Dense_{i}"]["kernel"] for i in (0, 1))
+  equal(output, np.maximum(x @ first, 0) @ last, 1e-5)
+
+
+def test_mlp_has_no_relu_after_its_last_layer():
+  output, _ = mlp.Head(width=9).init_with_output(KEY, normal(1, 30, 7))
+  assert np.any(output < 0) and np.any(output > 0)
+
+
+def test_mlp_without_layers_is_an_error():
+  with pytest.raises(UserError, match="0 layers"):
+    mlp.Head(width=4, layers=0).init(KEY, normal(1, 3, 7))
+
+
+# conv
+
+
+@pytest.mark.parametrize(
+  ("given", "wanted", "kernel"),
+  [
+    ((8, 6), (8, 6), 1),
+    ((8, 6), (4, 3), 3),
+    ((9, 6), (3, 2), 3),
+    ((8, 8), (2, 2), 5),
+    ((4, 3), (8, 9), 1),
+    ((8, 3), (4, 6), 3),
+  ],
+)
+def test_conv_strides_down_and_repeats_up_to_the_size_of_the_other_side(
+  given, wanted, kernel
+):
+  x, like = normal(1, 3, *given, 2), normal(2, 3, *wanted, 5)
+  output, variables = shapes(conv.Head(), x, like)
+  assert output.shape == like.shape
+  shape = variables["params"]["Conv_0"]["kernel"].shape
+  assert shape == (kernel, kernel, 2, 5)
+
+
+def test_conv_repeats_the_nearest_pixels():
+  x, like = normal(1, 1, 2, 2, 1), jnp.zeros((1, 4, 6, 1))
+  head = conv.Head(batch_norm=False, relu=False)
+  variables = head.init(KEY, x, like)
+  kernel = variables["params"]["Conv_0"]["kernel"][0, 0, 0, 0]
+  output = head.apply(variables, x, like)[0, :, :, 0]
+  equal(output, np.kron(x[0, :, :, 0], np.ones((2, 3))) * kernel, 1e-6)
+
+
+def test_conv_between_sizes_that_are_no_multiples_is_an_error():
+  with pytest.raises(ShapeError, match=r"\[3, 8, 6, 2\].*\[3, 5, 6, 2\]"):
+    conv.Head().init(KEY, normal(1, 3, 8, 6, 2), normal(2, 3, 5, 6, 2))
+
+
+def test_conv_on_what_is_no_map_is_an_error():
+  with pytest.raises(ShapeError, match="feature maps"):
+    conv.Head().init(KEY, normal(1, 3, 7), normal(2, 3, 5))
+
+
+def test_conv_has_a_bias_or_batch_norm():
+  x, like = normal(1, 3, 4, 6, 2), normal(2, 3, 4, 6, 5)
+  _, with_norm = shapes(conv.Head(), x, like)
+  _, without = shapes(conv.Head(batch_norm=False), x, like)
+  assert set(with_norm) == {"params", "batch_stats"}
+  assert set(without) == {"params"}
+  assert "bias" not in with_norm["params"]["Conv_0"]
+  assert "bias" in without["params"]["Conv_0"]
+
+
+def test_conv_without_relu_has_negative_outputs():
+  x, like = normal(1, 3, 4, 6, 2), normal(2, 3, 4, 6, 5)
+  assert np.all(conv.Head().init_with_output(KEY, x, like)[0] >= 0)
+  head = conv.Head(relu=False)
+  assert np.any(head.init_with_output(KEY, x, like)[0] < 0)
+
+
+def test_conv_averages_batch_statistics_over_devices():
+  x, like = normal(1, 4, 4, 6, 2), normal(2, 4, 4, 6, 5)
+  head = conv.Head(axis_name="devices")
+  variables = conv.Head().init(KEY, x, like)
+  apply = lambda head, x, like: head.apply(
+    variables, x, like, train=True, mutable=["batch_stats"]
+  )
+  whole, state = apply(conv.Head(), x, like)
+  split = lambda array: array.reshape(2, 2, *array.shape[1:])
+  halves, states = jax.vmap(
+    lambda x, like: apply(head, x, like), axis_name="devices"
+  )(split(x), split(like))
+  equal(halves.reshape(whole.shape), whole, 1e-5)
+  for half in (0, 1):
+    jax.tree.map(
+      lambda one, all_, half=half: equal(all_[half], one, 1e-5), state, states
+    )
+
+
+# select
+
+
+def test_select_picks_the_classes_in_their_order_and_has_no_variables():
+  x = normal(1, 3, 5)
+  output, variables = select.Head(classes=(4, 0, 2)).init_with_output(KEY, x)
+  np.testing.assert_array_equal(output, np.asarray(x)[:, [4, 0, 2]])
+  assert not variables
+
+
+def test_select_of_a_class_that_does_not_exist_is_an_error():
+  for column in (5, -1):
+    with pytest.raises(UserError, match=rf"\[{column}\] of 5.*0 to 4"):
+      select.Head(classes=(0, column)).init(KEY, normal(1, 3, 5))
+
+
+def test_select_must_be_told_its_classes():
+  with pytest.raises(UserError, match="'classes'"):
+    config.head("select")

@@ -1,0 +1,362 @@
+"""Terms over a flow: who counts, who learns, and what is computed."""
+
+import re
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from kdjax import state as states
+from kdjax.errors import UserError
+from kdjax.flow import Address
+from kdjax.losses.cross_entropy import cross_entropy
+from kdjax.losses.kd import kd
+from kdjax.losses.mse import mse
+from kdjax.objective import Objective, Term
+from kdjax.schedules import make as schedule
+from kdjax.state import Fixed
+from kdjax.step import make_eval_step, make_train_step
+
+B, D, K = 6, 7, 5
+
+
+class Net(nn.Module):
+  """Two layers, of which both are recorded, and one that few terms read."""
+
+  modality: str = "image"
+  classes: int = K
+
+  @property
+  def reads(self):
+    return (self.modality,)
+
+  @property
+  def needs(self):
+    return (self.modality,)
+
+  @nn.compact
+  def __call__(self, inputs, *, train):
+    del train
+    hidden = nn.tanh(nn.Dense(4, name="first")(inputs[self.modality]))
+    return {
+      "stage0": hidden,
+      "logits": nn.Dense(self.classes, name="head")(hidden),
+      "extra": nn.Dense(64, name="extra")(hidden) @ jnp.ones((64, 64)),
+    }
+
+
+def term(name, loss, reads, *, targets=("teacher",), heads=None):
+  return Term(
+    name=name,
+    loss=loss,
+    reads={key: Address.parse(read) for key, read in reads.items()},
+    heads=heads or {},
+    targets=targets,
+    takes_mask=False,
+    options={},
+    schedules={},
+  )
+
+
+CE = term(
+  "ce", cross_entropy, {"student": "student/logits", "label": "batch/label"}
+)
+KD = term("kd", kd, {"student": "student/logits", "teacher": "teacher/logits"})
+
+
+@pytest.fixture
+def batch():
+  rng = np.random.default_rng(3)
+  return {
+    "image": rng.normal(size=(B, D)).astype(np.float32),
+    "text": rng.normal(size=(B, D)).astype(np.float32),
+    "label": np.array([2, -1, 0, 4, -1, 1], np.int32),
+    "index": np.arange(B, dtype=np.int32),
+    "valid": np.array([True] * 5 + [False]),
+  }
+
+
+def make(*terms, batch, teacher=None, weights=None):
+  """An objective with its variables and what is fixed."""
+  teacher = teacher or Net("text")
+  objective = Objective({"student": Net()}, {"teacher": teacher}, terms)
+  taught = teacher.init(jax.random.key(9), batch, train=False)
+  numbers = {
+    one.name: {"weight": jnp.float32((weights or {}).get(one.name, 1.0))}
+    for one in terms
+  }
+  fixed = Fixed(teachers={"teacher": taught}, numbers=numbers)
+  variables = objective.init(jax.random.key(1), fixed, batch)
+  return objective, variables, fixed
+
+
+def values(objective, variables, fixed, batch):
+  flow = objective.flow(variables, fixed, batch)
+  return objective.values(flow, jnp.int32(0))
+
+
+def state_of(objective, variables, rule):
+  names = tuple(one.name for one in objective.terms)
+  return states.create(0, variables, rule, names, average=False, maximise=True)
+
+
+def test_only_valid_labelled_examples_count(batch):
+  found = values(*make(CE, batch=batch), batch)["ce"]
+  assert found.count == 3  # of the labelled four, the last one is padding
+  objective, variables, fixed = make(CE, batch=batch)
+  rows = np.array([0, 2, 3])
+  only = {key: value[rows] for key, value in batch.items()}
+  np.testing.assert_allclose(
+    found.mean, values(objective, variables, fixed, only)["ce"].mean, rtol=1e-6
+  )
+
+
+def test_a_term_does_not_count_where_a_modality_is_absent(batch):
+  batch["has/text"] = np.array([True, False, True, False, True, True])
+  found = values(*make(CE, KD, batch=batch), batch)
+  assert found["kd"].count == 3  # the teacher reads text
+  assert found["ce"].count == 3  # the student does not
+
+
+def test_a_batch_in_which_nothing_counts_gives_zero_and_no_nan(batch):
+  batch["label"][:] = -1
+  objective, variables, fixed = make(CE, batch=batch)
+  split = {
+    kind: {name: states.split(tree) for name, tree in trees.items()}
+    for kind, trees in variables.items()
+  }
+  part = lambda place: {
+    kind: {name: pair[place] for name, pair in trees.items()}
+    for kind, trees in split.items()
+  }
+  gradients, _, metrics = objective.gradients(
+    part(0),
+    part(1),
+    fixed,
+    batch,
+    key=jax.random.key(0),
+    step=jnp.int32(0),
+  )
+  assert metrics["loss"] == 0 and metrics["count/ce"] == 0
+  assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradients))
+
+
+def test_the_teacher_receives_exactly_zero_gradient(batch):
+  # Joint training: the teacher is trained too, but is a target of this term.
+  networks = {"student": Net(), "teacher": Net("text")}
+  objective = Objective(networks, {}, (KD,))
+  fixed = Fixed(teachers={}, numbers={"kd": {"weight": jnp.float32(1)}})
+  variables = objective.init(jax.random.key(1), fixed, batch)
+
+  def total(variables, objective):
+    return values(objective, variables, fixed, batch)["kd"].mean
+
+  gradient = jax.grad(total)(variables, objective)["networks"]
+  assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradient["teacher"]))
+  assert optax.tree.norm(gradient["student"]) > 1e-4
+  # The same term without targets teaches both: the zero above is no accident.
+  both = term(
+    "kd",
+    kd,
+    {"student": "student/logits", "teacher": "teacher/logits"},
+    targets=(),
+  )
+  gradient = jax.grad(total)(variables, Objective(networks, {}, (both,)))
+  assert optax.tree.norm(gradient["networks"]["teacher"]) > 1e-4
+
+
+def test_frozen_teachers_receive_exactly_zero_gradient(batch):
+  objective, variables, fixed = make(CE, KD, batch=batch)
+
+  def total(fixed):
+    found = values(objective, variables, fixed, batch)
+    return found["ce"].mean + found["kd"].mean
+
+  gradient = jax.grad(total)(fixed)
+  assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradient.teachers))
+
+
+def test_a_train_step_leaves_the_teacher_as_it_is(batch):
+  objective, variables, fixed = make(CE, KD, batch=batch)
+  rule = optax.sgd(0.1)
+  step = jax.jit(make_train_step(objective, rule, ema_decay=0.0))
+  before = jax.tree.map(np.array, fixed)
+  state, _ = step(state_of(objective, variables, rule), fixed, batch)
+  jax.tree.map(np.testing.assert_array_equal, fixed, before)
+  assert state.step == 1
+
+
+def operations(objective, variables, fixed, batch):
+  """Matrix products, convolutions and custom calls of the compiled step."""
+  rule = optax.sgd(0.1)
+  step = jax.jit(make_train_step(objective, rule, ema_decay=0.0))
+  state = state_of(objective, variables, rule)
+  text = step.lower(state, fixed, batch).compile().as_text()
+  return len(re.findall(r"\b(?:dot|convolution|custom-call)\(", text))
+
+
+def test_what_no_term_reads_is_not_compiled(batch):
+  feature = term(
+    "feature", mse, {"student": "student/stage0", "teacher": "teacher/stage0"}
+  )
+  extra = term(
+    "extra", mse, {"student": "student/extra", "teacher": "teacher/extra"}
+  )
+  alone = operations(*make(CE, batch=batch), batch)
+  # Student: two products forwards; backwards the first layer's kernel, and
+  # the head's kernel and input. No teacher, no `extra`.
+  assert alone == 5
+  # The teacher's first layer; nothing of its head.
+  assert operations(*make(CE, feature, batch=batch), batch) == alone + 1
+  # Two of the teacher.
+  assert operations(*make(CE, KD, batch=batch), batch) == alone + 2
+  # Three of the teacher's; of the student's two forwards, and backwards the
+  # constant product's input, `extra`'s kernel and its input.
+  assert operations(*make(CE, extra, batch=batch), batch) == alone + 3 + 5
+
+
+def test_a_networks_outputs_are_computed_once_for_all_terms(batch):
+  again = term(
+    "again", kd, {"student": "student/logits", "teacher": "teacher/logits"}
+  )
+  assert operations(*make(CE, KD, batch=batch), batch) == operations(
+    *make(CE, KD, again, batch=batch), batch
+  )
+
+
+def test_weights_are_arrays_and_changing_one_compiles_nothing(batch):
+  objective, variables, fixed = make(CE, KD, batch=batch)
+  rule = optax.sgd(0.1)
+  step = jax.jit(make_train_step(objective, rule, ema_decay=0.0))
+  state = state_of(objective, variables, rule)
+  _, first = step(state, fixed, batch)
+  heavier = fixed.replace(
+    numbers={**fixed.numbers, "kd": {"weight": jnp.float32(3)}}
+  )
+  _, second = step(state, heavier, batch)
+  np.testing.assert_allclose(
+    second["loss"] - first["loss"], 2 * first["loss/kd"], rtol=1e-5
+  )
+  assert step._cache_size() == 1
+
+
+def test_a_weight_may_follow_a_schedule(batch):
+  fading = {"kind": "linear", "value": 2.0, "end": 0.0, "warmup": 0, "steps": 4}
+  faded = Term(
+    **{**vars(KD), "schedules": {"weight": schedule(fading, steps=100)}}
+  )
+  objective, variables, fixed = make(faded, batch=batch)
+  flow = objective.flow(variables, fixed, batch)
+  weights = [
+    float(objective.values(flow, jnp.int32(step))["kd"].weight)
+    for step in range(6)
+  ]
+  np.testing.assert_allclose(weights, [2, 1.5, 1, 0.5, 0, 0])
+
+
+def test_an_unknown_address_is_answered_with_those_there_are(batch):
+  wrong = term(
+    "kd", kd, {"student": "student/logit", "teacher": "teacher/logits"}
+  )
+  with pytest.raises(UserError) as error:
+    values(*make(wrong, batch=batch), batch)
+  text = str(error.value)
+  assert "No 'student/logit'" in text
+  assert "Did you mean 'student/logits'" in text
+  for there in ("batch/label", "teacher/stage0", "student/extra"):
+    assert there in text
+
+
+def test_an_unknown_network_is_answered_with_those_there_are(batch):
+  wrong = term(
+    "kd", kd, {"student": "studnet/logits", "teacher": "teacher/logits"}
+  )
+  with pytest.raises(UserError, match="Did you mean 'student'"):
+    values(*make(wrong, batch=batch), batch)
+
+
+def test_an_address_needs_a_network_and_an_output():
+  for text in ("logits", "/logits", "student/", ""):
+    with pytest.raises(UserError, match="no address"):
+      Address.parse(text)
+
+
+def test_different_numbers_of_classes_name_the_term_and_the_way_out(batch):
+  with pytest.raises(UserError, match=r"Term 'kd'.*select") as error:
+    values(*make(KD, batch=batch, teacher=Net("text", classes=K + 2)), batch)
+  assert f"{K}]" in str(error.value) and f"{K + 2}]" in str(error.value)
+
+
+def test_a_modality_that_the_data_lacks_is_named(batch):
+  objective, variables, fixed = make(CE, KD, batch=batch)
+  del batch["text"]
+  with pytest.raises(UserError, match="'teacher' reads 'text'") as error:
+    values(objective, variables, fixed, batch)
+  assert "image" in str(error.value)
+
+
+def test_a_view_reads_its_own_keys_and_shares_the_rest(batch):
+  strong = term(
+    "kd", kd, {"student": "student@strong/logits", "teacher": "teacher/logits"}
+  )
+  objective, variables, fixed = make(strong, batch=batch)
+  with pytest.raises(UserError, match="No view 'strong'"):
+    values(objective, variables, fixed, batch)
+  both = {**batch, "image@strong": batch["image"][::-1]}
+  turned = {**batch, "image": batch["image"][::-1]}
+  plain = make(KD, batch=batch)
+  np.testing.assert_allclose(
+    values(objective, variables, fixed, both)["kd"].mean,
+    values(plain[0], variables, fixed, turned)["kd"].mean,
+    rtol=1e-6,
+  )
+
+
+def test_a_parameter_can_be_read_by_address(batch):
+  shrink = term(
+    "shrink",
+    mse,
+    {
+      "student": "student/params/head/kernel",
+      "teacher": "teacher/params/head/kernel",
+    },
+  )
+  objective, variables, fixed = make(shrink, batch=batch)
+  flow = objective.flow(variables, fixed, batch)
+  kernel = flow[Address.parse("teacher/params/head/kernel")]
+  assert kernel is fixed.teachers["teacher"]["params"]["head"]["kernel"]
+  with pytest.raises(UserError, match="Did you mean 'params/head/kernel'"):
+    flow[Address.parse("teacher/params/head/kernl")]
+
+
+def test_the_first_fault_is_kept_with_every_terms_value(batch):
+  objective, variables, fixed = make(CE, KD, batch=batch)
+  rule = optax.sgd(0.1)
+  step = jax.jit(make_train_step(objective, rule, ema_decay=0.0))
+  state, _ = step(state_of(objective, variables, rule), fixed, batch)
+  assert state.fault.step == -1
+  bad = {**batch, "text": batch["text"] * np.inf}
+  for _ in range(2):
+    state, _ = step(state, fixed, bad)
+  assert state.fault.step == 2
+  assert np.isfinite(state.fault.terms["ce"])
+  assert not np.isfinite(state.fault.terms["kd"])
+
+
+def test_evaluation_sums_add_up_over_batches(batch):
+  objective, variables, fixed = make(CE, KD, batch=batch)
+  evaluate = make_eval_step(objective, {})
+  whole = evaluate(variables, fixed, batch)["loss"]
+  halves = [
+    evaluate(
+      variables, fixed, {key: value[rows] for key, value in batch.items()}
+    )["loss"]
+    for rows in (slice(0, 2), slice(2, None))
+  ]
+  added = jax.tree.map(np.add, *halves)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), whole, added
+  )

@@ -1,0 +1,136 @@
+"""The figures and the page of a workdir built by hand."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+from handmade import Page, edit_json, install, make
+from PIL import Image
+
+from kdjax import confusion, examples, records, report
+
+
+@pytest.fixture
+def source(monkeypatch):
+  return install(monkeypatch)
+
+
+def test_figures_are_drawn_at_twice_the_width_of_the_page(tmp_path, source):
+  folder = make(tmp_path / "run")
+  report.write(folder)
+  names = {path.stem for path in (folder / "figures").iterdir()}
+  assert names == {"stages", "curves", "confusion", "examples"}
+  for path in (folder / "figures").iterdir():
+    image = Image.open(path).convert("RGB")
+    assert image.width == 1800
+    assert image.height > 200
+    pixels = np.asarray(image).reshape(-1, 3)
+    assert len(np.unique(pixels[::7], axis=0)) > 20
+    assert pixels.std() > 10
+
+
+def test_the_page_holds_all_that_it_shows(tmp_path, source):
+  folder = make(tmp_path / "run")
+  report.write(folder)
+  text = (folder / "report.html").read_text()
+  page = Page(text)
+  prefix = "data:image/png;base64,"
+  assert len(page.loads) == 8  # four figures, light and dark
+  for loaded in page.loads:
+    assert loaded.startswith(prefix)
+    image = Image.open(io.BytesIO(base64.b64decode(loaded[len(prefix) :])))
+    assert image.width == 1800
+  assert not {"link", "script", "iframe", "object"} & set(page.tags)
+  style = text[: text.index("</style>")]
+  assert not re.search(r"@import|url\(|https?:", style)
+  assert "prefers-color-scheme: dark" in style
+
+
+def test_the_page_says_how_its_numbers_came_about(tmp_path, source):
+  folder = make(tmp_path / "run")
+  report.write(folder)
+  for text in (
+    Page((folder / "report.html").read_text()).text,
+    (folder / "report.md").read_text().replace("`", ""),
+  ):
+    for said in (
+      "test split of tiny, 8 examples. Nothing was selected on it.",
+      "highest accuracy on validation",
+      "shared, all seeds have that of seed 4",
+      "mlp(width=7), 1,234 parameters",
+      "temperature=4",
+      "0.75",
+      "2 x abacus",
+      "9.8.7",
+      "0123456789",
+      "kdjax run --config=configs/tiny.py",
+      "seed 6",
+      "+0.1100 ± 0.0265",
+      "better in 3 of 3 seeds",
+    ):
+      assert said in text
+
+
+def test_what_a_config_says_is_escaped(tmp_path, source):
+  folder = make(tmp_path / "run")
+  edit_json(folder / "config.json", lambda it: it.update(name="<b>a|b</b>"))
+  report.write(folder)
+  assert "b" not in Page((folder / "report.html").read_text()).tags
+
+
+def test_confusion_counts_all_seeds_and_no_unlabelled_row(tmp_path):
+  kept = records.read(make(tmp_path / "run")).predictions("distilled")
+  # Row 0: places 0, 3 and 6; row 1: 1 and 4; row 2: 2 and 5.
+  expected = [[7, 2, 0], [0, 6, 0], [1, 1, 4]]
+  assert confusion.counts(kept).tolist() == expected
+
+
+def test_a_vote_is_the_majority_and_a_tie_the_more_probable():
+  logits = np.array(
+    [
+      [[5.0, 0.0, 0.0], [1.0, 0.0, 0.0]],
+      [[0.0, 1.0, 0.0], [0.0, 4.0, 0.0]],
+      [[0.0, 1.0, 0.0], [0.0, 0.0, 0.1]],
+    ]
+  )
+  assert examples.votes(logits).tolist() == [1, 1]
+
+
+def test_examples_are_those_put_right_wherever_they_lie(tmp_path, source):
+  record = records.read(make(tmp_path / "run"))
+  drawing = examples.examples(record, {})
+  # Place 4, where all seeds of alone are wrong, then 1, then 2.
+  assert source.index[source.taken[-1]].tolist() == [106, 103, 101]
+  assert "Of 7 test examples, 3 are wrong by alone" in drawing.caption
+  assert "1 the other way" in drawing.caption
+
+
+@pytest.mark.parametrize(
+  ("spoil", "lost"),
+  [
+    (lambda run: (run / "metrics.jsonl").unlink(), {"curves"}),
+    (
+      lambda run: (run / "stages/distilled/predictions.npz").unlink(),
+      {"confusion", "examples"},
+    ),
+    (
+      lambda run: edit_json(
+        run / "config.json", lambda it: it["data"].update(name="gone")
+      ),
+      {"examples"},
+    ),
+    (lambda run: (run / "environment.json").unlink(), set()),
+  ],
+)
+def test_a_figure_without_its_input_is_left_out(tmp_path, source, spoil, lost):
+  folder = make(tmp_path / "run")
+  (folder / "figures").mkdir()
+  for name in ("stages", "curves", "confusion", "examples"):
+    (folder / "figures" / f"{name}.png").write_bytes(b"of an earlier report")
+  spoil(folder)
+  report.write(folder)
+  names = {path.stem for path in (folder / "figures").iterdir()}
+  assert names == {"stages", "curves", "confusion", "examples"} - lost
+  assert ("Left out" in (folder / "report.md").read_text()) == bool(lost)

@@ -1,0 +1,186 @@
+"""The report of a workdir built by hand, against numbers worked out by hand.
+
+  accuracy     seed 0   seed 1   seed 2   mean   sum of squares about it
+  alone          .70      .74      .72     .72   .0004 + .0004 + 0
+  distilled      .80      .81      .88     .83   .0009 + .0004 + .0025
+  difference     .10      .07      .16     .11   .0001 + .0016 + .0025
+
+The sample deviation is sqrt(sum / 2), the standard error that over sqrt(3).
+"""
+
+import json
+import math
+import re
+
+import pytest
+from handmade import Page, edit_json, install, make
+
+from kdjax import cli, records, report
+from kdjax.errors import UserError
+
+
+@pytest.fixture
+def source(monkeypatch):
+  return install(monkeypatch)
+
+
+def test_means_and_deviations_are_those_worked_out_by_hand(tmp_path):
+  results = report.summarize(make(tmp_path / "run"))
+  assert results["name"] == "tiny"
+  assert results["seeds"] == 3
+  assert list(results["stages"]) == ["teacher", "alone", "distilled"]
+  alone = results["stages"]["alone"]
+  assert alone["accuracy"]["mean"] == pytest.approx(0.72)
+  assert alone["accuracy"]["std"] == pytest.approx(0.02)
+  assert alone["accuracy"]["seeds"] == [0.70, 0.74, 0.72]
+  assert alone["accuracy_last"]["mean"] == pytest.approx(0.67)
+  assert alone["nll"]["mean"] == pytest.approx(0.7)
+  assert alone["nll"]["std"] == pytest.approx(0.2)
+  distilled = results["stages"]["distilled"]["accuracy"]
+  assert distilled["std"] == pytest.approx(math.sqrt(0.0019))
+  assert alone["parameters"] == 1234
+  assert alone["examples_per_second"] == 1500.0
+  assert alone["seconds"] == 2.5
+  assert "map" not in alone
+
+
+def test_a_gain_is_of_differences_paired_by_seed(tmp_path):
+  folder = make(tmp_path / "run")
+  gain = report.summarize(folder)["gains"]["distilled - alone"]
+  assert gain["mean"] == pytest.approx(0.11)
+  assert gain["stderr"] == pytest.approx(math.sqrt(0.0007))
+  assert gain["seeds"] == pytest.approx([0.10, 0.07, 0.16])
+
+  def turn(result):
+    result["seeds"] = result["seeds"][::-1]
+    for values in result["test"].values():
+      for name in values:
+        values[name] = values[name][::-1]
+
+  edit_json(folder / "stages" / "alone" / "result.json", turn)
+  again = report.summarize(folder)["gains"]["distilled - alone"]
+  assert again["seeds"] == pytest.approx(gain["seeds"])
+
+
+def test_one_seed_has_no_deviation(tmp_path, source):
+  folder = make(tmp_path / "run", seeds=1)
+  results = report.write(folder)
+  accuracy = results["stages"]["alone"]["accuracy"]
+  assert accuracy == {"mean": 0.70, "std": None, "seeds": [0.70]}
+  gain = results["gains"]["distilled - alone"]
+  assert gain["mean"] == pytest.approx(0.10)
+  assert gain["stderr"] is None
+  assert "0.7000 ± - |" in (folder / "report.md").read_text()
+  assert "One seed" in Page((folder / "report.html").read_text()).text
+
+
+def test_a_value_that_is_not_finite_is_null_and_said_so(tmp_path, source):
+  folder = make(tmp_path / "run")
+  path = folder / "stages" / "alone" / "result.json"
+  edit_json(
+    path, lambda it: it["test"]["best"].update(nll=[1.0, math.nan, 2.0])
+  )
+  results = report.write(folder)
+  nll = results["stages"]["alone"]["nll"]
+  assert nll == {"mean": None, "std": None, "seeds": [1.0, None, 2.0]}
+  assert "NaN" not in (folder / "results.json").read_text()
+  assert "not finite" in report.markdown_table(results)
+
+
+def test_an_unfinished_stage_is_marked_and_has_no_numbers(tmp_path, source):
+  folder = make(tmp_path / "run", finished=("teacher", "alone"))
+  results = report.write(folder)
+  assert list(results["stages"]) == ["teacher", "alone"]
+  assert results["unfinished"] == {"distilled": {"step": 30, "steps": 30}}
+  assert results["gains"] == {}
+  assert "| distilled | unfinished | - |" in report.markdown_table(results)
+  for text in (
+    (folder / "report.md").read_text(),
+    Page((folder / "report.html").read_text()).text,
+  ):
+    assert re.search(r"distilled[\s|]+unfinished[\s|]+-", text)
+    assert "is not finished: step 30 of 30." in text
+
+
+def test_a_stage_whose_steps_were_raised_is_unfinished(tmp_path):
+  folder = make(tmp_path / "run")
+  edit_json(
+    folder / "config.json",
+    lambda it: it["stages"]["distilled"].update(steps=90),
+  )
+  results = report.summarize(folder)
+  assert results["unfinished"] == {"distilled": {"step": 30, "steps": 90}}
+
+
+def test_a_torn_last_line_of_metrics_is_passed_over(tmp_path, source):
+  folder = make(tmp_path / "run")
+  with (folder / "metrics.jsonl").open("a") as file:
+    file.write('{"stage": "alone", "step": 40, "se')
+  curve = records.read(folder).curve("alone", "train/loss")
+  assert curve[4] == {10: 0.2, 20: 0.1, 30: pytest.approx(2 / 30)}
+  report.write(folder)
+  assert (folder / "figures" / "curves.png").exists()
+
+
+def test_results_json_holds_what_write_returns(tmp_path, source):
+  folder = make(tmp_path / "run")
+  results = report.write(folder)
+  assert json.loads((folder / "results.json").read_text()) == results
+  assert results == report.summarize(folder)
+
+
+def test_a_report_can_be_written_elsewhere(tmp_path, source):
+  folder = make(tmp_path / "run")
+  report.write(folder, tmp_path / "away")
+  assert (tmp_path / "away" / "report.html").exists()
+  assert not (folder / "report.html").exists()
+
+
+def test_several_workdirs_stand_side_by_side(tmp_path):
+  first = make(tmp_path / "a" / "run")
+  second = make(tmp_path / "b" / "run", finished=("teacher", "alone"))
+  other = make(tmp_path / "other")
+  edit_json(
+    other / "config.json",
+    lambda it: it["stages"]["distilled"]["terms"]["softly"].update(
+      temperature=9.0
+    ),
+  )
+  assert list(report.summarize([first, other])) == ["run", "other"]
+  markdown, text = report.compare([first, second, other], tmp_path / "out")
+  for shown in (markdown, Page(text).text):
+    assert "a/run/distilled" in shown
+    assert re.search(r"b/run/distilled[\s|]+unfinished", shown)
+    assert "stages.distilled.terms.softly.temperature" in shown
+  assert "| tmp" not in markdown
+  row = next(line for line in markdown.splitlines() if "a/run/alone" in line)
+  assert "| 0.7200 ± 0.0200 |" in row
+  assert (tmp_path / "out" / "report.md").read_text() == markdown
+  assert (tmp_path / "out" / "report.html").read_text() == text
+  assert Page(text).loads == []
+
+
+def test_the_command_writes_the_report_and_prints_the_table(
+  tmp_path, source, capsys
+):
+  folder = make(tmp_path / "run")
+  cli.main(["report", str(folder)])
+  said = capsys.readouterr().out
+  assert re.search(r"distilled +0.8300 ± 0.0436", said)
+  assert str(folder / "report.html") in said
+  other = make(tmp_path / "other")
+  cli.main(["report", str(folder), str(other), f"--out={tmp_path / 'out'}"])
+  assert "other/alone" in capsys.readouterr().out
+  assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_a_folder_that_is_no_workdir_is_told_what_it_lacks(tmp_path, capsys):
+  (tmp_path / "notes.txt").write_text("")
+  with pytest.raises(UserError, match=r"lacks config.json.*notes.txt"):
+    report.summarize(tmp_path)
+  with pytest.raises(UserError, match="No folder"):
+    report.summarize(tmp_path / "nowhere")
+  empty = make(tmp_path / "empty", finished=())
+  with pytest.raises(SystemExit, match="2"):
+    cli.main(["report", str(empty)])
+  assert "No stage is finished" in capsys.readouterr().err
