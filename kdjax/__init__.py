@@ -12,8 +12,9 @@ from kdjax.rooms import find, names, register
 
 __version__ = "0.1.0"
 
-# Loaded when first asked for: they import JAX.
+# Loaded when first asked for: most import JAX.
 _LATER = {
+  "load": "kdjax.fields",
   "run": "kdjax.experiment",
   "evaluate": "kdjax.experiment",
   "restore": "kdjax.experiment",

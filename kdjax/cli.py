@@ -105,36 +105,20 @@ def _run(argv: list[str]) -> None:
 
 def _check_overrides(argv: list[str]) -> None:
   """Answers a wrong --config with what there is, before absl does."""
-  from absl import flags
-  from ml_collections import ConfigDict
-
   given = [place for place, word in enumerate(argv) if CONFIG.fullmatch(word)]
   if not given:
     return
+  from kdjax import fields
+
   inline = CONFIG.fullmatch(argv[given[-1]]).group(1)
-  path = inline if inline is not None else "".join(argv[given[-1] + 1 :][:1])
-  file = path.partition(":")[0]
-  if not os.path.isfile(file):
-    folder = os.path.dirname(file) or "."
-    there = os.listdir(folder) if os.path.isdir(folder) else []
-    raise UserError(
-      f"No config file '{file}'.",
-      "Expected --config=path.py or --config=path.py:argument.",
-      exists=(os.path.join(folder, one) for one in there if one[-3:] == ".py"),
-      near=file,
-    )
-  values = flags.FlagValues()
-  define_config(values, [f"--config={path}"])
-  try:
-    values(["kdjax", f"--config={path}"])
-  except flags.Error as error:
-    raise UserError(f"The config '{path}' does not load: {error}") from None
+  following = "".join(argv[given[-1] + 1 :][:1])
+  whole = fields.load(following if inline is None else inline)
   for word in argv:
     match = OVERRIDE.match(word)
-    here, walked = values["config"].value, "config"
+    here, walked = whole, "config"
     for key in match.group(1).split(".") if match else ():
-      if not isinstance(here, ConfigDict) or key not in here:
-        exists = list(here) if isinstance(here, ConfigDict) else []
+      exists = list(here) if isinstance(here, fields.ConfigDict) else []
+      if key not in exists:
         raise UserError(
           f"No '{key}' in {walked} (of {word}).", exists=exists, near=key
         )

@@ -6,16 +6,11 @@ Options of a loss, a network, a head or a data set have their defaults in their
 own files; they are read from there, so none is written twice.
 """
 
-import re
 from typing import Any
-
-import ml_collections
-from ml_collections import config_dict
 
 from kdjax import rooms
 from kdjax.errors import UserError
-
-ConfigDict = ml_collections.ConfigDict
+from kdjax.fields import ConfigDict, check, optional, options_of, own
 
 # Where a loss's or metric's arguments come from unless the config says
 # otherwise.
@@ -54,14 +49,14 @@ def experiment(
     # Gains to report: paired differences (better, worse) of stages.
     "gains": (),
   }
-  _check(changes, knobs, "an experiment")
+  check(changes, knobs, "an experiment")
   return ConfigDict(
     {
       "name": name,
       **knobs,
       **changes,
-      "data": _own(data),
-      "stages": {key: _own(value) for key, value in stages.items()},
+      "data": own(data),
+      "stages": {key: own(value) for key, value in stages.items()},
       # ConfigDict sorts its keys; the order of the stages is not alphabetical.
       "order": tuple(stages),
     }
@@ -107,7 +102,7 @@ def stage(
     # Changes of the experiment's `data` for this stage alone.
     "data": ConfigDict(),
   }
-  _check(changes, knobs, "a stage")
+  check(changes, knobs, "a stage")
   if "student" in (networks or {}):
     raise UserError("A stage has two networks called 'student'.")
   return ConfigDict(
@@ -135,8 +130,8 @@ def data(
   return ConfigDict(
     {
       "name": name,
-      "labelled_fraction": _optional(labelled_fraction, float),
-      **_options("data", name, options),
+      "labelled_fraction": optional(labelled_fraction, float),
+      **options_of("data", name, options),
     }
   )
 
@@ -154,8 +149,8 @@ def network(
   return ConfigDict(
     {
       "name": name,
-      "init_from": _optional(init_from, str),
-      **_options("models", name, options),
+      "init_from": optional(init_from, str),
+      **options_of("models", name, options),
     }
   )
 
@@ -176,7 +171,7 @@ def teacher(
     # "best" by validation, or "last".
     "which": "best",
   }
-  _check(changes, knobs, "a teacher")
+  check(changes, knobs, "a teacher")
   return ConfigDict(
     {"stage": stage, "network": network, "paired": paired, **knobs, **changes}
   )
@@ -206,9 +201,9 @@ def term(
     **{key: READS[key] for key in known.reads if key in READS},
     **(reads or {}),
   }
-  _check(reads, known.reads, f"what the loss '{loss}' reads")
+  check(reads, known.reads, f"what the loss '{loss}' reads")
   heads = heads or {}
-  _check(heads, reads, f"what the heads of '{loss}' may stand on")
+  check(heads, reads, f"what the heads of '{loss}' may stand on")
   weight = float(weight) if isinstance(weight, int) else weight
   return ConfigDict(
     {
@@ -217,14 +212,14 @@ def term(
       "reads": reads,
       "heads": heads,
       "targets": targets,
-      **_options("losses", loss, options),
+      **options_of("losses", loss, options),
     }
   )
 
 
 def head(name: str, **options) -> ConfigDict:
   """A learned adapter between a student and a teacher."""
-  return ConfigDict({"name": name, **_options("heads", name, options)})
+  return ConfigDict({"name": name, **options_of("heads", name, options)})
 
 
 def metric(
@@ -236,9 +231,9 @@ def metric(
     **{key: READS[key] for key in known.reads if key in READS},
     **(reads or {}),
   }
-  _check(reads, known.reads, f"what the metrics '{family}' read")
+  check(reads, known.reads, f"what the metrics '{family}' read")
   return ConfigDict(
-    {"name": family, "reads": reads, **_options("metrics", family, options)}
+    {"name": family, "reads": reads, **options_of("metrics", family, options)}
   )
 
 
@@ -259,7 +254,7 @@ def optimizer(name: str = "adamw", **changes) -> ConfigDict:
     # Global norm above which gradients are scaled down; 0 is never.
     "clip_norm": 0.0,
   }
-  _check(changes, knobs, "an optimizer")
+  check(changes, knobs, "an optimizer")
   return ConfigDict({"name": name, **knobs, **changes})
 
 
@@ -280,75 +275,7 @@ def schedule(kind: str, value: float, **changes) -> ConfigDict:
     "milestones": (),
     "factor": 0.1,
     # Steps until `end`; None is those of the stage.
-    "steps": _optional(None, int),
+    "steps": optional(None, int),
   }
-  _check(changes, knobs, "a schedule")
+  check(changes, knobs, "a schedule")
   return ConfigDict({"kind": kind, "value": float(value), **knobs, **changes})
-
-
-def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
-  """Nested dicts as {"a.b.c": leaf}, tuples as lists (as JSON has them)."""
-  leaves = {}
-  for key, value in tree.items():
-    if isinstance(value, dict):
-      leaves.update(flatten(value, f"{prefix}{key}."))
-    else:
-      value = list(value) if isinstance(value, tuple) else value
-      leaves[f"{prefix}{key}"] = value
-  return leaves
-
-
-def _options(room: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
-  """The options of a thing: its own defaults, and those given."""
-  known = rooms.describe(room, name)
-  _check(given, known.options, f"the options of '{name}'")
-  options = {}
-  for key, default in known.options.items():
-    value = given.get(key, default)
-    if value is rooms.REQUIRED:
-      raise UserError(f"'{name}' needs a value for its option '{key}'.")
-    annotation = known.annotations.get(key, "")
-    kinds = [kind.strip() for kind in annotation.split("|")]
-    if value is None or "None" in kinds:
-      kind = {"int": int, "float": float, "str": str, "tuple": tuple}.get(
-        re.match(r"\w+", kinds[0]).group(0)
-      )
-      value = _optional(value, kind) if kind else value
-    elif kinds == ["float"] and isinstance(value, int):
-      value = float(value)
-    options[key] = value
-  return options
-
-
-class _Optional(config_dict.FieldReference):
-  """A field that is None or of one type, as a flag can set it."""
-
-
-def _optional(value: Any, kind: type) -> Any:
-  """`value` as such a field, unless it is a config itself."""
-  if isinstance(value, ConfigDict):
-    return value
-  return _Optional(value, field_type=kind)
-
-
-def _own(tree: ConfigDict) -> ConfigDict:
-  """A copy that shares nothing with others, as parts of a config file do.
-
-  References that the file made on purpose stay.
-  """
-
-  def own(value):
-    if isinstance(value, ConfigDict):
-      return _own(value)
-    if isinstance(value, _Optional):
-      return _Optional(value.get(), field_type=value.get_type())
-    return value
-
-  items = tree.items(preserve_field_references=True)
-  return ConfigDict({key: own(value) for key, value in items})
-
-
-def _check(given, known, what: str) -> None:
-  for key in given:
-    if key not in known:
-      raise UserError(f"'{key}' is not among {what}.", exists=known, near=key)

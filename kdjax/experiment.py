@@ -8,9 +8,9 @@ import jax
 
 from kdjax import build, evaluation, teachers
 from kdjax import workdir as workdirs
-from kdjax.config import ConfigDict
 from kdjax.devices import Placement
 from kdjax.errors import UserError
+from kdjax.fields import ConfigDict
 from kdjax.loop import Loop
 from kdjax.stage import Stage
 from kdjax.state import Fixed
@@ -46,6 +46,7 @@ def run(
   check(plain, names)
   workdir = pathlib.Path(workdir)
   workdirs.enter(workdir, plain)
+  quiet = quiet or jax.process_index() > 0
   for name in names:
     run_stage(plain, workdir, name, quiet=quiet)
   if jax.process_index() == 0:

@@ -16,8 +16,7 @@ from typing import Any
 
 import jax
 
-from kdjax import config as configs
-from kdjax import rooms
+from kdjax import fields, rooms
 from kdjax.errors import UserError
 from kdjax.journal import replace
 
@@ -42,7 +41,7 @@ PACKAGES = (
 )
 
 
-def resolve(config: configs.ConfigDict) -> dict[str, Any]:
+def resolve(config: fields.ConfigDict) -> dict[str, Any]:
   """A config as nested dicts, with the hashes of sources outside kdjax."""
   plain = config.to_dict()
   sources = {}
@@ -129,7 +128,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
 
 def differences(old: dict, new: dict) -> dict[str, tuple[Any, Any]]:
   """The leaves that differ between two configs: path -> (old, new)."""
-  flat_old, flat_new = configs.flatten(old), configs.flatten(new)
+  flat_old, flat_new = fields.flatten(old), fields.flatten(new)
   missing = "(none)"
   return {
     path: (flat_old.get(path, missing), flat_new.get(path, missing))

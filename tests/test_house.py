@@ -29,8 +29,9 @@ MAY_IMPORT = {
   "rooms": "errors",
   "__init__": "errors rooms",
   # what an experiment says; knows no JAX
-  "config": "errors rooms",
-  "methods": "errors rooms config",
+  "fields": "errors rooms",
+  "config": "errors rooms fields",
+  "methods": "errors rooms fields config",
   # one file, one thing: found by name, imported by nobody
   "data": "errors types sources preprocess",
   "models": "errors types",
@@ -64,31 +65,28 @@ MAY_IMPORT = {
     " evaluation teachers"
   ),
   # one page: knows what a run wrote, not how
-  "records": "errors types",
-  "theme": "errors records",
-  "page": "errors rooms theme",
-  "figures": "errors rooms records theme",
-  "confusion": "errors rooms records theme",
-  "examples": "errors rooms records theme confusion",
-  "wording": "errors rooms records config",
-  "contents": "errors rooms records config theme page wording",
-  "report": (
-    "errors rooms records config theme page figures confusion examples wording"
-    " contents"
-  ),
+  "report": "errors rooms fields",
   # one run
-  "workdir": "errors rooms config journal",
+  "workdir": "errors rooms fields journal",
   "experiment": (
-    "errors types rooms config workdir devices state stage build teachers feed"
-    " checkpoints evaluation loop report"
+    "errors types rooms fields workdir devices state stage build teachers feed"
+    " evaluation loop report"
   ),
-  "cli": "errors rooms",
+  "cli": "errors rooms fields",
   "verbs": "*",
   "__main__": "cli",
 }
 
 # Rooms in which nothing imports JAX, not even inside of a function.
-WITHOUT_JAX = ("errors", "rooms", "__init__", "config", "methods", "cli")
+WITHOUT_JAX = (
+  "errors",
+  "rooms",
+  "__init__",
+  "fields",
+  "config",
+  "methods",
+  "cli",
+)
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}
 
 # Rooms that may import by a string, which no table sees.
@@ -96,7 +94,7 @@ MAY_IMPORT_BY_NAME = {"rooms", "cli", "__init__"}
 
 SAYS_NOTHING = {"utils", "util", "helpers", "common", "base", "core", "misc"}
 
-LINES_OF_A_FILE = 250
+LINES_OF_A_FILE = 300
 # Its docstring aside: a formula and a paper are not too much of a function.
 LINES_OF_A_FUNCTION = 50
 

@@ -9,7 +9,8 @@ import pytest
 from handmade import Page, edit_json, install, make
 from PIL import Image
 
-from kdjax import confusion, examples, records, report
+from kdjax import report
+from kdjax.report import confusion, examples, records
 
 
 @pytest.fixture

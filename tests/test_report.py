@@ -15,8 +15,9 @@ import re
 import pytest
 from handmade import Page, edit_json, install, make
 
-from kdjax import cli, records, report
+from kdjax import cli, report
 from kdjax.errors import UserError
+from kdjax.report import records
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ class Model(nn.Module):
     tokens, mask = jnp.concatenate(tokens, 1), jnp.concatenate(masks, 1)
     shape = (self.heads, self.width // self.heads)
     project = lambda name: nn.DenseGeneral(shape, dtype=self.dtype, name=name)
-    query = self.param("query", nn.initializers.normal(1.0), shape)
+    query = self.param("query", nn.initializers.normal(0.02), shape)
     scores = jnp.einsum(
       "hd,bthd->bht", query.astype(self.dtype), project("key")(tokens)
     ).astype(jnp.float32)

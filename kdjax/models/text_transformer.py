@@ -10,6 +10,10 @@ from jaxtyping import Bool, Float
 from kdjax.errors import ShapeError
 from kdjax.types import Array, Outputs
 
+# Of what is added to the words: an untrained block leaves them as they are,
+# which few labels need.
+SMALL = nn.initializers.normal(0.02)
+
 
 class Model(nn.Module):
   """Pre-norm self-attention over token ids, blind to padding.
@@ -94,9 +98,7 @@ class Model(nn.Module):
     words = nn.Embed(
       self.vocabulary, self.width, dtype=self.dtype, name="words"
     )
-    places = self.param(
-      "places", nn.initializers.normal(0.02), (self.length, self.width)
-    )
+    places = self.param("places", SMALL, (self.length, self.width))
     return words(ids) + places[None, : ids.shape[1]].astype(self.dtype)
 
   def _attend(
@@ -122,16 +124,21 @@ class Model(nn.Module):
     attention = jnp.where(both, jax.nn.softmax(scores), 0).astype(self.dtype)
     attended = jnp.einsum("bhqk,bkhd->bqhd", attention, value)
     out = nn.DenseGeneral(
-      self.width, axis=(-2, -1), dtype=self.dtype, name=f"{prefix}_out"
+      self.width,
+      axis=(-2, -1),
+      dtype=self.dtype,
+      kernel_init=SMALL,
+      name=f"{prefix}_out",
     )
     return out(attended), attention
 
   def _transform(self, x: Float[Array, "B T D"], prefix: str):
     """Two dense layers at each position."""
     x = self._norm(f"{prefix}_norm1")(x)
-    dense = lambda width, name: nn.Dense(width, dtype=self.dtype, name=name)
-    x = nn.gelu(dense(4 * self.width, f"{prefix}_dense0")(x))
-    return dense(self.width, f"{prefix}_dense1")(x)
+    x = nn.Dense(4 * self.width, dtype=self.dtype, name=f"{prefix}_dense0")(x)
+    return nn.Dense(
+      self.width, dtype=self.dtype, kernel_init=SMALL, name=f"{prefix}_dense1"
+    )(nn.gelu(x))
 
   def _norm(self, name: str) -> nn.Module:
     return nn.LayerNorm(dtype=self.dtype, name=name)

@@ -14,9 +14,9 @@ import markupsafe
 from rich import box
 from rich.table import Table
 
-from kdjax.theme import Drawing, spread
+from kdjax.report.theme import Drawing, spread
 
-TEMPLATE = pathlib.Path(__file__).with_name("report.html.jinja")
+TEMPLATE = pathlib.Path(__file__).with_name("page.html.jinja")
 
 # Of a stage, beside its metrics: key -> how a column is headed.
 PLAIN = {

@@ -12,10 +12,17 @@ from typing import Any
 import numpy as np
 import rich.console
 
-from kdjax import confusion, contents, examples, figures, page, records
 from kdjax.errors import UserError
-from kdjax.page import markdown_table, table
-from kdjax.theme import AbsentError
+from kdjax.report import (
+  confusion,
+  contents,
+  examples,
+  figures,
+  page,
+  records,
+)
+from kdjax.report.page import markdown_table, table
+from kdjax.report.theme import AbsentError
 
 __all__ = ["compare", "markdown_table", "show", "summarize", "table", "write"]
 

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kdjax.records import Curve, Record
-from kdjax.theme import (
+from kdjax.report.records import Curve, Record
+from kdjax.report.theme import (
   AbsentError,
   Drawing,
   Theme,

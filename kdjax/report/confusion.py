@@ -9,8 +9,16 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
 from kdjax import rooms
-from kdjax.records import Predictions, Record
-from kdjax.theme import AbsentError, Drawing, Theme, colour, figure, pale, plain
+from kdjax.report.records import Predictions, Record
+from kdjax.report.theme import (
+  AbsentError,
+  Drawing,
+  Theme,
+  colour,
+  figure,
+  pale,
+  plain,
+)
 
 # Classes up to which the cells have numbers, and the axes names.
 NUMBERED, NAMED = 20, 60

@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from kdjax import rooms
-from kdjax.confusion import class_names, data_options, has_classes
-from kdjax.records import Predictions, Record
-from kdjax.theme import WIDTH, AbsentError, Drawing, Theme, colour
+from kdjax.report.confusion import class_names, data_options, has_classes
+from kdjax.report.records import Predictions, Record
+from kdjax.report.theme import WIDTH, AbsentError, Drawing, Theme, colour
 
 COLUMNS, ROWS = 6, 2
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from kdjax.records import Record
+from kdjax.report.records import Record
 
 # In inches, as wide as the page; the pixels are twice those of the page.
 WIDTH = 9.0

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kdjax.records import Record
+from kdjax.report.records import Record
 
 # Of a term, what has a column of its own; the rest are its loss's options.
 TERM = ("loss", "weight", "reads", "heads", "targets")

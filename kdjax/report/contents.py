@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from kdjax import config, page, theme, wording
-from kdjax.page import Document, Grid, Section
-from kdjax.records import Record
-from kdjax.theme import Drawing
+from kdjax import fields
+from kdjax.report import page, theme, wording
+from kdjax.report.page import Document, Grid, Section
+from kdjax.report.records import Record
+from kdjax.report.theme import Drawing
 
 # Rows of a table of versions, or of differences, that are read at a glance.
 MANY = 16
@@ -67,7 +68,7 @@ def of_several(opened: dict[str, Record], results: dict[str, Any]) -> Document:
     [name, record.config["name"], wording.subtitle(record)]
     for name, record in opened.items()
   ]
-  flat = {name: config.flatten(it.config) for name, it in opened.items()}
+  flat = {name: fields.flatten(it.config) for name, it in opened.items()}
   paths = sorted(set().union(*flat.values()))
   rows = [
     [
@@ -106,7 +107,7 @@ def _stage(record: Record, stage: str) -> Section:
 
 
 def _environment(record: Record) -> Section | None:
-  leaves = config.flatten(record.environment)
+  leaves = fields.flatten(record.environment)
   rows = [
     [path, wording.text(value)]
     for path, value in leaves.items()

@@ -1,0 +1,105 @@
+"""Fields of a config: options from their own files, typed, shared by none."""
+
+import pathlib
+import re
+import runpy
+from typing import Any
+
+import ml_collections
+from ml_collections import config_dict
+
+from kdjax import rooms
+from kdjax.errors import UserError
+
+ConfigDict = ml_collections.ConfigDict
+
+
+def load(path: str) -> ConfigDict:
+  """The experiment of a config file: "path.py" or "path.py:argument".
+
+  Raises:
+    UserError: there is no such file, or it defines no get_config().
+  """
+  name, colon, argument = path.partition(":")
+  file = pathlib.Path(name)
+  if not file.is_file():
+    there = sorted(map(str, file.parent.glob("*.py")))
+    raise UserError(
+      f"No config file '{name}'.",
+      "Expected path.py or path.py:argument.",
+      exists=there,
+      near=name,
+    )
+  get_config = runpy.run_path(name).get("get_config")
+  if get_config is None:
+    raise UserError(f"{name} defines no get_config().")
+  return get_config(argument) if colon else get_config()
+
+
+def options_of(room: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
+  """The options of a thing: its own defaults, and those given."""
+  known = rooms.describe(room, name)
+  check(given, known.options, f"the options of '{name}'")
+  options = {}
+  for key, default in known.options.items():
+    value = given.get(key, default)
+    if value is rooms.REQUIRED:
+      raise UserError(f"'{name}' needs a value for its option '{key}'.")
+    annotation = known.annotations.get(key, "")
+    kinds = [kind.strip() for kind in annotation.split("|")]
+    if value is None or "None" in kinds:
+      kind = {"int": int, "float": float, "str": str, "tuple": tuple}.get(
+        re.match(r"\w*", kinds[0]).group(0)
+      )
+      value = optional(value, kind) if kind else value
+    elif kinds == ["float"] and isinstance(value, int):
+      value = float(value)
+    options[key] = value
+  return options
+
+
+class Optional(config_dict.FieldReference):
+  """A field that is None or of one type, as a flag can set it."""
+
+
+def optional(value: Any, kind: type) -> Any:
+  """`value` as such a field, unless it is a config itself."""
+  if isinstance(value, ConfigDict):
+    return value
+  return Optional(value, field_type=kind)
+
+
+def own(tree: ConfigDict) -> ConfigDict:
+  """A copy that shares nothing with others, as parts of a config file do.
+
+  References that the file made on purpose stay.
+  """
+
+  def copy(value):
+    if isinstance(value, ConfigDict):
+      return own(value)
+    if isinstance(value, Optional):
+      return Optional(value.get(), field_type=value.get_type())
+    return value
+
+  items = tree.items(preserve_field_references=True)
+  return ConfigDict({key: copy(value) for key, value in items})
+
+
+def check(given, known, what: str) -> None:
+  """Raises `UserError` for a name in `given` that is not in `known`."""
+  for key in given:
+    if key not in known:
+      raise UserError(f"'{key}' is not among {what}.", exists=known, near=key)
+
+
+def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+  """Nested dicts as {"a.b.c": leaf}, tuples as lists (as JSON has them)."""
+  leaves = {}
+  for key, value in tree.items():
+    if isinstance(value, dict):
+      leaves.update(flatten(value, f"{prefix}{key}."))
+    else:
+      value = list(value) if isinstance(value, tuple) else value
+      leaves[f"{prefix}{key}"] = value
+  return leaves
