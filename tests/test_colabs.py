@@ -1,0 +1,54 @@
+"""Every notebook runs from top to bottom, in its smallest mode."""
+
+import os
+import pathlib
+
+import nbclient
+import nbformat
+import pytest
+
+COLABS = pathlib.Path(__file__).parents[1] / "colabs"
+NOTEBOOKS = sorted(COLABS.glob("*.ipynb"))
+
+
+def read(path):
+  notebook = nbformat.read(path, as_version=4)
+  nbformat.validate(notebook)
+  return notebook
+
+
+def test_there_is_a_quickstart():
+  assert "quickstart.ipynb" in [path.name for path in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_committed_without_outputs_and_installs_once(path):
+  code = [cell for cell in read(path).cells if cell.cell_type == "code"]
+  assert not any(cell.outputs or cell.execution_count for cell in code)
+  assert sum("%pip install" in cell.source for cell in code) == 1
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_in_its_smallest_mode(path, tmp_path, monkeypatch):
+  # One device, as in Colab; the kernel inherits this environment.
+  monkeypatch.setitem(os.environ, "XLA_FLAGS", "")
+  monkeypatch.setitem(
+    os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0"
+  )
+  notebook = read(path)
+  notebook.cells = [
+    cell for cell in notebook.cells if "%pip install" not in cell.source
+  ]
+  changed = 0
+  for cell in notebook.cells:
+    small = cell.source.replace('digits.py"', 'digits.py:smoke"')
+    small = small.replace('"../runs/', f'"{tmp_path}/')
+    changed += small != cell.source
+    cell.source = small
+  assert changed == 2, "the smallest mode was not switched on"
+  client = nbclient.NotebookClient(
+    notebook, timeout=180, resources={"metadata": {"path": str(COLABS)}}
+  )
+  client.execute()
+  said = str([cell.get("outputs") for cell in notebook.cells])
+  assert "distilled - alone" in said and "image/png" in said
