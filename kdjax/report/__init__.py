@@ -112,7 +112,7 @@ def compare(
 
 
 def show(results: Results, out: Workdir | None = None) -> None:
-  """Prints the table, and where the page is.
+  """Prints the table, the gains, and where the page is.
 
   Args:
     results: of `summarize`.
@@ -120,6 +120,10 @@ def show(results: Results, out: Workdir | None = None) -> None:
   """
   console = rich.console.Console()
   console.print(table(results))
+  several = results if "stages" not in results else {"": results}
+  for name, one in several.items():
+    for pair, much, note in page.gains(one, prefix=f"{name}: " if name else ""):
+      console.print(f"{pair}: {much} {note}", soft_wrap=True, highlight=False)
   if out is not None:
     page_at = pathlib.Path(out) / "report.html"
     console.print(str(page_at), soft_wrap=True, highlight=False)

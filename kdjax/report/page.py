@@ -69,7 +69,9 @@ def table(results: dict[str, Any]) -> Table:
   """
   made = grid(results, brief=True)
   title = results.get("name")
-  drawn = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+  drawn = Table(
+    title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1)
+  )
   for place, name in enumerate(made.head):
     side = "left" if place < made.words else "right"
     drawn.add_column(name, justify=side, overflow="fold", no_wrap=not place)
@@ -95,16 +97,14 @@ def grid(results: dict[str, Any], *, brief: bool = False) -> Grid:
   else:
     named = [(f"{name}/", it) for name, it in results.items()]
   columns = _columns([it["stages"] for _, it in named])
-  plain = dict(PLAIN)
   if brief:
     columns = [name for name in columns if not name.endswith("_last")]
-    del plain["examples_per_second"]
-  head = ["stage", *columns, *plain.values()]
+  head = ["stage", *columns, *PLAIN.values()]
   rows = []
   for prefix, it in named:
     for stage, numbers in it["stages"].items():
       cells = [spread(numbers.get(name)) for name in columns]
-      cells += [_plain(numbers[key]) for key in plain]
+      cells += [_plain(numbers[key]) for key in PLAIN]
       rows.append([f"{prefix}{stage}", *cells])
     for stage in it["unfinished"]:
       empty = ["-"] * (len(head) - 2)
