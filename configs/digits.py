@@ -21,8 +21,10 @@ themselves.
 """
 
 from kdjax.config import (
+  ConfigDict,
   data,
   experiment,
+  mode_of,
   network,
   optimizer,
   schedule,
@@ -30,18 +32,15 @@ from kdjax.config import (
   teacher,
   term,
 )
-from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 
 CLASSES = 10
 # Ids of the words of the training hints; `data/digits.py` says which.
 WORDS = 30
 
 
-def get_config(mode: str = "") -> ConfigDict:
-  """The experiment; `mode` is "", "smoke" or "control"."""
-  if mode not in ("", "smoke", "control"):
-    raise UserError(f"No mode '{mode}'.", exists=("smoke", "control"))
+def get_config(argument: str = "") -> ConfigDict:
+  """The experiment; the argument is "", "smoke" or "control"."""
+  mode = mode_of(argument, "smoke", "control")
   smoke = mode == "smoke"
   student = network("conv", num_classes=CLASSES)
   # Thirty labels are soon learned by heart: dropout on both senses keeps

@@ -21,6 +21,13 @@ READS = {
 }
 
 
+def mode_of(argument: str, *modes: str) -> str:
+  """The argument of a config file, if it is "" or one of its modes."""
+  if argument and argument not in modes:
+    raise UserError(f"No mode '{argument}'.", exists=modes, near=argument)
+  return argument
+
+
 def experiment(
   name: str, *, data: ConfigDict, stages: dict[str, ConfigDict], **changes
 ) -> ConfigDict:
