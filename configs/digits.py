@@ -35,7 +35,7 @@ from kdjax.config import (
 
 CLASSES = 10
 # Ids of the words of the training hints; `data/digits.py` says which.
-WORDS = 30
+WORDS = 17
 
 
 def get_config(argument: str = "") -> ConfigDict:

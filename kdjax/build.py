@@ -133,6 +133,11 @@ def _term(
   name: str, spec: Mapping[str, Any], common: Mapping[str, Any], steps: int
 ) -> Term:
   loss = rooms.find("losses", spec["loss"])
+  for target in set(spec["targets"]) - {"teacher"}:
+    if target not in spec["reads"]:
+      raise UserError(
+        f"'{name}' does not read its target '{target}'.", exists=spec["reads"]
+      )
   options = without(spec, TERM_KEYS)
   numbers = numbers_of({name: spec})[name]
   scheduled = {

@@ -55,9 +55,18 @@ def run(
 
 
 def check(config: Mapping[str, Any], names: list[str]) -> None:
-  """Traces the stages on shapes alone, and checks what the devices allow."""
+  """Traces the stages on shapes alone, and checks what the devices allow.
+
+  Raises:
+    UserError: anything that cannot work, found before it costs anything.
+  """
+  _at_least_one("seeds", config["seeds"])
+  _one_of("dtype", config["dtype"], ("float32", "bfloat16", "float16"))
   for name in names:
     stage = build.build(config, name)
+    for key in ("steps", "batch_size"):
+      _at_least_one(f"stages.{name}.{key}", stage.config[key])
+    _one_of("select_mode", stage.config["select_mode"], ("max", "min"))
     try:
       stage.trace()
     except UserError as error:
@@ -215,6 +224,16 @@ def fixed_of(
 def seeds_of(config: Mapping[str, Any]) -> list[int]:
   """The seeds of a run."""
   return [config["seed"] + place for place in range(config["seeds"])]
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+  if value not in known:
+    raise UserError(f"No {name} '{value}'.", exists=known, near=value)
+
+
+def _at_least_one(name: str, value: int) -> None:
+  if value < 1:
+    raise UserError(f"{name} is {value}.", "Expected at least 1.")
 
 
 def _given(

@@ -29,6 +29,10 @@ class TrainFeed:
     labelled_fraction: float | None = None,
   ):
     self.source, self.seed = source, seed
+    if labelled_fraction is not None and not 0 <= labelled_fraction <= 1:
+      raise UserError(
+        f"labelled_fraction is {labelled_fraction}.", "It is a share, 0 to 1."
+      )
     if labelled_fraction is None:
       self.pools = [(np.arange(len(source)), batch_size)]
     else:

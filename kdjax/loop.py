@@ -127,6 +127,11 @@ class Loop:
         for seed, one, own in zip(self.seeds, fixed, given, strict=True)
       ]
     else:
+      if start > self.config["steps"]:
+        raise UserError(
+          f"The checkpoint of '{self.stage.name}' is of step {start}.",
+          f"It cannot end at step {self.config['steps']}.",
+        )
       shapes = jax.eval_shape(init, 0, fixed[0], given[0])
       stored, folder = self.checkpoints.read(), self.checkpoints.folder
       state = unflatten(shapes, stored, len(self.seeds), folder)
@@ -172,20 +177,24 @@ class Loop:
   def _check(self, state: list[State]) -> None:
     """Raises `DivergedError` for the first fault that a seed's state holds."""
     faults = self.placement.fetch([group.fault for group in state])
-    for seed, fault in zip(self.seeds, faults, strict=True):
-      if fault.step >= 0:
-        terms = ", ".join(
-          f"{key} {value}" for key, value in fault.terms.items()
-        )
-        self.checkpoints.wait()
-        last = self.checkpoints.latest()
-        kept = f"of step {last} stays" if last else "was not written yet"
-        raise DivergedError(
-          f"Stage '{self.stage.name}': the loss or its gradient is not finite "
-          f"at step {int(fault.step)} of seed {seed}. Terms there: {terms}.",
-          f"The last good checkpoint {kept}. A lower learning rate, a smaller "
-          "weight or optimizer.clip_norm may help.",
-        )
+    found = [
+      (int(fault.step), seed, fault.terms)
+      for seed, fault in zip(self.seeds, faults, strict=True)
+      if fault.step >= 0
+    ]
+    if not found:
+      return
+    step, seed, values = min(found, key=lambda fault: fault[:2])
+    terms = ", ".join(f"{name} {value}" for name, value in values.items())
+    self.checkpoints.wait()
+    last = self.checkpoints.latest()
+    kept = f"of step {last} stays" if last else "was not written yet"
+    raise DivergedError(
+      f"Stage '{self.stage.name}': the loss or its gradient is not finite at "
+      f"step {step} of seed {seed}. Terms there: {terms}.",
+      f"The last good checkpoint {kept}. A lower learning rate, a smaller "
+      "weight or optimizer.clip_norm may help.",
+    )
 
   def _validate(self, step: int, state: list[State]) -> list[State]:
     """Measures on validation and keeps the best variables of each seed."""

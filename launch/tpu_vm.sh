@@ -20,9 +20,9 @@
 #   --help              prints this
 #
 # All else goes to `kdjax run`, which is started on every worker with
-# KDJAX_DISTRIBUTED=on: they find each other. The workdir may be gs://...; it
-# must be where the machine has more than one worker, as they share no disk.
-# Another is a folder of the first worker. The same `run` continues a run.
+# KDJAX_DISTRIBUTED=on: they find each other. On a machine of several workers the
+# workdir must be a folder that all of them see, such as a Filestore share or a
+# bucket mounted by gcsfuse; they share no disk. The same `run` continues a run.
 # Needs gcloud, logged in, and git.
 
 set -euo pipefail
@@ -167,14 +167,10 @@ run() {
 
 fetch() {
   perform mkdir -p runs
-  if [[ $workdir == gs://* ]]; then
-    perform gcloud storage cp --recursive "$workdir" runs/
-  else
-    local there=kdjax/$workdir
-    [[ $workdir != /* ]] || there=$workdir
-    perform "${tpu[@]}" scp --recurse "$name:$there" runs/ "${place[@]}" \
-      --worker=0
-  fi
+  local there=kdjax/$workdir
+  [[ $workdir != /* ]] || there=$workdir
+  perform "${tpu[@]}" scp --recurse "$name:$there" runs/ "${place[@]}" \
+    --worker=0
 }
 
 delete() {

@@ -3,6 +3,7 @@
 import json
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -244,3 +245,47 @@ def test_a_metric_to_select_by_must_exist():
   plan.stages.alone.select = "acuracy"
   with pytest.raises(UserError, match="Did you mean 'accuracy'"):
     experiment.check(workdir.resolve(plan), ["alone"])
+
+
+@pytest.mark.parametrize(
+  ("path", "value", "said"),
+  [
+    ("seeds", 0, "seeds is 0"),
+    ("dtype", "bf16", "Did you mean 'bfloat16'"),
+    ("stages.alone.steps", 0, "stages.alone.steps is 0"),
+    ("stages.alone.select_mode", "maximum", "max, min"),
+    ("stages.alone.terms.cross_entropy.targets", ("labels",), "label, student"),
+    ("stages.alone.optimizer.name", "adam", "Did you mean 'adamw'"),
+    ("data.name", "digit", "Did you mean 'digits'"),
+    ("placement", "pmapp", "mesh, pmap"),
+  ],
+)
+def test_values_that_mean_nothing_are_answered(path, value, said):
+  plan = tiny()
+  plan.update_from_flattened_dict({path: value})
+  with pytest.raises(UserError, match=said):
+    experiment.check(workdir.resolve(plan), ["alone"])
+
+
+def test_a_share_of_labels_is_a_share(tmp_path):
+  plan = tiny()
+  plan.data.labelled_fraction = 25.0
+  with pytest.raises(UserError, match="share, 0 to 1"):
+    kdjax.run(plan, tmp_path, quiet=True)
+
+
+def test_a_checkpoint_beyond_the_last_step_is_refused(tmp_path):
+  kdjax.run(tiny(), tmp_path, stage="alone", quiet=True)
+  (tmp_path / "stages" / "alone" / "result.json").unlink()
+  shorter = tiny()
+  shorter.stages.alone.steps = 3
+  with pytest.raises(UserError, match="is of step 6"):
+    kdjax.run(shorter, tmp_path, stage="alone", quiet=True)
+
+
+def test_bfloat16_is_of_activations_alone(tmp_path):
+  kdjax.run(tiny(dtype="bfloat16"), tmp_path, quiet=True)
+  model, variables = kdjax.restore(tmp_path, "distilled")
+  assert model.dtype == jnp.bfloat16
+  kinds = {leaf.dtype for leaf in jax.tree.leaves(variables)}
+  assert kinds == {np.dtype("float32")}

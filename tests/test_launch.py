@@ -233,7 +233,7 @@ def test_tpu_dry_run_prints_every_command_in_order(call):
     "--project=lab",
     "--type=v5litepod-32",
     RUN[0],
-    "--workdir=gs://bucket/my run",
+    "--workdir=/share/my run",
     TPU_NAME="pod",
   )
   assert (done.returncode, done.stderr) == (0, "")
@@ -252,9 +252,11 @@ def test_tpu_dry_run_prints_every_command_in_order(call):
   assert 'pip install --quiet -e ".[tpu]"' in install
   assert run.startswith(f"{gcloud} ssh pod {place} --worker=all '--command=cd")
   assert "KDJAX_DISTRIBUTED=on ../venv/bin/kdjax run --config=" in run
-  assert "gs://bucket/my run" in run
+  assert "/share/my run" in run
   assert folder == "mkdir -p runs"
-  assert fetch == "gcloud storage cp --recursive 'gs://bucket/my run' runs/"
+  assert fetch == (
+    f"{gcloud} scp --recurse 'pod:/share/my run' runs/ {place} --worker=0"
+  )
   assert delete == f"{gcloud} delete pod {place} --quiet"
 
 

@@ -8,7 +8,7 @@ which may be wrong, and never names a digit:
   parity   odd: 1 3 5 7 9      even: 0 2 4 6 8
   strokes  round: 0 3 6 8      straight: 1 4 7   both: 2 5 9
 
-"an odd digit; with a single hole; only curves" is the hint of a 9 whose strokes
+"odd digit; with a single hole; round strokes" is the hint of a 9 whose strokes
 came out wrong. Even true facts do not tell 1 from 7 and 0 from 6: a hint helps
 an image and does not replace it.
 """
@@ -31,13 +31,14 @@ SPLITS = {
   "test": (1397, 1797),
 }
 
-# Positions of a text; the longest hint has eleven words.
+# Positions of a text; the longest hint has nine words.
 LENGTH = 12
 
-# Ids a network of the text needs: the words below, padding and unknown.
-VOCABULARY = 30
+# Ids that a network of the text must know: the words below and the special two.
+VOCABULARY = 17
 
-# fact -> its values, and how each is said: in short, and in a sentence.
+# fact -> its values, and how each is said: one telling word, and fillers. Every
+# further filler is one more thing to learn by heart from few labels.
 PHRASES = {
   "holes": (
     ("no hole", "with no hole"),
@@ -139,7 +140,10 @@ def _images() -> tuple[np.ndarray, Int[np.ndarray, "N"]]:
 
   images, labels = datasets.load_digits(return_X_y=True)
   images = (images / 16).astype(np.float32).reshape(-1, 8, 8, 1)
-  return images, labels.astype(np.int32)
+  labels = labels.astype(np.int32)
+  for array in (images, labels):
+    array.flags.writeable = False  # every caller has the same
+  return images, labels
 
 
 @functools.lru_cache(maxsize=8)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.errors import UserError, same_shape
+from kdjax.errors import ShapeError, UserError, same_shape
 from kdjax.types import Array, Outputs
 
 
@@ -18,17 +18,17 @@ class Model(nn.Module):
   inputs lack its key: a network trained on both runs on one.
 
   Outputs: every encoder's as `<encoder>/<output>`, embedding [B D],
-  logits [B K]; attention [B heads T] over the tokens of all encoders, by name,
-  where they are joined by attention. Where a modality is absent its encoder's
-  own outputs mean nothing.
+  logits [B K]; and where it joins by attention, attention00 [B heads T] over
+  the tokens of all encoders, which are in the order of their names. Where a
+  modality is absent, its encoder saw zeros and its outputs mean nothing.
 
   Attributes:
     encoders: name -> network. Each gives `embedding`, and for attention
       `tokens`, if it has them, with the padding of `mask/<modality>`.
     num_classes: K.
     width: D.
-    join: "concatenate" joins projected embeddings by a dense layer;
-      "cross_attention" lets a learned query attend over all tokens.
+    join: "concatenate" puts projected embeddings side by side;
+      "cross_attention" lets a learned query look at all tokens.
     heads: of the attention; they divide the width.
     dropout: of values: of each encoder's part, and before the logits.
     axis_name: unused here; the encoders have their own.
@@ -65,6 +65,7 @@ class Model(nn.Module):
     }
     if self.join not in joins:
       raise UserError(f"No join '{self.join}'.", exists=joins, near=self.join)
+    inputs = _blanked(inputs)
     outputs, parts = {}, {}
     for name in self._names():
       encoder = self.encoders[name]
@@ -74,7 +75,11 @@ class Model(nn.Module):
       outputs |= {f"{name}/{key}": value for key, value in encoded.items()}
       parts[name] = encoded
     if not parts:
-      raise UserError("No encoder has its inputs.", exists=self.reads)
+      raise UserError(
+        f"No encoder has its inputs among: {', '.join(inputs)}.",
+        "One modality at least must be there.",
+        exists=self.reads,
+      )
     drop = nn.Dropout(self.dropout, deterministic=not train)
     hidden = joins[self.join](inputs, parts, outputs, drop)
     embedding = nn.Dense(self.width, dtype=self.dtype, name="hidden")(hidden)
@@ -103,14 +108,19 @@ class Model(nn.Module):
     tokens, masks = [], []
     for name, encoded in parts.items():
       x = encoded.get("tokens", encoded["embedding"][:, None])
+      masks.append(self._mask(inputs, name, x, padded="tokens" in encoded))
       x = nn.LayerNorm(dtype=self.dtype, name=f"norm_{name}")(x)
       x = nn.Dense(self.width, dtype=self.dtype, name=f"project_{name}")(x)
       origin = self.param(
         f"modality_{name}", nn.initializers.normal(0.02), (self.width,)
       )
       tokens.append(drop(x + origin[None, None].astype(self.dtype)))
-      masks.append(self._mask(inputs, name, x))
     tokens, mask = jnp.concatenate(tokens, 1), jnp.concatenate(masks, 1)
+    if self.width % self.heads:
+      raise ShapeError(
+        f"{self.heads} heads and width {self.width}.",
+        "The heads must divide the width.",
+      )
     shape = (self.heads, self.width // self.heads)
     project = lambda name: nn.DenseGeneral(shape, dtype=self.dtype, name=name)
     query = self.param("query", nn.initializers.normal(0.02), shape)
@@ -122,7 +132,7 @@ class Model(nn.Module):
     seen = mask[:, None]
     attention = jax.nn.softmax(jnp.where(seen, scores, -1e30))
     attention = jnp.where(seen, attention, 0).astype(self.dtype)
-    outputs["attention"] = attention
+    outputs["attention00"] = attention
     found = jnp.einsum("bht,bthd->bhd", attention, project("value")(tokens))
     return found.reshape(found.shape[0], -1)
 
@@ -137,13 +147,26 @@ class Model(nn.Module):
       present &= inputs.get(f"has/{modality}", True)
     return present
 
-  def _mask(self, inputs, name: str, tokens) -> Bool[Array, "B T"]:
+  def _mask(
+    self, inputs, name: str, tokens: Float[Array, "B T D"], *, padded: bool
+  ) -> Bool[Array, "B T"]:
     """Which tokens are there: of a present modality, and no padding."""
     present = self._present(inputs, name, tokens.shape[0])
     mask = jnp.broadcast_to(present[:, None], tokens.shape[:2])
     for modality in self.encoders[name].needs:
-      if f"mask/{modality}" in inputs and f"{name}":
+      if padded and f"mask/{modality}" in inputs:
         words = inputs[f"mask/{modality}"]
         same_shape(tokens=tokens[..., 0], mask=words)
         mask &= words
     return mask
+
+
+def _blanked(inputs: dict[str, Array]) -> dict[str, Array]:
+  """Zeros for what is absent: whatever lies there, no statistic sees it."""
+  blanked = dict(inputs)
+  for key, value in inputs.items():
+    has = inputs.get(f"has/{key.removeprefix('mask/')}")
+    if has is not None:
+      rows = has.reshape(has.shape + (1,) * (value.ndim - 1))
+      blanked[key] = jnp.where(rows, value, jnp.zeros_like(value))
+  return blanked

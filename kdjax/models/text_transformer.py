@@ -29,8 +29,8 @@ class Model(nn.Module):
     depth: blocks.
     heads: of the attention; they divide the width.
     length: the most positions that a text may have.
-    dropout: of values, after the embedding and every branch, and before the
-      logits.
+    dropout: of whole words at the input, which keeps texts from being learned
+      by heart, and of values after every branch and before the logits.
     modality: which key of the inputs it reads; its padding is where
       `mask/<modality>` is False.
     axis_name: unused, it has no batch statistics.

@@ -1,0 +1,229 @@
+"""Every data set keeps the contract, and the digits are what they say."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from kdjax import rooms
+from kdjax.data import digits
+from kdjax.errors import UserError
+from kdjax.preprocess.words import UNKNOWN, Vocabulary, split
+
+SPLITS = ("train", "validation", "test")
+
+# Libraries that read data, which a plan of a run does without.
+HEAVY = {"sklearn", "tensorflow_datasets", "transformers", "tensorflow"}
+
+NAMES = {
+  *"0123456789",
+  *"zero one two three four five six seven eight nine".split(),
+}
+
+# The word of each value by which a reader knows it.
+TELLING = {
+  "holes": ("no", "single", "pair"),
+  "parity": ("odd", "even"),
+  "strokes": ("round", "straight", "mixed"),
+}
+
+
+@pytest.fixture(params=rooms.names("data"), scope="module")
+def data(request):
+  return rooms.find("data", request.param)
+
+
+def rows(source, count=7):
+  """Some positions, of which one comes twice."""
+  chosen = np.random.default_rng(0).integers(len(source), size=count)
+  return np.append(chosen, chosen[0])
+
+
+# Contract: every file of kdjax/data
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_examples_are_what_the_spec_says(data, split):
+  source, spec = data.load(split), data.spec()
+  example = source[len(source) - 1]
+  assert example.keys() == spec.keys()
+  for key, expected in spec.items():
+    actual = np.asarray(example[key])
+    assert actual.shape == expected.shape, key
+    assert actual.dtype == expected.dtype, key
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_take_stacks_examples(data, split):
+  source = data.load(split)
+  positions = rows(source)
+  taken = source.take(positions)
+  for key, column in taken.items():
+    expected = np.stack([source[int(row)][key] for row in positions])
+    np.testing.assert_array_equal(column, expected, err_msg=key)
+
+
+def test_no_example_is_in_two_splits_or_twice_in_one(data):
+  indices = []
+  for split in SPLITS:
+    source = data.load(split)
+    indices.append(source.take(np.arange(len(source)))["index"])
+  indices = np.concatenate(indices)
+  assert len(np.unique(indices)) == len(indices)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_loading_again_gives_the_same(data, split):
+  for seed in (None, 3):
+    first, again = data.load(split, seed), data.load(split, seed)
+    assert len(first) == len(again)
+    positions = rows(first)
+    expected = first.take(positions)
+    for key, column in again.take(positions).items():
+      np.testing.assert_array_equal(column, expected[key], err_msg=key)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_label_has_a_name_or_is_none(data, split):
+  source = data.load(split)
+  if "label" not in data.spec():
+    return
+  label = source.take(np.arange(len(source)))["label"]
+  assert label.min() >= -1 and label.max() < len(data.class_names())
+  np.testing.assert_array_equal(source.labelled, label >= 0)
+
+
+@pytest.mark.parametrize("name", rooms.names("data"))
+def test_spec_and_class_names_take_the_options_of_load(name):
+  options = rooms.describe("data", name).options
+  assert rooms.REQUIRED not in options.values()
+  module = rooms.find("data", name)
+  module.spec(**options)
+  module.class_names(**options)
+
+
+def test_an_unknown_split_is_answered_with_those_there_are(data):
+  with pytest.raises(UserError, match=r"'tets'.*There are: .*test.*validation"):
+    data.load("tets")
+
+
+def test_a_spec_loads_nothing():
+  code = (
+    "import json, sys\n"
+    "from kdjax import rooms\n"
+    "for name in rooms.names('data'): rooms.find('data', name).spec()\n"
+    "print(json.dumps([*sys.modules]))"
+  )
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+  assert done.returncode == 0, done.stderr
+  assert not HEAVY & {*json.loads(done.stdout)}
+
+
+# Digits
+
+
+def test_digits_are_split_as_documented():
+  sizes = {split: len(digits.load(split)) for split in SPLITS}
+  assert sizes == {"train": 1197, "validation": 200, "test": 400}
+
+
+def test_images_are_grey_values_from_0_to_1():
+  image = digits.load("test").columns["image"]
+  assert image.min() == 0 and image.max() == 1
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_every_seed_keeps_as_many_labels_a_class(count):
+  subsets = set()
+  truth = digits.load("train", labels_per_class=0).columns["label"]
+  for seed in range(5):
+    label = digits.load("train", seed, labels_per_class=count).columns["label"]
+    kept = label >= 0
+    np.testing.assert_array_equal(np.bincount(label[kept]), [count] * 10)
+    np.testing.assert_array_equal(label[kept], truth[kept])
+    subsets.add(tuple(np.flatnonzero(kept)))
+  assert len(subsets) == 5
+
+
+def test_all_labels_are_kept_where_asked_and_outside_of_training():
+  assert digits.load("train", labels_per_class=0).labelled.all()
+  for split in ("validation", "test"):
+    assert digits.load(split, 4, labels_per_class=1).labelled.all()
+
+
+@pytest.mark.parametrize("count", [-1, 1000])
+def test_more_labels_than_there_are_is_a_mistake(count):
+  with pytest.raises(UserError, match="labels_per_class"):
+    digits.load("train", labels_per_class=count)
+
+
+def test_a_probability_that_is_none_is_a_mistake():
+  with pytest.raises(UserError, match="wrong=1.5"):
+    digits.hints(1.5)
+
+
+def test_hints_never_name_a_digit():
+  for hint in digits.hints(0.5):
+    assert not NAMES & {*split(hint)}, hint
+
+
+def test_hints_do_not_depend_on_the_seed_or_the_labels():
+  first = digits.load("train", 0).columns
+  second = digits.load("train", 1, labels_per_class=0).columns
+  np.testing.assert_array_equal(first["text"], second["text"])
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.1, 0.3])
+def test_every_fact_is_wrong_as_often_as_said(wrong):
+  hints = [{*split(hint)} for hint in digits.hints(wrong)]
+  truth = np.concatenate(
+    [
+      digits.load(split, labels_per_class=0).columns["label"]
+      for split in SPLITS
+    ]
+  )
+  for fact, values in digits.TRUTH.items():
+    said = [
+      [place for place, word in enumerate(TELLING[fact]) if word in hint]
+      for hint in hints
+    ]
+    assert all(len(values) == 1 for values in said), fact
+    rate = np.mean(np.array(said)[:, 0] != np.array(values)[truth])
+    assert rate == pytest.approx(wrong, abs=0.03), fact
+
+
+def test_the_vocabulary_is_of_the_training_hints():
+  vocabulary = digits.vocabulary(0.1)
+  assert vocabulary == Vocabulary.build(digits.hints(0.1)[:1197])
+  ids, _ = vocabulary.encode(["an odd zebra"], 3)
+  assert ids[0, 0] == UNKNOWN and ids[0, 1] > UNKNOWN
+  assert ids[0, 2] == UNKNOWN
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.1])
+def test_networks_of_the_text_know_how_many_ids_there_are(wrong):
+  assert len(digits.vocabulary(wrong)) == digits.VOCABULARY
+  for split in SPLITS:
+    columns = digits.load(split, wrong=wrong).columns
+    assert columns["text"].max() < digits.VOCABULARY
+    assert not (columns["text"] == UNKNOWN).any()
+
+
+def test_no_hint_is_cut():
+  longest = max(len(split(hint)) for hint in digits.hints(0.1))
+  assert longest <= digits.LENGTH
+
+
+def test_a_hint_alone_tells_some_digits_and_not_all():
+  from sklearn.linear_model import LogisticRegression
+
+  def bags(columns):
+    one_hot = np.eye(digits.VOCABULARY)[columns["text"]]
+    return (one_hot * columns["mask/text"][..., None]).sum(1)
+
+  train = digits.load("train", labels_per_class=0).columns
+  test = digits.load("test").columns
+  reader = LogisticRegression(max_iter=300).fit(bags(train), train["label"])
+  assert 0.40 < reader.score(bags(test), test["label"]) < 0.70
