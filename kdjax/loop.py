@@ -77,6 +77,7 @@ class Loop:
     )
     self.pending: list[Any] = []  # metrics of the steps since the last record
     self.clock = Clock(self.config["batch_size"] * len(self.seeds))
+    self.journal: Journal | Silence = Silence()
     self.stopping = False
 
   def run(self, *, taught: Mapping[str, int]) -> dict[str, Any]:
@@ -92,10 +93,10 @@ class Loop:
     previous = self._listen()
     with Checkpoints(self.folder / "checkpoints", write=True) as checkpoints:
       self.checkpoints = checkpoints
-      state, start = self._start()
-      steps = self.config["steps"]
+      start, steps = checkpoints.latest() or 0, self.config["steps"]
       progress = Progress(self.stage.name, steps, start, quiet=self.quiet)
       try:
+        state = self._start(start)
         for step in range(start + 1, steps + 1):
           state = self._train(step, state)
           last = step == steps
@@ -116,11 +117,10 @@ class Loop:
           signal.signal(signal.SIGTERM, previous)
     return self._finish(state, taught)
 
-  def _start(self) -> tuple[list[State], int]:
-    """The state to go on from, placed, and its step."""
+  def _start(self, start: int) -> list[State]:
+    """The state to go on from, placed."""
     fixed, given = self.starts
     init = jax.jit(self.stage.init)
-    start = self.checkpoints.latest() or 0
     if not start:
       state = [
         init(seed, one, own)
@@ -136,10 +136,9 @@ class Loop:
       stored, folder = self.checkpoints.read(), self.checkpoints.folder
       state = unflatten(shapes, stored, len(self.seeds), folder)
       self.clock.resume(self.checkpoints.facts()["seconds"])
-    self.journal = Silence()
     if jax.process_index() == 0:
       self.journal = Journal(self.workdir, self.stage.name, self.seeds, start)
-    return self.placement.put(state), start
+    return self.placement.put(state)
 
   def _train(self, step: int, state: list[State]) -> list[State]:
     """One step of all seeds; nothing waits for it."""

@@ -46,7 +46,9 @@ class Progress:
 
   def update(self, step: int, loss: float, rate: float) -> None:
     """Shows a step, its loss and the examples per second of all seeds."""
-    note = f"loss {loss:.4f}  {rate:,.0f} examples/s"
+    # Before its second lap the clock has timed nothing but compilation.
+    speed = f"  {rate:,.0f} examples/s" if rate else ""
+    note = f"loss {loss:.4f}{speed}"
     if self.bar:
       self.bar.update(self.task, completed=step, note=note)
       return
