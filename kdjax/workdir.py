@@ -123,7 +123,14 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
       f"{workdir} is no workdir: it has no config.json.",
       "Expected the --workdir of a kdjax run.",
     )
-  return json.loads(path.read_text())
+  return _with_tuples(json.loads(path.read_text()))
+
+
+def _with_tuples(tree: Any) -> Any:
+  """A config read back: JSON has lists where it had tuples."""
+  if isinstance(tree, dict):
+    return {key: _with_tuples(value) for key, value in tree.items()}
+  return tuple(map(_with_tuples, tree)) if isinstance(tree, list) else tree
 
 
 def differences(old: dict, new: dict) -> dict[str, tuple[Any, Any]]:

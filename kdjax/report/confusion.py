@@ -9,6 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
 from kdjax import rooms
+from kdjax.errors import UserError
 from kdjax.report.records import Predictions, Record
 from kdjax.report.theme import (
   AbsentError,
@@ -63,7 +64,7 @@ def class_names(record: Record, classes: int) -> list[str]:
   name, options = data_options(record)
   try:
     names = rooms.find("data", name).class_names(**options)
-  except Exception:
+  except (UserError, ImportError, AttributeError):
     # A data set from outside may be gone from this machine, or have no names.
     names = ()
   return [*names] if len(names) == classes else [*map(str, range(classes))]
