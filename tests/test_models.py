@@ -396,6 +396,13 @@ def test_attention_is_over_words_alone(reader):
   assert not np.where(mask[:, None, None], 0, attention).any()
 
 
+def test_the_embedding_is_the_mean_over_words(reader):
+  outputs = reader(reader.inputs)
+  for row, mask in enumerate(np.asarray(reader.inputs["mask/text"])):
+    expected = np.mean(outputs["tokens"][row][mask], axis=0)
+    np.testing.assert_allclose(outputs["embedding"][row], expected, atol=1e-5)
+
+
 def test_a_text_without_words_has_an_embedding_of_zeros(reader):
   inputs = reader.inputs
   empty = {**inputs, "mask/text": jnp.zeros((B, T), bool)}
@@ -555,12 +562,19 @@ def test_outputs_of_encoders_keep_their_names(joined):
 
 def test_attention_is_over_what_is_there():
   joined = Joined("cross_attention")
-  inputs = {**joined.inputs, **present(text=False)}
-  attention = joined(**inputs)["attention00"]
+  attend = lambda *there: joined(**joined.inputs | present(*there))[
+    "attention00"
+  ]
   places = 16  # 4x4 of the image come first
-  assert attention.shape == (B, joined.model.heads, places + T)
-  np.testing.assert_allclose(attention.sum(-1), 1, atol=1e-6)
-  assert not attention[..., places:].any()
+  words = np.asarray(joined.inputs["mask/text"])[:, None]
+  both, image, none = attend(), attend(True, False), attend(False, False)
+  assert both.shape == (B, joined.model.heads, places + T)
+  np.testing.assert_allclose(both.sum(-1), 1, atol=1e-6)
+  np.testing.assert_array_equal(
+    both[..., places:] > 0, np.broadcast_to(words, both[..., places:].shape)
+  )
+  np.testing.assert_allclose(image[..., :places].sum(-1), 1, atol=1e-6)
+  assert not image[..., places:].any() and not none.any()
 
 
 def test_an_encoder_without_tokens_is_one_token():
