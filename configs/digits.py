@@ -42,7 +42,7 @@ def get_config(argument: str = "") -> ConfigDict:
   """The experiment; the argument is "", "smoke" or "control"."""
   mode = mode_of(argument, "smoke", "control")
   smoke = mode == "smoke"
-  student = network("conv", num_classes=CLASSES)
+  student = network("conv", num_classes=CLASSES, dropout=0.1)
   # Thirty labels are soon learned by heart: dropout on both senses keeps
   # either from being the only one that is used.
   senses = {
@@ -51,40 +51,47 @@ def get_config(argument: str = "") -> ConfigDict:
       "text_transformer", vocabulary=WORDS, width=16, dropout=0.4
     ),
   }
-  labels = term("cross_entropy", label_smoothing=0.1)
-  training = {
-    "steps": 40 if smoke else 300,
-    "batch_size": 64,
-    "optimizer": optimizer(
-      "adamw",
-      learning_rate=schedule("cosine", 3e-3, warmup=20),
-      weight_decay=1e-2,
-    ),
-    "eval_every": 20 if smoke else 50,
-    "log_every": 10,
-    "save_every": 20 if smoke else 100,
+  labels = lambda weight=1.0: {
+    "cross_entropy": term("cross_entropy", weight=weight, label_smoothing=0.1)
   }
 
+  def training(steps):
+    return {
+      "steps": 40 if smoke else steps,
+      "batch_size": 64,
+      "optimizer": optimizer(
+        "adamw",
+        learning_rate=schedule("cosine", 3e-3, warmup=20),
+        weight_decay=1e-2,
+      ),
+      "eval_every": 20 if smoke else 50,
+      "log_every": 10,
+      "save_every": 20 if smoke else 100,
+    }
+
   def taught_by(name):
+    # The teacher has seen the labels too: it says most of what they do.
+    kd = {"kd": term("kd", temperature=4.0)}
     return stage(
       student,
       teachers={"teacher": teacher(name)},
-      terms={"cross_entropy": labels, "kd": term("kd", temperature=4.0)},
-      **training,
+      terms={**labels(weight=0.1), **kd},
+      **training(600),
     )
 
   stages = {
     "teacher": stage(
       network("fusion", encoders=senses, num_classes=CLASSES, dropout=0.1),
-      terms={"cross_entropy": labels},
-      **training,
+      terms=labels(),
+      **training(300),
     ),
-    "alone": stage(student, terms={"cross_entropy": labels}, **training),
+    "alone": stage(student, terms=labels(), **training(600)),
     "distilled": taught_by("teacher"),
   }
-  gains = [("distilled", "alone")]
   if mode == "control":
     stages["echoed"] = taught_by("alone")
+  gains = [("distilled", "alone")]
+  if mode == "control":
     gains += [("echoed", "alone"), ("distilled", "echoed")]
   return experiment(
     "digits",

@@ -187,7 +187,7 @@ def test_every_fact_is_wrong_as_often_as_said(wrong):
   truth = np.concatenate(
     [
       digits.load(split, labels_per_class=0).columns["label"]
-      for split in SPLITS
+      for split in ("test", "validation", "train")  # by index
     ]
   )
   for fact, values in digits.TRUTH.items():
@@ -202,7 +202,7 @@ def test_every_fact_is_wrong_as_often_as_said(wrong):
 
 def test_the_vocabulary_is_of_the_training_hints():
   vocabulary = digits.vocabulary(0.1)
-  assert vocabulary == Vocabulary.build(digits.hints(0.1)[:1197])
+  assert vocabulary == Vocabulary.build(digits.hints(0.1)[600:])
   ids, _ = vocabulary.encode(["an odd zebra"], 3)
   assert ids[0, 0] == UNKNOWN and ids[0, 1] > UNKNOWN
   assert ids[0, 2] == UNKNOWN

@@ -24,11 +24,13 @@ from kdjax.preprocess.words import Vocabulary
 from kdjax.sources import ArraySource
 from kdjax.types import Spec
 
-# split -> first index, and the first after it
+# split -> first index, and the first after it. The settings of
+# configs/digits.py were chosen with the last 400 held out, which are training
+# examples now: nobody had looked at the first 400.
 SPLITS = {
-  "train": (0, 1197),
-  "validation": (1197, 1397),
-  "test": (1397, 1797),
+  "test": (0, 400),
+  "validation": (400, 600),
+  "train": (600, 1797),
 }
 
 # Positions of a text; the longest hint has nine words.
