@@ -115,10 +115,10 @@ class Flow:
   def present(self, address: Address) -> Array:
     """bool [B]: where the modalities that an address needs are there."""
     mask = self.batch["valid"]
-    if address.network == "batch":
-      needs = (address.output,)
-    else:
-      needs = self.module(address.network).needs
+    # A part of a network is named for its modality: `text/tokens`.
+    needs = (address.output.partition("/")[0],)
+    if address.network != "batch":
+      needs += self.module(address.network).needs
     for modality in needs:
       if f"has/{modality}" in self.batch:
         mask = mask & self.batch[f"has/{modality}"]

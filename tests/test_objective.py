@@ -44,6 +44,7 @@ class Net(nn.Module):
     return {
       "stage0": hidden,
       "logits": nn.Dense(self.classes, name="head")(hidden),
+      "text/part": hidden,
       "extra": nn.Dense(64, name="extra")(hidden) @ jnp.ones((64, 64)),
     }
 
@@ -119,6 +120,15 @@ def test_a_term_does_not_count_where_a_modality_is_absent(batch):
   found = values(*make(CE, KD, batch=batch), batch)
   assert found["kd"].count == 3  # the teacher reads text
   assert found["ce"].count == 3  # the student does not
+
+
+def test_a_part_of_a_network_needs_the_modality_that_it_is_named_for(batch):
+  part = term(
+    "part", mse, {"student": "student/text/part", "teacher": "teacher/stage0"}
+  )
+  batch["has/text"] = np.array([True, False, True, False, True, True])
+  objective, variables, fixed = make(part, batch=batch, teacher=Net())
+  assert values(objective, variables, fixed, batch)["part"].count == 3
 
 
 def test_a_batch_in_which_nothing_counts_gives_zero_and_no_nan(batch):
