@@ -14,9 +14,12 @@ simple that few labels suffice to use them.
   kdjax run --config=configs/digits.py:smoke --workdir=runs/smoke
   kdjax run --config=configs/digits.py:control --workdir=runs/control
 
+To expect, of five seeds on two CPU cores: teacher .841 +- .016, alone
+.822 +- .035, distilled .901 +- .011, gain +.080 +- .017, in about a minute.
+
 `smoke` is two seeds of a few steps, to see that it runs. `control` adds the
 stage `echoed`: the same student distilled from the student alone, which has no
-hints. What it gains is what unlabelled images and soft labels give by
+hints. It gains +.013 +- .003: what unlabelled images and soft labels give by
 themselves.
 """
 
