@@ -10,7 +10,14 @@ from typing import Any
 
 from kdjax import rooms
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict, check, optional, options_of, own
+from kdjax.fields import (
+  ConfigDict,
+  check,
+  knobs_of,
+  optional,
+  options_of,
+  own,
+)
 
 # Where a loss's or metric's arguments come from unless the config says
 # otherwise.
@@ -56,18 +63,18 @@ def experiment(
     # Gains to report: paired differences (better, worse) of stages.
     "gains": (),
   }
-  check(changes, knobs, "an experiment")
-  return ConfigDict(
+  knobs = knobs_of(knobs, changes, "an experiment")
+  made = ConfigDict(
     {
       "name": name,
       **knobs,
-      **changes,
       "data": own(data),
       "stages": {key: own(value) for key, value in stages.items()},
       # ConfigDict sorts its keys; the order of the stages is not alphabetical.
       "order": tuple(stages),
     }
   )
+  return made.lock()
 
 
 def stage(
@@ -109,7 +116,7 @@ def stage(
     # Changes of the experiment's `data` for this stage alone.
     "data": ConfigDict(),
   }
-  check(changes, knobs, "a stage")
+  knobs = knobs_of(knobs, changes, "a stage")
   if "student" in (networks or {}):
     raise UserError("A stage has two networks called 'student'.")
   return ConfigDict(
@@ -118,7 +125,6 @@ def stage(
       "teachers": teachers or {},
       "terms": terms,
       **knobs,
-      **changes,
     }
   )
 
@@ -178,9 +184,9 @@ def teacher(
     # "best" by validation, or "last".
     "which": "best",
   }
-  check(changes, knobs, "a teacher")
+  knobs = knobs_of(knobs, changes, "a teacher")
   return ConfigDict(
-    {"stage": stage, "network": network, "paired": paired, **knobs, **changes}
+    {"stage": stage, "network": network, "paired": paired, **knobs}
   )
 
 
@@ -208,7 +214,8 @@ def term(
     **{key: READS[key] for key in known.reads if key in READS},
     **(reads or {}),
   }
-  check(reads, known.reads, f"what the loss '{loss}' reads")
+  # Positions that are padding can be masked whether the loss knows or not.
+  check(reads, {*known.reads, "mask"}, f"what the loss '{loss}' reads")
   heads = heads or {}
   check(heads, reads, f"what the heads of '{loss}' may stand on")
   weight = float(weight) if isinstance(weight, int) else weight
@@ -261,8 +268,8 @@ def optimizer(name: str = "adamw", **changes) -> ConfigDict:
     # Global norm above which gradients are scaled down; 0 is never.
     "clip_norm": 0.0,
   }
-  check(changes, knobs, "an optimizer")
-  return ConfigDict({"name": name, **knobs, **changes})
+  knobs = knobs_of(knobs, changes, "an optimizer")
+  return ConfigDict({"name": name, **knobs})
 
 
 def schedule(kind: str, value: float, **changes) -> ConfigDict:
@@ -284,5 +291,5 @@ def schedule(kind: str, value: float, **changes) -> ConfigDict:
     # Steps until `end`; None is those of the stage.
     "steps": optional(None, int),
   }
-  check(changes, knobs, "a schedule")
-  return ConfigDict({"kind": kind, "value": float(value), **knobs, **changes})
+  knobs = knobs_of(knobs, changes, "a schedule")
+  return ConfigDict({"kind": kind, "value": float(value), **knobs})

@@ -84,6 +84,9 @@ class Placement:
     here = jax.process_index()
     self.local = [one for one in everywhere if one.process_index == here]
     self.mesh = Mesh(np.array(everywhere), (AXIS,))
+    self.copies = jax.pmap(
+      lambda _, tree: tree, AXIS, in_axes=(0, None), devices=self._pmapped()
+    )
 
   @property
   def axis_name(self) -> str | None:
@@ -200,10 +203,7 @@ class Placement:
       return jax.tree.map(place, tree)
     # Through pmap itself: arrays placed in any other way have a sharding that
     # is equal but not the same, for which pmap compiles a second time.
-    copies = jax.pmap(
-      lambda _, tree: tree, AXIS, in_axes=(0, None), devices=self._pmapped()
-    )
-    return copies(np.arange(len(self.local)), tree)
+    return self.copies(np.arange(len(self.local)), tree)
 
   def _sharding(self, leaf: Any) -> NamedSharding:
     """Of a parameter on the mesh: its longest axis that divides (FSDP)."""

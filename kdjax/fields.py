@@ -36,15 +36,33 @@ def load(path: str) -> ConfigDict:
   return get_config(argument) if colon else get_config()
 
 
+# Keys that a config has beside the options of a thing, by its room.
+RESERVED = {
+  "losses": ("loss", "weight", "reads", "heads", "targets", "group"),
+  "models": ("name", "init_from"),
+  "heads": ("name",),
+  "data": ("name", "labelled_fraction"),
+  "metrics": ("name", "reads"),
+}
+
+
 def options_of(room: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
   """The options of a thing: its own defaults, and those given."""
   known = rooms.describe(room, name)
+  for key in known.options:
+    if key in RESERVED[room]:
+      raise UserError(
+        f"'{name}' of {room} calls an option '{key}'.",
+        f"These names are taken: {', '.join(RESERVED[room])}.",
+      )
   check(given, known.options, f"the options of '{name}'")
   options = {}
   for key, default in known.options.items():
     value = given.get(key, default)
     if value is rooms.REQUIRED:
       raise UserError(f"'{name}' needs a value for its option '{key}'.")
+    if isinstance(value, rooms.Code):
+      continue
     annotation = known.annotations.get(key, "")
     kinds = [kind.strip() for kind in annotation.split("|")]
     if value is None or "None" in kinds:
@@ -56,6 +74,19 @@ def options_of(room: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
       value = float(value)
     options[key] = value
   return options
+
+
+def knobs_of(
+  knobs: dict[str, Any], changes: dict[str, Any], what: str
+) -> dict[str, Any]:
+  """Knobs with their changes; an integer given for a float is one."""
+  check(changes, knobs, what)
+  return {
+    key: float(changes.get(key, default))
+    if isinstance(default, float) and type(changes.get(key)) is int
+    else changes.get(key, default)
+    for key, default in knobs.items()
+  }
 
 
 class Optional(config_dict.FieldReference):

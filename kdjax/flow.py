@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from kdjax import state as states
 from kdjax.errors import UserError
@@ -115,17 +116,23 @@ class Flow:
   def present(self, address: Address) -> Array:
     """bool [B]: where the modalities that an address needs are there."""
     mask = self.batch["valid"]
-    # A part of a network is named for its modality: `text/tokens`.
-    needs = (address.output.partition("/")[0],)
-    if address.network != "batch":
-      needs += self.module(address.network).needs
+    if address.network == "batch":
+      needs = (address.output,)
+    else:
+      module = self.module(address.network)
+      # One made of others knows what each of its parts needs.
+      of = getattr(module, "needs_of", lambda output: module.needs)
+      needs = of(address.output)
     for modality in needs:
       if f"has/{modality}" in self.batch:
         mask = mask & self.batch[f"has/{modality}"]
     return mask
 
   def inputs(self, name: str, view: str = "") -> Batch:
-    """The part of the batch that a network reads, in a view."""
+    """The part of the batch that a network reads, in a view.
+
+    What an absent modality holds is anything: the network sees zeros.
+    """
     module = self.module(name)
     chosen = {
       key: self.batch[f"{key}@{view}"]
@@ -146,6 +153,11 @@ class Flow:
         f"No view '{view}' of {', '.join(modalities)} for '{name}'.",
         exists=(key for key in self.batch if "@" in key),
       )
+    for key in modalities:
+      if f"has/{key}" in self.batch:
+        has = self.batch[f"has/{key}"]
+        has = has.reshape(has.shape + (1,) * (chosen[key].ndim - 1))
+        chosen[key] = jnp.where(has, chosen[key], 0)
     return chosen
 
   def _parameter(self, address: Address) -> Array:

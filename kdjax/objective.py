@@ -106,6 +106,12 @@ class Objective:
       for term in self.terms
       for argument, head in term.heads.items()
     }
+    for name, tree in variables["heads"].items():
+      if other := tree.keys() - {"params", "batch_stats"}:
+        raise UserError(
+          f"The head '{name}' keeps {', '.join(other)} between steps.",
+          "Of a head's state, only batch statistics can be trained yet.",
+        )
     return variables
 
   def gradients(self, params, collections, fixed, batch, *, key, step):
@@ -126,7 +132,7 @@ class Objective:
       key = jax.random.fold_in(key, jax.lax.axis_index(self.axis_name))
 
     def share(params):
-      variables = _join(params, collections)
+      variables = states.join(params, collections)
       flow = self.flow(variables, fixed, batch, key=key, train=True)
       values = self.values(flow, step)
       total = sum(value.weight * value.part for value in values.values())
@@ -141,6 +147,10 @@ class Objective:
 
   def _value(self, term: Term, flow: Flow, step: Array) -> Value:
     arrays, mask = self._reads(term, flow)
+    # A mask of positions is the objective's where the loss takes none.
+    positions = {"mask": arrays["mask"]} if "mask" in arrays else {}
+    if not term.takes_mask:
+      arrays.pop("mask", None)
     numbers = flow.fixed.numbers[term.name] | {
       name: schedule(step) for name, schedule in term.schedules.items()
     }
@@ -152,9 +162,13 @@ class Objective:
       raise UserError(f"Term '{term.name}': {error}") from error
     if whole:
       value = call(self._gather(term, arrays))
-      return Value(weight, value, jnp.float32(1), value / self._devices())
+      # A loss that takes no mask cannot leave out rows that are padding.
+      full = self.sum(jnp.sum(~flow.batch["valid"])) == 0
+      count = jnp.float32(1) if term.takes_mask else full.astype(jnp.float32)
+      value = jnp.where(count > 0, value, 0.0)
+      return Value(weight, value, count, value / self._devices())
     values = call(arrays)
-    mask = _counted(values, mask, arrays)
+    mask = _counted(values, mask, {**arrays, **positions})
     total = jnp.sum(jnp.where(mask, values, 0.0))
     count = self.sum(jnp.sum(mask, dtype=jnp.float32))
     part = total / jnp.maximum(count, 1.0)
@@ -205,11 +219,12 @@ class Objective:
     """The arrays of all devices' batches; parameters are whole already."""
     if not self.axis_name:
       return arrays
-    gather = lambda leaf: jax.lax.all_gather(leaf, self.axis_name, tiled=True)
+    split = lambda array: jax.lax.all_gather(array, self.axis_name, tiled=True)
+    gather = lambda at, array: array if _is_parameter(at) else split(array)
     return {
-      argument: array
-      if _is_parameter(term.reads.get(argument))
-      else jax.tree.map(gather, array)
+      argument: jax.tree.map(gather, term.reads[argument], array)
+      if argument in term.reads
+      else split(array)
       for argument, array in arrays.items()
     }
 
@@ -237,15 +252,5 @@ def _counted(values: Array, mask: Array, arrays: Mapping[str, Any]) -> Array:
   return jnp.broadcast_to(mask, values.shape)
 
 
-def _is_parameter(read) -> bool:
-  return isinstance(read, Address) and read.output.startswith("params/")
-
-
-def _join(params, collections):
-  return {
-    kind: {
-      name: states.merge(tree, collections[kind][name])
-      for name, tree in trees.items()
-    }
-    for kind, trees in params.items()
-  }
+def _is_parameter(at: Address) -> bool:
+  return at.output.startswith("params/")

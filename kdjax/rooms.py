@@ -47,6 +47,10 @@ FRAMEWORK_FIELDS = ("axis_name", "dtype", "name", "parent")
 _registered: dict[tuple[str, str], Any] = {}
 
 
+class Code(str):
+  """The source of a default that is no literal; the file's own applies."""
+
+
 class Required:
   """Stands for an option that has no default."""
 
@@ -168,7 +172,9 @@ def _locate(room: str, name: str) -> tuple[pathlib.Path, str | None]:
 
 
 def _import_path(path: pathlib.Path) -> Any:
-  name = f"kdjax_outside_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+  # By its content, so that one edited in a notebook is read anew.
+  digest = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()
+  name = f"kdjax_outside_{digest[:16]}"
   if name not in sys.modules:
     found = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(found)
@@ -204,13 +210,13 @@ def _describe(room, source, entry, path) -> Description:
 
 
 def _literal(node: ast.expr | None) -> Any:
-  """A default as a value; one that is no literal keeps its source text."""
+  """A default as a value, or as its code."""
   if node is None:
     return REQUIRED
   try:
     return ast.literal_eval(node)
   except ValueError:
-    return ast.unparse(node)
+    return Code(ast.unparse(node))
 
 
 def _class_options(node: ast.ClassDef):

@@ -37,7 +37,10 @@ def make(spec: float | Mapping, steps: int) -> Schedule:
       * (1 + jnp.cos(jnp.pi * jnp.minimum(step / span, 1.0)))
     )
   elif spec["kind"] == "step":
-    at = {round(share * span): spec["factor"] for share in spec["milestones"]}
+    at = {
+      round(share * (span + warmup)) - warmup: spec["factor"]
+      for share in spec["milestones"]
+    }
     after = optax.piecewise_constant_schedule(value, at)
   else:
     raise UserError(

@@ -114,16 +114,20 @@ def create(
   )
 
 
-def evaluated(state: State) -> dict[str, dict[str, Variables]]:
-  """The variables that are evaluated: averaged ones where there are any."""
-  params = state.params if state.average is None else state.average
+def join(params: Any, collections: Any) -> dict[str, dict[str, Variables]]:
+  """{kind: {name: variables}} of {kind: {name: params}} and the rest."""
   return {
     kind: {
-      name: merge(tree, state.collections[kind][name])
-      for name, tree in trees.items()
+      name: merge(tree, collections[kind][name]) for name, tree in trees.items()
     }
     for kind, trees in params.items()
   }
+
+
+def evaluated(state: State) -> dict[str, dict[str, Variables]]:
+  """The variables that are evaluated: averaged ones where there are any."""
+  params = state.params if state.average is None else state.average
+  return join(params, state.collections)
 
 
 def keep_best(state: State, value: Array, *, maximise: bool) -> State:

@@ -49,7 +49,10 @@ def make_train_step(
     params = optax.apply_updates(state.params, updates)
     average = state.average
     if average is not None:
-      average = optax.incremental_update(params, average, 1 - ema_decay)
+      # Early on the average is young: it must not remember the initialisation.
+      done = state.step.astype(jnp.float32)
+      decay = jnp.minimum(ema_decay, (1 + done) / (10 + done))
+      average = optax.incremental_update(params, average, 1 - decay)
     state = state.replace(
       step=state.step + 1,
       params=params,

@@ -146,7 +146,12 @@ def differences(old: dict, new: dict) -> dict[str, tuple[Any, Any]]:
 
 def changeable(path: str) -> bool:
   """Whether a run may be continued with another value here."""
-  return any(fnmatch.fnmatchcase(path, pattern) for pattern in CHANGEABLE)
+  words = path.split(".")
+  return any(
+    len(words) == len(pattern.split("."))
+    and all(map(fnmatch.fnmatchcase, words, pattern.split(".")))
+    for pattern in CHANGEABLE
+  )
 
 
 def _names(config: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -163,6 +168,7 @@ def _names(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         network(value) if "name" in value else nested(value)
 
   for stage in config["stages"].values():
+    found.append(("data", stage["data"].get("name", config["data"]["name"])))
     for one in stage["networks"].values():
       network(one)
     found += [("metrics", one["name"]) for one in stage["metrics"].values()]

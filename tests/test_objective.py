@@ -44,7 +44,7 @@ class Net(nn.Module):
     return {
       "stage0": hidden,
       "logits": nn.Dense(self.classes, name="head")(hidden),
-      "text/part": hidden,
+      "text/part": 2 * hidden,
       "extra": nn.Dense(64, name="extra")(hidden) @ jnp.ones((64, 64)),
     }
 
@@ -122,13 +122,81 @@ def test_a_term_does_not_count_where_a_modality_is_absent(batch):
   assert found["ce"].count == 3  # the student does not
 
 
-def test_a_part_of_a_network_needs_the_modality_that_it_is_named_for(batch):
-  part = term(
-    "part", mse, {"student": "student/text/part", "teacher": "teacher/stage0"}
-  )
+def test_a_network_may_say_what_each_of_its_parts_needs(batch):
+  class Parts(Net):
+    def needs_of(self, output):
+      return ("text",) if output.startswith("text/") else ()
+
   batch["has/text"] = np.array([True, False, True, False, True, True])
-  objective, variables, fixed = make(part, batch=batch, teacher=Net())
-  assert values(objective, variables, fixed, batch)["part"].count == 3
+  for output, count in (("text/part", 3), ("stage0", 5)):
+    part = term(
+      "part", mse, {"student": "student/stage0", "teacher": f"teacher/{output}"}
+    )
+    made = make(part, batch=batch, teacher=Parts())
+    assert values(*made, batch)["part"].count == count
+
+
+def test_what_an_absent_modality_holds_reaches_nothing(batch):
+  batch["has/text"] = np.array([True, False, True, False, True, True])
+  objective, variables, fixed = make(KD, batch=batch)
+  expected = values(objective, variables, fixed, batch)["kd"].mean
+  absent = np.where(batch["has/text"][:, None], batch["text"], np.nan)
+  found = values(objective, variables, fixed, {**batch, "text": absent})
+  assert found["kd"].mean == expected
+
+
+def test_positions_are_masked_though_the_loss_takes_no_mask(batch):
+  def absolute(student, teacher):
+    return jnp.abs(student - teacher)
+
+  masked = term(
+    "masked",
+    absolute,
+    {
+      "student": "student/stage0",
+      "teacher": "teacher/stage0",
+      "mask": "batch/mask/image",
+    },
+  )
+  batch["mask/image"] = np.zeros((B, 4), bool)
+  batch["mask/image"][1, 2] = True
+  objective, variables, fixed = make(masked, batch=batch)
+  flow = objective.flow(variables, fixed, batch)
+  found = objective.values(flow, jnp.int32(0))["masked"]
+  assert found.count == 1
+  difference = flow.run("student")["stage0"] - flow.run("teacher")["stage0"]
+  np.testing.assert_allclose(found.mean, np.abs(difference[1, 2]), rtol=1e-6)
+
+
+def test_a_whole_batch_loss_without_a_mask_counts_full_batches_alone(batch):
+  def gram(student, teacher):
+    return jnp.mean((student @ student.T - teacher @ teacher.T) ** 2)
+
+  whole = term(
+    "whole", gram, {"student": "student/logits", "teacher": "teacher/logits"}
+  )
+  made = make(whole, batch=batch)
+  padded = values(*made, batch)["whole"]
+  assert (padded.count, padded.mean) == (0, 0)
+  full = values(*made, {**batch, "valid": np.ones(B, bool)})["whole"]
+  assert full.count == 1 and full.mean > 0
+
+
+def test_a_head_with_a_memory_is_refused(batch):
+  class Memory(nn.Module):
+    @nn.compact
+    def __call__(self, x, like=None, *, train=False):
+      del like, train
+      return x + self.variable("memory", "last", jnp.zeros, (1, K)).value
+
+  kept = term(
+    "kd",
+    kd,
+    {"student": "student/logits", "teacher": "teacher/logits"},
+    heads={"student": Memory()},
+  )
+  with pytest.raises(UserError, match="'kd:student' keeps memory"):
+    make(kept, batch=batch)
 
 
 def test_a_batch_in_which_nothing_counts_gives_zero_and_no_nan(batch):

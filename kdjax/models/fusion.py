@@ -56,6 +56,11 @@ class Model(nn.Module):
     """Nothing: it does with what is there."""
     return ()
 
+  def needs_of(self, output: str) -> tuple[str, ...]:
+    """What an output needs: an encoder's own, what that encoder does."""
+    part = output.partition("/")[0]
+    return self.encoders[part].needs if part in self.encoders else self.needs
+
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
     """Sees what its encoders read, and `has/<modality>`, bool [B]."""
