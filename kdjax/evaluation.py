@@ -63,22 +63,27 @@ def predict(
     output: which of its outputs.
 
   Returns:
-    index [N], label [N] and the output [S N ...].
+    The output [S N ...], and index [N] and label [N] where the data has them;
+    {} where the student has no such output.
   """
   student = stage.objective.networks["student"]
   apply = jax.jit(
-    lambda variables, inputs: student.apply(variables, inputs, train=False)[
+    lambda variables, inputs: student.apply(variables, inputs, train=False).get(
       output
-    ]
+    )
   )
-  columns: dict[str, list] = {"index": [], "label": [], output: []}
+  columns: dict[str, list] = {}
   for batch in eval_batches(source, stage.config["batch_size"]):
     valid = batch["valid"]
     inputs = {key: batch[key] for key in student.reads if key in batch}
-    rows = [np.asarray(apply(one, inputs))[valid] for one in variables]
-    columns[output].append(np.stack(rows))
-    columns["index"].append(batch["index"][valid])
-    columns["label"].append(batch["label"][valid])
+    rows = [apply(one, inputs) for one in variables]
+    if rows[0] is None:
+      return {}
+    rows = np.stack([np.asarray(row)[valid] for row in rows])
+    columns.setdefault(output, []).append(rows)
+    for key in ("index", "label"):
+      if key in batch:
+        columns.setdefault(key, []).append(batch[key][valid])
   return {
     key: np.concatenate(parts, axis=1 if key == output else 0)
     for key, parts in columns.items()

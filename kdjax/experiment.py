@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from kdjax import build, evaluation, teachers
+from kdjax import build, check, evaluation, teachers
 from kdjax import workdir as workdirs
 from kdjax.devices import Placement
 from kdjax.errors import UserError
@@ -43,8 +43,9 @@ def run(
 
   plain = workdirs.resolve(config)
   names = [stage] if stage else list(plain["order"])
-  check(plain, names)
+  check.plan(plain, names)
   workdir = pathlib.Path(workdir)
+  check.history(plain, workdir, names)
   workdirs.enter(workdir, plain)
   quiet = quiet or jax.process_index() > 0
   for name in names:
@@ -52,26 +53,6 @@ def run(
   if jax.process_index() == 0:
     return report.write(workdir)
   return {}
-
-
-def check(config: Mapping[str, Any], names: list[str]) -> None:
-  """Traces the stages on shapes alone, and checks what the devices allow.
-
-  Raises:
-    UserError: anything that cannot work, found before it costs anything.
-  """
-  _at_least_one("seeds", config["seeds"])
-  _one_of("dtype", config["dtype"], ("float32", "bfloat16", "float16"))
-  for name in names:
-    stage = build.build(config, name)
-    for key in ("steps", "batch_size"):
-      _at_least_one(f"stages.{name}.{key}", stage.config[key])
-    _one_of("select_mode", stage.config["select_mode"], ("max", "min"))
-    try:
-      stage.trace()
-    except UserError as error:
-      raise UserError(f"Stage '{name}': {error}") from error
-    place(config, stage).check(stage.config["batch_size"])
 
 
 def run_stage(
@@ -84,29 +65,21 @@ def run_stage(
   """Trains one stage, unless it is finished."""
   result = workdirs.finished(workdir, name)
   stage = build.build(config, name)
-  used = {
-    one["stage"]: _taught_steps(workdir, name, one["stage"])
-    for one in stage.config["teachers"].values()
+  if result and result["steps"] >= stage.config["steps"]:
+    if not quiet:
+      print(f"{name}: finished, {result['steps']} steps")
+    return result
+  taught = {
+    source: check.steps_of(config, workdir, name, source)
+    for source in check.sources(stage.config)
   }
-  if result:
-    for key, steps in result["teachers"].items():
-      if used.get(key) != steps:
-        raise UserError(
-          f"The finished stage '{name}' learned from '{key}' after {steps} "
-          f"steps, which has {used.get(key)} now.",
-          f"To train it anew, delete {workdir / 'stages' / name}.",
-        )
-    if result["steps"] >= stage.config["steps"]:
-      if not quiet:
-        print(f"{name}: finished, {result['steps']} steps")
-      return result
   placement = place(config, stage)
   seeds = seeds_of(config)
   fixed = fixed_of(stage, workdir, seeds)
   given = _given(stage, workdir, seeds)
   stage = build.build(config, name, placement.axis_name)
   loop = Loop(stage, placement, workdir, seeds, fixed, given, quiet=quiet)
-  return loop.run(taught=used)
+  return loop.run(taught=taught)
 
 
 def evaluate(
@@ -226,16 +199,6 @@ def seeds_of(config: Mapping[str, Any]) -> list[int]:
   return [config["seed"] + place for place in range(config["seeds"])]
 
 
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-  if value not in known:
-    raise UserError(f"No {name} '{value}'.", exists=known, near=value)
-
-
-def _at_least_one(name: str, value: int) -> None:
-  if value < 1:
-    raise UserError(f"{name} is {value}.", "Expected at least 1.")
-
-
 def _given(
   stage: Stage, workdir: pathlib.Path, seeds: list[int]
 ) -> list[dict[str, Any]]:
@@ -264,14 +227,3 @@ def _fixed_shapes(stage: Stage) -> Fixed:
 def _shapes(stage: Stage, fixed: Fixed) -> dict[str, Any]:
   """The variables of every trained network and head, as shapes."""
   return jax.eval_shape(stage.init, 0, fixed).best.variables
-
-
-def _taught_steps(workdir: pathlib.Path, name: str, by: str) -> int:
-  """The steps of a finished stage that another one learns from."""
-  result = workdirs.finished(workdir, by)
-  if result is None:
-    raise UserError(
-      f"The stage '{name}' learns from '{by}', which is not finished.",
-      f"Run that first: --stage={by}.",
-    )
-  return result["steps"]

@@ -2,13 +2,12 @@
 
 import json
 import pathlib
-import signal
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from kdjax import evaluation
 from kdjax import state as states
@@ -20,6 +19,7 @@ from kdjax.journal import Journal, Silence, replace
 from kdjax.progress import Clock, Progress
 from kdjax.stage import Stage
 from kdjax.state import Fixed, State
+from kdjax.termination import Termination
 
 
 class DivergedError(UserError):
@@ -78,7 +78,6 @@ class Loop:
     self.pending: list[Any] = []  # metrics of the steps since the last record
     self.clock = Clock(self.config["batch_size"] * len(self.seeds))
     self.journal: Journal | Silence = Silence()
-    self.stopping = False
 
   def run(self, *, taught: Mapping[str, int]) -> dict[str, Any]:
     """Trains to the last step and returns the stage's result.
@@ -90,13 +89,15 @@ class Loop:
       DivergedError: a loss or gradient is not finite; the last good
         checkpoint stays.
     """
-    previous = self._listen()
-    with Checkpoints(self.folder / "checkpoints", write=True) as checkpoints:
+    with (
+      Termination() as termination,
+      Checkpoints(self.folder / "checkpoints", write=True) as checkpoints,
+    ):
       self.checkpoints = checkpoints
       start, steps = checkpoints.latest() or 0, self.config["steps"]
       progress = Progress(self.stage.name, steps, start, quiet=self.quiet)
       try:
-        state = self._start(start)
+        state = self._start(start, taught)
         for step in range(start + 1, steps + 1):
           state = self._train(step, state)
           last = step == steps
@@ -104,20 +105,24 @@ class Loop:
           if record or save or last:
             loss = self._record(step, state)
             progress.update(step, loss, self.clock.lap(step))
-          if self._due("eval", step) or last:
-            state = self._validate(step, state)
-          if save or last or (record and self.stopping):
-            self._save(step, state)
-            if self.stopping:
-              raise SystemExit(128 + signal.SIGTERM)
+          with self.clock.paused():
+            if self._due("eval", step) or last:
+              state = self._validate(step, state)
+            stop = record and termination.asked()
+            if save or last or stop:
+              self._save(step, state, taught)
+            if stop:
+              raise SystemExit(Termination.STATUS)
       finally:
         progress.close()
         self.journal.close()
-        if previous is not None:
-          signal.signal(signal.SIGTERM, previous)
-    return self._finish(state, taught)
+    result = self._finish(state, taught)
+    if jax.process_count() > 1:
+      # The next stage reads what the first process has written.
+      multihost_utils.sync_global_devices(f"finished {self.stage.name}")
+    return result
 
-  def _start(self, start: int) -> list[State]:
+  def _start(self, start: int, taught: Mapping[str, int]) -> list[State]:
     """The state to go on from, placed."""
     fixed, given = self.starts
     init = jax.jit(self.stage.init)
@@ -135,7 +140,14 @@ class Loop:
       shapes = jax.eval_shape(init, 0, fixed[0], given[0])
       stored, folder = self.checkpoints.read(), self.checkpoints.folder
       state = unflatten(shapes, stored, len(self.seeds), folder)
-      self.clock.resume(self.checkpoints.facts()["seconds"])
+      facts = self.checkpoints.facts()
+      if facts["teachers"] != dict(taught):
+        raise UserError(
+          f"'{self.stage.name}' has learned for {start} steps from "
+          f"{facts['teachers']} (stage: steps), which are {dict(taught)} now.",
+          f"To train it anew, delete {self.folder}.",
+        )
+      self.clock.resume(facts["seconds"])
     if jax.process_index() == 0:
       self.journal = Journal(self.workdir, self.stage.name, self.seeds, start)
     return self.placement.put(state)
@@ -192,14 +204,14 @@ class Loop:
       f"Stage '{self.stage.name}': the loss or its gradient is not finite at "
       f"step {step} of seed {seed}. Terms there: {terms}.",
       f"The last good checkpoint {kept}. A lower learning rate, a smaller "
-      "weight or optimizer.clip_norm may help.",
+      "weight or optimizer.clip_norm may help, in another workdir.",
     )
 
   def _validate(self, step: int, state: list[State]) -> list[State]:
     """Measures on validation and keeps the best variables of each seed."""
     variables = [states.evaluated(group) for group in state]
     results = self._measure(variables, self.validation)
-    weights = self.stage.weights(step)
+    weights = self.stage.weights(step - 1)
     for name, value in results[0].items():
       if np.ndim(value) == 0:
         values = [result[name] for result in results]
@@ -210,9 +222,7 @@ class Loop:
     ]
     self.journal.write(step, "validation/loss", losses)
     chosen = [np.float32(one[self.config["select"]]) for one in results]
-    state = self.keep_best(state, self.placement.put(chosen))
-    self.clock.pause()
-    return state
+    return self.keep_best(state, self.placement.put(chosen))
 
   def _measure(self, variables, source) -> list[dict[str, Any]]:
     return evaluation.measure(
@@ -224,12 +234,13 @@ class Loop:
       source,
     )
 
-  def _save(self, step: int, state: list[State]) -> None:
+  def _save(
+    self, step: int, state: list[State], taught: Mapping[str, int]
+  ) -> None:
     """Saves; what was recorded up to here is on disk before."""
     self.journal.flush()
-    facts = {"seconds": self.clock.total()}
+    facts = {"seconds": self.clock.total(), "teachers": dict(taught)}
     self.checkpoints.save(step, self.placement.fetch(state), facts)
-    self.clock.pause()
 
   def _finish(
     self, state: list[State], taught: Mapping[str, int]
@@ -245,15 +256,21 @@ class Loop:
       for which, placed in variables.items()
     }
     best = self.placement.fetch([group.best for group in state])
+    select = self.config["select"]
+    for seed, one in zip(self.seeds, best, strict=True):
+      if one.step == 0:
+        raise DivergedError(
+          f"Stage '{self.stage.name}': '{select}' on validation was never a "
+          f"number for seed {seed}, so no step is its best.",
+          "Select by another metric, in another workdir.",
+        )
     result = {
       "stage": self.stage.name,
       "steps": self.config["steps"],
       "seeds": self.seeds,
       "teachers": dict(taught),
       "test": measured,
-      "validation": {
-        "best": {self.config["select"]: [float(one.value) for one in best]}
-      },
+      "validation": {"best": {select: [float(one.value) for one in best]}},
       "best_step": [int(one.step) for one in best],
       "parameters": {
         name: sum(leaf.size for leaf in jax.tree.leaves(tree["params"]))
@@ -266,19 +283,10 @@ class Loop:
     if jax.process_index() == 0:
       students = [one.variables["networks"]["student"] for one in best]
       predictions = evaluation.predict(self.stage, students, test)
-      np.savez(self.folder / "predictions.npz", **predictions)
+      if predictions:
+        np.savez(self.folder / "predictions.npz", **predictions)
       replace(self.folder / "result.json", json.dumps(result, indent=2) + "\n")
     return result
-
-  def _listen(self) -> Any:
-    """Has SIGTERM end the run at the next record, saved."""
-    if threading.current_thread() is not threading.main_thread():
-      return None
-
-    def stop(*_):
-      self.stopping = True
-
-    return signal.signal(signal.SIGTERM, stop)
 
 
 def _by_metric(results: Sequence[dict[str, Any]]) -> dict[str, list[float]]:

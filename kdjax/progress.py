@@ -1,7 +1,9 @@
 """Where a run is: a bar in a terminal, plain lines elsewhere."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 
 import rich.console
 import rich.progress
@@ -93,7 +95,7 @@ class Clock:
   def lap(self, step: int) -> float:
     """Examples a second up to here, once the step's results are there.
 
-    The first lap is not counted where there is a second: it compiles.
+    The first lap is not counted, it compiles: the rate is 0 until the second.
     """
     now = time.monotonic()
     if self.step is not None:
@@ -103,9 +105,12 @@ class Clock:
     self.step, self.mark = step, now
     return self.rate
 
-  def pause(self) -> None:
-    """What was done since the last lap was not training."""
-    self.mark = time.monotonic()
+  @contextlib.contextmanager
+  def paused(self) -> Iterator[None]:
+    """What is done meanwhile is not training."""
+    began = time.monotonic()
+    yield
+    self.mark += time.monotonic() - began
 
   def total(self) -> float:
     """Seconds since the stage was first started."""

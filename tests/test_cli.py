@@ -86,7 +86,7 @@ def test_an_address_that_no_network_records(attempt):
 def test_different_numbers_of_classes_and_the_head_that_maps_them(attempt):
   said = attempt("plan(conv(num_classes=10), conv(num_classes=4))")
   assert "select" in said and "4]" in said and "10]" in said
-  from kdjax import experiment, workdir
+  from kdjax import check, workdir
 
   space = {}
   exec(HEAD + "  pass", space)
@@ -97,7 +97,7 @@ def test_different_numbers_of_classes_and_the_head_that_maps_them(attempt):
     heads={"teacher": chosen},
   )
   # The student's four classes have no labels here: accuracy is not the point.
-  experiment.check(workdir.resolve(plan), ["teacher"])
+  check.plan(workdir.resolve(plan), ["teacher"])
 
 
 def test_a_modality_that_the_data_lacks(attempt):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kdjax
-from kdjax import config, experiment, rooms, workdir
+from kdjax import check, config, experiment, rooms, workdir
 from kdjax.errors import UserError
 
 
@@ -223,7 +223,7 @@ def test_a_loss_from_a_file_is_found_by_its_path(tmp_path):
   plan.unlock()
   plan.stages.distilled.terms.mine = config.term(str(path), power=3.0)
   plain = workdir.resolve(plan)
-  experiment.check(plain, ["distilled"])
+  check.plan(plain, ["distilled"])
   (key,) = plain["sources"]
   assert key.endswith("mine.py")
 
@@ -232,7 +232,7 @@ def test_a_teacher_must_come_before_its_student():
   plan = tiny()
   plan.stages.distilled.teachers.teacher.stage = "distilled"
   with pytest.raises(UserError, match="does not come before it"):
-    experiment.check(workdir.resolve(plan), ["distilled"])
+    check.plan(workdir.resolve(plan), ["distilled"])
 
 
 def test_an_unfinished_teacher_is_named(tmp_path):
@@ -244,13 +244,17 @@ def test_a_metric_to_select_by_must_exist():
   plan = tiny()
   plan.stages.alone.select = "acuracy"
   with pytest.raises(UserError, match="Did you mean 'accuracy'"):
-    experiment.check(workdir.resolve(plan), ["alone"])
+    check.plan(workdir.resolve(plan), ["alone"])
 
 
 @pytest.mark.parametrize(
   ("path", "value", "said"),
   [
     ("seeds", 0, "seeds is 0"),
+    ("seed", -1, "seed is -1"),
+    ("stages.alone.log_every", 0, "log_every is 0"),
+    ("gains", (("distiled", "alone"),), "Did you mean 'distilled'"),
+    ("stages.alone.networks.student.init_from", "nix", "No stage before it"),
     ("dtype", "bf16", "Did you mean 'bfloat16'"),
     ("stages.alone.steps", 0, "stages.alone.steps is 0"),
     ("stages.alone.select_mode", "maximum", "max, min"),
@@ -264,7 +268,109 @@ def test_values_that_mean_nothing_are_answered(path, value, said):
   plan = tiny()
   plan.update_from_flattened_dict({path: value})
   with pytest.raises(UserError, match=said):
-    experiment.check(workdir.resolve(plan), ["alone"])
+    check.plan(workdir.resolve(plan), ["alone"])
+
+
+def test_a_teachers_variables_are_best_or_last():
+  plan = tiny()
+  plan.stages.distilled.teachers.teacher.which = "bset"
+  with pytest.raises(UserError, match="Did you mean 'best'"):
+    check.plan(workdir.resolve(plan), ["alone", "distilled"])
+
+
+def test_a_config_is_locked():
+  plan = tiny()
+  with pytest.raises(AttributeError, match="optimizzer"):
+    plan.stages.alone.optimizzer = 3
+
+
+def test_an_integer_given_for_a_float_is_one():
+  plan = config.optimizer(weight_decay=1, clip_norm=0)
+  assert isinstance(plan.weight_decay, float)
+  assert isinstance(plan.clip_norm, float)
+
+
+def test_an_option_that_a_term_needs_itself_is_refused():
+  def heavy(student, teacher, *, weight: float = 3.0):
+    return abs(student - teacher).sum(-1) * weight
+
+  kdjax.register("losses", "heavy", heavy)
+  try:
+    with pytest.raises(UserError, match="calls an option 'weight'"):
+      config.term("heavy", weight=0.5)
+  finally:
+    rooms._registered.pop(("losses", "heavy"))
+
+
+def test_a_default_that_is_no_literal_is_the_files_own(tmp_path):
+  path = tmp_path / "third.py"
+  path.write_text(
+    "def third(student, teacher, *, share: float = 1 / 3):\n"
+    '  """Mine."""\n  return abs(student - teacher).sum(-1) * share\n'
+  )
+  assert "share" not in config.term(str(path))
+  assert config.term(str(path), share=0.5).share == 0.5
+
+
+def test_only_the_steps_of_a_stage_may_change():
+  assert workdir.changeable("stages.alone.steps")
+  assert not workdir.changeable("stages.alone.optimizer.learning_rate.steps")
+  assert not workdir.changeable("stages.alone.terms.kd.steps")
+
+
+def test_a_student_without_logits_is_trained_and_reported(tmp_path):
+  plan = tiny()
+  student = config.network("conv", widths=(4,))
+  hint = config.term(
+    "mse",
+    reads={"student": "student/embedding", "teacher": "teacher/embedding"},
+  )
+  stage = config.stage(
+    student,
+    teachers={"teacher": config.teacher("alone")},
+    terms={"hint": hint},
+    metrics={},
+    select="loss/hint",
+    select_mode="min",
+    steps=4,
+    batch_size=16,
+  )
+  with plan.unlocked():
+    plan.stages.distilled = stage
+  results = kdjax.run(plan, tmp_path, quiet=True)
+  assert len(results["stages"]["distilled"]["loss/hint"]["seeds"]) == 2
+
+
+def test_a_metric_that_is_never_a_number_selects_nothing(tmp_path):
+  plan = tiny()
+  plan.stages.alone.select = "loss/mine"
+
+  def mine(student, index):
+    # Infinite on validation, whose indices are below those of training.
+    return student[:, 0] * 0 + jnp.where(index < 600, jnp.inf, 1.0)
+
+  kdjax.register("losses", "mine", mine)
+  try:
+    with plan.unlocked():
+      plan.stages.alone.terms.mine = config.term(
+        "mine", reads={"index": "batch/index"}
+      )
+    with pytest.raises(UserError, match="never a number"):
+      plan.stages.alone.select_mode = "min"
+      kdjax.run(plan, tmp_path, stage="alone", quiet=True)
+  finally:
+    rooms._registered.pop(("losses", "mine"))
+
+
+def test_a_half_taught_student_is_not_continued_by_another_teacher(tmp_path):
+  kdjax.run(tiny(), tmp_path, quiet=True)
+  # As if it had been killed half-way, and the teacher taught on meanwhile.
+  (tmp_path / "stages" / "distilled" / "result.json").unlink()
+  longer = tiny()
+  longer.stages.alone.steps = 9
+  longer.stages.distilled.steps = 9
+  with pytest.raises(UserError, match=r"learned for 6 steps.*'alone': 9"):
+    kdjax.run(longer, tmp_path, quiet=True)
 
 
 def test_a_share_of_labels_is_a_share(tmp_path):

@@ -58,19 +58,21 @@ MAY_IMPORT = {
   "checkpoints": "errors types state",
   "journal": "errors types state",
   "progress": "errors",
+  "termination": "",
   "evaluation": "errors types state devices feed stage",
   "teachers": "errors types rooms state checkpoints",
   "loop": (
     "errors types rooms state devices feed stage checkpoints journal progress"
-    " evaluation teachers"
+    " evaluation teachers termination"
   ),
   # one page: knows what a run wrote, not how
   "report": "errors rooms fields",
   # one run
   "workdir": "errors rooms fields journal",
+  "check": "errors rooms workdir devices stage build",
   "experiment": (
-    "errors types rooms fields workdir devices state stage build teachers feed"
-    " evaluation loop report"
+    "errors types rooms fields workdir devices state stage build check teachers"
+    " feed evaluation loop report"
   ),
   "cli": "errors rooms fields",
   "verbs": "*",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdjax import config, experiment, rooms, workdir
+from kdjax import check, config, rooms, workdir
 
 
 def base():
@@ -40,7 +40,7 @@ def test_a_method_traces_and_leaves_the_stage_it_was_given(name):
   assert stage.to_json() == before
   assert stages
   plain = around(stages)
-  experiment.check(plain, list(plain["order"]))
+  check.plan(plain, list(plain["order"]))
 
 
 def test_kd_shares_the_weight_between_teacher_and_labels():

@@ -66,6 +66,8 @@ class Record:
     if stage not in self.results or not path.exists():
       return None
     with np.load(path) as arrays:
+      if not {"index", "label", "logits"} <= set(arrays):
+        return None
       return Predictions(arrays["index"], arrays["label"], arrays["logits"])
 
   @functools.cached_property

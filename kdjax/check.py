@@ -1,0 +1,108 @@
+"""What cannot work, found before it costs anything."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kdjax import build, workdir
+from kdjax.devices import Placement
+from kdjax.errors import UserError
+
+
+def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
+  """Checks values, and traces the stages on shapes alone.
+
+  Args:
+    config: of the experiment, as nested dicts.
+    names: of the stages that are to run.
+
+  Raises:
+    UserError: a value, an address, a modality, a shape or the number of
+      devices does not fit.
+  """
+  for key, least in (("seeds", 1), ("seed", 0)):
+    _at_least(key, config[key], least)
+  _one_of("dtype", config["dtype"], ("float32", "bfloat16"))
+  for pair in config["gains"]:
+    for name in pair:
+      _one_of("stage to gain", name, config["order"])
+  for name in names:
+    stage = build.build(config, name)
+    for key in ("steps", "batch_size", "log_every"):
+      _at_least(f"stages.{name}.{key}", stage.config[key], 1)
+    _one_of("select_mode", stage.config["select_mode"], ("max", "min"))
+    for teacher in stage.config["teachers"].values():
+      _one_of("variables", teacher["which"], ("best", "last"))
+    order = list(config["order"])
+    for source in sources(stage.config):
+      _one_of("stage before it", source, order[: order.index(name)])
+    for taken, keys in (
+      ("batch", [*stage.config["networks"], *stage.config["teachers"]]),
+      ("loss", stage.config["metrics"]),
+    ):
+      if taken in keys:
+        raise UserError(f"In '{name}', the name '{taken}' is taken.")
+    try:
+      stage.trace()
+    except UserError as error:
+      raise UserError(f"Stage '{name}': {error}") from error
+    paired = dict.fromkeys(stage.config["teachers"], True)
+    Placement(
+      config["placement"], config["seeds"], config["seed_axis"], paired
+    ).check(stage.config["batch_size"])
+
+
+def history(
+  config: Mapping[str, Any], folder: pathlib.Path, names: Sequence[str]
+) -> None:
+  """Checks what a workdir holds against what is to run in it.
+
+  Raises:
+    UserError: a stage lacks one that it learns from, or learned from one that
+      is to go on learning.
+  """
+  for name in config["order"]:
+    result = workdir.finished(folder, name)
+    for source, steps in (result["teachers"] if result else {}).items():
+      wanted = config["stages"][source]["steps"]
+      if wanted > steps:
+        raise UserError(
+          f"The finished stage '{name}' learned from '{source}' after {steps} "
+          f"steps, which is to have {wanted} now.",
+          f"To train it anew, delete {folder / 'stages' / name}.",
+        )
+  for place, name in enumerate(names):
+    for source in sources(config["stages"][name]):
+      if source not in names[:place]:
+        steps_of(config, folder, name, source)
+
+
+def sources(stage: Mapping[str, Any]) -> list[str]:
+  """The stages that a stage's config takes networks from."""
+  found = [teacher["stage"] for teacher in stage["teachers"].values()]
+  found += [network["init_from"] for network in stage["networks"].values()]
+  return list(dict.fromkeys(name for name in found if name))
+
+
+def steps_of(
+  config: Mapping[str, Any], folder: pathlib.Path, name: str, source: str
+) -> int:
+  """The steps of the finished stage `source`, which `name` learns from."""
+  result = workdir.finished(folder, source)
+  wanted = config["stages"][source]["steps"]
+  if result is None or result["steps"] < wanted:
+    raise UserError(
+      f"The stage '{name}' learns from '{source}', which is not finished.",
+      f"Run that first: --stage={source}.",
+    )
+  return result["steps"]
+
+
+def _one_of(what: str, value: str, known: Sequence[str]) -> None:
+  if value not in known:
+    raise UserError(f"No {what} '{value}'.", exists=known, near=value)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+  if value < least:
+    raise UserError(f"{name} is {value}.", f"Expected at least {least}.")
