@@ -1,6 +1,7 @@
 """What cannot work, found before it costs anything."""
 
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,14 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
   for key, least in (("seeds", 1), ("seed", 0)):
     _at_least(key, config[key], least)
   _one_of("dtype", config["dtype"], ("float32", "bfloat16"))
+  if not names:
+    raise UserError("The experiment has no stages.")
+  for name in config["order"]:
+    if not re.fullmatch(r"[\w-]+", name):
+      raise UserError(
+        f"A stage is called '{name}'.",
+        "Its name is a folder's: a-z, 0-9, _, -.",
+      )
   for pair in config["gains"]:
     for name in pair:
       _one_of("stage to gain", name, config["order"])
@@ -30,6 +39,10 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
     stage = build.build(config, name)
     for key in ("steps", "batch_size", "log_every"):
       _at_least(f"stages.{name}.{key}", stage.config[key], 1)
+    for key in ("eval_every", "save_every"):
+      _at_least(f"stages.{name}.{key}", stage.config[key], 0)
+    if not stage.config["terms"]:
+      raise UserError(f"Stage '{name}' has no terms.", "It learns nothing.")
     _one_of("select_mode", stage.config["select_mode"], ("max", "min"))
     for teacher in stage.config["teachers"].values():
       _one_of("variables", teacher["which"], ("best", "last"))
@@ -46,6 +59,13 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
       stage.trace()
     except UserError as error:
       raise UserError(f"Stage '{name}': {error}") from error
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+      # Of a network's or a loss's own code, given what it cannot take.
+      line = f"{error}".strip().partition("\n")[0]
+      raise UserError(
+        f"Stage '{name}' does not trace: {type(error).__name__}: {line}",
+        "KDJAX_TRACEBACK=1 shows where.",
+      ) from error
     paired = dict.fromkeys(stage.config["teachers"], True)
     Placement(
       config["placement"], config["seeds"], config["seed_axis"], paired
@@ -63,6 +83,11 @@ def history(
   """
   for name in config["order"]:
     result = workdir.finished(folder, name)
+    if result and result["steps"] > config["stages"][name]["steps"]:
+      raise UserError(
+        f"The stage '{name}' is finished, with {result['steps']} steps.",
+        f"It cannot have {config['stages'][name]['steps']}.",
+      )
     for source, steps in (result["teachers"] if result else {}).items():
       wanted = config["stages"][source]["steps"]
       if wanted > steps:

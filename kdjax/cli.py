@@ -19,14 +19,20 @@ OVERRIDE = re.compile(r"--?config\.([^=]+)")
 def main(argv: list[str] | None = None) -> None:
   """The command `kdjax`; exits with 2 on a mistake of the user's."""
   argv = sys.argv[1:] if argv is None else argv
+  # As `python -m` has it: what lies here can be named in a config.
+  sys.path.insert(0, os.getcwd())
   try:
     _run(argv)
   except UserError as error:
+    if os.environ.get("KDJAX_TRACEBACK"):
+      raise
     print(f"kdjax: {error}", file=sys.stderr)
     raise SystemExit(2) from None
   except KeyboardInterrupt:
     print("kdjax: stopped. The same command continues.", file=sys.stderr)
-    raise SystemExit(130) from None
+    sys.stdout.flush()
+    # Not `exit`: JAX may be compiling in a thread, which no one ends cleanly.
+    os._exit(130)
   except BrokenPipeError:
     # The reader of our output has left, as `| head` does.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -123,3 +129,9 @@ def _check_overrides(argv: list[str]) -> None:
           f"No '{key}' in {walked} (of {word}).", exists=exists, near=key
         )
       here, walked = here[key], f"{walked}.{key}"
+    if match and isinstance(here, fields.ConfigDict):
+      raise UserError(
+        f"{walked} holds several values (of {word}).",
+        f"Set one of them, as in --{walked}.{min(here, default='')}=...",
+        exists=list(here),
+      )

@@ -48,6 +48,15 @@ def measure(
   return [stage.results(total) for total in totals]
 
 
+def by_metric(results: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+  """{metric: a value a seed}, of those that are single numbers."""
+  return {
+    name: [float(one[name]) for one in results]
+    for name, value in results[0].items()
+    if np.ndim(value) == 0
+  }
+
+
 def predict(
   stage: Stage,
   variables: Sequence[Mapping[str, Any]],

@@ -112,14 +112,19 @@ def evaluate(
   variables = teachers.load(
     workdir, stage, which=which, template=shapes, seeds=len(seeds)
   )
-  results = evaluation.measure(
-    built,
-    placement,
-    evaluation.compile_step(built, placement),
-    placement.put(variables),
-    placement.put_fixed(fixed),
-    built.load(split),
+  variables, fixed = placement.put(variables), placement.put_fixed(fixed)
+  step = evaluation.compile_step(built, placement)
+  measure = lambda source: evaluation.measure(
+    built, placement, step, variables, fixed, source
   )
+  if split == "train":
+    # A seed draws what it trains on: which labels, for one.
+    results = [
+      measure(built.load(split, seed))[place]
+      for place, seed in enumerate(seeds)
+    ]
+  else:
+    results = measure(built.load(split))
   return {name: [one[name] for one in results] for name in results[0]}
 
 
@@ -152,6 +157,10 @@ def restore(
   seed = seeds[0] if seed is None else seed
   if seed not in seeds:
     raise UserError(f"No seed {seed} in {workdir}.", exists=map(str, seeds))
+  if stage in config["stages"]:
+    # A network needs no loss, which may have been registered elsewhere.
+    bare = {**config["stages"][stage], "terms": {}, "metrics": {}}
+    config = {**config, "stages": {**config["stages"], stage: bare}}
   built = build.build(config, stage)
   known = built.objective.networks
   if network not in known:

@@ -33,7 +33,13 @@ def load(path: str) -> ConfigDict:
   get_config = runpy.run_path(name).get("get_config")
   if get_config is None:
     raise UserError(f"{name} defines no get_config().")
-  return get_config(argument) if colon else get_config()
+  made = get_config(argument) if colon else get_config()
+  if not isinstance(made, ConfigDict):
+    raise UserError(
+      f"get_config() of {name} returned a {type(made).__name__}.",
+      "Expected what kdjax.config.experiment() makes.",
+    )
+  return made
 
 
 # Keys that a config has beside the options of a thing, by its room.

@@ -112,6 +112,7 @@ class Loop:
             if save or last or stop:
               self._save(step, state, taught)
             if stop:
+              progress.say(f"SIGTERM: saved at step {step}")
               raise SystemExit(Termination.STATUS)
       finally:
         progress.close()
@@ -199,11 +200,15 @@ class Loop:
     terms = ", ".join(f"{name} {value}" for name, value in values.items())
     self.checkpoints.wait()
     last = self.checkpoints.latest()
-    kept = f"of step {last} stays" if last else "was not written yet"
+    kept = (
+      f"The last good checkpoint of step {last} stays."
+      if last
+      else "No checkpoint was written yet."
+    )
     raise DivergedError(
       f"Stage '{self.stage.name}': the loss or its gradient is not finite at "
       f"step {step} of seed {seed}. Terms there: {terms}.",
-      f"The last good checkpoint {kept}. A lower learning rate, a smaller "
+      f"{kept} A lower learning rate, a smaller "
       "weight or optimizer.clip_norm may help, in another workdir.",
     )
 
@@ -212,10 +217,8 @@ class Loop:
     variables = [states.evaluated(group) for group in state]
     results = self._measure(variables, self.validation)
     weights = self.stage.weights(step - 1)
-    for name, value in results[0].items():
-      if np.ndim(value) == 0:
-        values = [result[name] for result in results]
-        self.journal.write(step, f"validation/{name}", values)
+    for name, values in evaluation.by_metric(results).items():
+      self.journal.write(step, f"validation/{name}", values)
     losses = [
       sum(weight * one[f"loss/{name}"] for name, weight in weights.items())
       for one in results
@@ -252,7 +255,7 @@ class Loop:
       "last": [states.evaluated(group) for group in state],
     }
     measured = {
-      which: _by_metric(self._measure(placed, test))
+      which: evaluation.by_metric(self._measure(placed, test))
       for which, placed in variables.items()
     }
     best = self.placement.fetch([group.best for group in state])
@@ -287,12 +290,3 @@ class Loop:
         np.savez(self.folder / "predictions.npz", **predictions)
       replace(self.folder / "result.json", json.dumps(result, indent=2) + "\n")
     return result
-
-
-def _by_metric(results: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-  """{metric: a value a seed}, of those that are single numbers."""
-  return {
-    name: [float(one[name]) for one in results]
-    for name, value in results[0].items()
-    if np.ndim(value) == 0
-  }

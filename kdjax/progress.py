@@ -64,6 +64,11 @@ class Progress:
       f"{self.stage}: step {step} of {self.steps}, {note}, {left:.0f} s left"
     )
 
+  def say(self, line: str) -> None:
+    """A line of its own."""
+    if not self.quiet:
+      self._say(f"{self.stage}: {line}")
+
   def close(self) -> None:
     """Leaves the bar as it is."""
     if self.bar:

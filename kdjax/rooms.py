@@ -128,7 +128,13 @@ def describe(room: str, name: str) -> Description:
     if inspect.ismodule(thing):
       source, path = inspect.getsource(thing), thing.__file__
       return _describe(room, source, None, path)
-    source = textwrap.dedent(inspect.getsource(thing))
+    try:
+      source = textwrap.dedent(inspect.getsource(thing))
+    except OSError as error:
+      raise UserError(
+        f"The source of '{name}' cannot be read, of which a run keeps a hash.",
+        "Define it in a file or in a notebook's cell.",
+      ) from error
     return _describe(room, source, thing.__name__, "registered by hand")
   path, entry = _locate(room, name)
   return _describe(room, path.read_text(), entry, str(path))
@@ -191,6 +197,8 @@ def _describe(room, source, entry, path) -> Description:
   for child in tree.body:
     if getattr(child, "name", None) == wanted:
       node = child
+  if entry and node is tree:
+    raise UserError(f"{path} defines no '{entry}'.")
   if isinstance(node, ast.ClassDef):
     options, annotations = _class_options(node)
   elif isinstance(node, ast.FunctionDef):

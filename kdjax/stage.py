@@ -13,6 +13,7 @@ import optax
 from kdjax import rooms, schedules
 from kdjax import state as states
 from kdjax.errors import UserError
+from kdjax.flow import Address
 from kdjax.objective import Objective
 from kdjax.state import Fixed, State
 from kdjax.step import INIT, key_of
@@ -121,6 +122,7 @@ class Stage:
       key: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype)
       for key, leaf in self.example().items()
     }
+    self._check_classes(state, fixed, batch)
     jax.eval_shape(self.train_step, state, fixed, batch)
     sums = jax.eval_shape(self.eval_step, states.evaluated(state), fixed, batch)
     select = self.config["select"]
@@ -132,6 +134,33 @@ class Stage:
       raise UserError(
         f"No metric '{select}' to select by.", exists=known, near=select
       )
+
+  def _check_classes(self, state: State, fixed: Fixed, batch: Spec) -> None:
+    """Raises `UserError` for logits that lack some of the data's classes."""
+    data = self.config["data"]
+    source = rooms.find("data", data["name"])
+    if not hasattr(source, "class_names"):
+      return
+    classes = len(source.class_names(**without(data, DATA_KEYS)))
+    label = Address.parse("batch/label")
+    for term in self.objective.terms:
+      read = term.reads.get("student")
+      if term.reads.get("label") != label or "student" in term.heads:
+        continue
+      array = jax.eval_shape(
+        lambda variables, fixed, batch, read=read: self.objective.flow(
+          variables, fixed, batch
+        )[read],
+        states.evaluated(state),
+        fixed,
+        batch,
+      )
+      if array.ndim == 2 and array.shape[1] < classes:
+        raise UserError(
+          f"Term '{term.name}' reads {array.shape[1]} classes from "
+          f"'{read.network}'; the labels of '{data['name']}' are {classes}.",
+          "Expected as many (num_classes).",
+        )
 
   def results(self, sums: Mapping[str, Any]) -> dict[str, Any]:
     """The metrics of sums over a split: floats, and arrays like `confusion`."""

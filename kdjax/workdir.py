@@ -10,7 +10,9 @@ import importlib.metadata
 import json
 import pathlib
 import platform
+import shlex
 import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,6 +70,9 @@ def enter(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
       ).items()
       if not changeable(key)
     }
+    if refused and not any(workdir.glob("stages/*/checkpoints/[0-9]*")):
+      # Nothing was trained: the first try was a mistake that is mended now.
+      refused = {}
     if refused:
       lines = "; ".join(
         f"{key} was {old}, is {new}" for key, (old, new) in refused.items()
@@ -104,7 +109,10 @@ def environment() -> dict[str, Any]:
     check=False,
   ).stdout.strip()
   ours = bool(git("ls-files", "errors.py"))  # not of a folder around us
+  program = pathlib.Path(sys.argv[0])
+  typed = program.name in ("kdjax", "__main__.py")
   return {
+    "command": shlex.join(["kdjax", *sys.argv[1:]]) if typed else None,
     "python": platform.python_version(),
     "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     "commit": (git("rev-parse", "HEAD") or None) if ours else None,

@@ -77,7 +77,11 @@ def make(folder, *, seeds=3, finished=("teacher", "alone", "distilled")):
     "gains": [["distilled", "alone"]],
   }
   write_json(folder / "config.json", config)
-  environment = {"packages": {"jax": "9.8.7"}, "commit": "0123456789abcdef"}
+  environment = {
+    "packages": {"jax": "9.8.7"},
+    "command": "kdjax run --config=configs/tiny.py --workdir=runs/tiny",
+    "commit": "0123456789abcdef",
+  }
   write_json(folder / "environment.json", environment)
   lines = [
     {"stage": name, "step": step, "seed": 4 + seed, "name": key, "value": value}

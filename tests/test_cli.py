@@ -69,6 +69,16 @@ def test_a_wrong_type_is_answered_with_what_was_expected(attempt):
   assert "int" in said
 
 
+def test_a_number_for_a_group_is_answered_with_its_fields(attempt):
+  said = attempt(SOUND, "--config.stages.teacher.optimizer=0.1")
+  assert "config.stages.teacher.optimizer holds several values" in said
+  assert "learning_rate" in said
+
+
+def test_a_config_file_must_return_a_config(attempt):
+  assert "returned a dict" in attempt("{'name': 'wrong'}")
+
+
 def test_an_unknown_option_in_a_config_file_is_answered(attempt):
   said = attempt("plan(conv(num_clases=10), conv(num_classes=10))")
   assert "Did you mean 'num_classes'" in said

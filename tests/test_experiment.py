@@ -373,6 +373,56 @@ def test_a_half_taught_student_is_not_continued_by_another_teacher(tmp_path):
     kdjax.run(longer, tmp_path, quiet=True)
 
 
+def test_fewer_classes_than_the_labels_have_are_refused():
+  plan = tiny()
+  plan.stages.alone.networks.student.num_classes = 7
+  with pytest.raises(UserError, match=r"reads 7 classes.*are 10"):
+    check.plan(workdir.resolve(plan), ["alone"])
+
+
+def test_what_a_network_cannot_take_is_one_message():
+  plan = tiny()
+  plan.stages.alone.networks.student.modality = "text"
+  with pytest.raises(UserError, match="'alone' does not trace"):
+    check.plan(workdir.resolve(plan), ["alone"])
+
+
+def test_training_labels_are_those_of_each_seed(ran):
+  folder, _ = ran
+  measured = kdjax.evaluate(folder, "alone", split="train", which="last")
+  for seed, confusion in enumerate(measured["confusion"]):
+    labels = rooms.find("data", "digits").load("train", seed).columns["label"]
+    kept = np.bincount(labels[labels >= 0], minlength=10)
+    np.testing.assert_array_equal(confusion.sum(1), kept)
+    model, variables = kdjax.restore(folder, "alone", seed=seed, which="last")
+    source = rooms.find("data", "digits").load("train", seed).columns
+    logits = model.apply(variables, {"image": source["image"]}, train=False)
+    right = np.argmax(logits["logits"], -1)[labels >= 0] == labels[labels >= 0]
+    assert measured["accuracy"][seed] == pytest.approx(right.mean())
+
+
+def test_a_mistake_before_training_leaves_the_workdir_free(tmp_path):
+  wrong = tiny()
+  wrong.data.labels_per_class = 1000
+  with pytest.raises(UserError, match="labels_per_class=1000"):
+    kdjax.run(wrong, tmp_path, stage="alone", quiet=True)
+  kdjax.run(tiny(), tmp_path, stage="alone", quiet=True)
+
+
+def test_a_network_is_restored_without_the_losses_it_learned_from(tmp_path):
+  def plain(student, teacher):
+    return jnp.sum((student - teacher) ** 2, axis=-1)
+
+  kdjax.register("losses", "plain", plain)
+  plan = tiny()
+  with plan.unlocked():
+    plan.stages.distilled.terms.plain = config.term("plain")
+  kdjax.run(plan, tmp_path, quiet=True)
+  rooms._registered.pop(("losses", "plain"))
+  model, variables = kdjax.restore(tmp_path, "distilled")
+  assert model.apply(variables, {"image": np.ones((1, 8, 8, 1))}, train=False)
+
+
 def test_a_share_of_labels_is_a_share(tmp_path):
   plan = tiny()
   plan.data.labelled_fraction = 25.0

@@ -124,16 +124,15 @@ def _again(record: Record) -> Section:
   # A whole path would be of this machine alone.
   folder = record.name if record.path.is_absolute() else str(record.path)
   stage = record.order[-1]
-  source = f"configs/{record.config['name']}.py"
+  command = record.environment.get("command")
   return Section(
     "Again",
     sentences=[
-      "The first line runs the experiment, or continues it where it stopped.",
+      "The first line runs the experiment, or continues it where it stopped."
+      if command
+      else "It was run from Python, by `kdjax.run(config, workdir)`.",
       f'In Python, `model, variables = kdjax.restore("{folder}", "{stage}")` '
       "gives the trained student.",
     ],
-    commands=[
-      f"kdjax run --config={source} --workdir={folder}",
-      f"kdjax report {folder}",
-    ],
+    commands=[*([command] if command else []), f"kdjax report {folder}"],
   )
