@@ -137,6 +137,8 @@ def describe(room: str, name: str) -> Description:
       ) from error
     return _describe(room, source, thing.__name__, "registered by hand")
   path, entry = _locate(room, name)
+  if ":" in name and entry not in _defined(path):
+    raise UserError(f"{path} defines no '{entry}'.", exists=_defined(path))
   return _describe(room, path.read_text(), entry, str(path))
 
 
@@ -189,6 +191,12 @@ def _import_path(path: pathlib.Path) -> Any:
   return sys.modules[name]
 
 
+def _defined(path: pathlib.Path) -> list[str]:
+  """The functions and classes of a file."""
+  tree = ast.parse(path.read_text())
+  return [child.name for child in tree.body if hasattr(child, "name")]
+
+
 def _describe(room, source, entry, path) -> Description:
   tree = ast.parse(source)
   doc, reads, optional, options, annotations = "", (), (), {}, {}
@@ -197,8 +205,6 @@ def _describe(room, source, entry, path) -> Description:
   for child in tree.body:
     if getattr(child, "name", None) == wanted:
       node = child
-  if entry and node is tree:
-    raise UserError(f"{path} defines no '{entry}'.")
   if isinstance(node, ast.ClassDef):
     options, annotations = _class_options(node)
   elif isinstance(node, ast.FunctionDef):

@@ -129,7 +129,8 @@ def test_a_finished_run_is_skipped_and_more_steps_continue_it(whole):
   assert min(steps) > 40 and max(steps) == 60
   assert parameters(workdir, "distilled")[0] == 60
   # The teacher's own lesson changed: what learned from it is not continued.
-  process = start(workdir, "--config.stages.teacher.steps=60")
+  longer = [f"--config.stages.{name}.steps=60" for name in STAGES]
+  process = start(workdir, *longer)
   printed, _ = process.communicate(timeout=240)
   assert process.returncode == 2
   assert "learned from 'teacher' after 40 steps" in printed
