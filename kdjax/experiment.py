@@ -37,7 +37,8 @@ def run(
     The numbers of results.json.
 
   Raises:
-    UserError: something that cannot work; nothing was written or lost.
+    UserError: something that cannot work, said before anything is written;
+      or, later, a loss that is not finite: the last good checkpoint stays.
   """
   from kdjax import report
 
@@ -45,6 +46,7 @@ def run(
   names = [stage] if stage else list(plain["order"])
   check.plan(plain, names)
   workdir = pathlib.Path(workdir)
+  workdirs.compare(workdir, plain)
   check.history(plain, workdir, names)
   workdirs.enter(workdir, plain)
   quiet = quiet or jax.process_index() > 0

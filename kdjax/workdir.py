@@ -54,40 +54,45 @@ def resolve(config: fields.ConfigDict) -> dict[str, Any]:
   return {**plain, "sources": sources}
 
 
-def enter(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
-  """Makes the workdir this experiment's, or sees that it is.
+def compare(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Sees that the workdir is this experiment's, or nobody's yet.
 
   Raises:
-    UserError: it cannot be written, or belongs to another config.
+    UserError: it belongs to another config; the message says what differs.
   """
   path = workdir / "config.json"
-  text = json.dumps(config, indent=2, sort_keys=True)
-  if path.exists():
-    refused = {
-      key: pair
-      for key, pair in differences(
-        json.loads(path.read_text()), json.loads(text)
-      ).items()
-      if not changeable(key)
-    }
-    if refused and not any(workdir.glob("stages/*/checkpoints/[0-9]*")):
-      # Nothing was trained: the first try was a mistake that is mended now.
-      refused = {}
-    if refused:
-      lines = "; ".join(
-        f"{key} was {old}, is {new}" for key, (old, new) in refused.items()
-      )
-      allowed = ", ".join(CHANGEABLE)
-      raise UserError(
-        f"{workdir} holds another experiment: {lines}.",
-        f"Take another workdir, or change no more than: {allowed}.",
-      )
-  if jax.process_index() == 0:
+  if not path.exists() or not any(workdir.glob("stages/*/checkpoints/[0-9]*")):
+    # Nothing was trained: a first try may have been a mistake, mended now.
+    return
+  asked = json.loads(json.dumps(config))
+  refused = {
+    key: pair
+    for key, pair in differences(json.loads(path.read_text()), asked).items()
+    if not changeable(key)
+  }
+  if refused:
+    lines = "; ".join(
+      f"{key} was {old}, is {new}" for key, (old, new) in refused.items()
+    )
+    allowed = ", ".join(CHANGEABLE)
+    raise UserError(
+      f"{workdir} holds another experiment: {lines}.",
+      f"Take another workdir, or change no more than: {allowed}.",
+    )
+
+
+def enter(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Makes the workdir this experiment's.
+
+  Raises:
+    UserError: it cannot be written.
+  """
+  if jax.process_index() > 0:
+    return
+  for name, content in (("config", config), ("environment", environment())):
+    text = json.dumps(content, indent=2, sort_keys=name == "config")
     try:
-      replace(path, text + "\n")
-      replace(
-        workdir / "environment.json", json.dumps(environment(), indent=2) + "\n"
-      )
+      replace(workdir / f"{name}.json", text + "\n")
     except OSError as error:
       raise UserError(
         f"The workdir {workdir} cannot be written: {error.strerror}."
