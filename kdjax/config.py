@@ -53,7 +53,7 @@ def experiment(
     # The first of them; the others follow.
     "seed": 0,
     # "vmap": all seeds in one call of the step; "loop": one call a seed. The
-    # same numbers; "auto" loops on a CPU, where that is faster.
+    # same numbers, to rounding; "auto" loops on a CPU, where that is faster.
     "seed_axis": "auto",
     # "pmap": networks replicated, the batch split over all devices. "mesh":
     # the same step under jit, parameters sharded too (FSDP).
