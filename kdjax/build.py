@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -12,13 +12,15 @@ import jax.numpy as jnp
 from kdjax import optimizer, rooms, schedules
 from kdjax.errors import UserError
 from kdjax.flow import Address
-from kdjax.objective import Objective, Term
+from kdjax.objective import Objective
 from kdjax.stage import DATA_KEYS, Stage, numbers_of, without
-from kdjax.step import make_eval_step, make_train_step
+from kdjax.step import Family, make_eval_step, make_train_step
+from kdjax.terms import HEADS, Adapter, Term
 
 # Keys of a config that are not options of the thing itself.
-TERM_KEYS = ("loss", "weight", "reads", "heads", "targets")
+TERM_KEYS = ("loss", "weight", "reads", "heads", "targets", "group")
 NETWORK_KEYS = ("name", "init_from")
+HEAD_KEYS = ("name", "init_from", "still")
 
 
 def build(
@@ -37,27 +39,23 @@ def build(
   spec = dict(config["stages"][name])
   spec["data"] = {**config["data"], **spec["data"]}
   common = {"axis_name": axis_name, "dtype": jnp.dtype(config["dtype"])}
-  teachers = {
-    key: _network(_taught(config, name, key), common)
-    for key in spec["teachers"]
-  }
-  networks = {
-    key: _network(network, common) for key, network in spec["networks"].items()
-  }
-  for key in networks.keys() & teachers.keys():
-    raise UserError(f"In '{name}', '{key}' is both trained and a teacher.")
+  networks, teachers = _networks(config, name, spec, common)
   objective = Objective(
     networks=networks,
     teachers=teachers,
+    averages=_averages(spec, name),
     terms=tuple(
-      _term(key, term, common, spec["steps"])
-      for key, term in spec["terms"].items()
+      _term(key, spec["terms"], common, spec["steps"]) for key in spec["terms"]
     ),
     axis_name=axis_name,
   )
   rule = optimizer.make(spec["optimizer"], spec["steps"])
   families = {
     key: rooms.find("metrics", metric["name"])
+    for key, metric in spec["metrics"].items()
+  }
+  measured = {
+    key: _family(families[key], metric, common)
     for key, metric in spec["metrics"].items()
   }
   data = spec["data"]
@@ -69,19 +67,39 @@ def build(
     families=families,
     spec=rooms.find("data", data["name"]).spec(**without(data, DATA_KEYS)),
     train_step=make_train_step(objective, rule, ema_decay=spec["ema_decay"]),
-    eval_step=make_eval_step(
-      objective,
-      {
-        key: (_measure(families[key], metric), _reads(metric["reads"]))
-        for key, metric in spec["metrics"].items()
-      },
-    ),
+    measured=measured,
+    eval_step=make_eval_step(objective, measured),
   )
+
+
+def _networks(config, name, spec, common) -> tuple[dict, dict]:
+  """The trained networks of a stage and its teachers, by name."""
+  teachers = {
+    key: _network(_taught(config, name, key), common)
+    for key in spec["teachers"]
+  }
+  networks = {
+    key: _network(network, common) for key, network in spec["networks"].items()
+  }
+  for key in networks.keys() & teachers.keys():
+    raise UserError(f"In '{name}', '{key}' is both trained and a teacher.")
+  if HEADS in {*networks, *teachers}:
+    raise UserError(f"In '{name}', the name '{HEADS}' is taken.")
+  return networks, teachers
 
 
 def _taught(config: Mapping[str, Any], name: str, key: str) -> Mapping:
   """The config of the network that a teacher was, in its own stage."""
   teacher = config["stages"][name]["teachers"][key]
+  if "average_of" in teacher:
+    networks = config["stages"][name]["networks"]
+    if teacher["average_of"] not in networks:
+      raise UserError(
+        f"The stage '{name}' has no network '{teacher['average_of']}', of "
+        f"which '{key}' is the average.",
+        exists=networks,
+      )
+    return networks[teacher["average_of"]]
   order = list(config["order"])
   before = order[: order.index(name)]
   if teacher["stage"] not in before:
@@ -129,9 +147,28 @@ def _module(room, name, options, common) -> nn.Module:
   return kind(**options, **extra)
 
 
+def _averages(spec: Mapping[str, Any], name: str) -> dict[str, str]:
+  """The teachers of a stage that average one of its networks, and which."""
+  averages = {
+    key: teacher["average_of"]
+    for key, teacher in spec["teachers"].items()
+    if "average_of" in teacher
+  }
+  if averages and not spec["ema_decay"]:
+    raise UserError(
+      f"In '{name}', {', '.join(averages)} is a running average.",
+      "Set the stage's ema_decay, such as 0.99.",
+    )
+  return averages
+
+
 def _term(
-  name: str, spec: Mapping[str, Any], common: Mapping[str, Any], steps: int
+  name: str,
+  terms: Mapping[str, Mapping],
+  common: Mapping[str, Any],
+  steps: int,
 ) -> Term:
+  spec = terms[name]
   loss = rooms.find("losses", spec["loss"])
   for target in set(spec["targets"]) - {"teacher"}:
     if target not in spec["reads"]:
@@ -149,11 +186,9 @@ def _term(
     name=name,
     loss=loss,
     reads=_reads(spec["reads"]),
-    heads={
-      key: _module("heads", head["name"], without(head, ("name",)), common)
-      for key, head in spec["heads"].items()
-    },
+    heads={key: _adapter(terms, name, key, common) for key in spec["heads"]},
     targets=tuple(spec["targets"]),
+    group=spec["group"],
     takes_mask="mask" in inspect.signature(loss).parameters,
     options={
       key: value
@@ -175,5 +210,48 @@ def _reads(
   }
 
 
-def _measure(family: Any, spec: Mapping[str, Any]) -> Callable:
-  return functools.partial(family.sums, **without(spec, ("name", "reads")))
+def _adapter(
+  terms: Mapping[str, Mapping],
+  term: str,
+  argument: str,
+  common: Mapping[str, Any],
+) -> Adapter:
+  """A head where a term uses it: its own, or that of another term."""
+  spec = terms[term]["heads"][argument]
+  still = spec["still"]
+  if "of" in spec:
+    term, _, argument = spec["of"].partition("/")
+    heads = terms[term]["heads"] if term in terms else {}
+    if "name" not in heads.get(argument, {}):
+      raise UserError(
+        f"No head '{spec['of']}' to share.",
+        exists=(
+          f"{one}/{key}"
+          for one, other in terms.items()
+          for key, head in other["heads"].items()
+          if "name" in head
+        ),
+        near=spec["of"],
+      )
+    spec = heads[argument]
+  module = _module("heads", spec["name"], without(spec, HEAD_KEYS), common)
+  if getattr(module, "both", False) and argument != "student":
+    raise UserError(
+      f"The head '{spec['name']}' of '{term}' stands on both sides.",
+      "Put it on 'student'.",
+    )
+  return Adapter(f"{term}:{argument}", module, still)
+
+
+def _family(
+  family: Any, spec: Mapping[str, Any], common: Mapping[str, Any]
+) -> Family:
+  options = without(spec, ("name", "reads", "heads"))
+  return Family(
+    sums=functools.partial(family.sums, **options),
+    reads=_reads(spec["reads"]),
+    heads={
+      key: _module("heads", head["name"], without(head, HEAD_KEYS), common)
+      for key, head in spec["heads"].items()
+    },
+  )

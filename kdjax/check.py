@@ -44,7 +44,7 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
     if not stage.config["terms"]:
       raise UserError(f"Stage '{name}' has no terms.", "It learns nothing.")
     _one_of("select_mode", stage.config["select_mode"], ("max", "min"))
-    for teacher in stage.config["teachers"].values():
+    for teacher in _of_stages(stage.config):
       _one_of("variables", teacher["which"], ("best", "last"))
     order = list(config["order"])
     for source in sources(stage.config):
@@ -66,7 +66,7 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
         f"Stage '{name}' does not trace: {type(error).__name__}: {line}",
         "KDJAX_TRACEBACK=1 shows where.",
       ) from error
-    paired = dict.fromkeys(stage.config["teachers"], True)
+    paired = dict.fromkeys(stage.teacher_shapes(), True)
     Placement(
       config["placement"], config["seeds"], config["seed_axis"], paired
     ).check(stage.config["batch_size"])
@@ -104,9 +104,21 @@ def history(
 
 def sources(stage: Mapping[str, Any]) -> list[str]:
   """The stages that a stage's config takes networks from."""
-  found = [teacher["stage"] for teacher in stage["teachers"].values()]
+  found = [teacher["stage"] for teacher in _of_stages(stage)]
   found += [network["init_from"] for network in stage["networks"].values()]
+  found += [
+    head.get("init_from")
+    for term in stage["terms"].values()
+    for head in term["heads"].values()
+  ]
   return list(dict.fromkeys(name for name in found if name))
+
+
+def _of_stages(stage: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+  """The teachers that an earlier stage trained."""
+  return [
+    teacher for teacher in stage["teachers"].values() if "stage" in teacher
+  ]
 
 
 def steps_of(

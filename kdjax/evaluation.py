@@ -60,40 +60,45 @@ def by_metric(results: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
 def predict(
   stage: Stage,
   variables: Sequence[Mapping[str, Any]],
+  fixed: Sequence[Fixed],
   source: Source,
-  output: str = "logits",
+  family: str = "classification",
 ) -> dict[str, np.ndarray]:
-  """What the student gives on every example of a split.
+  """What is measured of the student, on every example of a split.
 
   Args:
     stage: whose student it is.
-    variables: of the student, of each seed.
+    variables: as of `state.evaluated`, of each seed.
+    fixed: likewise.
     source: the split.
-    output: which of its outputs.
+    family: of metrics, which says where the student's logits are.
 
   Returns:
-    The output [S N ...], and index [N] and label [N] where the data has them;
-    {} where the student has no such output.
+    logits [S N ...], and index [N] and label [N] where the data has them; {}
+    where the stage has no such family.
   """
-  student = stage.objective.networks["student"]
-  apply = jax.jit(
-    lambda variables, inputs: student.apply(variables, inputs, train=False).get(
-      output
-    )
-  )
+  if family not in stage.measured:
+    return {}
+  objective = stage.objective
+
+  @jax.jit
+  def apply(variables, fixed, batch):
+    fixed = objective.averaged(fixed, variables)
+    reader = objective.reader(objective.flow(variables, fixed, batch))
+    return stage.measured[family].arguments(reader)[0]["student"]
+
   columns: dict[str, list] = {}
   for batch in eval_batches(source, stage.config["batch_size"]):
     valid = batch["valid"]
-    inputs = {key: batch[key] for key in student.reads if key in batch}
-    rows = [apply(one, inputs) for one in variables]
-    if rows[0] is None:
-      return {}
-    rows = np.stack([np.asarray(row)[valid] for row in rows])
-    columns.setdefault(output, []).append(rows)
+    rows = [
+      np.asarray(apply(one, own, batch))[valid]
+      for one, own in zip(variables, fixed, strict=True)
+    ]
+    columns.setdefault("logits", []).append(np.stack(rows))
     for key in ("index", "label"):
       if key in batch:
         columns.setdefault(key, []).append(batch[key][valid])
   return {
-    key: np.concatenate(parts, axis=1 if key == output else 0)
+    key: np.concatenate(parts, axis=1 if key == "logits" else 0)
     for key, parts in columns.items()
   }

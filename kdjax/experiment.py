@@ -179,6 +179,7 @@ def place(config: Mapping[str, Any], stage: Stage) -> Placement:
   paired = {
     name: teacher["paired"]
     for name, teacher in stage.config["teachers"].items()
+    if "paired" in teacher
   }
   return Placement(
     config["placement"], config["seeds"], config["seed_axis"], paired
@@ -191,13 +192,14 @@ def fixed_of(
   """What each seed's steps read: its teachers, trained before."""
   shapes = stage.teacher_shapes()
   taught: list[dict[str, Any]] = [{} for _ in seeds]
-  for name, teacher in stage.config["teachers"].items():
+  for name, shape in shapes.items():
+    teacher = stage.config["teachers"][name]
     loaded = teachers.load(
       workdir,
       teacher["stage"],
       teacher["network"],
       which=teacher["which"],
-      template=shapes[name],
+      template=shape,
       seeds=len(seeds),
     )
     for place, own in enumerate(loaded):
@@ -213,21 +215,30 @@ def seeds_of(config: Mapping[str, Any]) -> list[int]:
 def _given(
   stage: Stage, workdir: pathlib.Path, seeds: list[int]
 ) -> list[dict[str, Any]]:
-  """For each seed, the networks that start from another stage's."""
-  given: list[dict[str, Any]] = [{} for _ in seeds]
+  """For each seed, the networks and heads that start from another stage's."""
+  sources = {
+    ("networks", name): network["init_from"]
+    for name, network in stage.config["networks"].items()
+  }
+  for term, spec in stage.config["terms"].items():
+    for argument, head in spec["heads"].items():
+      sources["heads", f"{term}:{argument}"] = head.get("init_from")
+  given: list[dict[str, Any]] = [{"networks": {}, "heads": {}} for _ in seeds]
   shapes = _shapes(stage, _fixed_shapes(stage))
-  for name, network in stage.config["networks"].items():
-    if network["init_from"]:
-      loaded = teachers.load(
-        workdir,
-        network["init_from"],
-        name,
-        which="best",
-        template=shapes["networks"][name],
-        seeds=len(seeds),
-      )
-      for place, own in enumerate(loaded):
-        given[place][name] = own
+  for (kind, name), source in sources.items():
+    if not source:
+      continue
+    loaded = teachers.load(
+      workdir,
+      source,
+      name,
+      kind=kind,
+      which="best",
+      template=shapes[kind][name],
+      seeds=len(seeds),
+    )
+    for place, own in enumerate(loaded):
+      given[place][kind][name] = own
   return given
 
 

@@ -46,9 +46,9 @@ def load(path: str) -> ConfigDict:
 RESERVED = {
   "losses": ("loss", "weight", "reads", "heads", "targets", "group"),
   "models": ("name", "init_from"),
-  "heads": ("name",),
+  "heads": ("name", "init_from", "still", "of"),
   "data": ("name", "labelled_fraction"),
-  "metrics": ("name", "reads"),
+  "metrics": ("name", "reads", "heads"),
 }
 
 

@@ -44,8 +44,10 @@ class Flow:
     variables: {"networks": {name: variables}, "heads": {name: variables}}.
     fixed: the teachers' variables.
     batch: what goes in.
-    key: for dropout; needed where `train`.
+    key: for what is drawn; needed where `train`. Each device draws its own,
+      but for heads that see the batch of all.
     train: whether the trained networks and heads are in training mode.
+    axis_name: of the devices that share the batch.
   """
 
   def __init__(
@@ -58,10 +60,13 @@ class Flow:
     *,
     key: Array | None = None,
     train: bool = False,
+    axis_name: str | None = None,
   ):
     self.networks, self.teachers = networks, teachers
     self.variables, self.fixed, self.batch = variables, fixed, batch
-    self.key, self.train = key, train
+    self.train, self.shared_key, self.key = train, key, key
+    if key is not None and axis_name:
+      self.key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
     self.outputs: dict[tuple[str, str], Outputs] = {}
     # What the forward passes leave in the mutable collections.
     self.collections = {
@@ -94,9 +99,26 @@ class Flow:
       self.outputs[name, view] = outputs
     return self.outputs[name, view]
 
-  def adapt(self, name: str, head: nn.Module, read, like) -> Array:
-    """What a head makes of an array (or tuple of arrays)."""
-    return self._apply("heads", name, head, "", read, like)
+  def adapt(
+    self, name: str, head: nn.Module, read, like, *, still, shared, **extra
+  ):
+    """What a head makes of an array (or tuple of arrays).
+
+    Args:
+      name: of its variables.
+      head: the module.
+      read: what it stands on.
+      like: what the other side of its term reads, or None.
+      still: whether it is as in evaluation, and carries no gradient.
+      shared: whether all devices draw the same.
+      **extra: further arguments of the head.
+    """
+    if still:
+      variables = jax.lax.stop_gradient(self.variables["heads"][name])
+      return head.apply(variables, read, like, train=False, **extra)
+    return self._apply(
+      "heads", name, head, "", read, like, shared=shared, **extra
+    )
 
   def module(self, name: str) -> nn.Module:
     """A network or teacher by name."""
@@ -176,20 +198,31 @@ class Flow:
       )
     return leaves[address.output]
 
-  def _apply(self, kind: str, name: str, module: nn.Module, tag: str, *reads):
+  def _apply(
+    self,
+    kind: str,
+    name: str,
+    module: nn.Module,
+    tag: str,
+    *reads,
+    shared: bool = False,
+    **extra,
+  ):
     """A trained module's outputs; its collections' updates are kept."""
     variables = self.variables[kind][name]
     if not self.train:
-      return module.apply(variables, *reads, train=False)
+      return module.apply(variables, *reads, train=False, **extra)
     collections = self.collections[kind][name]
     params, _ = states.split(variables)
     seed = zlib.crc32(f"{kind}/{name}{tag}".encode())
+    key = jax.random.fold_in(self.shared_key if shared else self.key, seed)
     outputs, updated = module.apply(
       states.merge(params, collections),
       *reads,
       train=True,
-      rngs={"dropout": jax.random.fold_in(self.key, seed)},
+      rngs={"dropout": key, "draw": jax.random.fold_in(key, 1)},
       mutable=list(collections),
+      **extra,
     )
     self.collections[kind][name] = {**collections, **updated}
     return outputs

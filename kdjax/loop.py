@@ -284,8 +284,8 @@ class Loop:
       "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     }
     if jax.process_index() == 0:
-      students = [one.variables["networks"]["student"] for one in best]
-      predictions = evaluation.predict(self.stage, students, test)
+      chosen = [one.variables for one in best]
+      predictions = evaluation.predict(self.stage, chosen, self.starts[0], test)
       if predictions:
         np.savez(self.folder / "predictions.npz", **predictions)
       replace(self.folder / "result.json", json.dumps(result, indent=2) + "\n")

@@ -9,7 +9,7 @@ that every device computes the same value, of which it owns one n-th.
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -19,34 +19,12 @@ import jax.numpy as jnp
 
 from kdjax import state as states
 from kdjax.errors import ShapeError, UserError
-from kdjax.flow import Address, Flow
+from kdjax.flow import Flow
+from kdjax.terms import Reader, Term
 from kdjax.types import Array, Batch
 
-
-@dataclasses.dataclass(frozen=True)
-class Term:
-  """One loss, what it reads and what stands in between."""
-
-  name: str
-  loss: Callable[..., Array]
-  reads: Mapping[str, Address | tuple[Address, ...]]
-  heads: Mapping[str, nn.Module]
-  targets: tuple[str, ...]
-  takes_mask: bool
-  options: Mapping[str, Any]  # those that are no numbers
-  schedules: Mapping[str, Callable]  # "weight" or an option -> step -> value
-
-  def head(self, argument: str) -> str:
-    """The name of the head on an argument, among the state's heads."""
-    return f"{self.name}:{argument}"
-
-  def addresses(self) -> list[Address]:
-    """All addresses that the term reads."""
-    return [
-      address
-      for read in self.reads.values()
-      for address in (read if isinstance(read, tuple) else (read,))
-    ]
+# The group of all terms, where no optimizer keeps groups apart.
+ALL = "all"
 
 
 @flax.struct.dataclass
@@ -66,10 +44,20 @@ class Objective:
   networks: Mapping[str, nn.Module]
   teachers: Mapping[str, nn.Module]
   terms: tuple[Term, ...]
+  # Teachers that are the running average of a network: name -> network.
+  averages: Mapping[str, str] = dataclasses.field(default_factory=dict)
   axis_name: str | None = None
 
   def flow(self, variables, fixed, batch, *, key=None, train=False) -> Flow:
-    """The arrays of a batch, by address."""
+    """The arrays of a batch, by address.
+
+    Args:
+      variables: {"networks": {name: variables}, "heads": {name: variables}}.
+      fixed: teachers and numbers; averaged teachers too, where they are read.
+      batch: this device's part.
+      key: of (seed, step), for what is drawn; needed in training.
+      train: whether in training mode.
+    """
     return Flow(
       self.networks,
       self.teachers,
@@ -78,7 +66,15 @@ class Objective:
       batch,
       key=key,
       train=train,
+      axis_name=self.axis_name,
     )
+
+  def averaged(self, fixed: states.Fixed, variables) -> states.Fixed:
+    """`fixed`, and in it the teachers that are averages of networks."""
+    found = {
+      name: variables["networks"][of] for name, of in self.averages.items()
+    }
+    return fixed.replace(teachers={**fixed.teachers, **found})
 
   def init(self, key: Array, fixed: states.Fixed, batch: Batch) -> dict:
     """Fresh variables of the networks and heads.
@@ -93,28 +89,32 @@ class Objective:
     """
     keyed = lambda name: jax.random.fold_in(key, zlib.crc32(name.encode()))
     variables = {"networks": {}, "heads": {}}
-    inputs = self.flow(variables, fixed, batch).inputs
+    inputs = self.flow(variables, None, batch).inputs
     variables["networks"] = {
       name: module.init(keyed(name), inputs(name), train=False)
       for name, module in self.networks.items()
     }
-    flow = self.flow(variables, fixed, batch)
-    variables["heads"] = {
-      term.head(argument): head.init(
-        keyed(term.head(argument)), *self._sides(term, flow, argument)
-      )
-      for term in self.terms
-      for argument, head in term.heads.items()
-    }
-    for name, tree in variables["heads"].items():
-      if other := tree.keys() - {"params", "batch_stats"}:
+    flow = self.flow(variables, self.averaged(fixed, variables), batch)
+
+    def create(adapter, *reads, **extra):
+      made = adapter.module.init(keyed(adapter.name), *reads, **extra)
+      own = made.keys() - {"params", "batch_stats"}
+      if own and not adapter.gathered:
         raise UserError(
-          f"The head '{name}' keeps {', '.join(other)} between steps.",
-          "Of a head's state, only batch statistics can be trained yet.",
+          f"The head '{adapter.name}' keeps {', '.join(own)} between steps, of "
+          "rows that every device has its own of.",
+          "A head with a memory says `gathered = True`.",
         )
+      return made
+
+    reader = Reader(self.terms, flow, create=create)
+    for term in self.terms:
+      reader.arguments(term)
     return variables
 
-  def gradients(self, params, collections, fixed, batch, *, key, step):
+  def gradients(
+    self, params, collections, fixed, batch, *, key, step, groups=()
+  ):
     """The gradient of the objective, the same on every device.
 
     Args:
@@ -124,108 +124,100 @@ class Objective:
       batch: this device's part of the batch.
       key: of (seed, step).
       step: i32 [].
+      groups: of terms whose gradients are kept apart, if any.
 
     Returns:
-      gradients like `params`, new collections, metrics {name: f32 []}.
+      gradients like `params`, or {group: gradients}; new collections; metrics
+      {name: f32 []}.
     """
-    if self.axis_name:
-      key = jax.random.fold_in(key, jax.lax.axis_index(self.axis_name))
 
-    def share(params):
+    def shares(params):
       variables = states.join(params, collections)
       flow = self.flow(variables, fixed, batch, key=key, train=True)
-      values = self.values(flow, step)
-      total = sum(value.weight * value.part for value in values.values())
-      return total, (flow.collections, values)
+      values = self.values(self.reader(flow), step)
+      totals = {group: jnp.float32(0) for group in groups or (ALL,)}
+      for term in self.terms:
+        value = values[term.name]
+        totals[term.group if groups else ALL] += value.weight * value.part
+      return totals, (flow.collections, values)
 
-    gradients, (new, values) = jax.grad(share, has_aux=True)(params)
-    return self.sum(gradients), self._mean(new), metrics(values)
+    totals, pull, (new, values) = jax.vjp(shares, params, has_aux=True)
+    one = lambda group: {name: jnp.float32(name == group) for name in totals}
+    gradients = self.sum({group: pull(one(group))[0] for group in totals})
+    if not groups:
+      gradients = gradients[ALL]
+    return gradients, self._agreed(new), metrics(values)
 
-  def values(self, flow: Flow, step: Array) -> dict[str, Value]:
+  def reader(self, flow: Flow) -> Reader:
+    """What the terms read of a flow."""
+    return Reader(self.terms, flow, self.axis_name)
+
+  def values(self, reader: Reader, step: Array) -> dict[str, Value]:
     """Every term's value on the batch of all devices."""
-    return {term.name: self._value(term, flow, step) for term in self.terms}
+    return {term.name: self._value(term, reader, step) for term in self.terms}
 
-  def _value(self, term: Term, flow: Flow, step: Array) -> Value:
-    arrays, mask = self._reads(term, flow)
-    # A mask of positions is the objective's where the loss takes none.
-    positions = {"mask": arrays["mask"]} if "mask" in arrays else {}
-    if not term.takes_mask:
-      arrays.pop("mask", None)
-    numbers = flow.fixed.numbers[term.name] | {
+  def _value(self, term: Term, reader: Reader, step: Array) -> Value:
+    arrays, mask = reader.arguments(term)
+    numbers = reader.flow.fixed.numbers[term.name] | {
       name: schedule(step) for name, schedule in term.schedules.items()
     }
     weight = numbers.pop("weight")
     call = lambda arrays: term.loss(**arrays, **numbers, **term.options)
+    # A mask of positions is the objective's where the loss takes none.
+    own = {
+      name: array
+      for name, array in arrays.items()
+      if name != "mask" or term.takes_mask
+    }
     try:
-      whole = jax.eval_shape(call, arrays).ndim == 0
+      whole = jax.eval_shape(call, own).ndim == 0
     except ShapeError as error:
       raise UserError(f"Term '{term.name}': {error}") from error
     if whole:
-      value = call(self._gather(term, arrays))
+      own, mask = reader.gather(term, own, mask)
+      if term.takes_mask:
+        own["mask"] = own["mask"] & mask if "mask" in own else mask
+      value = call(own)
       # A loss that takes no mask cannot leave out rows that are padding.
-      full = self.sum(jnp.sum(~flow.batch["valid"])) == 0
-      count = jnp.float32(1) if term.takes_mask else full.astype(jnp.float32)
-      value = jnp.where(count > 0, value, 0.0)
+      enough = jnp.any(mask) if term.takes_mask else jnp.all(mask)
+      count = enough.astype(jnp.float32)
+      value = jnp.where(enough, value, 0.0)
       return Value(weight, value, count, value / self._devices())
-    values = call(arrays)
-    mask = _counted(values, mask, {**arrays, **positions})
+    values = call(own)
+    mask = _counted(values, mask, arrays)
     total = jnp.sum(jnp.where(mask, values, 0.0))
-    count = self.sum(jnp.sum(mask, dtype=jnp.float32))
+    count = jnp.sum(mask, dtype=jnp.float32)
+    if term.gathered:
+      # Every device has all rows, and owns one n-th of the value.
+      value = total / jnp.maximum(count, 1.0)
+      return Value(weight, value, count, value / self._devices())
+    count = self.sum(count)
     part = total / jnp.maximum(count, 1.0)
     return Value(weight, self.sum(part), count, part)
-
-  def _reads(self, term: Term, flow: Flow):
-    """The loss's arguments, heads applied, and bool [B]: who counts."""
-    arrays = {}
-    for argument in term.reads:
-      if argument in term.heads:
-        sides = self._sides(term, flow, argument)
-        name, head = term.head(argument), term.heads[argument]
-        arrays[argument] = flow.adapt(name, head, *sides)
-      else:
-        arrays[argument] = self._read(term, flow, argument)
-    mask = flow.batch["valid"]
-    for address in term.addresses():
-      mask = mask & flow.present(address)
-    if term.takes_mask and "mask" not in term.reads:
-      arrays["mask"] = mask
-    return arrays, mask
 
   def sum(self, tree):
     """The sum over devices, of every leaf."""
     return jax.lax.psum(tree, self.axis_name) if self.axis_name else tree
 
-  def _sides(self, term: Term, flow: Flow, argument: str):
-    """What an argument reads, and what the other side of the term reads."""
-    other = {"student": "teacher", "teacher": "student"}.get(argument)
-    like = self._read(term, flow, other) if other in term.reads else None
-    return self._read(term, flow, argument), like
-
-  def _read(self, term: Term, flow: Flow, argument: str):
-    """The array, or tuple of arrays, at an argument's address.
-
-    Here, before any head, gradients of targets are stopped: nowhere else.
-    """
-    array = jax.tree.map(lambda at: flow[at], term.reads[argument])
-    return jax.lax.stop_gradient(array) if argument in term.targets else array
-
   def _devices(self) -> int:
     return jax.lax.psum(1, self.axis_name) if self.axis_name else 1
 
-  def _mean(self, tree):
-    return jax.lax.pmean(tree, self.axis_name) if self.axis_name else tree
+  def _agreed(self, collections):
+    """Collections that are the same on every device.
 
-  def _gather(self, term: Term, arrays):
-    """The arrays of all devices' batches; parameters are whole already."""
+    Batch statistics are averaged; a memory was made of all devices' rows.
+    """
     if not self.axis_name:
-      return arrays
-    split = lambda array: jax.lax.all_gather(array, self.axis_name, tiled=True)
-    gather = lambda at, array: array if _is_parameter(at) else split(array)
+      return collections
+    mean = lambda name, tree: (
+      jax.lax.pmean(tree, self.axis_name) if name == "batch_stats" else tree
+    )
     return {
-      argument: jax.tree.map(gather, term.reads[argument], array)
-      if argument in term.reads
-      else split(array)
-      for argument, array in arrays.items()
+      kind: {
+        owner: {name: mean(name, tree) for name, tree in trees.items()}
+        for owner, trees in owners.items()
+      }
+      for kind, owners in collections.items()
     }
 
 
@@ -247,10 +239,10 @@ def _counted(values: Array, mask: Array, arrays: Mapping[str, Any]) -> Array:
   label = arrays.get("label")
   if label is not None and label.ndim <= values.ndim:
     mask = mask & (wide(label) >= 0)
-  if "mask" in arrays:
-    mask = mask & wide(arrays["mask"])
+  positions = arrays.get("mask")
+  if positions is not None:
+    if positions.ndim > values.ndim:
+      # The loss has reduced them: an example without any does not count.
+      positions = jnp.any(positions, axis=-1)
+    mask = mask & wide(positions)
   return jnp.broadcast_to(mask, values.shape)
-
-
-def _is_parameter(at: Address) -> bool:
-  return at.output.startswith("params/")

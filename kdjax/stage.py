@@ -16,7 +16,8 @@ from kdjax.errors import UserError
 from kdjax.flow import Address
 from kdjax.objective import Objective
 from kdjax.state import Fixed, State
-from kdjax.step import INIT, key_of
+from kdjax.step import INIT, Family, key_of
+from kdjax.terms import HEADS
 from kdjax.types import Source, Spec
 
 # Keys of a data set's config that are not options of its `load`.
@@ -32,6 +33,7 @@ class Stage:
   objective: Objective
   optimizer: optax.GradientTransformation
   families: Mapping[str, Any]  # name -> module of metrics
+  measured: Mapping[str, Family]  # likewise, with what they read
   spec: Spec
   train_step: Callable
   eval_step: Callable
@@ -66,11 +68,12 @@ class Stage:
     Args:
       seed: i32 [].
       fixed: what the seed's steps read.
-      given: network -> variables to start from.
+      given: {"networks": {name: variables}, "heads": likewise} to start from.
     """
     key = key_of(seed, INIT)
     variables = self.objective.init(key, fixed, self.example())
-    variables["networks"].update(given or {})
+    for kind, trees in (given or {}).items():
+      variables[kind].update(trees)
     return states.create(
       seed,
       variables,
@@ -90,6 +93,7 @@ class Stage:
         flow.inputs(name),
       )
       for name, module in self.objective.teachers.items()
+      if name not in self.objective.averages
     }
 
   def fixed(self, teachers: Mapping[str, Any]) -> Fixed:
@@ -147,9 +151,11 @@ class Stage:
       read = term.reads.get("student")
       if term.reads.get("label") != label or "student" in term.heads:
         continue
+      if isinstance(read, tuple) or read.network == HEADS:
+        continue
       array = jax.eval_shape(
         lambda variables, fixed, batch, read=read: self.objective.flow(
-          variables, fixed, batch
+          variables, self.objective.averaged(fixed, variables), batch
         )[read],
         states.evaluated(state),
         fixed,

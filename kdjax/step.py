@@ -1,15 +1,19 @@
 """One step of training and one of evaluation: pure functions of one seed."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from kdjax import state as states
+from kdjax.errors import UserError
 from kdjax.flow import Address
 from kdjax.objective import Objective
 from kdjax.state import Fixed, State
+from kdjax.terms import Reader
 from kdjax.types import Array, Batch, Variables
 
 # Streams of one seed's randomness.
@@ -19,6 +23,27 @@ INIT, TRAIN = 0, 1
 def key_of(seed: Array, stream: int) -> Array:
   """The key of a stream of a seed's randomness."""
   return jax.random.fold_in(jax.random.key(seed), stream)
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+  """A family of metrics where a stage uses it."""
+
+  sums: Callable
+  reads: Mapping[str, Address | tuple[Address, ...]]
+  heads: Mapping[str, nn.Module]  # without parameters
+
+  def arguments(self, reader: Reader):
+    """What it measures, by argument, and bool [B]: who counts."""
+    mask = reader.flow.batch["valid"]
+    arrays = {}
+    for argument, read in self.reads.items():
+      for address in read if isinstance(read, tuple) else (read,):
+        mask = mask & reader.present(address)
+      arrays[argument] = reader.at(read)
+      if argument in self.heads:
+        arrays[argument] = self.heads[argument].apply({}, arrays[argument])
+    return arrays, mask
 
 
 def make_train_step(
@@ -39,10 +64,27 @@ def make_train_step(
     the batch of all devices.
   """
 
+  # Only an optimizer that keeps groups of terms apart asks for them.
+  groups = getattr(optimizer, "groups", ())
+  for term in objective.terms if groups else ():
+    if term.group not in groups:
+      raise UserError(
+        f"Term '{term.name}' is of the group '{term.group}', which the "
+        "optimizer has not.",
+        exists=groups,
+        near=term.group,
+      )
+
   def train_step(state, fixed, batch):
     key = jax.random.fold_in(key_of(state.seed, TRAIN), state.step)
     gradients, collections, recorded = objective.gradients(
-      state.params, state.collections, fixed, batch, key=key, step=state.step
+      state.params,
+      state.collections,
+      objective.averaged(fixed, states.evaluated(state)),
+      batch,
+      key=key,
+      step=state.step,
+      groups=groups,
     )
     recorded["gradient_norm"] = optax.tree.norm(gradients)
     updates, new = optimizer.update(gradients, state.optimizer, state.params)
@@ -68,13 +110,13 @@ def make_train_step(
 
 def make_eval_step(
   objective: Objective,
-  families: Mapping[str, tuple[Callable, Mapping[str, Address]]],
+  families: Mapping[str, Family],
 ) -> Callable[[Mapping, Fixed, Batch], dict]:
   """The evaluation of a stage on one batch.
 
   Args:
     objective: whose terms are measured too.
-    families: name -> (sums, reads), each a family of metrics.
+    families: of metrics, by name.
 
   Returns:
     (variables, fixed, batch) -> {family: sums}, to be added up over batches;
@@ -82,15 +124,13 @@ def make_eval_step(
   """
 
   def eval_step(variables: Mapping[str, Variables], fixed, batch):
-    flow = objective.flow(variables, fixed, batch)
+    fixed = objective.averaged(fixed, variables)
+    reader = objective.reader(objective.flow(variables, fixed, batch))
     sums = {}
-    for name, (measure, reads) in families.items():
-      arrays = {argument: flow[address] for argument, address in reads.items()}
-      mask = batch["valid"]
-      for address in reads.values():
-        mask = mask & flow.present(address)
-      sums[name] = objective.sum(measure(**arrays, mask=mask))
-    values = objective.values(flow, jnp.zeros((), jnp.int32))
+    for name, family in families.items():
+      arrays, mask = family.arguments(reader)
+      sums[name] = objective.sum(family.sums(**arrays, mask=mask))
+    values = objective.values(reader, jnp.zeros((), jnp.int32))
     sums["loss"] = {
       "sum": {name: value.mean * value.count for name, value in values.items()},
       "count": {name: value.count for name, value in values.items()},

@@ -12,6 +12,7 @@ def load(
   stage: str,
   network: str | None = None,
   *,
+  kind: str = "networks",
   which: str,
   template: Any,
   seeds: int,
@@ -21,7 +22,8 @@ def load(
   Args:
     workdir: of the experiment.
     stage: that trained them.
-    network: which of its networks; None is all, and the heads.
+    network: which of its networks (or heads); None is all of both.
+    kind: "networks" or "heads".
     which: "best" by validation, or "last".
     template: such variables, or their shapes.
     seeds: how many there are.
@@ -38,7 +40,7 @@ def load(
         f"The stage '{stage}' has no checkpoint in {workdir}.",
         f"Run it first, with --stage={stage}.",
       )
-    part = f"networks.{network}." if network else ""
+    part = f"{kind}.{network}." if network else ""
     if which == "best":
       stored = checkpoints.read(f"best.variables.{part}")
     else:

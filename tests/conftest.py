@@ -10,6 +10,7 @@ letter is one size. JAX lets nothing grow a rank.
 import functools
 import getpass
 import importlib.machinery
+import inspect
 import os
 import pathlib
 import re
@@ -68,7 +69,7 @@ class CheckedLoader(importlib.machinery.SourceFileLoader):
       if isinstance(thing, type):
         if "__call__" in vars(thing):
           thing.__call__ = checked(thing.__call__)
-      elif callable(thing):
+      elif inspect.isfunction(thing):
         setattr(module, name, checked(thing))
 
 

@@ -47,13 +47,17 @@ MAY_IMPORT = {
   "optimizer": "errors schedules",
   "state": "errors types",
   "flow": "errors types state",
-  "objective": "errors types rooms schedules state flow",
-  "step": "errors types rooms state flow objective",
+  "terms": "errors types flow",
+  "objective": "errors types state flow terms",
+  "step": "errors types rooms state flow terms objective",
   "devices": "errors types state",
   # one stage
-  "stage": "errors types rooms schedules state flow objective step devices",
+  "stage": (
+    "errors types rooms schedules state flow terms objective step devices"
+  ),
   "build": (
-    "errors types rooms schedules optimizer state flow objective step stage"
+    "errors types rooms schedules optimizer state flow terms objective step"
+    " stage"
   ),
   "checkpoints": "errors types state",
   "journal": "errors types state",

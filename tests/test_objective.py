@@ -1,5 +1,6 @@
 """Terms over a flow: who counts, who learns, and what is computed."""
 
+import inspect
 import re
 
 import flax.linen as nn
@@ -15,10 +16,11 @@ from kdjax.flow import Address
 from kdjax.losses.cross_entropy import cross_entropy
 from kdjax.losses.kd import kd
 from kdjax.losses.mse import mse
-from kdjax.objective import Objective, Term
+from kdjax.objective import Objective
 from kdjax.schedules import make as schedule
 from kdjax.state import Fixed
 from kdjax.step import make_eval_step, make_train_step
+from kdjax.terms import Adapter, Term
 
 B, D, K = 6, 7, 5
 
@@ -54,9 +56,13 @@ def term(name, loss, reads, *, targets=("teacher",), heads=None):
     name=name,
     loss=loss,
     reads={key: Address.parse(read) for key, read in reads.items()},
-    heads=heads or {},
+    heads={
+      key: head if isinstance(head, Adapter) else Adapter(f"{name}:{key}", head)
+      for key, head in (heads or {}).items()
+    },
     targets=targets,
-    takes_mask=False,
+    group="task",
+    takes_mask="mask" in inspect.signature(loss).parameters,
     options={},
     schedules={},
   )
@@ -95,8 +101,8 @@ def make(*terms, batch, teacher=None, weights=None):
 
 
 def values(objective, variables, fixed, batch):
-  flow = objective.flow(variables, fixed, batch)
-  return objective.values(flow, jnp.int32(0))
+  reader = objective.reader(objective.flow(variables, fixed, batch))
+  return objective.values(reader, jnp.int32(0))
 
 
 def state_of(objective, variables, rule):
@@ -162,7 +168,8 @@ def test_positions_are_masked_though_the_loss_takes_no_mask(batch):
   batch["mask/image"][1, 2] = True
   objective, variables, fixed = make(masked, batch=batch)
   flow = objective.flow(variables, fixed, batch)
-  found = objective.values(flow, jnp.int32(0))["masked"]
+  reader = objective.reader(flow)
+  found = objective.values(reader, jnp.int32(0))["masked"]
   assert found.count == 1
   difference = flow.run("student")["stage0"] - flow.run("teacher")["stage0"]
   np.testing.assert_allclose(found.mean, np.abs(difference[1, 2]), rtol=1e-6)
@@ -182,7 +189,7 @@ def test_a_whole_batch_loss_without_a_mask_counts_full_batches_alone(batch):
   assert full.count == 1 and full.mean > 0
 
 
-def test_a_head_with_a_memory_is_refused(batch):
+def test_a_memory_of_one_devices_rows_is_refused(batch):
   class Memory(nn.Module):
     @nn.compact
     def __call__(self, x, like=None, *, train=False):
@@ -195,7 +202,7 @@ def test_a_head_with_a_memory_is_refused(batch):
     {"student": "student/logits", "teacher": "teacher/logits"},
     heads={"student": Memory()},
   )
-  with pytest.raises(UserError, match="'kd:student' keeps memory"):
+  with pytest.raises(UserError, match=r"'kd:student' keeps memory.*gathered"):
     make(kept, batch=batch)
 
 
@@ -327,9 +334,9 @@ def test_a_weight_may_follow_a_schedule(batch):
     **{**vars(KD), "schedules": {"weight": schedule(fading, steps=100)}}
   )
   objective, variables, fixed = make(faded, batch=batch)
-  flow = objective.flow(variables, fixed, batch)
+  reader = objective.reader(objective.flow(variables, fixed, batch))
   weights = [
-    float(objective.values(flow, jnp.int32(step))["kd"].weight)
+    float(objective.values(reader, jnp.int32(step))["kd"].weight)
     for step in range(6)
   ]
   np.testing.assert_allclose(weights, [2, 1.5, 1, 0.5, 0, 0])
@@ -380,10 +387,10 @@ def test_a_view_reads_its_own_keys_and_shares_the_rest(batch):
   strong = term(
     "kd", kd, {"student": "student@strong/logits", "teacher": "teacher/logits"}
   )
-  objective, variables, fixed = make(strong, batch=batch)
   with pytest.raises(UserError, match="No view 'strong'"):
-    values(objective, variables, fixed, batch)
+    make(strong, batch=batch)
   both = {**batch, "image@strong": batch["image"][::-1]}
+  objective, variables, fixed = make(strong, batch=both)
   turned = {**batch, "image": batch["image"][::-1]}
   plain = make(KD, batch=batch)
   np.testing.assert_allclose(

@@ -1,0 +1,44 @@
+"""Every knob once, with its default and its reason.
+
+An experiment is a `ConfigDict` of plain values: names, numbers, addresses. The
+functions of this folder build it, `--config.<path>=<value>` changes it, then it
+locks. Options of a loss, a network, a head or a data set have their defaults in
+their own files; they are read from there, so none is written twice.
+"""
+
+from kdjax.config.experiment import experiment, mode_of, stage
+from kdjax.config.parts import (
+  READS,
+  average,
+  data,
+  head,
+  metric,
+  network,
+  same_head,
+  teacher,
+  term,
+)
+from kdjax.config.recipes import earlier, extended, named
+from kdjax.config.rules import optimizer, schedule
+from kdjax.fields import ConfigDict
+
+__all__ = [
+  "READS",
+  "ConfigDict",
+  "average",
+  "data",
+  "earlier",
+  "experiment",
+  "extended",
+  "head",
+  "metric",
+  "mode_of",
+  "named",
+  "network",
+  "optimizer",
+  "same_head",
+  "schedule",
+  "stage",
+  "teacher",
+  "term",
+]

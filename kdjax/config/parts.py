@@ -1,0 +1,200 @@
+"""What a stage is made of: data, networks, teachers, terms, heads, metrics."""
+
+from typing import Any
+
+from kdjax import rooms
+from kdjax.fields import ConfigDict, check, knobs_of, optional, options_of
+
+# Where a loss's or metric's arguments come from unless the config says
+# otherwise.
+READS = {
+  "student": "student/logits",
+  "teacher": "teacher/logits",
+  "label": "batch/label",
+}
+
+
+def data(
+  name: str, *, labelled_fraction: float | None = None, **options
+) -> ConfigDict:
+  """A data set, with the options of its `load`.
+
+  Args:
+    name: a file of `kdjax/data`.
+    labelled_fraction: the share of labelled examples in a batch, where only
+      some carry a label. None: as they come.
+    **options: of the data set.
+  """
+  return ConfigDict(
+    {
+      "name": name,
+      "labelled_fraction": optional(labelled_fraction, float),
+      **options_of("data", name, options),
+    }
+  )
+
+
+def network(
+  name: str, *, init_from: str | None = None, **options
+) -> ConfigDict:
+  """A network, with the fields of its `Model`.
+
+  Args:
+    name: a file of `kdjax/models`.
+    init_from: the stage whose network of the same key it starts from.
+    **options: of the network; one that holds networks takes `network()`s.
+  """
+  return ConfigDict(
+    {
+      "name": name,
+      "init_from": optional(init_from, str),
+      **options_of("models", name, options),
+    }
+  )
+
+
+def teacher(
+  stage: str, *, network: str = "student", paired: bool = True, **changes
+) -> ConfigDict:
+  """A frozen network: the one that an earlier stage trained.
+
+  Args:
+    stage: the stage that trained it.
+    network: which network of that stage.
+    paired: each seed learns from the teacher of its own seed; otherwise all
+      learn from the first seed's.
+    **changes: knobs that differ from the defaults below.
+  """
+  knobs = {
+    # "best" by validation, or "last".
+    "which": "best",
+  }
+  knobs = knobs_of(knobs, changes, "a teacher")
+  return ConfigDict(
+    {"stage": stage, "network": network, "paired": paired, **knobs}
+  )
+
+
+def average(network: str = "student") -> ConfigDict:
+  """A teacher that is the running average of a network of its own stage.
+
+  The stage's `ema_decay` says how slowly it follows.
+
+  Args:
+    network: which of the stage's networks.
+  """
+  return ConfigDict({"average_of": network})
+
+
+def term(
+  loss: str,
+  *,
+  weight: float | ConfigDict = 1.0,
+  reads: dict[str, Any] | None = None,
+  heads: dict[str, ConfigDict] | None = None,
+  targets: tuple[str, ...] = ("teacher",),
+  group: str = "task",
+  **options,
+) -> ConfigDict:
+  """One loss with its weight, what it reads, its heads and its options.
+
+  Args:
+    loss: a file of `kdjax/losses`, or a name from outside (see `rooms`).
+    weight: a number or a `schedule()`.
+    reads: argument of the loss -> address, or a tuple of addresses.
+    heads: argument of the loss -> `head()` applied to what it reads; one that
+      stands on both sides is put on "student".
+    targets: arguments that carry no gradient.
+    group: of its gradient, for an optimizer that keeps groups apart ("dot":
+      "task" and "kd").
+    **options: of the loss; a float may be a `schedule()`.
+  """
+  known = rooms.describe("losses", loss)
+  reads = {
+    **{key: READS[key] for key in known.reads if key in READS},
+    **(reads or {}),
+  }
+  # Positions that are padding can be masked whether the loss knows or not.
+  check(reads, {*known.reads, "mask"}, f"what the loss '{loss}' reads")
+  heads = heads or {}
+  check(heads, reads, f"what the heads of '{loss}' may stand on")
+  weight = float(weight) if isinstance(weight, int) else weight
+  return ConfigDict(
+    {
+      "loss": loss,
+      "weight": weight,
+      "reads": reads,
+      "heads": heads,
+      "targets": targets,
+      "group": group,
+      **options_of("losses", loss, options),
+    }
+  )
+
+
+def head(
+  name: str, *, init_from: str | None = None, still: bool = False, **options
+) -> ConfigDict:
+  """A learned adapter between a student and a teacher.
+
+  Args:
+    name: a file of `kdjax/heads`.
+    init_from: the stage whose head on the same term and argument it starts
+      from.
+    still: whether it does not learn.
+    **options: of the head.
+  """
+  return ConfigDict(
+    {
+      "name": name,
+      "init_from": optional(init_from, str),
+      "still": still,
+      **options_of("heads", name, options),
+    }
+  )
+
+
+def same_head(
+  term: str, *, argument: str = "student", still: bool = False
+) -> ConfigDict:
+  """The head of another term, its parameters shared.
+
+  Args:
+    term: whose head it is.
+    argument: of that term.
+    still: whether this term leaves it as it is: no gradient, no new state.
+  """
+  return ConfigDict({"of": f"{term}/{argument}", "still": still})
+
+
+def metric(
+  family: str,
+  *,
+  reads: dict[str, Any] | None = None,
+  heads: dict[str, ConfigDict] | None = None,
+  **options,
+) -> ConfigDict:
+  """A family of metrics, what it reads and its options.
+
+  Args:
+    family: a file of `kdjax/metrics`.
+    reads: argument -> address, or a tuple of addresses.
+    heads: argument -> `head()` on what it reads, of those without parameters.
+    **options: of the family.
+  """
+  known = rooms.describe("metrics", family)
+  reads = {
+    **{key: READS[key] for key in known.reads if key in READS},
+    **(reads or {}),
+  }
+  check(reads, known.reads, f"what the metrics '{family}' read")
+  heads = heads or {}
+  check(heads, reads, f"what the heads of '{family}' may stand on")
+  return ConfigDict(
+    {
+      "name": family,
+      "reads": reads,
+      "heads": heads,
+      **options_of("metrics", family, options),
+    }
+  )

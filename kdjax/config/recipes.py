@@ -1,0 +1,89 @@
+"""What methods are written in: a stage with further terms, stages in a row."""
+
+from typing import Any
+
+from kdjax.config.parts import term
+from kdjax.errors import UserError
+from kdjax.fields import ConfigDict, own
+
+# Stands for the i-th stage of a method, whose name its user chooses.
+EARLIER = "#{}"
+
+
+def extended(
+  stage: ConfigDict,
+  terms: dict[str, ConfigDict],
+  *,
+  labels: float | ConfigDict = 1.0,
+  networks: dict[str, ConfigDict] | None = None,
+  teachers: dict[str, ConfigDict] | None = None,
+  **changes,
+) -> ConfigDict:
+  """A copy of a stage with further terms beside its own.
+
+  Args:
+    stage: from `stage()`.
+    terms: metric name -> from `term()`.
+    labels: the weight of `cross_entropy`, which is added where there is none.
+    networks: further trained ones, name -> from `network()`.
+    teachers: further frozen ones, name -> from `teacher()` or `average()`.
+    **changes: knobs of the stage that differ.
+  """
+  made = own(stage)
+  if "cross_entropy" not in made.terms:
+    made.terms.cross_entropy = term("cross_entropy")
+  parts = {"terms": terms, "networks": networks, "teachers": teachers}
+  for kind, further in parts.items():
+    for name, one in (further or {}).items():
+      if name in made[kind]:
+        raise UserError(
+          f"The stage already has '{name}' among its {kind}.",
+          "A method adds to a stage that lacks it.",
+        )
+      made[kind][name] = own(one)
+  weight = float(labels) if isinstance(labels, int) else labels
+  with made.terms.cross_entropy.ignore_type():
+    made.terms.cross_entropy.weight = weight
+  for key, value in changes.items():
+    if key not in made:
+      raise UserError(f"A stage has no '{key}'.", exists=made, near=key)
+    made[key] = value
+  return made
+
+
+def earlier(place: int) -> str:
+  """The name, yet unknown, of a method's own stage, counted from 0."""
+  return EARLIER.format(place)
+
+
+def named(name: str, stages: list[ConfigDict]) -> dict[str, ConfigDict]:
+  """A method's stages by name, in their order.
+
+  The last is called `name`; those before it `name-1`, `name-2`, ...
+
+  Args:
+    name: of the last stage.
+    stages: as a method returns them.
+  """
+  names = [f"{name}-{place + 1}" for place in range(len(stages) - 1)]
+  names.append(name)
+  known = {EARLIER.format(place): one for place, one in enumerate(names)}
+
+  def settled(value: Any) -> Any:
+    if isinstance(value, str) and value in known:
+      return known[value]
+    return value
+
+  made = {}
+  for key, one in zip(names, stages, strict=True):
+    made[key] = own(one)
+    _replace(made[key], settled)
+  return made
+
+
+def _replace(tree: ConfigDict, change) -> None:
+  for key, value in tree.items():
+    if isinstance(value, ConfigDict):
+      _replace(value, change)
+    elif change(value) is not value:
+      tree[key] = change(value)
