@@ -1,0 +1,134 @@
+"""Relations of the examples of a batch."""
+
+import jax.numpy as jnp
+
+from goldens._case import Case
+from kdjax.losses import affinity as _affinity
+from kdjax.losses import cc as _cc
+from kdjax.losses import cc_adjacent as _cc_adjacent
+from kdjax.losses import dark_rank as _dark_rank
+from kdjax.losses import irg_edge as _irg_edge
+from kdjax.losses import irg_transform as _irg_transform
+from kdjax.losses import mmd as _mmd
+from kdjax.losses import mse as _mse
+from kdjax.losses import pkt as _pkt
+from kdjax.losses import rkd_angle as _rkd_angle
+from kdjax.losses import rkd_distance as _rkd_distance
+from kdjax.losses import sp as _sp
+
+
+def sp(case: Case) -> dict:
+  # torchdistill, which alone names a reduction, norms by magnitudes.
+  reduction = case.hyper.get("reduction")
+  options = {
+    "norm": "l2" if reduction is None else "l1",
+    "reduction": "mean" if reduction in (None, "batchmean") else "sum",
+  }
+  return {"loss": _sp.sp(case["s"], case["t"], **options)}
+
+
+def inter_similarity(case: Case) -> dict:
+  return {"loss": _sp.sp(case["s"], case["t"])}
+
+
+def rkd(case: Case) -> dict:
+  hyper = case.hyper
+  distance = hyper.get("w_d", hyper.get("distance_weight"))
+  angle = hyper.get("w_a", hyper.get("angle_weight"))
+  options = {name: hyper[name] for name in ("squared", "eps") if name in hyper}
+  loss = jnp.zeros(())
+  if distance:
+    loss += distance * _rkd_distance.rkd_distance(
+      case["s"], case["t"], **options
+    )
+  if angle:
+    loss += angle * _rkd_angle.rkd_angle(case["s"], case["t"])
+  return {"loss": loss}
+
+
+def rkd_distance(case: Case) -> dict:
+  return rkd(case)
+
+
+def rkd_angle(case: Case) -> dict:
+  return rkd(case)
+
+
+def darkrank(case: Case) -> dict:
+  loss = _dark_rank.dark_rank(
+    case["s"],
+    case["t"],
+    scale=case.hyper["alpha"],
+    power=case.hyper["beta"],
+    length=case.hyper["permute_len"],
+  )
+  return {"loss": loss}
+
+
+def pkt(case: Case) -> dict:
+  return {"loss": _pkt.pkt(case["s"], case["t"], eps=case.hyper["eps"])}
+
+
+def pkt_eps1e_6(case: Case) -> dict:
+  return pkt(case)
+
+
+def cc(case: Case) -> dict:
+  return {"loss": _cc_adjacent.cc_adjacent(case["s"], case["t"])}
+
+
+def cckd_bilinear(case: Case) -> dict:
+  return _cckd(case)
+
+
+def cckd_gaussian(case: Case) -> dict:
+  return _cckd(case)
+
+
+def _cckd(case: Case) -> dict:
+  hyper = case.hyper
+  mean = hyper["reduction"] == "batchmean"
+  options = {
+    "form": hyper["type"],
+    "normalize": False,
+    "reduction": "root_mean" if mean else "root",
+  }
+  if hyper["type"] == "gaussian":
+    options |= {"bandwidth": hyper["gamma"], "order": hyper["max_p"]}
+  return {"loss": _cc.cc(case["s"], case["t"], **options)}
+
+
+def cc_gaussian(case: Case) -> dict:
+  options = {"bandwidth": case.hyper["gamma"], "order": case.hyper["P_order"]}
+  return {"loss": _cc.cc(case["s"], case["t"], **options)}
+
+
+def irg(case: Case) -> dict:
+  student = [case[name] for name in ("s0", "s1", "sf", "sl")]
+  teacher = [case[name] for name in ("t0", "t1", "tf", "tl")]
+  edges = map(_irg_edge.irg_edge, student[:3], teacher[:3])
+  transform = _irg_transform.irg_transform(
+    tuple(student[:2]), tuple(teacher[:2])
+  )
+  loss = case.hyper["w_irg_vert"] * jnp.mean(_mse.mse(student[3], teacher[3]))
+  loss += case.hyper["w_irg_edge"] * sum(edges) / 3
+  loss += case.hyper["w_irg_tran"] * transform
+  return {"loss": loss}
+
+
+def affinity(case: Case) -> dict:
+  losses = _affinity.affinity(case["s"], case["t"], form="channels")
+  reduce = jnp.mean if case.hyper["reduction"] == "mean" else jnp.sum
+  return {"loss": reduce(losses)}
+
+
+def tb_mmd(case: Case) -> dict:
+  student = (case["s0"], case["s1"])
+  teacher = (case["t0"], case["t1"])
+  if "mask" not in case:
+    return {"loss": jnp.mean(_mmd.mmd(student, teacher))}
+  # Theirs is a mean over the pairs of positions of the whole batch.
+  mask = case["mask"].astype(bool)
+  pairs = jnp.sum(mask, axis=1) ** 2
+  losses = _mmd.mmd(student, teacher, mask)
+  return {"loss": jnp.sum(losses * pairs) / jnp.sum(pairs)}
