@@ -29,6 +29,7 @@ CHANGEABLE = (
   "stages.*.save_every",
   "seed_axis",
   "placement",
+  "notes.*",
 )
 
 PACKAGES = (
@@ -185,7 +186,12 @@ def _names(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     for one in stage["networks"].values():
       network(one)
     found += [("metrics", one["name"]) for one in stage["metrics"].values()]
-    for term in stage["terms"].values():
-      found.append(("losses", term["loss"]))
-      found += [("heads", head["name"]) for head in term["heads"].values()]
+    found += [("losses", term["loss"]) for term in stage["terms"].values()]
+    # One that shares another term's head has no name of its own.
+    found += [
+      ("heads", head["name"])
+      for part in (*stage["terms"].values(), *stage["metrics"].values())
+      for head in part["heads"].values()
+      if "name" in head
+    ]
   return sorted(set(found))

@@ -18,7 +18,7 @@ from kdjax.config.parts import (
   teacher,
   term,
 )
-from kdjax.config.recipes import earlier, extended, named
+from kdjax.config.recipes import earlier, extended, method, methods, named
 from kdjax.config.rules import optimizer, schedule
 from kdjax.fields import ConfigDict
 
@@ -31,6 +31,8 @@ __all__ = [
   "experiment",
   "extended",
   "head",
+  "method",
+  "methods",
   "metric",
   "mode_of",
   "named",

@@ -40,8 +40,11 @@ def experiment(
     "dtype": "float32",
     # Gains to report: paired differences (better, worse) of stages.
     "gains": (),
+    # stage -> what the report says beside its result.
+    "notes": ConfigDict(),
   }
   knobs = knobs_of(knobs, changes, "an experiment")
+  knobs["notes"] = ConfigDict(knobs["notes"])
   made = ConfigDict(
     {
       "name": name,

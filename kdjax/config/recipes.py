@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from kdjax import rooms
 from kdjax.config.parts import term
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict, own
+from kdjax.fields import ConfigDict, check, own
 
 # Stands for the i-th stage of a method, whose name its user chooses.
 EARLIER = "#{}"
@@ -79,6 +80,39 @@ def named(name: str, stages: list[ConfigDict]) -> dict[str, ConfigDict]:
     made[key] = own(one)
     _replace(made[key], settled)
   return made
+
+
+def methods() -> dict[str, frozenset[str]]:
+  """Every published method there is, and the names of its options."""
+  return {
+    name: frozenset(rooms.describe("methods", name).options)
+    for name in rooms.names("methods")
+  }
+
+
+def method(
+  name: str,
+  stage: ConfigDict,
+  *,
+  taps: dict[str, Any] | None = None,
+  **options,
+) -> dict[str, ConfigDict]:
+  """The stages of a published method, by name.
+
+  Args:
+    name: a file of `kdjax/methods`, or a name from outside (see `rooms`).
+    stage: what the method adds its terms to.
+    taps: addresses by the names that methods have for them, such as
+      `teacher_map`; a method takes those that it knows.
+    **options: of the method.
+  """
+  known = rooms.describe("methods", name).options
+  check(options, known, f"the options of the method '{name}'")
+  given = {key: at for key, at in (taps or {}).items() if key in known}
+  made = rooms.find("methods", name)(stage, **{**given, **options})
+  return named(
+    name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py"), made
+  )
 
 
 def _replace(tree: ConfigDict, change) -> None:

@@ -1,7 +1,7 @@
 """Knowledge distillation: the teacher's softened classes beside the labels."""
 
-from kdjax.config import term
-from kdjax.fields import ConfigDict, own
+from kdjax.config import extended, term
+from kdjax.fields import ConfigDict
 
 
 def kd(
@@ -11,23 +11,19 @@ def kd(
 
     loss = (1 - weight) CE(student, label) + weight T^2 KL(teacher || student)
 
-  Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", NIPS
-  2014 workshop, arXiv:1503.02531, section 2. Defaults: RepDistiller's.
+  Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", NIPS
+  Deep Learning Workshop 2014, arXiv:1503.02531, Section 2. Defaults:
+  RepDistiller's.
+  Needs: logits of the same classes; any networks.
+  Costs: the teacher's forward pass, as all that reads a teacher.
 
   Args:
-    stage: with a network `student` and a teacher `teacher`, both of which give
-      logits of the same classes.
+    stage: with a network `student` and a teacher `teacher`.
     temperature: T, of both.
     weight: of the softened part.
 
   Returns:
-    One stage: this one, with these two terms.
+    One stage: this one, with the term `kd`.
   """
-  made = own(stage)
-  made.terms = ConfigDict(
-    {
-      "cross_entropy": term("cross_entropy", weight=1 - weight),
-      "kd": term("kd", weight=weight, temperature=temperature),
-    }
-  )
-  return [made]
+  kd = term("kd", weight=weight, temperature=temperature, group="kd")
+  return [extended(stage, {"kd": kd}, labels=1 - weight)]

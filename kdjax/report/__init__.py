@@ -19,6 +19,7 @@ from kdjax.report import (
   examples,
   figures,
   page,
+  ranking,
   records,
 )
 from kdjax.report.page import markdown_table, table
@@ -31,6 +32,7 @@ Workdir = str | pathlib.Path
 
 # In the order of the page.
 FIGURES = (
+  ranking.ranking,
   figures.stages,
   figures.curves,
   examples.examples,
@@ -47,10 +49,11 @@ def summarize(workdirs: Workdir | list[Workdir]) -> Results:
   Returns:
     Of one: name, seeds, stages: {stage: {metric: {mean, std, seeds},
     parameters, examples_per_second, seconds}}, gains: {"better - worse":
-    {metric, mode, mean, stderr, seeds}}, and unfinished: {stage: {step,
-    steps}}. A metric is of each seed's best variables on the test split,
-    `<metric>_last` of its last ones. What does not exist, such as the
-    deviation of one seed, is None. Of a list: {workdir's name: the above}.
+    {metric, mode, mean, stderr, seeds}}, rankings: as `ranking.rankings`, and
+    unfinished: {stage: {step, steps}}. A metric is of each seed's best
+    variables on the test split, `<metric>_last` of its last ones. What does not
+    exist, such as the deviation of one seed, is None. Of a list: {workdir's
+    name: the above}.
   """
   if isinstance(workdirs, str | pathlib.Path):
     return _results(records.read(workdirs))
@@ -77,7 +80,8 @@ def write(workdir: Workdir, out: Workdir | None = None) -> Results:
     try:
       drawings.append(draw(record, results))
     except AbsentError as absent:
-      left_out.append(str(absent))
+      # What no one would look for has nothing to say.
+      left_out += filter(None, [str(absent)])
       # One of an earlier report would be taken for this one's.
       (folder / f"{draw.__name__}.png").unlink(missing_ok=True)
   for drawing in drawings:
@@ -120,6 +124,9 @@ def show(results: Results, out: Workdir | None = None) -> None:
   """
   console = rich.console.Console()
   console.print(table(results))
+  if results.get("rankings"):
+    for made in ranking.grids(results):
+      console.print(page.drawn(made))
   several = results if "stages" not in results else {"": results}
   for name, one in several.items():
     for pair, much, note in page.gains(one, prefix=f"{name}: " if name else ""):
@@ -162,13 +169,14 @@ def _results(record: records.Record) -> Results:
     for stage in record.order
     if stage not in stages
   }
-  return {
+  results = {
     "name": record.config["name"],
     "seeds": record.config["seeds"],
     "stages": stages,
     "gains": gains,
     "unfinished": unfinished,
   }
+  return {**results, "rankings": ranking.rankings(record, results)}
 
 
 def _stage(result: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kdjax import fields
-from kdjax.report import page, theme, wording
+from kdjax.report import page, ranking, theme, wording
 from kdjax.report.page import Document, Grid, Section
 from kdjax.report.records import Record
 from kdjax.report.theme import Drawing
@@ -20,7 +20,8 @@ def of_run(
 ) -> Document:
   """The page of one workdir."""
   first = [drawing for drawing in drawings if drawing.name == "stages"]
-  others = [drawing for drawing in drawings if drawing.name != "stages"]
+  order = [drawing for drawing in drawings if drawing.name == "ranking"]
+  others = [d for d in drawings if d not in (*first, *order)]
   every = page.seeds(results, record.config["seed"])
   sections = [
     Section(
@@ -28,6 +29,10 @@ def of_run(
       sentences=wording.unfinished(results),
       grids=[page.grid(results)],
       drawings=first,
+    ),
+    *(
+      Section(drawing.title, grids=ranking.grids(results), drawings=[drawing])
+      for drawing in order
     ),
     *(Section(drawing.title, drawings=[drawing]) for drawing in others),
     Section("How to read the numbers", wording.facts(record, results)),

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from kdjax.report.page import ranked
 from kdjax.report.records import Curve, Record
 from kdjax.report.theme import (
   AbsentError,
@@ -23,18 +24,20 @@ from kdjax.report.theme import (
 
 def stages(record: Record, results: dict[str, Any]) -> Drawing:
   """Bars of the stages with a dot for every seed; beside them, the gains."""
-  metric = _headline(record, results)
+  metric, inside = _headline(record, results), ranked(results)
   bars = {
     stage: numbers[metric]
     for stage, numbers in results["stages"].items()
-    if metric in numbers and numbers[metric]["mean"] is not None
+    if stage not in inside
+    and metric in numbers
+    and numbers[metric]["mean"] is not None
   }
   if not bars:
     raise AbsentError("Stages: none is finished.")
   gains = {
     name: gain
     for name, gain in results["gains"].items()
-    if gain["mean"] is not None
+    if gain["mean"] is not None and name.partition(" - ")[0] not in inside
   }
 
   def draw(theme: Theme) -> Figure:
@@ -64,12 +67,13 @@ def stages(record: Record, results: dict[str, Any]) -> Drawing:
 
 def curves(record: Record, results: dict[str, Any]) -> Drawing:
   """The loss in training and the metric on validation, over the steps."""
+  inside = ranked(results)
   names = ("train/loss", f"validation/{_headline(record, results)}")
   panels = {
     name: {
       stage: curve
       for stage in record.order
-      if (curve := record.curve(stage, name))
+      if stage not in inside and (curve := record.curve(stage, name))
     }
     for name in names
   }

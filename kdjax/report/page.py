@@ -67,17 +67,20 @@ def table(results: dict[str, Any]) -> Table:
   Args:
     results: of `report.summarize`, of one workdir or of several.
   """
-  made = grid(results, brief=True)
-  title = results.get("name")
-  drawn = Table(
+  return drawn(grid(results, brief=True), title=results.get("name"))
+
+
+def drawn(made: Grid, title: str | None = None) -> Table:
+  """A table of words for the terminal."""
+  table = Table(
     title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1)
   )
   for place, name in enumerate(made.head):
-    side = "left" if place < made.words else "right"
-    drawn.add_column(name, justify=side, overflow="fold", no_wrap=not place)
+    side = "left" if place < made.words or name == "note" else "right"
+    table.add_column(name, justify=side, overflow="fold", no_wrap=not place)
   for row in made.rows:
-    drawn.add_row(*row)
-  return drawn
+    table.add_row(*row)
+  return table
 
 
 def markdown_table(results: dict[str, Any]) -> str:
@@ -96,20 +99,44 @@ def grid(results: dict[str, Any], *, brief: bool = False) -> Grid:
     named = [("", results)]
   else:
     named = [(f"{name}/", it) for name, it in results.items()]
-  columns = _columns([it["stages"] for _, it in named])
+  # What is ranked has a table of its own.
+  shown = [
+    (
+      prefix,
+      {k: v for k, v in it["stages"].items() if k not in ranked(it)},
+      [stage for stage in it["unfinished"] if stage not in ranked(it)],
+    )
+    for prefix, it in named
+  ]
+  columns = _columns([stages for _, stages, _ in shown])
   if brief:
     columns = [name for name in columns if not name.endswith("_last")]
   head = ["stage", *columns, *PLAIN.values()]
   rows = []
-  for prefix, it in named:
-    for stage, numbers in it["stages"].items():
+  for prefix, stages, unfinished in shown:
+    for stage, numbers in stages.items():
       cells = [spread(numbers.get(name)) for name in columns]
       cells += [_plain(numbers[key]) for key in PLAIN]
       rows.append([f"{prefix}{stage}", *cells])
-    for stage in it["unfinished"]:
+    for stage in unfinished:
       empty = ["-"] * (len(head) - 2)
       rows.append([f"{prefix}{stage}", "unfinished", *empty])
   return Grid(head, rows)
+
+
+def ranked(results: dict[str, Any]) -> set[str]:
+  """The stages that stand in a ranking, and those before them of a method."""
+  names = [
+    row["stage"]
+    for rows in results.get("rankings", {}).values()
+    for row in rows
+  ]
+  return {
+    stage
+    for stage in (*results["stages"], *results["unfinished"])
+    for name in names
+    if stage == name or re.fullmatch(rf"{re.escape(name)}-\d+", stage)
+  }
 
 
 def seeds(results: dict[str, Any], first: int) -> Grid:
@@ -136,8 +163,10 @@ def seeds(results: dict[str, Any], first: int) -> Grid:
 
 def gains(results: dict[str, Any], prefix: str = "") -> list:
   """Of each gain: what it is, how much, and in how many seeds."""
-  cards = []
+  cards, inside = [], ranked(results)
   for name, gain in results["gains"].items():
+    if name.partition(" - ")[0] in inside:
+      continue
     sign = 1 if gain["mode"] == "max" else -1
     better = sum(
       1 for value in gain["seeds"] if value is not None and sign * value > 0
