@@ -40,7 +40,7 @@ class Signature:
     starred = any(
       "*" in part.dim_str or "..." in part.dim_str
       for name in self.parameters
-      for part in _parts(self._arrays(name))
+      for part in parts_of(self.arrays(name))
     )
     optional = [
       name
@@ -56,7 +56,7 @@ class Signature:
     """One array, or tuple of arrays, for every argument not omitted."""
     random = np.random.default_rng(seed)
     return {
-      name: self._make(self._arrays(name), name, star, random)
+      name: self._make(self.arrays(name), name, star, random)
       for name in self.parameters
       if name not in omitted
     }
@@ -77,14 +77,14 @@ class Signature:
     """`change(array, axis)` on every axis called B."""
     changed = {}
     for name, value in arguments.items():
-      parts = _parts(self._arrays(name))
+      parts = parts_of(self.arrays(name))
       if isinstance(value, tuple):
         changed[name] = tuple(map(_along("B", change), value, parts))
       else:
         changed[name] = _along("B", change)(value, *parts)
     return changed
 
-  def _arrays(self, name):
+  def arrays(self, name):
     """The annotation of an argument, less its `| None`."""
     assert name in self.hints, f"The argument '{name}' has no annotation."
     hint = self.hints[name]
@@ -101,7 +101,7 @@ class Signature:
   def _make(self, hint, name, star, random):
     if typing.get_origin(hint) is tuple:
       return tuple(
-        self._make(part, name, star, random) for part in _parts(hint)
+        self._make(part, name, star, random) for part in parts_of(hint)
       )
     shape = self.shape(hint, star)
     if "float32" in hint.dtypes:
@@ -118,7 +118,7 @@ class Signature:
     return jnp.asarray(flags)
 
 
-def _parts(hint):
+def parts_of(hint):
   """The arrays of an annotation: itself, or those of a tuple (two of `...`)."""
   if typing.get_origin(hint) is not tuple:
     return (hint,)

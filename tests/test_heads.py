@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from signatures import Signature
+from signatures import Signature, parts_of
 
 from kdjax import config, rooms
 from kdjax.errors import ShapeError, UserError
@@ -30,6 +30,7 @@ class Example:
     self.head = rooms.find("heads", name)
     self.about = rooms.describe("heads", name)
     self.signature = Signature(self.head.__call__, **LIKE)
+    self.signature.hints.pop("mask", None)
     self.options = {
       option: VALUES[self.about.annotations[option]]
       for option, default in self.about.options.items()
@@ -44,6 +45,24 @@ class Example:
     for arguments in self.signature.cases():
       if "like" in arguments:
         yield arguments["x"], arguments["like"]
+
+  def along_batch(self, change, **arguments):
+    """`change(array, axis)` on every axis called B of arguments."""
+    return self.signature.along_batch(arguments, change)
+
+  def permuted_output(self, output, order):
+    """An output with its rows in another order."""
+    result = self.signature.result
+    assert result is not None, "The output has no annotation."
+    return jax.tree.map(
+      lambda array, part: (
+        array[order] if part.dim_str.split()[:1] == ["B"] else array
+      ),
+      output if isinstance(output, tuple) else (output,),
+      parts_of(result)[:1] * len(output)
+      if isinstance(output, tuple) and len(parts_of(result)) != len(output)
+      else parts_of(result),
+    )
 
 
 @pytest.fixture(params=rooms.names("heads"), scope="module")
@@ -64,15 +83,39 @@ def normal(seed, *shape):
   return jax.random.normal(jax.random.key(seed), shape)
 
 
+def leaves_of(tree, kind=jnp.floating):
+  return [
+    leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, kind)
+  ]
+
+
+def state_of(variables):
+  return {key: value for key, value in variables.items() if key != "params"}
+
+
+def train(head, variables, x, like):
+  """The output and the new state."""
+  return head.apply(
+    variables,
+    x,
+    like,
+    train=True,
+    mutable=list(state_of(variables)),
+    rngs={"draw": KEY, "dropout": KEY},
+  )
+
+
 # Contract: every file of kdjax/heads
 
 
 def test_a_head_takes_x_like_and_train(example):
   parameters = inspect.signature(example.head.__call__).parameters
-  assert list(parameters) == ["self", "x", "like", "train"]
+  assert set(parameters) - {"mask"} == {"self", "x", "like", "train"}
   assert parameters["like"].default is None
-  assert parameters["train"].kind == inspect.Parameter.KEYWORD_ONLY
-  assert parameters["train"].default is False
+  for option, default in (("train", False), ("mask", None)):
+    if option in parameters:
+      assert parameters[option].kind == inspect.Parameter.KEYWORD_ONLY
+      assert parameters[option].default is default
   assert issubclass(example.head, nn.Module)
   assert example.head.__doc__ and example.head.__call__.__doc__
 
@@ -89,33 +132,44 @@ def test_a_config_may_hold_a_head(example):
   assert config.head(example.name, **example.options).name == example.name
 
 
-def test_a_head_has_the_dtype_of_its_activations_and_float32_parameters(
-  example,
-):
-  assert example().dtype == jnp.float32
+def test_a_head_says_of_itself_only_what_is_known(example):
+  for word in ("both", "gathered", "keep"):
+    assert getattr(example.head, word, False) in (True, False)
+    assert word not in example.about.options
+
+
+def test_a_head_has_float32_variables_and_computes_in_its_dtype(example):
   for x, like in example.cases():
     head = example(dtype=jnp.bfloat16)
     output, variables = shapes(head, x, like)
-    leaves = jax.tree.leaves(variables)
-    assert all(leaf.dtype == jnp.float32 for leaf in leaves)
-    assert output.dtype == (jnp.bfloat16 if leaves else x.dtype)
+    assert all(leaf.dtype == jnp.float32 for leaf in leaves_of(variables))
+    kinds = {leaf.dtype for leaf in leaves_of(output)}
+    assert kinds and kinds <= {jnp.dtype("bfloat16"), jnp.dtype("float32")}
+    wide, _ = shapes(example(), x, like)
+    assert {leaf.dtype for leaf in leaves_of(wide)} == {jnp.dtype("float32")}
 
 
-def test_a_head_without_a_width_has_the_shape_of_the_other_side(example):
-  if "width" not in example.about.options:
-    pytest.skip("its width is no option")
+def test_a_head_without_a_width_is_as_wide_as_the_other_side(example):
+  if "width" not in example.about.options or getattr(
+    example.head, "both", False
+  ):
+    pytest.skip("its width is no option, or its own")
   for x, like in example.cases():
     assert x.shape[-1] != like.shape[-1]
     output, _ = shapes(example(), x, like)
-    assert output.shape == like.shape
+    for part in jax.tree.leaves(output):
+      assert part.shape[-1] == like.shape[-1]
 
 
 def test_a_head_with_a_width_needs_no_other_side(example):
-  if "width" not in example.about.options:
-    pytest.skip("its width is no option")
+  if "width" not in example.about.options or getattr(
+    example.head, "both", False
+  ):
+    pytest.skip("its width is no option, or its own")
   for x, _ in example.cases():
     output, _ = shapes(example(width=9), x)
-    assert output.shape == (*x.shape[:-1], 9)
+    for part in jax.tree.leaves(output):
+      assert part.shape == (*x.shape[:-1], 9)
     with pytest.raises(UserError, match="'width'"):
       shapes(example(), x)
 
@@ -126,45 +180,56 @@ def test_a_head_gives_the_same_output_twice(example):
     again = example().init(KEY, x, like)
     jax.tree.map(np.testing.assert_array_equal, variables, again)
     outputs = [example().apply(variables, x, like) for _ in range(2)]
-    np.testing.assert_array_equal(*outputs)
+    jax.tree.map(np.testing.assert_array_equal, *outputs)
 
 
 def test_a_head_at_evaluation_maps_each_example_alone(example):
+  if getattr(example.head, "gathered", False):
+    pytest.skip("it says that it needs them all")
   order = np.array([2, 0, 1])
   for x, like in example.cases():
     variables = example().init(KEY, x, like)
     output = example().apply(variables, x, like)
-    permuted = example().apply(variables, x[order], like[order])
-    equal(permuted, output[order], 1e-5)
+    other = example.along_batch(
+      lambda array, axis: jnp.take(array, order, axis=axis), x=x, like=like
+    )
+    permuted = example().apply(variables, other["x"], other["like"])
+    expected = example.permuted_output(output, order)
+    found = permuted if isinstance(permuted, tuple) else (permuted,)
+    jax.tree.map(lambda a, b: equal(a, b, 1e-5), found, expected)
 
 
 def test_a_head_changes_its_state_only_in_training(example):
   for x, like in example.cases():
     variables = example().init(KEY, x, like)
-    state = {key: value for key, value in variables.items() if key != "params"}
-    for train in (False, True):
-      _, new = example().apply(
-        variables, x, like, train=train, mutable=list(state)
-      )
-      assert jax.tree.structure(dict(new)) == jax.tree.structure(state)
-      same = jax.tree.map(np.array_equal, dict(new), state)
-      assert all(jax.tree.leaves(same)) or train
+    state = state_of(variables)
+    _, same = example().apply(variables, x, like, mutable=list(state))
+    _, new = train(example(), variables, x, like)
+    jax.tree.map(np.testing.assert_array_equal, dict(same), state)
+    assert jax.tree.structure(dict(new)) == jax.tree.structure(state)
+    kinds = lambda tree: [(leaf.shape, leaf.dtype) for leaf in leaves_of(tree)]
+    assert kinds(new) == kinds(state)
+
+
+def test_what_a_head_keeps_beside_statistics_needs_the_whole_batch(example):
+  for x, like in example.cases():
+    _, variables = shapes(example(), x, like)
+    if variables.keys() - {"params", "batch_stats"}:
+      assert example.head.gathered
 
 
 def test_every_parameter_of_a_head_learns(example):
   for x, like in example.cases():
     variables = example().init(KEY, x, like)
-    state = {key: value for key, value in variables.items() if key != "params"}
+    state = state_of(variables)
 
     def distance(params, state=state, x=x, like=like):
-      output, _ = example().apply(
-        {"params": params, **state}, x, like, train=True, mutable=list(state)
-      )
-      return jnp.sum((output - 1.0) ** 2)
+      output, _ = train(example(), {"params": params, **state}, x, like)
+      return sum(jnp.sum((part - 1.0) ** 2) for part in leaves_of(output))
 
     gradients = jax.grad(distance)(variables.get("params", {}))
-    for leaf in jax.tree.leaves(gradients):
-      assert np.all(np.isfinite(leaf)) and np.any(leaf)
+    for path, leaf in jax.tree.leaves_with_path(gradients):
+      assert np.all(np.isfinite(leaf)) and np.any(leaf), path
 
 
 # linear and mlp

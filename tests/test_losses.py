@@ -7,19 +7,24 @@ import inspect
 import pathlib
 import re
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from signatures import Signature, choices, option_sets
+from signatures import Signature, choices, option_sets, parts_of
 
 from kdjax import config, rooms
 from kdjax.errors import ShapeError, UserError
+from kdjax.flow import Address
 from kdjax.losses.cosine import cosine
 from kdjax.losses.cross_entropy import cross_entropy
 from kdjax.losses.kd import kd
 from kdjax.losses.l1 import l1
 from kdjax.losses.mse import mse
+from kdjax.objective import Objective
+from kdjax.state import Fixed
+from kdjax.terms import Term
 
 REFERENCES = pathlib.Path(__file__).parent / "references"
 
@@ -30,7 +35,9 @@ RESERVED = {"loss", "weight", "reads", "heads", "targets", "group"}
 class Loss:
   """A file of the room, with its twin and arrays to call them with.
 
-  A twin may list in `OPTIONS` option sets that cannot be guessed.
+  A twin may list in `OPTIONS` option sets that cannot be guessed, in `ORDERED`
+  those under which the order of the examples matters, and say by `ZERO = True`
+  that the loss is zero where student and teacher are equal.
   """
 
   def __init__(self, name):
@@ -60,6 +67,11 @@ class Loss:
     ]
 
   @property
+  def is_whole(self):
+    """Whether it is one number for the batch."""
+    return loss_shape(self, self.cases[0]) == ()
+
+  @property
   def floats(self):
     """The options that are numbers: those that the step gives as arrays."""
     return {
@@ -76,6 +88,10 @@ def loss(request):
 
 def equal(actual, expected, tolerance):
   np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+def loss_shape(loss, arguments):
+  return jax.eval_shape(lambda arguments: loss(arguments), arguments).shape
 
 
 def is_float(array):
@@ -198,13 +214,148 @@ def test_options_without_a_number_by_default_may_be_traced(loss):
 
 
 def test_the_order_of_the_examples_does_not_matter(loss):
+  ordered = getattr(loss.twin, "ORDERED", ())
+  for options in loss.option_sets:
+    if options not in ordered:
+      for value, other in permuted(loss, options):
+        equal(other, value, 1e-5)
+
+
+def test_a_loss_whose_definition_is_ordered_says_so(loss):
+  ordered = getattr(loss.twin, "ORDERED", ())
+  if not ordered:
+    pytest.skip("its definition is not ordered")
+  assert re.search(r"\border", loss.about.doc)
+  for options in ordered:
+    pairs = permuted(loss, options)
+    assert not all(np.allclose(*pair, 1e-4, 1e-6) for pair in pairs)
+
+
+def permuted(loss, options):
+  """The loss of every case, and of the same examples in another order."""
   order = np.array([2, 0, 1])
   for arguments in loss.cases:
-    permuted = loss.signature.along_batch(
+    other = loss.signature.along_batch(
       arguments, lambda array, axis: jnp.take(array, order, axis=axis)
     )
-    value, other = loss(arguments), loss(permuted)
-    equal(other, value[order] if value.ndim else value, 1e-6)
+    value = loss(arguments, **options)
+    value = value[order] if value.ndim else value
+    yield value, loss(other, **options)
+
+
+def test_a_loss_that_should_be_is_zero_where_student_equals_teacher(loss):
+  if not getattr(loss.twin, "ZERO", False):
+    pytest.skip("it need not be zero there")
+  for arguments in loss.cases:
+    given = jax.tree.map(jnp.shape, arguments["student"])
+    if given != jax.tree.map(jnp.shape, arguments["teacher"]):
+      # Of unlike shapes where it allows them: one stands on both sides.
+      pytest.skip("the two are made of different shapes")
+    value = loss({**arguments, "teacher": arguments["student"]})
+    assert np.abs(value).max() <= 1e-5 * max(np.abs(loss(arguments)).max(), 1)
+
+
+def test_a_loss_of_the_whole_batch_takes_a_mask(loss):
+  assert not loss.is_whole or "mask" in loss.about.reads
+
+
+class Scaled(nn.Module):
+  """Gives what it reads, each number times a parameter of its own."""
+
+  names: tuple
+  axis_name: str | None = None
+  needs = ()
+
+  @property
+  def reads(self):
+    return self.names
+
+  @nn.compact
+  def __call__(self, inputs, *, train):
+    del train
+    made = {}
+    for name in self.names:
+      shape = inputs[name].shape[1:]
+      scale = self.param(name.replace("/", "_"), nn.initializers.ones, shape)
+      made[name] = inputs[name] * scale[None]
+    return made
+
+
+def objective_of(loss, arguments, axis_name):
+  """An objective whose one term reads the arguments of a loss."""
+  floats, reads, batch = [], {}, {}
+  rows = loss.signature.sizes["B"]
+  for name, value in arguments.items():
+    places = []
+    for place, array in enumerate(jax.tree.leaves(value)):
+      key = f"{name}{place}"
+      if array.shape[:1] != (rows,):
+        array = jnp.broadcast_to(array, (rows, *array.shape))
+      batch[key] = array
+      learns = is_float(array)
+      places.append(Address("student" if learns else "batch", "", key))
+      floats += [key] * learns
+    reads[name] = tuple(places) if isinstance(value, tuple) else places[0]
+  term = Term(
+    name="term",
+    loss=loss.function,
+    reads=reads,
+    heads={},
+    targets=(),
+    group="task",
+    takes_mask="mask" in loss.about.reads,
+    options={},
+    schedules={},
+  )
+  network = Scaled(tuple(floats))
+  objective = Objective({"student": network}, {}, (term,), axis_name=axis_name)
+  return objective, {**batch, "valid": jnp.ones(rows, bool)}
+
+
+def test_a_whole_batch_is_the_same_on_eight_devices_as_on_one(loss):
+  if not loss.is_whole:
+    pytest.skip("it is no loss of a whole batch")
+  signature = Signature(loss.function, B=32)
+  loss = Loss(loss.name)
+  loss.signature = signature
+  arguments = signature.arguments(omitted=("mask",))
+  if any(
+    part.dim_str.split()[:1] != ["B"]
+    for name in arguments
+    for part in parts_of(signature.arrays(name))
+  ):
+    pytest.skip("it reads what has no rows")
+  found = []
+  fixed = Fixed(teachers={}, numbers={"term": {"weight": jnp.float32(1)}})
+  for axis_name in (None, "devices"):
+    objective, batch = objective_of(loss, arguments, axis_name)
+    variables = objective.init(jax.random.key(0), fixed, batch)
+    gradients = lambda batch, objective=objective, variables=variables: (
+      objective.gradients(
+        {
+          kind: {k: v["params"] for k, v in trees.items()}
+          for kind, trees in variables.items()
+        },
+        {kind: {key: {} for key in trees} for kind, trees in variables.items()},
+        fixed,
+        batch,
+        key=jax.random.key(1),
+        step=jnp.int32(0),
+      )
+    )
+    if axis_name:
+      split = jax.tree.map(
+        lambda leaf: leaf.reshape(8, 4, *leaf.shape[1:]), batch
+      )
+      made = jax.pmap(gradients, axis_name=axis_name)(split)
+      found.append(jax.tree.map(lambda leaf: leaf[3], made))
+    else:
+      found.append(jax.jit(gradients)(batch))
+  one, eight = found
+  equal(one[2]["loss/term"], eight[2]["loss/term"], 1e-5)
+  for a, b in zip(*map(jax.tree.leaves, (one[0], eight[0])), strict=True):
+    scale = max(np.abs(a).max(), 1e-6)
+    equal(a / scale, b / scale, 1e-4)
 
 
 def test_values_and_gradients_are_finite_where_logits_are_extreme(loss):

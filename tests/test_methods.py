@@ -1,51 +1,185 @@
 """Every method makes stages that trace, by listing the room."""
 
+import inspect
+import pathlib
+import re
+
 import pytest
 
-from kdjax import check, config, rooms, workdir
+from kdjax import build, check, config, rooms, workdir
+from kdjax.config import head, network, stage, teacher, term
+
+CLASSES = 10
+VIEWS = ("strong", "rotate90", "rotate180", "rotate270")
+
+# What the taps of a method say of the networks that it is for.
+TRANSFORMERS = re.compile(r"student_(hidden|scores|attentions|qkv)")
+TOWERS = re.compile(r"student_(image|text)$")
 
 
-def base():
-  student = config.network("conv", widths=(4,), num_classes=10)
-  return student, config.stage(
+def networks(name):
+  """A student and a teacher that a method is for: unlike in all that may be."""
+  options = rooms.describe("methods", name).options
+  if any(map(TRANSFORMERS.match, options)):
+    return [
+      network(
+        "patch_transformer",
+        num_classes=CLASSES,
+        width=width,
+        depth=depth,
+        heads=2,
+        **({"distillation_token": own} if name == "deit" else {}),
+      )
+      for width, depth, own in ((8, 2, True), (12, 4, False))
+    ]
+  if any(map(TOWERS.match, options)):
+    return [
+      network(
+        "two_tower",
+        encoders={
+          "image": network("conv", widths=(width,)),
+          "text": network("text_transformer", vocabulary=17, width=width),
+        },
+        num_classes=CLASSES,
+        width=width,
+      )
+      for width in (4, 6)
+    ]
+  return [
+    network("conv", widths=widths, num_classes=CLASSES)
+    for widths in ((4, 6), (5, 8))
+  ]
+
+
+def data_of(name):
+  options = {}
+  if "views" in rooms.describe("data", "digits").options:
+    options["views"] = VIEWS
+  del name
+  return config.data("digits", **options)
+
+
+def base(name):
+  student, _ = networks(name)
+  return stage(
     student,
-    teachers={"teacher": config.teacher("teacher")},
-    terms={},
+    teachers={"teacher": teacher("teacher")},
+    terms={"cross_entropy": term("cross_entropy", label_smoothing=0.1)},
     batch_size=8,
+    steps=24,
   )
 
 
-def around(stages):
+def around(name, **options):
   """An experiment of a teacher and a method's stages."""
-  student, _ = base()
-  supervised = {"cross_entropy": config.term("cross_entropy")}
-  named = {f"stage{place}": one for place, one in enumerate(stages)}
-  return workdir.resolve(
-    config.experiment(
-      "method",
-      data=config.data("digits"),
-      stages={
-        "teacher": config.stage(student, terms=supervised, batch_size=8),
-        **named,
-      },
-    )
+  _, larger = networks(name)
+  supervised = {"cross_entropy": term("cross_entropy")}
+  return config.experiment(
+    "method",
+    data=data_of(name),
+    stages={
+      "teacher": stage(larger, terms=supervised, batch_size=8),
+      **config.method(name, base(name), **options),
+    },
   )
 
 
-@pytest.mark.parametrize("name", rooms.names("methods"))
-def test_a_method_traces_and_leaves_the_stage_it_was_given(name):
-  _, stage = base()
-  before = stage.to_json()
-  stages = rooms.find("methods", name)(stage)
-  assert stage.to_json() == before
-  assert stages
-  plain = around(stages)
+@pytest.fixture(params=rooms.names("methods"), scope="module")
+def name(request):
+  return request.param
+
+
+def test_a_method_traces(name):
+  plain = workdir.resolve(around(name))
   check.plan(plain, list(plain["order"]))
 
 
+def test_a_method_leaves_the_stage_it_was_given(name):
+  given = base(name)
+  before = given.to_json()
+  made = rooms.find("methods", name)(given)
+  assert given.to_json() == before
+  assert made and all(isinstance(one, config.ConfigDict) for one in made)
+
+
+def test_a_method_keeps_the_options_of_the_supervised_term(name):
+  made = rooms.find("methods", name)(base(name))[-1]
+  found = made.terms.cross_entropy
+  assert found.loss == "cross_entropy" and "weight" in found
+  if name != "label_smoothing":
+    assert found.label_smoothing == 0.1
+
+
+def test_a_methods_options_are_keywords_with_defaults_and_described(name):
+  function = rooms.find("methods", name)
+  parameters = dict(inspect.signature(function).parameters)
+  first = next(iter(parameters))
+  assert first == "stage"
+  del parameters[first]
+  for option, parameter in parameters.items():
+    assert parameter.kind == inspect.Parameter.KEYWORD_ONLY
+    assert parameter.default is not inspect.Parameter.empty, option
+    assert re.search(rf"^ *{option}: ", inspect.getdoc(function), re.MULTILINE)
+
+
+def test_a_method_says_formula_paper_defaults_needs_and_costs(name):
+  about = rooms.describe("methods", name)
+  assert about.summary.endswith(".")
+  assert re.search(r"^ *loss\w* *=", about.doc, re.MULTILINE)
+  assert re.search(r"\b(19|20)\d\d\b", about.doc)
+  for word in ("Defaults:", "Needs:", "Costs:", "Returns:"):
+    assert word in about.doc, word
+
+
+def test_the_last_stage_of_a_method_is_measured_like_the_one_it_was_given(name):
+  given, made = base(name), rooms.find("methods", name)(base(name))[-1]
+  for knob in ("batch_size", "steps", "select", "eval_every"):
+    assert made[knob] == given[knob]
+  assert "classification" in made.metrics
+
+
+def test_every_head_of_the_room_is_used_by_a_method_or_stands_alone():
+  sources = [
+    pathlib.Path(rooms.describe("methods", one).path).read_text()
+    for one in rooms.names("methods")
+  ]
+  said = set(re.findall(r'"(\w+)"', "".join(sources)))
+  alone = {"mlp", "select", "negative_mean"}
+  assert set(rooms.names("heads")) - said <= alone
+
+
 def test_kd_shares_the_weight_between_teacher_and_labels():
-  _, stage = base()
-  (made,) = rooms.find("methods", "kd")(stage, temperature=2.0, weight=0.75)
+  (made,) = rooms.find("methods", "kd")(
+    base("kd"), temperature=2.0, weight=0.75
+  )
   assert made.terms.kd.weight == 0.75
   assert made.terms.cross_entropy.weight == 0.25
   assert made.terms.kd.temperature == 2.0
+
+
+def test_a_stage_can_have_terms_of_two_methods():
+  (made,) = rooms.find("methods", "kd")(base("kd"))
+  (both,) = rooms.find("methods", "fitnet")(made)
+  assert {"cross_entropy", "kd", "fitnet"} <= set(both.terms)
+
+
+def test_a_head_shared_with_nobody_is_an_error_that_lists_those_there_are():
+  given = base("kd")
+  given.terms.hint = term("mse", heads={"student": head("linear")})
+  given.terms.other = term(
+    "mse", heads={"student": config.same_head("hnt", argument="student")}
+  )
+  plain = workdir.resolve(
+    config.experiment(
+      "shared",
+      data=data_of("kd"),
+      stages={
+        "teacher": stage(
+          networks("kd")[1], terms={"cross_entropy": term("cross_entropy")}
+        ),
+        "student": given,
+      },
+    )
+  )
+  with pytest.raises(check.UserError, match="Did you mean 'hint/student'"):
+    build.build(plain, "student")
