@@ -13,7 +13,7 @@ import pytest
 
 from kdjax import build, config, rooms
 from kdjax.errors import ShapeError, UserError
-from kdjax.models import conv, fusion, text_transformer
+from kdjax.models import conv, fusion, patch_transformer, text_transformer
 
 KEY = jax.random.key(0)
 B, K, T, WORDS = 6, 5, 7, 11
@@ -36,7 +36,10 @@ VALUES = {
 }
 
 # Further options under which a network keeps the contract.
-VARIANTS = {"fusion": ({"join": "cross_attention"},)}
+VARIANTS = {
+  "fusion": ({"join": "cross_attention"},),
+  "patch_transformer": ({"pooling": "cls", "distillation_token": True},),
+}
 
 JOINS = ("concatenate", "cross_attention")
 
@@ -278,9 +281,23 @@ def test_conv_halves_between_stages():
     "stage0": (2, 9, 8, 4),
     "stage1": (2, 4, 4, 6),
     "stage2": (2, 2, 2, 8),
+    "preact0": (2, 9, 8, 4),
+    "preact1": (2, 4, 4, 6),
+    "preact2": (2, 2, 2, 8),
     "tokens": (2, 4, 8),
     "embedding": (2, 8),
   }
+
+
+def test_conv_stages_are_what_is_positive_before_relu():
+  model, inputs = conv.Model(widths=(4, 6)), images(B, 8, 8, 1)
+  outputs = inference(model)(init(model, inputs), inputs)
+  for stage in range(2):
+    preact = np.asarray(outputs[f"preact{stage}"])
+    assert np.any(preact < 0)
+    np.testing.assert_array_equal(
+      outputs[f"stage{stage}"], np.maximum(preact, 0)
+    )
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 6), (5, 7)])
@@ -329,7 +346,11 @@ def test_devices_with_a_common_axis_share_batch_statistics():
 
 
 def test_an_encoder_without_classes_has_no_logits():
-  for model in (conv.Model(), text_transformer.Model(vocabulary=WORDS)):
+  for model in (
+    conv.Model(),
+    patch_transformer.Model(),
+    text_transformer.Model(vocabulary=WORDS),
+  ):
     outputs, _ = shapes(model, make_inputs(model))
     assert "logits" not in outputs and "embedding" in outputs
 
@@ -371,7 +392,7 @@ def test_more_padding_changes_no_output(reader):
   actual = reader(wide)
   for key, expected in reader(inputs).items():
     part = actual[key]
-    part = part[:, :, :T, :T] if key.startswith("attention") else part
+    part = part[:, :, :T, :T] if part.ndim == 4 else part
     part = part[:, :T] if part.shape[1] == T + 3 else part
     np.testing.assert_allclose(
       part, expected, rtol=1e-4, atol=1e-4, err_msg=key
@@ -443,6 +464,125 @@ def test_an_unknown_id_gives_no_number_that_looks_right(reader):
   inputs = reader.inputs
   beyond = {**inputs, "text": inputs["text"].at[0, 0].set(WORDS)}
   assert jnp.isnan(reader(beyond)["logits"][0]).all()
+
+
+# Both transformers
+
+
+def transformers():
+  """A text and an image transformer, two blocks each."""
+  return (
+    text_transformer.Model(vocabulary=WORDS, num_classes=K, width=8, depth=2),
+    patch_transformer.Model(num_classes=K, width=8, depth=2, patch=4),
+  )
+
+
+@pytest.mark.parametrize("model", transformers(), ids=["text", "image"])
+def test_attention_is_the_softmax_of_scores_of_queries_and_keys(model):
+  inputs = make_inputs(model)
+  outputs = inference(model)(init(model, inputs), inputs)
+  length = outputs["tokens"].shape[1]
+  mask = inputs.get("mask/text", jnp.ones((B, length), bool))
+  split = lambda x: x.reshape(B, length, model.heads, -1).transpose(0, 2, 1, 3)
+  for index in range(model.depth):
+    query, key, value, scores, attention = (
+      outputs[f"{name}{index:02d}"]
+      for name in ("query", "key", "value", "scores", "attention")
+    )
+    assert query.shape == key.shape == value.shape == (B, length, model.width)
+    assert not value[~mask].any() and value[mask].all()
+    both = mask[:, None, :, None] & mask[:, None, None, :]
+    size = model.width // model.heads
+    expected = split(query) @ split(key).swapaxes(2, 3) / np.sqrt(size)
+    expected = np.where(both, expected, -1e4)
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+    weights = np.where(both, jax.nn.softmax(scores), 0)
+    np.testing.assert_allclose(attention, weights, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", transformers(), ids=["text", "image"])
+def test_an_output_that_nothing_reads_is_never_computed(model):
+  inputs = make_inputs(model)
+  variables = init(model, inputs)
+
+  def operations(names):
+    read = lambda inputs: [
+      model.apply(variables, inputs, train=False)[name] for name in names
+    ]
+    return jax.jit(read).lower(inputs).compile().cost_analysis()["flops"]
+
+  every = [f"{name}01" for name in ("scores", "query", "key", "value")]
+  assert operations(["logits"]) <= operations(["logits", *every])
+  assert operations(["block00"]) < operations(["block01"])
+
+
+# Patch transformer
+
+
+def test_patches_are_tokens_behind_the_further_ones():
+  shape = lambda **options: {
+    key: value.shape
+    for key, value in shapes(
+      patch_transformer.Model(K, width=8, depth=1, patch=4, **options),
+      images(2, 8, 12, 3),
+    )[0].items()
+  }
+  assert shape()["tokens"] == (2, 6, 8)
+  assert shape(pooling="cls")["attention00"] == (2, 2, 7, 7)
+  both = shape(pooling="cls", distillation_token=True)
+  assert both["block00"] == (2, 8, 8)
+  assert both["distillation_logits"] == (2, K)
+  assert "distillation_logits" not in shape()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_the_distillation_token_votes_in_inference_alone(pooling):
+  model = patch_transformer.Model(
+    K, width=8, patch=4, pooling=pooling, distillation_token=True
+  )
+  inputs = make_inputs(model)
+  variables = init(model, inputs)
+  inferred = inference(model)(variables, inputs)
+  trained, _ = training(model)(variables, inputs)
+  other = inferred["distillation_logits"]
+  np.testing.assert_allclose(trained["distillation_logits"], other, atol=1e-5)
+  assert not np.allclose(trained["logits"], other)
+  np.testing.assert_allclose(
+    inferred["logits"], (trained["logits"] + other) / 2, atol=1e-5
+  )
+
+
+def test_the_embedding_is_the_mean_over_patches_or_the_class_token():
+  for pooling, pick in (
+    ("mean", lambda tokens: tokens[:, 1:].mean(1)),
+    ("cls", lambda tokens: tokens[:, 0]),
+  ):
+    model = patch_transformer.Model(
+      width=8, patch=4, pooling=pooling, distillation_token=True
+    )
+    inputs = make_inputs(model)
+    outputs = inference(model)(init(model, inputs), inputs)
+    expected = pick(outputs["tokens"])
+    np.testing.assert_allclose(outputs["embedding"], expected, atol=1e-5)
+
+
+def test_the_place_of_a_patch_matters():
+  model = patch_transformer.Model(K, width=8, patch=4)
+  inputs = make_inputs(model)
+  infer, variables = inference(model), init(model, inputs)
+  turned = {"image": jnp.roll(inputs["image"], 4, axis=1)}
+  before, after = (infer(variables, x)["logits"] for x in (inputs, turned))
+  assert not np.allclose(before, after)
+
+
+def test_patches_that_do_not_divide_an_image_are_said():
+  with pytest.raises(ShapeError, match="9x8 and patches of 2x2"):
+    shapes(patch_transformer.Model(), images(2, 9, 8, 1))
+
+
+def test_a_pooling_that_is_none_is_answered_with_those_there_are():
+  with pytest.raises(UserError, match="There are: cls, mean"):
+    shapes(patch_transformer.Model(pooling="max"), images(2, 8, 8, 1))
 
 
 # Fusion
@@ -614,6 +754,7 @@ def test_heads_that_do_not_divide_the_width_are_said():
   models = (
     fusion.Model(VALUES["encoders"](), K, heads=3, join="cross_attention"),
     text_transformer.Model(vocabulary=WORDS, heads=3),
+    patch_transformer.Model(heads=3),
   )
   for model in models:
     with pytest.raises(ShapeError, match="heads must divide"):

@@ -1,0 +1,63 @@
+"""Squared difference of attention scores."""
+
+import jax.numpy as jnp
+from jaxtyping import Bool, Float
+
+from kdjax.errors import UserError, same_shape
+from kdjax.types import Array
+
+
+def attention_mse(
+  student: Float[Array, "B _ T T"],
+  teacher: Float[Array, "B _ T T"],
+  mask: Bool[Array, "B T"] | None = None,
+  *,
+  floor: float | None = -100.0,
+  summed: bool = False,
+  reduction: str = "mean",
+) -> Float[Array, "B"]:
+  """Matches the student's attention, before the softmax, with the teacher's.
+
+    loss_i = 1/N sum_hqk (S(student)_ihqk - S(teacher)_ihqk)^2
+    S(x) = x where x > floor, else 0
+
+  over h heads, q queries and k keys; q and k only where the mask has tokens. N
+  is how many numbers that are: heads T T, or 1 where the reduction is "sum".
+
+  Jiao et al., "TinyBERT: Distilling BERT for Natural Language Understanding",
+  Findings of EMNLP 2020, arXiv:1909.10351, Eq. (7).
+  Differs from the authors' code: it does not, without a mask: padding, whose
+  score is far below the floor, is 0 on both sides and yet counted in N.
+  TextBrewer's floor is -0.001, which blanks all that is negative, and none
+  where there is a mask; its N is that of the whole batch.
+
+  Args:
+    student: scores of every head.
+    teacher: the same, of as many heads unless they are summed.
+    mask: True at tokens, False at padding; None is all tokens.
+    floor: scores at or below it count as 0; None is no floor.
+    summed: whether the heads are added up first (TextBrewer's att_mse_sum).
+    reduction: "mean" or "sum".
+  """
+  if reduction not in ("mean", "sum"):
+    raise UserError(f"No reduction '{reduction}'.", exists=("mean", "sum"))
+  student = _scores(student, floor, summed)
+  teacher = _scores(teacher, floor, summed)
+  same_shape(student=student, teacher=teacher)
+  square = (student - teacher) ** 2
+  count = jnp.full(square.shape[0], square.shape[2] ** 2, jnp.float32)
+  if mask is not None:
+    both = mask[:, None, :, None] & mask[:, None, None, :]
+    square = jnp.where(both, square, 0.0)
+    tokens = jnp.sum(mask, axis=1, dtype=jnp.float32)
+    count = jnp.maximum(tokens, 1.0) ** 2
+  loss = jnp.sum(square, axis=(1, 2, 3))
+  return loss / (count * square.shape[1]) if reduction == "mean" else loss
+
+
+def _scores(scores, floor, summed) -> Float[Array, "B M T _"]:
+  """Scores in float32; 0 where they say 'never'."""
+  scores = scores.astype(jnp.float32)
+  if summed:
+    scores = jnp.sum(scores, axis=1, keepdims=True)
+  return scores if floor is None else jnp.where(scores <= floor, 0.0, scores)

@@ -1,0 +1,63 @@
+"""Hidden states of matched layers, through a projection."""
+
+from kdjax.config import extended, term
+from kdjax.errors import UserError
+from kdjax.fields import ConfigDict
+from kdjax.methods import _layers
+
+
+def hidden_states(
+  stage: ConfigDict,
+  *,
+  weight: float = 1.0,
+  labels: float = 1.0,
+  distance: str = "mse",
+  depths: tuple | None = None,
+  student_hidden: tuple = ("student/block00", "student/block01"),
+  teacher_hidden: tuple = ("teacher/block01", "teacher/block03"),
+  token_mask: str | None = None,
+  project: bool = True,
+) -> list[ConfigDict]:
+  """The teacher's hidden states, layer by layer, beside the labels.
+
+    loss = labels CE + weight/N sum_layers mean_tokens d(W student, teacher)
+
+  with d the mean square over the width, or 1 - cosine, and N layers.
+
+  Goddard et al., "DistillKit", Arcee AI 2024, its `hs_mse` and `hs_cosine`;
+  after Jiao et al., "TinyBERT", arXiv:1909.10351, Eq. (8).
+  Defaults: of DistillKit, which averages over layers and tokens.
+  Needs: two Transformers with as many tokens; any widths with `project`.
+  Costs: a linear head a layer.
+
+  Args:
+    stage: with a network `student` and a teacher `teacher`.
+    weight: of all layers together.
+    labels: of cross-entropy with labels.
+    distance: "mse" or "cosine".
+    depths: blocks of the student and of the teacher, (N, M): then layer i
+      learns from layer (i + 1) M / N - 1, and the layers below are not used.
+    student_hidden: hidden states of the layers that learn.
+    teacher_hidden: of the layers that they learn from.
+    token_mask: where tokens are no padding; None is everywhere.
+    project: whether a linear head stands on each layer of the student.
+
+  Returns:
+    One stage.
+  """
+  losses = {"mse": "hidden_mse", "cosine": "cosine"}
+  if distance not in losses:
+    raise UserError(f"No distance '{distance}'.", exists=losses, near=distance)
+  if depths is not None:
+    student_hidden, teacher_hidden = _layers.matched("block", *depths)
+  layers = _layers.pairs(student_hidden, teacher_hidden)
+  terms = {
+    f"hidden_states{i}": term(
+      losses[distance],
+      weight=weight / len(layers),
+      reads=_layers.masked(reads, token_mask),
+      heads=_layers.projected(project),
+    )
+    for i, reads in enumerate(layers)
+  }
+  return [extended(stage, terms, labels=labels)]

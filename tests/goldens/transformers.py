@@ -1,0 +1,139 @@
+"""TextBrewer, DistillKit and MiniLM: losses of tokens and of attention."""
+
+import ast
+import re
+
+import jax.numpy as jnp
+
+from goldens._case import Case
+from kdjax.losses.attention_cross_entropy import attention_cross_entropy
+from kdjax.losses.attention_mse import attention_mse
+from kdjax.losses.cosine import cosine
+from kdjax.losses.hidden_mse import hidden_mse
+from kdjax.losses.minilm import minilm as relations
+from kdjax.losses.pkd import pkd
+from kdjax.losses.token_fsp import token_fsp
+
+# Below it TextBrewer blanks scores, but only where it is given no mask.
+FLOOR = -1e-3
+
+
+def tb_att_mse(case: Case):
+  return _out(case, _attention_mse(case, summed=False))
+
+
+def tb_att_mse_sum(case: Case):
+  return _out(case, _attention_mse(case, summed=True))
+
+
+def tb_att_ce(case: Case):
+  return _out(case, _attention_cross_entropy(case, averaged=False))
+
+
+def tb_att_ce_mean(case: Case):
+  return _out(case, _attention_cross_entropy(case, averaged=True))
+
+
+def tb_hid_mse(case: Case):
+  value = hidden_mse(case["s"], case["t"])
+  return _out(case, _over_tokens(value, _mask(case)))
+
+
+def tb_cos(case: Case):
+  value = cosine(case["s"], case["t"])
+  return _out(case, _over_tokens(value, _mask(case)))
+
+
+def tb_pkd(case: Case):
+  first = lambda x: x[:, 0] if x.ndim == 3 else x
+  return _out(case, jnp.mean(pkd(first(case["s"]), first(case["t"]))))
+
+
+def tb_fsp(case: Case):
+  student, teacher = _layers(case, "s"), _layers(case, "t")
+  return _out(case, jnp.mean(token_fsp(student, teacher, _mask(case))))
+
+
+def hs_mse(case: Case):
+  return _out(case, _over_layers(case, hidden_mse))
+
+
+def hs_cosine(case: Case):
+  return _out(case, _over_layers(case, cosine))
+
+
+def minilm(case: Case):
+  pick = lambda side, pair: tuple(case[side + "qkv"[n - 1]] for n in pair)
+  total = 0.0
+  for key, weight in case.hyper["relations"].items():
+    pair = ast.literal_eval(key) if isinstance(key, str) else tuple(key)
+    total += weight * jnp.mean(
+      relations(
+        pick("s", pair),
+        pick("t", pair),
+        _mask(case),
+        relation_heads=int(case.hyper["A_r"]),
+      )
+    )
+  return _out(case, total)
+
+
+def _out(case, value):
+  (name,) = case.outputs
+  return {name: value}
+
+
+def _mask(case):
+  return case["mask"] > 0 if "mask" in case else None
+
+
+def _attention(case, side):
+  """Scores of all heads; of none is one head. Never a map: its axes stay."""
+  scores = case.raw(side)
+  return scores[:, None] if scores.ndim == 3 else scores
+
+
+def _attention_mse(case, *, summed):
+  student, teacher = _attention(case, "s"), _attention(case, "t")
+  mask = _mask(case)
+  floor = FLOOR if mask is None else None
+  values = attention_mse(
+    student, teacher, mask, floor=floor, summed=summed, reduction="sum"
+  )
+  if mask is None:
+    mask = jnp.ones((student.shape[0], student.shape[-1]), bool)
+  tokens = jnp.sum(mask, axis=1, dtype=jnp.float32)
+  heads = 1 if summed else student.shape[1]
+  return jnp.sum(values) / (heads * jnp.sum(tokens**2))
+
+
+def _attention_cross_entropy(case, *, averaged):
+  mask = _mask(case)
+  value = attention_cross_entropy(
+    _attention(case, "s"),
+    _attention(case, "t"),
+    mask,
+    floor=FLOOR if mask is None else None,
+    averaged=averaged,
+  )
+  return _over_tokens(value, mask)
+
+
+def _layers(case, side):
+  """The inputs s0, s1, .. or t0, t1, .. in the order of their numbers."""
+  names = [name for name in case.inputs if re.fullmatch(rf"{side}\d+", name)]
+  return tuple(case[name] for name in sorted(names, key=lambda x: int(x[1:])))
+
+
+def _over_tokens(values, mask):
+  """What the objective does: the mean over all tokens of the batch."""
+  if mask is None:
+    return jnp.mean(values)
+  return jnp.sum(jnp.where(mask, values, 0.0)) / jnp.sum(mask)
+
+
+def _over_layers(case, loss):
+  """The mean over pairs of layers."""
+  pairs = list(zip(_layers(case, "s"), _layers(case, "t"), strict=True))
+  values = [_over_tokens(loss(*pair), _mask(case)) for pair in pairs]
+  return sum(values) / len(values)
