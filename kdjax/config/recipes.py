@@ -24,7 +24,8 @@ def extended(
 
   Args:
     stage: from `stage()`.
-    terms: metric name -> from `term()`.
+    terms: metric name -> from `term()`; of the group "kd", but for
+      cross-entropy.
     labels: the weight of `cross_entropy`, which is added where there is none.
     networks: further trained ones, name -> from `network()`.
     teachers: further frozen ones, name -> from `teacher()` or `average()`.
@@ -42,6 +43,9 @@ def extended(
           "A method adds to a stage that lacks it.",
         )
       made[kind][name] = own(one)
+      # What is learned from labels alone is the task, all else distillation.
+      if kind == "terms" and one.loss != "cross_entropy":
+        made[kind][name].group = "kd"
   weight = float(labels) if isinstance(labels, int) else labels
   with made.terms.cross_entropy.ignore_type():
     made.terms.cross_entropy.weight = weight

@@ -9,14 +9,14 @@ from kdjax.types import Array
 
 
 def cross_entropy(
-  student: Float[Array, "B K"],
-  label: Int[Array, "B"],
+  student: Float[Array, "B *T K"],
+  label: Int[Array, "B *T"],
   *,
   label_smoothing: float = 0.0,
   smoothing: str = "uniform",
   class_weights: tuple | None = None,
-) -> Float[Array, "B"]:
-  """Matches the student's softmax with the label.
+) -> Float[Array, "B *T"]:
+  """Matches the student's softmax with the label, of examples or positions.
 
     loss_i = -w[y_i] sum_k q_ik log softmax(student_i)_k,  0 where y_i = -1
     q_ik = (1 - a) [k = y_i] + a / K                       "uniform"
@@ -43,11 +43,11 @@ def cross_entropy(
     raise UserError(
       f"No smoothing '{smoothing}'.", exists=("uniform", "others")
     )
-  B, K = student.shape
-  if label.shape != (B,):
+  *rows, K = student.shape
+  if label.shape != tuple(rows):
     raise ShapeError(
-      f"The label is {list(label.shape)}, the student [{B}, {K}].",
-      f"The label must be [{B}].",
+      f"The label is {list(label.shape)}, the student {[*rows, K]}.",
+      f"The label must be {rows}.",
     )
   if class_weights is not None and len(class_weights) != K:
     raise ShapeError(
@@ -58,14 +58,14 @@ def cross_entropy(
   label = jnp.where(labelled, label, 0)
   # Logits of an unlabelled row are replaced, not only its loss: a gradient of 0
   # times one that is not finite would not be 0.
-  logits = jnp.where(labelled[:, None], student.astype(jnp.float32), 0.0)
+  logits = jnp.where(labelled[..., None], student.astype(jnp.float32), 0.0)
   log_p = jax.nn.log_softmax(logits)
-  own = jnp.take_along_axis(log_p, label[:, None], axis=1)[:, 0]
+  own = jnp.take_along_axis(log_p, label[..., None], axis=-1)[..., 0]
   if smoothing == "uniform":
-    spread = jnp.mean(log_p, axis=1)
+    spread = jnp.mean(log_p, axis=-1)
   else:
     others = jax.nn.one_hot(label, K) == 0.0
-    spread = jnp.sum(jnp.where(others, log_p, 0.0), axis=1) / max(K - 1, 1)
+    spread = jnp.sum(jnp.where(others, log_p, 0.0), axis=-1) / max(K - 1, 1)
   loss = -(1.0 - label_smoothing) * own - label_smoothing * spread
   if class_weights is not None:
     loss *= jnp.asarray(class_weights, jnp.float32)[label]

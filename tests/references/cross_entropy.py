@@ -23,9 +23,9 @@ def cross_entropy(
   smoothing="uniform",
   class_weights=None,
 ):
-  examples, classes = student.shape
-  losses = np.zeros(examples)
-  for i in range(examples):
+  classes = student.shape[-1]
+  losses = np.zeros(label.shape)
+  for i in np.ndindex(label.shape):
     truth = int(label[i])
     if truth == -1:
       continue
@@ -39,7 +39,7 @@ def cross_entropy(
         target += label_smoothing / classes
       elif k != truth:
         target += label_smoothing / (classes - 1)
-      surprise = math.log(normaliser) - (float(student[i, k]) - top)
+      surprise = math.log(normaliser) - (float(student[i][k]) - top)
       losses[i] += target * surprise
     if class_weights is not None:
       losses[i] *= class_weights[truth]
