@@ -13,8 +13,9 @@ from kdjax.types import Array, Outputs
 class Model(nn.Module):
   """Stages of convolution, batch norm and ReLU, halved in between.
 
-  Outputs: stage0 .. [B H W D], tokens [B T D] (the positions of the last
-  stage), embedding [B D] (their mean), logits [B K].
+  Outputs: stage0 .. [B H W D], preact0 .. [B H W D] (the same before ReLU),
+  tokens [B T D] (the positions of the last stage), embedding [B D] (their
+  mean), logits [B K].
 
   Attributes:
     num_classes: None leaves out the logits.
@@ -71,6 +72,7 @@ class Model(nn.Module):
         dtype=self.dtype,
         name=f"norm{stage}",
       )(x)
+      outputs[f"preact{stage}"] = x
       x = outputs[f"stage{stage}"] = nn.relu(x)
     tokens = outputs["tokens"] = x.reshape(x.shape[0], -1, x.shape[-1])
     embedding = jnp.mean(tokens.astype(jnp.float32), axis=1)

@@ -1,0 +1,61 @@
+"""A student's map in as many channels as a teacher's factors."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.errors import UserError
+from kdjax.heads._factors import layers
+from kdjax.types import Array
+
+
+class Head(nn.Module):
+  """Three convolutions of size 3, to a share of the channels of `like`.
+
+  Each is followed by BatchNorm and leaky ReLU of slope 0.1. It stands on the
+  student, beside a head 'paraphraser' of the same share on the teacher. Kim,
+  Park and Kwak, "Paraphrasing Complex Network", NeurIPS 2018, arXiv:1802.04977,
+  Section 3.2.
+
+  Attributes:
+    share: channels of the output, as a share of those of `like`.
+    batch_norm: whether BatchNorm stands before every leaky ReLU.
+    dtype: of its activations; its parameters are float32.
+    axis_name: of the devices whose batch statistics are averaged.
+  """
+
+  share: float = 0.5
+  batch_norm: bool = True
+  dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "B H W C"],
+    like: Float[Array, "B H_like W_like C_like"] | None = None,
+    *,
+    train: bool = False,
+  ) -> Float[Array, "B H W C_out"]:
+    """Maps `x` to factors, at its own height and width."""
+    if like is None:
+      raise UserError("A head 'translator' has nothing on its other side.")
+    norm = functools.partial(
+      nn.BatchNorm,
+      use_running_average=not train,
+      momentum=0.9,
+      dtype=self.dtype,
+      axis_name=self.axis_name,
+    )
+    narrow = max(int(like.shape[-1] * self.share), 1)
+    return layers(
+      x,
+      (x.shape[-1], narrow, narrow),
+      "layer",
+      norm=norm if self.batch_norm else None,
+      use_bias=not self.batch_norm,
+      dtype=self.dtype,
+    )

@@ -1,0 +1,101 @@
+"""How one layer leads to a later one."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.errors import UserError, same_shape
+from kdjax.losses._norms import root
+from kdjax.losses._pool import smaller
+from kdjax.types import Array
+
+
+def fsp(
+  student: tuple[
+    Float[Array, "B H W C"], Float[Array, "B H_next W_next C_next"]
+  ],
+  teacher: tuple[Float[Array, "B _ _ C"], Float[Array, "B _ _ C_next"]],
+  *,
+  pool: str = "average",
+  distance: str = "mean",
+) -> Float[Array, "B"]:
+  """Matches the products of two of the student's maps with the teacher's.
+
+    loss_i = 1/(C C_next) sum_cd D_icd^2       "mean"
+    loss_i = sum_cd D_icd^2                    "sum"
+    loss_i = sum_d sqrt(sum_c D_icd^2)         "columns"
+    D = G(student) - G(teacher)
+    G_icd = 1/(H W) sum_hw first_ihwc second_ihwd
+
+  where the larger of a network's two maps is pooled to the size of the smaller.
+  Student and teacher must have the same channels; their sizes may differ.
+
+  Yim et al., "A Gift from Knowledge Distillation: Fast Optimization, Network
+  Minimization and Transfer Learning", CVPR 2017, Eq. (1) and (2).
+  Differs from the authors' code: Eq. (2) is "sum". Public implementations take
+  the "mean", with average pooling, or "columns", with the greatest.
+
+  Args:
+    student: an earlier map and a later one.
+    teacher: the same of the teacher.
+    pool: "average", or "max": the greatest of a window, of those that are
+      equal the first.
+    distance: "mean", "sum" or "columns".
+  """
+  if pool not in ("average", "max"):
+    raise UserError(f"No pool '{pool}'.", exists=("average", "max"))
+  if distance not in ("mean", "sum", "columns"):
+    raise UserError(
+      f"No distance '{distance}'.", exists=("mean", "sum", "columns")
+    )
+  flow = lambda maps: _products(
+    *(smaller(*maps) if pool == "average" else _smaller_by_max(*maps))
+  )
+  student, teacher = flow(student), flow(teacher)
+  same_shape(student=student, teacher=teacher)
+  square = (student - teacher) ** 2
+  if distance == "columns":
+    return jnp.sum(root(jnp.sum(square, axis=1)), axis=1)
+  reduce = jnp.mean if distance == "mean" else jnp.sum
+  return reduce(square, axis=(1, 2))
+
+
+def _products(
+  first: Float[Array, "B H W C"], second: Float[Array, "B H W D"]
+) -> Float[Array, "B C D"]:
+  products = jnp.einsum(
+    "bhwc,bhwd->bcd", first, second, precision=jax.lax.Precision.HIGHEST
+  )
+  return products / (first.shape[1] * first.shape[2])
+
+
+def _smaller_by_max(
+  first: Float[Array, "B H W C"], second: Float[Array, "B h w D"]
+) -> tuple[Float[Array, "B _ _ C"], Float[Array, "B _ _ D"]]:
+  """Both maps in float32, the larger reduced to the greatest of a window."""
+  pooled = []
+  for x in (first, second):
+    x = x.astype(jnp.float32)
+    # Columns before rows: of equal numbers the first in reading order is taken.
+    for axis in (2, 1):
+      x = _greatest(x, axis, min(first.shape[axis], second.shape[axis]))
+    pooled.append(x)
+  return pooled[0], pooled[1]
+
+
+def _greatest(
+  x: Float[Array, "B H W C"], axis: int, count: int
+) -> Float[Array, "B _ _ C"]:
+  """The greatest of `count` windows along an axis, which cover it."""
+  size = x.shape[axis]
+  if size == count:
+    return x
+  windows = []
+  for i in range(count):
+    start, end = i * size // count, -(-(i + 1) * size // count)
+    best = jax.lax.index_in_dim(x, start, axis)
+    for place in range(start + 1, end):
+      other = jax.lax.index_in_dim(x, place, axis)
+      best = jnp.where(other > best, other, best)
+    windows.append(best)
+  return jnp.concatenate(windows, axis)

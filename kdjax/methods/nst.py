@@ -1,0 +1,41 @@
+"""Neuron selectivity transfer: what the teacher's neurons fire at."""
+
+from kdjax.config import extended, term
+from kdjax.fields import ConfigDict
+from kdjax.methods import _maps
+
+
+def nst(
+  stage: ConfigDict,
+  *,
+  weight: float = 50.0,
+  kernel: str = "polynomial",
+  student_maps: tuple = ("student/stage0", "student/stage1"),
+  teacher_maps: tuple = ("teacher/stage0", "teacher/stage1"),
+) -> list[ConfigDict]:
+  """The distribution of the channels of some stages beside the teacher's.
+
+    loss = CE(student, label)
+         + weight sum_stages MMD^2(student map, teacher map)
+
+  Huang and Wang, "Like What You Like: Knowledge Distill via Neuron Selectivity
+  Transfer", arXiv:1707.01219. Defaults: RepDistiller's.
+  Needs: as many maps of each network, of any sizes and widths.
+  Costs: the square of the channels for every example; nothing is learned.
+
+  Args:
+    stage: with a network `student` and a teacher `teacher`.
+    weight: of every map.
+    kernel: "polynomial" or "linear".
+    student_maps: addresses.
+    teacher_maps: addresses, in the same order.
+
+  Returns:
+    One stage: this one, with the terms `nst0`, `nst1`, ...
+  """
+  pairs = _maps.pairs(student_maps, teacher_maps)
+  terms = {
+    f"nst{i}": term("nst", weight=weight, reads=reads, kernel=kernel)
+    for i, reads in enumerate(pairs)
+  }
+  return [extended(stage, terms)]

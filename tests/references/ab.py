@@ -1,0 +1,15 @@
+"""Heo et al. 2019, Eq. (5)."""
+
+import numpy as np
+
+
+def ab(student, teacher, *, margin=1.0):
+  losses = []
+  for mine, theirs in zip(student, teacher, strict=True):
+    total = 0.0
+    for place in np.ndindex(mine.shape):
+      side = 1.0 if theirs[place] > 0 else -1.0
+      missing = margin - side * float(mine[place])
+      total += max(missing, 0.0) ** 2
+    losses.append(total)
+  return np.array(losses)

@@ -1,0 +1,113 @@
+"""What methods on maps make of a stage."""
+
+import pytest
+
+from kdjax import check, config, rooms, workdir
+from kdjax.errors import UserError
+
+NAMES = (
+  "ab",
+  "at",
+  "feature_l1",
+  "feature_l2",
+  "fitnet",
+  "fsp",
+  "ft",
+  "kdsvd",
+  "nst",
+  "vid",
+)
+
+
+def network(*widths):
+  return config.network("conv", widths=widths, num_classes=10)
+
+
+def stage():
+  return config.stage(
+    network(4, 6),
+    teachers={"teacher": config.teacher("teacher")},
+    terms={},
+    batch_size=8,
+    steps=80,
+  )
+
+
+def made(name, **options):
+  return rooms.find("methods", name)(stage(), **options)
+
+
+def plan(stages):
+  """Traces an experiment of a wider teacher and these stages."""
+  supervised = {"cross_entropy": config.term("cross_entropy")}
+  first = config.stage(network(5, 8), terms=supervised, batch_size=8)
+  resolved = workdir.resolve(
+    config.experiment(
+      "method",
+      data=config.data("digits"),
+      stages={"teacher": first, **config.named("student", stages)},
+    )
+  )
+  check.plan(resolved, list(resolved["order"]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_method_on_maps_takes_a_teacher_of_other_widths(name):
+  plan(made(name))
+
+
+@pytest.mark.parametrize("name", ["fsp", "ft", "ab"])
+def test_a_first_stage_trains_its_terms_alone_for_its_share(name):
+  first, last = made(name, share=0.25)
+  assert "cross_entropy" not in first.terms
+  assert first.steps == 20 and last.steps == 80
+  assert last.terms.cross_entropy.weight == 1.0
+
+
+@pytest.mark.parametrize("name", ["fsp", "ab"])
+def test_labels_alone_follow_what_initialised_the_student(name):
+  _, last = made(name)
+  assert list(last.terms) == ["cross_entropy"]
+  assert last.networks.student.init_from == config.earlier(0)
+
+
+def test_ft_holds_the_paraphraser_still_that_it_trained_first():
+  first, last = made("ft", factors=0.75)
+  own, held = first.terms.ft.heads.teacher, last.terms.ft.heads.teacher
+  assert not own.still and held.still
+  assert held.init_from == config.earlier(0)
+  assert own.share == held.share == last.terms.ft.heads.student.share == 0.75
+  assert last.networks.student.init_from is None
+
+
+def test_at_and_nst_and_vid_have_a_term_for_each_map():
+  for name in ("at", "nst", "vid"):
+    (one,) = made(name, weight=3.0)
+    weights = {key: one.terms[key].weight for key in one.terms}
+    assert weights == {"cross_entropy": 1.0, f"{name}0": 3.0, f"{name}1": 3.0}
+
+
+def test_fsp_and_kdsvd_have_a_term_for_every_two_maps_in_a_row():
+  maps = lambda owner: tuple(f"{owner}/stage{i}" for i in range(3))
+  taps = {"student_maps": maps("student"), "teacher_maps": maps("teacher")}
+  for name in ("fsp", "kdsvd"):
+    terms = made(name, **taps)[0].terms
+    assert terms[f"{name}1"].reads.teacher == maps("teacher")[1:]
+    assert f"{name}2" not in terms
+
+
+def test_ab_counts_the_last_layer_in_full_and_the_one_before_by_half():
+  first, _ = made("ab", weight=2.0)
+  assert first.terms.ab1.weight == pytest.approx(6e-3)
+  assert first.terms.ab0.weight == pytest.approx(3e-3)
+
+
+def test_maps_without_a_partner_are_an_error():
+  with pytest.raises(UserError, match="2 maps of a student and 1"):
+    made("at", teacher_maps=("teacher/stage0",))
+  one = {
+    "student_maps": ("student/stage0",),
+    "teacher_maps": ("teacher/stage0",),
+  }
+  with pytest.raises(UserError, match="two that follow"):
+    made("fsp", **one)
