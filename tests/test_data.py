@@ -170,6 +170,63 @@ def test_a_probability_that_is_none_is_a_mistake():
     digits.hints(1.5)
 
 
+def test_views_stand_beside_the_images_and_change_nothing_else():
+  plain = digits.load("test").columns
+  seen = digits.load("test", views=digits.VIEWS).columns
+  assert seen.keys() - plain.keys() == {f"image@{v}" for v in digits.VIEWS}
+  assert seen.keys() == digits.spec(views=digits.VIEWS).keys()
+  for key, column in plain.items():
+    np.testing.assert_array_equal(seen[key], column, err_msg=key)
+  for view in digits.VIEWS:
+    column = seen[f"image@{view}"]
+    assert column.shape == plain["image"].shape
+    assert column.dtype == np.float32
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_rotated_views_are_exact_rotations(turns):
+  view = f"rotate{90 * turns}"
+  columns = digits.load("validation", views=(view,)).columns
+  image, turned = columns["image"], columns[f"image@{view}"]
+  for _ in range(turns):
+    # One turn to the left: the last column becomes the first row.
+    image = image[:, :, ::-1].transpose(0, 2, 1, 3)
+  np.testing.assert_array_equal(turned, image)
+
+
+def test_the_strong_view_of_an_image_is_the_same_for_everyone():
+  load = lambda seed: digits.load("train", seed, views=("strong",)).columns
+  first, again = load(0)["image@strong"], load(1)["image@strong"]
+  np.testing.assert_array_equal(first, again)
+
+
+def test_the_strong_view_is_the_image_moved_by_a_pixel_at_most_and_noisy():
+  columns = digits.load("test", views=("strong",)).columns
+  strong = columns["image@strong"][..., 0]
+  assert strong.min() >= 0 and strong.max() <= 1
+  padded = np.pad(columns["image"][..., 0], ((0, 0), (1, 1), (1, 1)))
+  moves = [(down, right) for down in range(3) for right in range(3)]
+  likeness = []
+  for image, view in zip(padded, strong, strict=True):
+    of = lambda move, image=image: image[move[0] :, move[1] :][:8, :8].ravel()
+    likeness.append(
+      [np.corrcoef(of(move), view.ravel())[0, 1] for move in moves]
+    )
+  likeness = np.array(likeness)
+  assert likeness.max(axis=1).min() > 0.8
+  assert likeness.max() < 1
+  assert {*likeness.argmax(axis=1)} == {*range(9)}
+
+
+def test_a_view_that_there_is_not_is_answered_with_those_there_are():
+  for ask in (
+    lambda: digits.load("test", views=("weak",)),
+    lambda: digits.spec(views=("weak",)),
+  ):
+    with pytest.raises(UserError, match=r"'weak'.*rotate180.*strong"):
+      ask()
+
+
 def test_hints_never_name_a_digit():
   for hint in digits.hints(0.5):
     assert not NAMES & {*words.split(hint)}, hint

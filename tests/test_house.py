@@ -71,6 +71,8 @@ MAY_IMPORT = {
   ),
   # one page: knows what a run wrote, not how
   "report": "errors rooms fields",
+  # one table: what methods are made of
+  "catalogue": "errors rooms fields config workdir build feed stage",
   # one run
   "workdir": "errors rooms fields journal",
   "check": "errors rooms workdir devices stage build",

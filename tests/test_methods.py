@@ -126,7 +126,7 @@ def test_a_method_says_formula_paper_defaults_needs_and_costs(name):
   about = rooms.describe("methods", name)
   assert about.summary.endswith(".")
   assert re.search(r"^ *loss\w* *=", about.doc, re.MULTILINE)
-  assert re.search(r"\b(19|20)\d\d\b", about.doc)
+  assert re.search(r"arXiv:|\b(19|20)\d\d\b", about.doc)
   for word in ("Defaults:", "Needs:", "Costs:", "Returns:"):
     assert word in about.doc, word
 

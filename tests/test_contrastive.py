@@ -1,0 +1,509 @@
+"""Contrastive losses, and the memories that their heads keep."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax.data import digits
+from kdjax.errors import UserError
+from kdjax.heads import (
+  _nce,
+  fuse,
+  in_batch,
+  memory_bank,
+  memory_queue,
+  project,
+  scale,
+  views,
+)
+from kdjax.losses.clip import clip
+from kdjax.losses.clip_ckd import clip_ckd
+from kdjax.losses.clip_gd import clip_gd
+from kdjax.losses.clip_soft import clip_soft
+from kdjax.losses.crd import crd
+from kdjax.losses.sskd import sskd
+from kdjax.losses.sskd_aux import sskd_aux
+from kdjax.losses.sskd_transformed import sskd_transformed
+from kdjax.models import conv, two_tower
+
+KEY = jax.random.key(0)
+B, D, SIZE = 4, 5, 12
+
+HEADS = {
+  "bank": memory_bank.Head(size=SIZE, negatives=6, width=3),
+  "queue": memory_queue.Head(size=6, data_size=SIZE, width=3),
+  "batch": in_batch.Head(data_size=SIZE, width=3),
+}
+
+
+def normal(seed, *shape):
+  values = np.random.default_rng(seed).normal(size=shape)
+  return jnp.asarray(values, jnp.float32)
+
+
+def equal(actual, expected, tolerance=1e-5):
+  np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+class Example:
+  """One of the heads, with its variables and a batch."""
+
+  def __init__(self, head):
+    self.head = head
+    self.index = jnp.array([3, 7, 0, 11])
+    self.x = normal(1, B, D), self.index
+    self.like = normal(2, B, D + 2)
+    self.variables = head.init(KEY, self.x, self.like)
+
+  def __call__(self, x=None, like=None, variables=None, **options):
+    return self.head.apply(
+      variables or self.variables,
+      self.x if x is None else x,
+      self.like if like is None else like,
+      **options,
+    )
+
+  def train(self, x=None, like=None, variables=None, seed=0, **options):
+    """The scores, and the variables after them."""
+    variables = variables or self.variables
+    scores, new = self.head.apply(
+      variables,
+      self.x if x is None else x,
+      self.like if like is None else like,
+      train=True,
+      mutable=["memory"],
+      rngs={"draw": jax.random.key(seed)},
+      **options,
+    )
+    return scores, {**variables, **new}
+
+
+@pytest.fixture(params=HEADS)
+def example(request):
+  return Example(HEADS[request.param])
+
+
+def others(head):
+  """How many columns of negatives there are."""
+  return {"bank": 6, "queue": 6, "batch": B - 1}[
+    next(name for name, one in HEADS.items() if one == head)
+  ]
+
+
+# Heads that score
+
+
+def test_both_sides_have_a_column_of_their_own_and_those_of_negatives(example):
+  student, teacher = example()
+  assert student.shape == teacher.shape == (B, 1 + others(example.head))
+  assert student.dtype == teacher.dtype == jnp.float32
+  assert example.head.both and example.head.gathered
+
+
+def test_the_mean_score_of_the_first_batch_is_one_over_the_size(example):
+  for side in example.train()[0]:
+    equal(jnp.mean(jnp.exp(side)) * SIZE, 1.0)
+
+
+def test_z_is_that_of_the_first_batch_from_then_on(example):
+  _, after = example.train()
+  other = normal(5, B, D), example.index
+  _, later = example.train(other, variables=after, seed=3)
+  assert bool(after["memory"]["z"]["known"])
+  assert np.any(after["memory"]["z"]["log_z"])
+  np.testing.assert_array_equal(
+    later["memory"]["z"]["log_z"], after["memory"]["z"]["log_z"]
+  )
+
+
+def test_a_first_batch_without_rows_that_count_sets_no_z(example):
+  _, after = example.train(mask=jnp.zeros(B, bool))
+  assert not bool(after["memory"]["z"]["known"])
+  jax.tree.map(
+    np.testing.assert_array_equal, after["memory"], example.variables["memory"]
+  )
+
+
+def test_evaluation_keeps_nothing(example):
+  _, new = example(mutable=["memory"])
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    new["memory"],
+    example.variables["memory"],
+  )
+
+
+def test_rows_that_do_not_count_change_no_score_and_no_memory(example):
+  mask = jnp.array([True, False, True, True])
+  features, index = example.x
+  # Even if they are no numbers, or no rows.
+  noise = features.at[1].set(jnp.nan), index.at[1].set(10**6)
+  like = example.like.at[1].set(jnp.inf)
+  before, kept = example.train(mask=mask)
+  after, others = example.train(noise, like, mask=mask)
+  for one, other in zip(before, after, strict=True):
+    equal(other[mask], one[mask])
+  jax.tree.map(equal, others["memory"], kept["memory"])
+
+  def total(params, x, like):
+    variables = {**example.variables, "params": params}
+    scores, _ = example.train(x, like, variables=variables, mask=mask)
+    losses = crd(*scores, data_size=SIZE)
+    return jnp.sum(jnp.where(mask, losses, 0.0))
+
+  plain = jax.grad(total)(example.variables["params"], example.x, example.like)
+  noisy = jax.grad(total)(example.variables["params"], noise, like)
+  jax.tree.map(equal, noisy, plain)
+
+
+def test_the_order_of_a_batch_does_not_matter(example):
+  order = np.array([2, 0, 3, 1])
+  moved = tuple(part[order] for part in example.x)
+  before, kept = example.train()
+  after, others = example.train(moved, example.like[order])
+  loss = lambda scores: crd(*scores, data_size=SIZE)
+  equal(loss(after), loss(before)[order], 1e-4)
+  equal(others["memory"]["z"]["log_z"], kept["memory"]["z"]["log_z"])
+
+
+def test_the_loss_pulls_on_both_layers_and_on_the_students_features(example):
+  def total(params, features):
+    variables = {**example.variables, "params": params}
+    scores, _ = example.train((features, example.index), variables=variables)
+    return jnp.sum(crd(*scores, data_size=SIZE))
+
+  gradients = jax.grad(total, argnums=(0, 1))(
+    example.variables["params"], example.x[0]
+  )
+  for leaf in jax.tree.leaves(gradients):
+    assert np.all(np.isfinite(leaf)) and np.any(leaf)
+
+
+def test_what_is_kept_carries_no_gradient(example):
+  def total(params):
+    _, new = example.train(variables={**example.variables, "params": params})
+    return sum(
+      jnp.sum(leaf)
+      for leaf in jax.tree.leaves(new["memory"])
+      if leaf.dtype == jnp.float32
+    )
+
+  gradients = jax.grad(total)(example.variables["params"])
+  assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradients))
+
+
+def test_negatives_of_the_own_class_are_left_out(example):
+  labelled = lambda label: (*example.x, jnp.asarray(label))
+  # A memory knows the labels that it has seen.
+  _, after = example.train(labelled([1, 1, 1, 1]))
+  _, after = example.train(labelled([1, 1, 1, 1]), variables=after)
+  (student, teacher), _ = example.train(
+    (example.x[0], jnp.array([1, 2, 4, 5]), jnp.array([1, 2, -1, 1])),
+    variables=after,
+  )
+  for side in (student, teacher):
+    assert np.all(np.isfinite(side[:, 0]))
+    assert np.all(np.isfinite(side[1:3]))
+    assert np.all(np.isfinite(crd(side, data_size=SIZE)))
+  if others(example.head) != 6:
+    assert np.sum(np.isneginf(student[0])) == 1
+  elif "pointer" in after["memory"]:
+    assert np.all(np.isneginf(student[0, 1:]))
+
+
+def test_two_seeds_start_with_other_memories():
+  head, x, like = (
+    HEADS["bank"],
+    (normal(1, B, D), jnp.arange(B)),
+    normal(2, B, D),
+  )
+  one, other = (
+    head.init(jax.random.key(seed), x, like)["memory"] for seed in (0, 1)
+  )
+  assert not np.allclose(one["student"], other["student"])
+  assert not np.allclose(one["student"], one["teacher"])
+  assert np.abs(one["student"]).max() <= 1.0
+
+
+# The bank
+
+
+def test_a_bank_compares_each_side_with_what_is_kept_of_the_other():
+  example = Example(HEADS["bank"])
+  student, _ = example()
+  params, memory = example.variables["params"], example.variables["memory"]
+  dense = params["embed_student"]["Dense_0"]
+  embedded = example.x[0] @ dense["kernel"] + dense["bias"][None]
+  embedded /= np.linalg.norm(embedded, axis=1, keepdims=True)
+  own = np.sum(embedded * memory["teacher"][example.index], axis=1) / 0.07
+  # Up to Z, which is one number.
+  gap = np.asarray(student[:, 0] - own)
+  equal(gap, np.full(B, gap[0]), 1e-4)
+
+
+def test_a_bank_moves_the_rows_of_the_batch_and_no_others():
+  example = Example(HEADS["bank"])
+  _, after = example.train()
+  for side in ("student", "teacher"):
+    before, now = (
+      np.asarray(tree["memory"][side]) for tree in (example.variables, after)
+    )
+    rows = np.asarray(example.index)
+    rest = np.setdiff1d(np.arange(SIZE), rows)
+    np.testing.assert_array_equal(now[rest], before[rest])
+    assert np.all(np.any(now[rows] != before[rows], axis=1))
+    equal(np.linalg.norm(now[rows], axis=1), np.ones(B))
+
+
+def test_a_bank_draws_every_row_but_the_examples_own():
+  index = jnp.array([0, 2, 4])
+  drawn = np.asarray(_nce.others(KEY, index, 400, 5))
+  for row, own in zip(drawn, index, strict=True):
+    assert set(row) == set(range(5)) - {int(own)}
+
+
+def test_an_index_beyond_the_bank_gives_no_number_that_looks_right():
+  example = Example(HEADS["bank"])
+  student, _ = example((example.x[0], example.index.at[0].set(SIZE)))
+  assert np.isnan(student[0, 0])
+
+
+@pytest.mark.parametrize("rows", [9, 90])
+def test_scores_are_the_products_however_large_the_bank_is(rows):
+  bank, embedding = normal(0, rows, 3), normal(1, B, 3)
+  index = jnp.asarray(np.random.default_rng(2).integers(0, rows, (B, 4)))
+  expected = [
+    [bank[j] @ embedding[i] / 0.5 for j in index[i]] for i in range(B)
+  ]
+  found = _nce.scores(bank, embedding, index, temperature=0.5)
+  equal(found, jnp.asarray(expected))
+
+
+# The queue
+
+
+def test_a_queue_forgets_the_oldest():
+  example = Example(HEADS["queue"])
+  _, after = example.train()
+  np.testing.assert_array_equal(after["memory"]["index"], [3, 7, 0, 11, -1, -1])
+  other = example.x[0], jnp.array([1, 2, 4, 5])
+  _, after = example.train(other, variables=after)
+  np.testing.assert_array_equal(after["memory"]["index"], [4, 5, 0, 11, 1, 2])
+  assert after["memory"]["pointer"] == 2
+
+
+def test_a_queue_smaller_than_the_batch_keeps_its_last_rows():
+  rows, pointer = memory_queue.places(
+    jnp.int32(1), jnp.array([True, True, False, True, True]), 3
+  )
+  np.testing.assert_array_equal(rows, [3, 2, 3, 0, 1])
+  assert pointer == 2
+
+
+def test_a_queue_does_not_hold_an_example_against_itself():
+  example = Example(HEADS["queue"])
+  _, after = example.train()
+  (student, _), _ = example.train(variables=after)
+  np.testing.assert_array_equal(
+    np.isneginf(student[:, 1:5]), np.eye(B, dtype=bool)
+  )
+
+
+# Heads of two towers
+
+
+def test_project_leaves_what_is_as_wide_already():
+  x, like = (
+    (normal(0, B, 5), normal(1, B, 4)),
+    (normal(2, B, 5), normal(3, B, 3)),
+  )
+  (first, second), variables = project.Head().init_with_output(KEY, x, like)
+  np.testing.assert_array_equal(first, x[0])
+  assert second.shape == (B, 3) and set(variables["params"]) == {"part1"}
+
+
+def test_scale_starts_at_one_over_the_temperature():
+  x = jnp.zeros((B, 2))
+  number, _ = scale.Head(temperature=0.1).init_with_output(KEY, x)
+  equal(number, np.full(B, 10.0))
+  number, _ = scale.Head(exponential=False).init_with_output(KEY, x)
+  equal(number, np.full(B, -np.log(0.07)))
+  number, _ = scale.Head(temperature=1e-3).init_with_output(KEY, x)
+  equal(number, np.full(B, 100.0))
+
+
+def test_views_go_through_one_network():
+  x = normal(0, B, D), normal(1, B, D)
+  (first, second), variables = views.Head().init_with_output(KEY, x)
+  turned = views.Head().apply(variables, x[::-1])
+  equal(turned[0], second)
+  equal(turned[1], first)
+
+
+def test_fuse_sees_directions_alone():
+  x = normal(0, B, D), normal(1, B, 3)
+  made, variables = fuse.Head().init_with_output(KEY, x)
+  assert made.shape == (B, D)
+  equal(fuse.Head().apply(variables, (2 * x[0], 5 * x[1])), made)
+
+
+# Losses
+
+
+def test_crd_takes_a_negative_of_minus_infinity_for_none():
+  scores = normal(0, B, 7)
+  fewer = jnp.delete(scores, 3, axis=1)
+  hidden = scores.at[:, 3].set(-jnp.inf)
+  equal(crd(hidden), crd(fewer))
+  gradient = jax.grad(lambda x: jnp.sum(crd(x)))(hidden)
+  assert np.all(np.isfinite(gradient)) and not np.any(gradient[:, 3])
+
+
+def test_crd_without_a_teacher_is_one_direction():
+  one, other = normal(0, B, 7), normal(1, B, 7)
+  equal(crd(one, other), crd(one) + crd(other))
+
+
+def test_crd_falls_as_the_own_score_rises_and_rises_with_the_others():
+  gradient = jax.grad(lambda x: jnp.sum(crd(x)))(normal(0, B, 7))
+  assert np.all(gradient[:, 0] < 0) and np.all(gradient[:, 1:] > 0)
+
+
+def pair(seed, width=D):
+  return normal(seed, B, width), normal(seed + 1, B, width)
+
+
+SCALE = jnp.full(B, 5.0)
+
+
+def test_clip_of_embeddings_all_alike_is_the_logarithm_of_the_batch():
+  one = jnp.ones((B, D))
+  equal(clip(one, one, SCALE), np.log(B))
+
+
+def test_clip_sees_directions_alone_and_no_side_before_the_other():
+  image, text = pair(0)
+  equal(clip(3 * image, text, SCALE), clip(image, text, SCALE))
+  equal(clip(text, image, SCALE), clip(image, text, SCALE))
+
+
+def test_ckd_of_one_network_with_itself_is_zero_and_pulls_nowhere():
+  student = pair(0)
+  value, gradient = jax.value_and_grad(
+    lambda x: clip_ckd(x, student, SCALE, SCALE)
+  )(student)
+  equal(value, 0.0, 1e-6)
+  jax.tree.map(lambda leaf: equal(leaf, np.zeros((B, D)), 1e-6), gradient)
+
+
+def test_soft_affinities_pull_as_ckd_does():
+  student, teacher = pair(0), pair(2, D + 1)
+  pull = lambda loss: jax.grad(lambda x: loss(x, teacher, SCALE, 2 * SCALE))(
+    student
+  )
+  jax.tree.map(equal, pull(clip_soft), pull(clip_ckd))
+
+
+def test_gd_matches_the_gradients_that_clip_has():
+  student, teacher = pair(0), pair(2)
+  unit = lambda side: tuple(map(_nce.unit, side))
+  raw = lambda image, text: clip(image, text, SCALE, normalize=False)
+  # Both directions at once: the sum of their gradients, twice the mean.
+  own, other = (jax.grad(raw, (0, 1))(*unit(x)) for x in (student, teacher))
+  gap = sum(
+    jnp.mean((2 * (a - b)) ** 2) for a, b in zip(own, other, strict=True)
+  )
+  # |a + b|^2 <= 2 |a|^2 + 2 |b|^2
+  assert 0 < gap <= 2 * clip_gd(student, teacher, SCALE, SCALE) + 1e-6
+
+
+def test_aux_of_views_all_alike_is_the_logarithm_of_the_batch():
+  equal(sskd_aux((jnp.ones((B, D)),) * 4), np.log(B))
+
+
+def test_sskd_keeps_only_what_the_teacher_gets_right_when_the_share_is_zero():
+  plain = 3 * jnp.eye(B, D)
+  # Of the only transformed view, the teacher takes 0 and 1 for each other.
+  taught = plain[jnp.array([1, 0, 2, 3])] + 0.1
+  student = pair(0)
+  noisy = student[0], student[1].at[0].multiply(-2.0)
+  value = lambda x, ratio: sskd(x, (plain, taught), ratio=ratio)
+  equal(value(noisy, 0.0), value(student, 0.0))
+  assert not np.allclose(value(noisy, 1.0), value(student, 1.0))
+
+
+def test_ties_are_settled_by_confidence_or_by_order():
+  # Both wrong, the second less sure of it; one of two is kept.
+  teacher = (jnp.array([[0.0, 4.0, 0.0], [0.0, 1.0, 0.0]]),)
+  student = (jnp.array([[1.0, 0.0, 0.0], [0.0, 0.0, 2.0]]),)
+  label = jnp.array([0, 0])
+  value = lambda rows, ties: sskd_transformed(
+    *(tuple(view[rows] for view in side) for side in (student, teacher)),
+    label,
+    ratio=0.5,
+    ties=ties,
+  )
+  both, turned = jnp.array([0, 1]), jnp.array([1, 0])
+  alone = lambda row: sskd_transformed(
+    (student[0][row : row + 1],), (teacher[0][row : row + 1],), label[:1]
+  )
+  equal(value(both, "confidence"), alone(1))
+  equal(value(turned, "confidence"), alone(1))
+  equal(value(both, "order"), alone(0))
+  equal(value(turned, "order"), alone(1))
+
+
+# Two towers
+
+
+def towers(**options):
+  encoders = {
+    "image": conv.Model(widths=(4, 6)),
+    "sketch": conv.Model(widths=(4,)),
+  }
+  return two_tower.Model(encoders=encoders, width=7, **options)
+
+
+def test_a_tower_gives_its_features_and_its_embedding():
+  inputs = {"image": normal(0, B, 8, 8, 1)}
+  outputs = jax.eval_shape(
+    lambda: towers().init_with_output(KEY, inputs, train=False)[0]
+  )
+  assert outputs["image/features"].shape == (B, 6)
+  assert outputs["sketch/features"].shape == (B, 4)
+  assert outputs["image/embedding"].shape == (B, 7)
+  assert outputs["embedding"].shape == (B, 7)
+  assert outputs["image/stage0"].shape == (B, 8, 8, 4)
+  assert outputs["scale"].shape == (B,) and "logits" not in outputs
+
+
+def test_the_scale_starts_as_told_and_stops_at_its_largest():
+  inputs = {"image": normal(0, B, 8, 8, 1)}
+  for temperature, expected in ((0.02, 50.0), (1e-4, 100.0)):
+    outputs, _ = towers(temperature=temperature).init_with_output(
+      KEY, inputs, train=False
+    )
+    equal(outputs["scale"], np.full(B, expected), 1e-4)
+
+
+def test_an_encoder_to_classify_by_must_exist():
+  with pytest.raises(UserError, match=r"'audio'.*image, sketch"):
+    towers(classifies="audio").init(
+      KEY, {"image": normal(0, B, 8, 8, 1)}, train=False
+    )
+
+
+# Masked digits
+
+
+def test_the_masked_view_shows_a_quarter_of_the_squares_of_an_image():
+  columns = digits.load("test", views=("masked",)).columns
+  image, masked = columns["image"], columns["image@masked"]
+  squares = lambda x: x.reshape(-1, 4, 2, 4, 2).transpose(0, 1, 3, 2, 4)
+  kept = np.all(squares(masked) == squares(image), axis=(3, 4))
+  black = ~np.any(squares(masked), axis=(3, 4))
+  assert np.all(kept | black)
+  assert np.all(np.sum(~black, axis=(1, 2)) <= 4)
+  assert np.all(np.sum(kept, axis=(1, 2)) >= 4)
+  assert len(np.unique(black, axis=0)) > 100

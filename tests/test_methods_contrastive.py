@@ -1,0 +1,136 @@
+"""Methods that tell an example from others, and those of two towers."""
+
+import pytest
+
+from kdjax import check, config, rooms, workdir
+from kdjax.data import digits
+from kdjax.errors import UserError
+
+WORDS = digits.VOCABULARY
+
+
+def towers(width, **options):
+  encoders = {
+    "image": config.network("conv", widths=(width,)),
+    "text": config.network(
+      "text_transformer", vocabulary=WORDS, width=8, heads=2, depth=1
+    ),
+  }
+  return config.network(
+    "two_tower", encoders=encoders, width=width, num_classes=10, **options
+  )
+
+
+def pairs():
+  """Images and texts, with no labels needed."""
+  reads = {
+    "image": "student/image/embedding",
+    "text": "student/text/embedding",
+    "scale": "student/scale",
+  }
+  return {"clip": config.term("clip", reads=reads)}
+
+
+def plain():
+  """A student and a teacher of images."""
+  network = lambda width: config.network(
+    "conv", widths=(width,), num_classes=10
+  )
+  supervised = {"cross_entropy": config.term("cross_entropy")}
+  return network(4), config.stage(network(5), terms=supervised, batch_size=8)
+
+
+def twice():
+  """A student and a teacher of two towers."""
+  return towers(4), config.stage(towers(6), terms=pairs(), batch_size=8)
+
+
+def made(name, parts=twice, data=(), **options):
+  """The stages of a method, traced after their teacher's."""
+  student, teacher = parts()
+  stage = config.stage(
+    student,
+    teachers={"teacher": config.teacher("teacher")},
+    terms={},
+    batch_size=8,
+  )
+  before = stage.to_json()
+  stages = rooms.find("methods", name)(stage, **options)
+  assert stage.to_json() == before
+  whole = workdir.resolve(
+    config.experiment(
+      name,
+      data=config.data("digits", views=data),
+      stages={"teacher": teacher, **config.named(name, stages)},
+    )
+  )
+  check.plan(whole, list(whole["order"]))
+  return stages
+
+
+@pytest.mark.parametrize("memory", ["bank", "queue", "batch"])
+def test_crd_traces_with_every_memory(memory):
+  (stage,) = made(
+    "crd", plain, memory=memory, data_size=1800, negatives=16, width=8
+  )
+  assert stage.terms.crd.weight == 0.8
+  assert stage.terms.crd.data_size == 1800
+  assert stage.terms.cross_entropy.weight == 1.0
+
+
+def test_crd_without_labels_reads_none():
+  (stage,) = made("crd", plain, memory="batch", other_classes=False)
+  assert stage.terms.crd.reads.student == ("student/embedding", "batch/index")
+
+
+def test_crd_with_an_unknown_memory_is_an_error():
+  with pytest.raises(UserError, match=r"'banks'.*Did you mean 'bank'"):
+    made("crd", plain, memory="banks")
+
+
+def test_clip_kd_is_by_default_the_final_one_of_the_paper():
+  (stage,) = made("clip_kd")
+  weights = {name: one.weight for name, one in stage.terms.items()}
+  assert weights == {"clip": 1.0, "ckd": 1.0, "icl": 1.0, "fd": 2000.0}
+
+
+def test_clip_kd_traces_with_every_term_but_the_masked():
+  (stage,) = made("clip_kd", cross_kd=1.0, gd=1e8, afd=1.0, labels=0.5)
+  assert stage.terms.cross_entropy.weight == 0.5
+  # One layer a tower, whatever reads it.
+  heads = {name: dict(one.heads) for name, one in stage.terms.items()}
+  assert heads["icl"]["student"].name == "project"
+  for name in ("cross_kd", "fd", "gd"):
+    assert heads[name]["student"].of == "icl/student"
+
+
+def test_clip_kd_has_a_layer_without_icl_too():
+  (stage,) = made("clip_kd", icl=0.0, ckd=0.0)
+  assert stage.terms.fd.heads.student.name == "project"
+
+
+def test_tinyclip_is_affinities_alone_unless_asked():
+  (stage,) = made("tinyclip")
+  assert set(stage.terms) == {"affinity"}
+  (stage,) = made("tinyclip", task=1.0, labels=1.0)
+  assert set(stage.terms) == {"affinity", "clip", "cross_entropy"}
+
+
+def test_sskd_trains_the_teachers_head_before_the_student():
+  _, teacher = plain()
+  teacher.teachers = {"teacher": config.teacher("teacher")}
+  first, last = rooms.find("methods", "sskd")(teacher)
+  assert set(first.terms) == {"sskd_aux"} and first.eval_every == 0
+  head = last.terms.sskd_aux.heads.student
+  assert head.init_from == config.earlier(0) and head.still
+  assert last.terms.sskd.heads.teacher.of == "sskd_aux/student"
+  assert last.terms.sskd.reads.student[1] == "student@rotate90/embedding"
+
+
+def test_methods_of_views_trace_on_data_that_makes_them():
+  views = ("rotate90", "rotate180", "rotate270")
+  first, _ = made("sskd", plain, data=views)
+  assert first.steps == 125
+  (stage,) = made("clip_kd", mfd=2000.0, data=("masked",))
+  assert stage.terms.mfd.heads.student.of == "icl/student"
+  assert stage.terms.mfd.reads.student[0] == "student@masked/image/embedding"

@@ -1,0 +1,99 @@
+"""What methods of features put into a stage: from OFD to adversaries."""
+
+import pytest
+
+from kdjax import config, rooms
+from kdjax.errors import UserError
+
+
+def stage(**changes):
+  student = config.network("conv", widths=(4, 6), num_classes=10)
+  return config.stage(
+    student,
+    teachers={"teacher": config.teacher("teacher")},
+    terms={},
+    **changes,
+  )
+
+
+def made(name, given=None, **options):
+  (one,) = rooms.find("methods", name)(given or stage(), **options)
+  return one
+
+
+def test_ofd_halves_the_weight_of_each_shallower_map():
+  terms = made("ofd", weight=8.0).terms
+  assert (terms.ofd0.weight, terms.ofd1.weight) == (4.0, 8.0)
+  assert terms.ofd0.reads.margin == (
+    "teacher/params/norm0/scale",
+    "teacher/params/norm0/bias",
+  )
+
+
+def test_ofd_needs_a_norm_for_every_map():
+  with pytest.raises(UserError, match="2 student maps, 2 teacher maps and 1"):
+    made("ofd", teacher_norms=("teacher/params/norm0",))
+
+
+def test_reviewkd_rises_over_the_first_twelfth_of_the_steps():
+  weight = made("reviewkd", stage(steps=240)).terms.reviewkd.weight
+  assert (weight.value, weight.warmup) == (5.0, 20)
+
+
+def test_reviewkd_without_embeddings_reads_maps_alone():
+  reads = made("reviewkd", student_embedding=None).terms.reviewkd.reads
+  assert reads.student == ("student/stage0", "student/stage1")
+  assert reads.teacher == ("teacher/stage0", "teacher/stage1")
+
+
+def test_simkd_uses_no_label_and_measures_what_its_projector_leads_to():
+  one = made("simkd", factor=4)
+  assert one.terms.cross_entropy.weight == 0.0
+  assert one.terms.simkd.heads.student.factor == 4
+  measured = one.metrics.classification
+  assert measured.reads.student[0] == "heads/simkd/student"
+  assert measured.reads.label == "batch/label"
+  assert measured.heads.student.name == "classifier"
+
+
+def test_simkd_leaves_metrics_of_other_things_as_they_are():
+  metrics = {
+    "classification": config.metric("classification"),
+    "teachers": config.metric(
+      "classification", reads={"student": "teacher/logits"}
+    ),
+  }
+  one = made("simkd", stage(metrics=metrics))
+  assert one.metrics.teachers == metrics["teachers"]
+  assert one.metrics.classification != metrics["classification"]
+
+
+def test_semckd_divides_by_the_layers_of_the_student():
+  maps = tuple(f"student/stage{i}" for i in range(3))
+  terms = made("semckd", stage(batch_size=16), student_maps=maps).terms
+  assert terms.semckd.layers == 3
+  assert terms.semckd.heads.weights.students == 3
+  assert terms.semckd.heads.weights.batch_size == 16
+
+
+def test_adversaries_share_a_discriminator_that_only_one_of_them_teaches():
+  terms = made("adversarial").terms
+  assert terms.discriminator.heads.student.outputs == 11
+  assert terms.discriminator.targets == ("student", "teacher")
+  assert terms.generator.heads.student.of == "discriminator/student"
+  assert terms.generator.heads.student.still
+  assert terms.generator.reads.student == "heads/features/student"
+
+
+def test_a_reversed_gradient_needs_no_generator():
+  terms = made("adversarial", reversal=True, weight=0.5).terms
+  assert "generator" not in terms
+  assert terms.discriminator.heads.student.reversal == 0.5
+  assert terms.discriminator.targets == ("teacher",)
+
+
+def test_a_score_needs_no_labels():
+  terms = made("adversarial", form="gan").terms
+  assert terms.discriminator.heads.student.outputs == 1
+  assert "label" not in terms.discriminator.reads
+  assert "label" not in terms.generator.reads
