@@ -11,13 +11,19 @@ which may be wrong, and never names a digit:
 "odd digit; with a single hole; round strokes" is the hint of a 9 whose strokes
 came out wrong. Even true facts do not tell 1 from 7 and 0 from 6: a hint helps
 an image and does not replace it.
+
+Further views of an image, where a method asks for them: `image@strong` (moved
+by up to a pixel, its contrast changed, with noise; the same for an index
+wherever it is asked for), `image@rotate90`, `image@rotate180`,
+`image@rotate270`, `image@masked` (12 of its 16 squares of 2x2 black; likewise
+the same).
 """
 
 import functools
 
 import jax
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from kdjax.errors import UserError
 from kdjax.preprocess.words import Vocabulary
@@ -65,23 +71,31 @@ TRUTH = {
   "strokes": (0, 1, 2, 0, 1, 2, 0, 1, 0, 2),
 }
 
-# The hints belong to the data: no seed of a run changes them.
+# Views that an image can have beside itself.
+VIEWS = ("strong", "rotate90", "rotate180", "rotate270", "masked")
+
+# The hints and views belong to the data: no seed of a run changes them.
 _HINT_SEED = 1797
+_VIEW_SEED = 8
 
 
 def class_names(
-  *, labels_per_class: int = 3, wrong: float = 0.1
+  *, labels_per_class: int = 3, wrong: float = 0.1, views: tuple = ()
 ) -> tuple[str, ...]:
   """What label 0, 1, ... stands for."""
-  del labels_per_class, wrong
+  del labels_per_class, wrong, views
   return tuple("0123456789")
 
 
-def spec(*, labels_per_class: int = 3, wrong: float = 0.1) -> Spec:
-  """What one example holds; the options change none of it."""
+def spec(
+  *, labels_per_class: int = 3, wrong: float = 0.1, views: tuple = ()
+) -> Spec:
+  """What one example holds; of the options, `views` alone changes it."""
   del labels_per_class, wrong
+  image = jax.ShapeDtypeStruct((8, 8, 1), np.float32)
   return {
-    "image": jax.ShapeDtypeStruct((8, 8, 1), np.float32),
+    "image": image,
+    **{f"image@{view}": image for view in _known(views)},
     "text": jax.ShapeDtypeStruct((LENGTH,), np.int32),
     "mask/text": jax.ShapeDtypeStruct((LENGTH,), np.bool_),
     "label": jax.ShapeDtypeStruct((), np.int32),
@@ -95,6 +109,7 @@ def load(
   *,
   labels_per_class: int = 3,
   wrong: float = 0.1,
+  views: tuple = (),
 ) -> ArraySource:
   """The examples of a split.
 
@@ -104,6 +119,7 @@ def load(
     labels_per_class: labels kept in training, the others are -1; 0 keeps all.
       Validation and test keep theirs.
     wrong: the probability that a fact of a hint is wrong.
+    views: of the image, of those in VIEWS; each is a key `image@<view>`.
   """
   if split not in SPLITS:
     raise UserError(f"No split '{split}'.", exists=SPLITS, near=split)
@@ -116,6 +132,7 @@ def load(
   return ArraySource(
     {
       "image": images[rows],
+      **{f"image@{view}": _view(view)[rows] for view in _known(views)},
       "text": texts,
       "mask/text": masks,
       "label": labels,
@@ -148,6 +165,43 @@ def _images() -> tuple[np.ndarray, Int[np.ndarray, "N"]]:
   return images, labels
 
 
+def _known(views: tuple[str, ...]) -> tuple[str, ...]:
+  for view in views:
+    if view not in VIEWS:
+      raise UserError(f"No view '{view}'.", exists=VIEWS, near=view)
+  return tuple(views)
+
+
+@functools.cache
+def _view(name: str) -> Float[np.ndarray, "N 8 8 1"]:
+  images, _ = _images()
+  if name in ("strong", "masked"):
+    change = _strong if name == "strong" else _masked
+    seeds = ([_VIEW_SEED, index] for index in range(len(images)))
+    made = np.stack(
+      [
+        change(image, np.random.default_rng(seed))
+        for image, seed in zip(images, seeds, strict=True)
+      ]
+    )
+  else:
+    turns = int(name.removeprefix("rotate")) // 90
+    made = np.ascontiguousarray(np.rot90(images, turns, axes=(1, 2)))
+  made.flags.writeable = False
+  return made
+
+
+def _strong(
+  image: Float[np.ndarray, "8 8 1"], rng: np.random.Generator
+) -> Float[np.ndarray, "8 8 1"]:
+  """Moved over a black ground, brighter or darker, and noisy."""
+  # 0, 1 or 2 of each, half of the time the 1 that leaves it where it is.
+  down, right = rng.integers(0, 2, size=(2, 2)).sum(axis=0)
+  moved = np.pad(image, ((1, 1), (1, 1), (0, 0)))[down:, right:][:8, :8]
+  noisy = moved * rng.uniform(0.6, 1.4) + rng.normal(0.0, 0.1, moved.shape)
+  return np.clip(noisy, 0.0, 1.0).astype(np.float32)
+
+
 @functools.lru_cache(maxsize=8)
 def _hints(wrong: float) -> tuple[str, ...]:
   return tuple(
@@ -167,6 +221,14 @@ def _hint(digit: int, rng: np.random.Generator, wrong: float) -> str:
     said.append(phrases[rng.integers(len(phrases))])
   mark = (", ", "; ")[rng.integers(2)]
   return mark.join(said[place] for place in rng.permutation(len(said)))
+
+
+def _masked(
+  image: Float[np.ndarray, "8 8 1"], rng: np.random.Generator
+) -> Float[np.ndarray, "8 8 1"]:
+  """Three quarters of its squares of 2x2 pixels black."""
+  seen = rng.permutation(16) < 4
+  return image * np.kron(seen.reshape(4, 4), np.ones((2, 2), bool))[..., None]
 
 
 def _keep(

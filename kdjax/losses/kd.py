@@ -9,14 +9,14 @@ from kdjax.types import Array
 
 
 def kd(
-  student: Float[Array, "B K"],
-  teacher: Float[Array, "B K"],
+  student: Float[Array, "B *T K"],
+  teacher: Float[Array, "B *T K"],
   *,
   temperature: float = 4.0,
   student_temperature: float | None = None,
   scale: bool = True,
   reduction: str = "sum",
-) -> Float[Array, "B"]:
+) -> Float[Array, "B *T"]:
   """Matches the student's softened classes with the teacher's.
 
     loss_i = T^2 sum_k p_ik (log p_ik - log q_ik)
@@ -29,8 +29,8 @@ def kd(
   Public implementations differ in all of the options.
 
   Args:
-    student: logits.
-    teacher: logits.
+    student: logits [B K], or of every position [B T K].
+    teacher: the same.
     temperature: T; of the student too, unless it has its own.
     student_temperature: T_student; 1.0 is generalised distillation (Lopez-Paz
       et al., arXiv:1511.03643), whose student is never softened.

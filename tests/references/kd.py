@@ -5,6 +5,10 @@ import math
 import numpy as np
 
 
+# Where the two are equal.
+ZERO = True
+
+
 def _soften(logits, temperature):
   top = max(float(z) for z in logits)
   powers = [math.exp((float(z) - top) / temperature) for z in logits]
@@ -24,10 +28,10 @@ def kd(
   scale=True,
   reduction="sum",
 ):
-  examples, classes = student.shape
-  losses = np.zeros(examples)
+  classes = student.shape[-1]
+  losses = np.zeros(student.shape[:-1])
   own = temperature if student_temperature is None else student_temperature
-  for i in range(examples):
+  for i in np.ndindex(losses.shape):
     soft, log_soft = _soften(teacher[i], temperature)
     _, log_student = _soften(student[i], own)
     cross_entropy = entropy = 0.0

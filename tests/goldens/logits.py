@@ -1,0 +1,343 @@
+"""Losses of logits."""
+
+import jax
+import jax.numpy as jnp
+
+from goldens._case import Array, Case
+from kdjax import rooms
+from kdjax.heads.standardize import Head as Standardize
+
+LOSS = lambda name: rooms.find("losses", name)
+CROSS_ENTROPY = LOSS("cross_entropy")
+KD = LOSS("kd")
+DKD = LOSS("dkd")
+
+
+def _mean(values):
+  return {"loss": jnp.mean(values)}
+
+
+def _temperature(case, default):
+  """T under any of its public names."""
+  for name in ("T", "temperature", "temp", "tau"):
+    if name in case.hyper:
+      return case.hyper[name]
+  return default
+
+
+def _standardized(case):
+  head = Standardize(epsilon=case.hyper.get("eps", 1e-7))
+  if not case.hyper.get("logit_stand", True):
+    return case["s"], case["t"]
+  return head.apply({}, case["s"]), head.apply({}, case["t"])
+
+
+def _reduced(values, case):
+  """[B] -> a number, by the torch name of its reduction."""
+  reduction = case.hyper.get("reduction", "batchmean")
+  if reduction == "mean":
+    return jnp.mean(values) / case["s"].shape[-1]
+  return jnp.sum(values) if reduction == "sum" else jnp.mean(values)
+
+
+def kd(case: Case) -> dict[str, Array]:
+  """T^2 KL; with labels, mixed: torchdistill drops both T^2 and them at 0."""
+  temperature = _temperature(case, 4.0)
+  soft = KD(case["s"], case["t"], temperature=temperature)
+  if "alpha" not in case.hyper:
+    return {"loss": _reduced(soft, case)}
+  share = case.hyper["alpha"]
+  if not share or "y" not in case:
+    return kd_noT2(case)
+  weight = case.hyper.get("beta")
+  weight = 1 - share if weight is None else weight
+  hard = CROSS_ENTROPY(case["s"], case["y"])
+  sums = case.hyper.get("reduction") == "sum"
+  hard = jnp.sum(hard) if sums else jnp.mean(hard)
+  return {"loss": share * hard + weight * _reduced(soft, case)}
+
+
+def kd_noT2(case: Case) -> dict[str, Array]:  # noqa: N802
+  """KL without the factor T^2."""
+  temperature = _temperature(case, 4.0)
+  soft = KD(case["s"], case["t"], temperature=temperature, scale=False)
+  return {"loss": _reduced(soft, case)}
+
+
+def kd_elementmean(case: Case) -> dict[str, Array]:
+  """(1 - a) CE + a T^2 KL / K, for all that KLDivLoss() divides by."""
+  soft = jnp.mean(
+    KD(
+      case["s"],
+      case["t"],
+      temperature=_temperature(case, 4.0),
+      reduction="mean",
+    )
+  )
+  soft *= case.hyper.get("multiplier", 1.0)
+  if "y" not in case:
+    return {"loss": soft}
+  share = case.hyper["alpha"]
+  hard = jnp.mean(CROSS_ENTROPY(case["s"], case["y"]))
+  return {"loss": (1 - share) * hard + share * soft}
+
+
+def kd_hard(case: Case) -> dict[str, Array]:
+  """Cross-entropy with the teacher's class."""
+  return _mean(LOSS("hard_label")(case["s"], case["t"]))
+
+
+def skd_instance(case: Case) -> dict[str, Array]:
+  """KL; the authors' code keeps the unsure half, with T^2."""
+  temperature = _temperature(case, 4.0)
+  if case.hyper.get("mode", "paper") == "paper":
+    return kd_noT2(case)
+  loss = LOSS("mlkd_instance")(
+    case["s"], case["t"], temperatures=(temperature,), select="low"
+  )
+  return {"loss": loss}
+
+
+def dml(case: Case) -> dict[str, Array]:
+  """KL with the peer's classes."""
+  return _mean(KD(case["s"], case["t"], temperature=_temperature(case, 1.0)))
+
+
+def kl(case: Case) -> dict[str, Array]:
+  """KL of every token, summed over tokens and examples; no factor T^2."""
+  temperature = _temperature(case, 1.0)
+  loss = KD(case["s"], case["t"], temperature=temperature, scale=False)
+  if "mask" in case:
+    mask = case["mask"].reshape(loss.shape)
+    loss = jnp.where(mask.astype(bool), loss, 0.0)
+  return {"loss": jnp.sum(loss)}
+
+
+def dkd(case: Case) -> dict[str, Array]:
+  """TCKD and NCKD, weighed."""
+  return _dkd(case, case["s"], case["t"])
+
+
+def dkd_tckd(case: Case) -> dict[str, Array]:
+  """TCKD alone, where its weight is 1."""
+  return _dkd(case, case["s"], case["t"])
+
+
+def dkd_nckd(case: Case) -> dict[str, Array]:
+  """NCKD alone, where its weight is 1."""
+  return _dkd(case, case["s"], case["t"])
+
+
+def _dkd(case, student, teacher):
+  target, others = case.hyper["alpha"], case.hyper["beta"]
+  temperature = _temperature(case, 4.0)
+  if others == 0 and target == 1:
+    loss = LOSS("tckd")(student, teacher, case["y"], temperature=temperature)
+  elif target == 0 and others == 1:
+    loss = LOSS("nckd")(student, teacher, case["y"], temperature=temperature)
+  else:
+    loss = DKD(
+      student,
+      teacher,
+      case["y"],
+      temperature=temperature,
+      tckd_weight=target,
+      nckd_weight=others,
+    )
+  return _mean(loss)
+
+
+def logit_std_kd(case: Case) -> dict[str, Array]:
+  """KD of standardised logits, with labels where there are any."""
+  student, teacher = _standardized(case)
+  soft = KD(student, teacher, temperature=_temperature(case, 2.0))
+  loss = case.hyper.get("beta", 1.0) * _reduced(soft, case)
+  if "y" in case:
+    hard = jnp.mean(CROSS_ENTROPY(case["s"], case["y"]))
+    loss += case.hyper["alpha"] * hard
+  return {"loss": loss}
+
+
+def logit_std_dkd(case: Case) -> dict[str, Array]:
+  """DKD of standardised logits."""
+  return _dkd(case, *_standardized(case))
+
+
+def nkd(case: Case) -> dict[str, Array]:
+  """Normalised KD."""
+  loss = LOSS("nkd")(
+    case["s"],
+    case["t"],
+    case["y"],
+    temperature=_temperature(case, 1.0),
+    others_weight=case.hyper["gamma"],
+  )
+  return _mean(loss)
+
+
+def wsld(case: Case) -> dict[str, Array]:
+  """Weighted soft labels; their weights are of a stopped student."""
+  loss = LOSS("wsld")(
+    case["s"],
+    case["t"],
+    case["y"],
+    jax.lax.stop_gradient(case["s"]),
+    temperature=_temperature(case, 4.0),
+  )
+  return _mean(case.hyper.get("alpha", 1.0) * loss)
+
+
+def ofa(case: Case) -> dict[str, Array]:
+  """The enhanced target of OFA."""
+  loss = LOSS("ofa")(
+    case["s"],
+    case["t"],
+    case["y"],
+    temperature=_temperature(case, 1.0),
+    power=case.hyper["eps"],
+  )
+  return _mean(loss)
+
+
+def dist(case: Case) -> dict[str, Array]:
+  """DIST; torchdistill, which has a tau, guards with torch's cosine."""
+  return {"loss": _dist(case, case["s"], case["t"])}
+
+
+def _dist(case, student, teacher):
+  return LOSS("dist")(
+    student,
+    teacher,
+    temperature=float(_temperature(case, 1.0)),
+    inter_weight=float(case.hyper.get("beta", 1.0)),
+    intra_weight=float(case.hyper.get("gamma", 1.0)),
+    epsilon=case.hyper.get("eps", 1e-8),
+    guard="clamp" if "tau" in case.hyper else "add",
+  )
+
+
+def dist_plus(case: Case) -> dict[str, Array]:
+  """DIST of logits, and torchdistill's reading of the two parts of maps."""
+  maps = LOSS("dist_plus")(
+    case["s"],
+    case["t"],
+    channel_weight=case.hyper["iota"],
+    spatial_weight=case.hyper["kappa"],
+    epsilon=case.hyper.get("eps", 1e-8),
+    mode="code",
+  )
+  hyper = {"tau": 1.0, **case.hyper}
+  logits = _dist(Case(hyper, case.inputs, case.outputs), case["sl"], case["tl"])
+  return {"loss": logits + maps}
+
+
+def skd_direction(case: Case) -> dict[str, Array]:
+  """Whitened differences of cosines."""
+  loss = LOSS("skd_direction")(
+    case["s"],
+    case["t"],
+    tikhonov=case.hyper["tikhonov"],
+    mode=case.hyper.get("mode", "paper"),
+  )
+  return {"loss": loss}
+
+
+def mlkd_cc(case: Case) -> dict[str, Array]:
+  """MLKD's class correlation, at one temperature."""
+  one = (case.hyper["temperature"],)
+  return {"loss": LOSS("mlkd_class")(case["s"], case["t"], temperatures=one)}
+
+
+def mlkd_bc(case: Case) -> dict[str, Array]:
+  """MLKD's batch correlation, at one temperature."""
+  one = (case.hyper["temperature"],)
+  return {"loss": LOSS("mlkd_batch")(case["s"], case["t"], temperatures=one)}
+
+
+def mlkd(case: Case) -> dict[str, Array]:
+  """All levels, as the released code sums them.
+
+  Of the strong view it has the instances alone, at three temperatures; at the
+  others it takes the weak view again.
+  """
+  temperatures = tuple(float(one) for one in case.hyper["temperatures"])
+  weight = case.hyper["KD_WEIGHT"]
+  weak = case["sw"], case["tw"]
+  shared = {"temperatures": temperatures, "select": "share"}
+  instances = LOSS("mlkd_instance")
+  mean = lambda logits: jnp.mean(CROSS_ENTROPY(logits, case["y"]))
+  total = {
+    "loss_ce": mean(case["sw"]) + mean(case["ss"]),
+    "loss_kd": instances(*weak, **shared)
+    + instances(case["ss"], case["ts"], temperatures=temperatures[:3])
+    + instances(*weak, temperatures=temperatures[3:]),
+    "loss_cc": LOSS("mlkd_class")(*weak, **shared),
+    "loss_bc": LOSS("mlkd_batch")(*weak, **shared),
+  }
+  total = {
+    name: (case.hyper["CE_WEIGHT"] if name == "loss_ce" else weight) * value
+    for name, value in total.items()
+  }
+  return {name: total[name] for name in case.outputs}
+
+
+def tfkd_reg(case: Case) -> dict[str, Array]:
+  """(1 - a) CE + a times the virtual teacher, over all that it divides by."""
+  share = case.hyper["reg_alpha"]
+  soft = LOSS("tfkd")(
+    case["s"],
+    case["y"],
+    temperature=case.hyper["reg_temperature"],
+    correct=case.hyper.get("correct_prob", 0.99),
+    reduction="mean",
+  )
+  soft = case.hyper.get("multiplier", 1.0) * jnp.mean(soft)
+  hard = jnp.mean(CROSS_ENTROPY(case["s"], case["y"]))
+  return {"loss": (1 - share) * hard + share * soft}
+
+
+def label_smoothing(case: Case) -> dict[str, Array]:
+  """Cross-entropy with some of the label given to the other classes."""
+  loss = CROSS_ENTROPY(
+    case["s"],
+    case["y"],
+    label_smoothing=case.hyper["alpha"],
+    smoothing="others",
+  )
+  return _mean(loss)
+
+
+def deit_soft(case: Case) -> dict[str, Array]:
+  """Labels for one head, T^2 KL / K for the other."""
+  soft = KD(
+    case["s_dist"],
+    case["t"],
+    temperature=_temperature(case, 1.0),
+    reduction="mean",
+  )
+  return _deit(case, jnp.mean(soft))
+
+
+def deit_hard(case: Case) -> dict[str, Array]:
+  """Labels for one head, the teacher's class for the other."""
+  return _deit(case, jnp.mean(LOSS("hard_label")(case["s_dist"], case["t"])))
+
+
+def _deit(case, distilled):
+  share = case.hyper["alpha"]
+  hard = jnp.mean(CROSS_ENTROPY(case["s"], case["y"]))
+  return {"loss": (1 - share) * hard + share * distilled}
+
+
+def logits_mse(case: Case) -> dict[str, Array]:
+  """Mean squared difference."""
+  return _mean(LOSS("mse")(case["s"], case["t"]))
+
+
+def kd_mse(case: Case) -> dict[str, Array]:
+  """Mean squared difference of tempered logits; T may be of each example."""
+  if "temp" in case:
+    temperature = case["temp"][:, None]
+  else:
+    temperature = _temperature(case, 1.0)
+  return _mean(LOSS("mse")(case["s"] / temperature, case["t"] / temperature))

@@ -1,0 +1,39 @@
+"""Jin et al. 2023: KL at every temperature, perhaps of unsure examples only."""
+
+import math
+
+import numpy as np
+
+ZERO = True
+OPTIONS = ({"temperatures": (4.0,)}, {"temperatures": (1.0, 2.5)})
+
+
+def _softmax(logits, temperature):
+  powers = [math.exp(float(z) / temperature) for z in logits]
+  return [power / sum(powers) for power in powers]
+
+
+def mlkd_instance(
+  student,
+  teacher,
+  mask=None,
+  *,
+  temperatures=(4.0, 3.0, 5.0, 2.0, 6.0),
+  select="all",
+):
+  rows = [i for i in range(len(student)) if mask is None or mask[i]]
+  sure = [max(_softmax(teacher[i], 1.0)) for i in rows]
+  unsure = [value <= np.percentile(sure, 50) for value in sure]
+  loss = 0.0
+  for i, is_unsure in zip(rows, unsure, strict=True):
+    weight = {
+      "all": 1.0,
+      "low": float(is_unsure),
+      "share": sum(unsure) / len(rows),
+    }[select]
+    for temperature in temperatures:
+      p = _softmax(teacher[i], temperature)
+      q = _softmax(student[i], temperature)
+      for a, b in zip(p, q, strict=True):
+        loss += weight * temperature**2 * a * math.log(a / b) / len(rows)
+  return np.float64(loss)
