@@ -1,0 +1,55 @@
+"""Cases of classes matched in other ways, and across modalities."""
+
+import jax.numpy as jnp
+
+from goldens._case import Array, Case
+from kdjax.losses.jsd import jsd as jsd_loss
+from kdjax.losses.non_target_kl import non_target_kl
+from kdjax.losses.soft_cross_entropy import soft_cross_entropy
+from kdjax.losses.tvd import tvd as tvd_loss
+
+
+def kd_ce(case: Case) -> dict[str, Array]:
+  """TextBrewer: the mean over the batch, without T^2."""
+  temperature = case["temp"].reshape(-1) if "temp" in case else None
+  numbers = {}
+  if "temperature" in case.hyper:
+    numbers["default_temperature"] = case.hyper["temperature"]
+  elif temperature is None:
+    numbers["default_temperature"] = 1.0
+  loss = soft_cross_entropy(case["s"], case["t"], temperature, **numbers)
+  return {"loss": jnp.mean(loss)}
+
+
+def jsd(case: Case) -> dict[str, Array]:
+  """DistillKit: the sum over all positions that are not padding."""
+  temperature = case.hyper.get("temperature", 1.0)
+  loss = jsd_loss(case["s"], case["t"], temperature=temperature, scale=False)
+  return {"loss": _total(case, loss)}
+
+
+def tvd(case: Case) -> dict[str, Array]:
+  """DistillKit: the sum over all positions that are not padding."""
+  temperature = case.hyper.get("temperature", 1.0)
+  loss = tvd_loss(case["s"], case["t"], temperature=temperature, scale=False)
+  return {"loss": _total(case, loss)}
+
+
+def c2kd_ntkl(case: Case) -> dict[str, Array]:
+  """C2KD: the label's logit is zeroed; what is not chosen counts as 0."""
+  loss = non_target_kl(
+    case["s"],
+    case["t"],
+    case["y"],
+    case["mask"] != 0 if "mask" in case else None,
+    temperature=case.hyper.get("temperature", 1.0),
+    target="zero",
+    selection=False,
+  )
+  return {"loss": jnp.mean(loss)}
+
+
+def _total(case: Case, loss: Array) -> Array:
+  if "mask" in case:
+    loss = loss * case["mask"].reshape(loss.shape)
+  return jnp.sum(loss)

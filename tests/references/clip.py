@@ -1,0 +1,28 @@
+"""Radford et al. 2021, Figure 3, with rows that do not count left out."""
+
+import math
+
+import numpy as np
+
+
+def _direction(x):
+  length = math.sqrt(sum(float(v) ** 2 for v in x))
+  return [float(v) / length if length else 0.0 for v in x]
+
+
+def _cross_entropy(logits, k):
+  top = max(logits)
+  return top + math.log(sum(math.exp(z - top) for z in logits)) - logits[k]
+
+
+def clip(image, text, scale, mask=None, *, normalize=True):
+  rows = [i for i in range(len(image)) if mask is None or mask[i]]
+  made = lambda x: _direction(x) if normalize else [float(v) for v in x]
+  images, texts = [made(image[i]) for i in rows], [made(text[i]) for i in rows]
+  factor = sum(float(scale[i]) for i in rows) / len(rows)
+  loss = 0.0
+  for i in range(len(rows)):
+    found = [factor * sum(np.multiply(images[i], other)) for other in texts]
+    back = [factor * sum(np.multiply(texts[i], other)) for other in images]
+    loss += _cross_entropy(found, i) + _cross_entropy(back, i)
+  return np.float64(loss / (2 * len(rows)))
