@@ -111,7 +111,7 @@ def sources(stage: Mapping[str, Any]) -> list[str]:
     for term in stage["terms"].values()
     for head in term["heads"].values()
   ]
-  return list(dict.fromkeys(name for name in found if name))
+  return list(dict.fromkeys(name.partition("/")[0] for name in found if name))
 
 
 def _of_stages(stage: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -228,10 +228,12 @@ def _given(
   for (kind, name), source in sources.items():
     if not source:
       continue
+    # A network may be another of that stage: stage/network.
+    source, _, other = source.partition("/")
     loaded = teachers.load(
       workdir,
       source,
-      name,
+      other or name,
       kind=kind,
       which="best",
       template=shapes[kind][name],

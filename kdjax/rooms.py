@@ -71,6 +71,7 @@ class Description:
   optional: tuple[str, ...]  # those of `reads` that have a default
   options: dict[str, Any]  # name -> default or REQUIRED
   annotations: dict[str, str]  # name -> its annotation, as written
+  result: str  # the annotation of what a function returns
   path: str
   digest: str  # sha256 of its source
 
@@ -218,6 +219,7 @@ def _describe(room, source, entry, path) -> Description:
     optional=optional,
     options=options,
     annotations=annotations,
+    result=ast.unparse(node.returns) if getattr(node, "returns", None) else "",
     path=path,
     digest=hashlib.sha256(source.encode()).hexdigest(),
   )

@@ -103,7 +103,8 @@ def create(
     optimizer=optimizer.init(params),
     average=copy(params) if average else None,
     best=Best(
-      variables=copy(variables),
+      # As `evaluated` has them: with {"params": {}} of what has none.
+      variables=copy(join(params, collections)),
       value=jnp.float32(-jnp.inf if maximise else jnp.inf),
       step=jnp.zeros((), jnp.int32),
     ),

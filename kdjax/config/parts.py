@@ -41,7 +41,8 @@ def network(
 
   Args:
     name: a file of `kdjax/models`.
-    init_from: the stage whose network of the same key it starts from.
+    init_from: the stage whose network of the same key it starts from; another
+      one of that stage is "stage/network".
     **options: of the network; one that holds networks takes `network()`s.
   """
   return ConfigDict(

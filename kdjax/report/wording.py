@@ -6,7 +6,7 @@ from typing import Any
 from kdjax.report.records import Record
 
 # Of a term, what has a column of its own; the rest are its loss's options.
-TERM = ("loss", "weight", "reads", "heads", "targets")
+TERM = ("loss", "weight", "reads", "heads", "targets", "group")
 
 
 def subtitle(record: Record) -> str:
@@ -172,6 +172,12 @@ def _deviations(record: Record) -> str:
 def _teachers(record: Record, stage: str) -> list[str]:
   lines = []
   for name, teacher in record.config["stages"][stage]["teachers"].items():
+    if "average_of" in teacher:
+      lines.append(
+        f"`{stage}` learns from `{name}`: the running average of its own "
+        f"`{teacher['average_of']}`."
+      )
+      continue
     pairing = (
       "paired, each seed has that of its own seed"
       if teacher["paired"]
