@@ -1,0 +1,58 @@
+"""A classifier on a feature map or an embedding."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.errors import UserError
+from kdjax.types import Array
+
+
+class Head(nn.Module):
+  """Mean over positions, a layer, BatchNorm, leaky ReLU, and classes.
+
+  The proxy of C2KD (Huo et al., CVPR 2024), whose first layer is a convolution
+  of size 1: after the mean, that is a linear one. It is also the classifier of
+  an earlier stage in self-distillation.
+
+  Attributes:
+    num_classes: None is the width of `like`, which is then logits.
+    hidden: width of the first layer; None is that of `x`.
+    slope: of the leaky ReLU below 0.
+    dtype: of its activations; its parameters are float32.
+    axis_name: of the devices whose batch statistics are averaged.
+  """
+
+  num_classes: int | None = None
+  hidden: int | None = None
+  slope: float = 0.1
+  dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "B *T D"],
+    like: Float[Array, "B *T_like D_like"] | None = None,
+    *,
+    train: bool = False,
+  ) -> Float[Array, "B K"]:
+    """Logits of a map [B H W C], of tokens [B T D] or of an embedding."""
+    if self.num_classes is None and like is None:
+      raise UserError(
+        "A head 'proxy' has no classes and nothing on its other side.",
+        "Set its option 'num_classes'.",
+      )
+    width = like.shape[-1] if self.num_classes is None else self.num_classes
+    hidden = x.shape[-1] if self.hidden is None else self.hidden
+    x = jnp.mean(x.astype(jnp.float32), axis=tuple(range(1, x.ndim - 1)))
+    x = nn.Dense(hidden, use_bias=False, dtype=self.dtype)(x)
+    x = nn.BatchNorm(
+      use_running_average=not train,
+      momentum=0.9,
+      dtype=self.dtype,
+      axis_name=self.axis_name,
+    )(x)
+    return nn.Dense(width, dtype=self.dtype)(nn.leaky_relu(x, self.slope))

@@ -1,0 +1,47 @@
+"""Knowledge distillation at a temperature that is learned against it."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.errors import same_shape
+from kdjax.losses import _reversal
+from kdjax.types import Array
+
+
+def ctkd(
+  student: Float[Array, "B K"],
+  teacher: Float[Array, "B K"],
+  temperature: Float[Array, "B"],
+  *,
+  reversal: float = 1.0,
+  scale: bool = True,
+) -> Float[Array, "B"]:
+  """Matches softened classes, while the temperature makes that harder.
+
+    loss_i = T_i^2 sum_k p_ik (log p_ik - log q_ik)
+    p_i = softmax(teacher_i / T_i),  q_i = softmax(student_i / T_i)
+    d loss / d T_i is multiplied by -reversal on its way back
+
+  so that what learns the temperature climbs what the student descends.
+
+  Li et al., "Curriculum Temperature for Knowledge Distillation", AAAI 2023,
+  arXiv:2211.16231, Section 3.
+  Differs from the authors' code: it does not. Their factor rises from 0 to 1
+  in ten epochs along a cosine: give `reversal` as a schedule.
+
+  Args:
+    student: logits.
+    teacher: logits.
+    temperature: T_i, from a head 'temperature'.
+    reversal: what the reversed gradient of the temperature is multiplied by.
+    scale: with the factor T_i^2, through which the temperature learns too.
+  """
+  same_shape(student=student, teacher=teacher)
+  temperature = _reversal.reversed_gradient(
+    temperature.astype(jnp.float32), jnp.asarray(reversal, jnp.float32)
+  )
+  log_p = jax.nn.log_softmax(teacher.astype(jnp.float32) / temperature[:, None])
+  log_q = jax.nn.log_softmax(student.astype(jnp.float32) / temperature[:, None])
+  loss = jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
+  return loss * temperature**2 if scale else loss

@@ -1,0 +1,42 @@
+"""The other direction of knowledge distillation."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.errors import same_shape
+from kdjax.types import Array
+
+
+def reverse_kl(
+  student: Float[Array, "B *T K"],
+  teacher: Float[Array, "B *T K"],
+  *,
+  temperature: float = 1.0,
+  scale: bool = True,
+) -> Float[Array, "B *T"]:
+  """Matches the student's classes with some of the teacher's, and no others.
+
+    loss_i = T^2 sum_k q_ik (log q_ik - log p_ik)
+    p_i = softmax(teacher_i / T),  q_i = softmax(student_i / T)
+
+  for every example, or every position of it. It costs most where the student
+  puts probability that the teacher does not, so the student may leave out what
+  the teacher thinks possible.
+
+  Gu et al., "MiniLLM: Knowledge Distillation of Large Language Models", ICLR
+  2024, arXiv:2306.08543, Eq. (1), for one token.
+  Differs from the authors' code: theirs estimates the divergence of whole
+  sequences that the student samples; this is the exact one of each position.
+
+  Args:
+    student: logits.
+    teacher: logits.
+    temperature: T, of both.
+    scale: with the factor T^2.
+  """
+  same_shape(student=student, teacher=teacher)
+  log_p = jax.nn.log_softmax(teacher.astype(jnp.float32) / temperature)
+  log_q = jax.nn.log_softmax(student.astype(jnp.float32) / temperature)
+  loss = jnp.sum(jnp.exp(log_q) * (log_q - log_p), axis=-1)
+  return loss * temperature**2 if scale else loss

@@ -1,0 +1,55 @@
+"""Cross-entropy with softened classes, at a temperature of each example."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.errors import UserError, same_shape
+from kdjax.types import Array
+
+
+def soft_cross_entropy(
+  student: Float[Array, "B *T K"],
+  teacher: Float[Array, "B *T K"],
+  temperature: Float[Array, "B"] | None = None,
+  *,
+  default_temperature: float = 4.0,
+  scale: bool = False,
+  reduction: str = "sum",
+) -> Float[Array, "B *T"]:
+  """Matches the student's softened classes with the teacher's, entropy kept.
+
+    loss_i = - sum_k p_ik log q_ik           (times T_i^2 where scaled)
+    p_i = softmax(teacher_i / T_i),  q_i = softmax(student_i / T_i)
+
+  for every example, or every position of it. Unlike 'kd', it is not 0 where the
+  two agree, and every example may have its own T_i.
+
+  Yang et al., "TextBrewer: An Open-Source Knowledge Distillation Toolkit for
+  Natural Language Processing", ACL 2020, arXiv:2002.12620, Section 3.
+  Differs from the authors' code: it does not. TinyBERT (arXiv:1909.10351) has
+  the same with T = 1 and the mean over classes.
+
+  Args:
+    student: logits.
+    teacher: logits.
+    temperature: T_i, where it is read or made by a head.
+    default_temperature: T of all examples where none is read.
+    scale: with the factor T_i^2, which keeps the size of the gradient as T
+      changes.
+    reduction: over the classes, "sum" or "mean".
+  """
+  if reduction not in ("sum", "mean"):
+    raise UserError(f"No reduction '{reduction}'.", exists=("sum", "mean"))
+  same_shape(student=student, teacher=teacher)
+  if temperature is None:
+    soft = jnp.full(student.shape[0], default_temperature, jnp.float32)
+  else:
+    soft = temperature.astype(jnp.float32)
+  soft = soft.reshape(-1, *(1,) * (student.ndim - 1))
+  p = jax.nn.softmax(teacher.astype(jnp.float32) / soft)
+  log_q = jax.nn.log_softmax(student.astype(jnp.float32) / soft)
+  loss = -jnp.sum(p * log_q, axis=-1)
+  if scale:
+    loss *= soft[..., 0] ** 2
+  return loss / student.shape[-1] if reduction == "mean" else loss

@@ -1,0 +1,63 @@
+"""Mean teacher: the student's own running average."""
+
+from kdjax.config import average, extended, schedule, term
+from kdjax.errors import UserError
+from kdjax.fields import ConfigDict
+
+
+def mean_teacher(
+  stage: ConfigDict,
+  *,
+  weight: float = 100.0,
+  form: str = "mse",
+  ramp: float = 0.25,
+  ema_decay: float = 0.999,
+  view: str = "",
+) -> list[ConfigDict]:
+  """Agreement with the average of the student's past, labelled or not.
+
+    loss = CE(student, label) + w(step) mean_k (softmax(student) -
+           softmax(average))^2                                     "mse"
+    loss = CE(student, label) + w(step) KL(average || student)     "kl"
+
+  with w rising along a line to the weight.
+
+  Tarvainen and Valpola, "Mean Teachers Are Better Role Models", NIPS 2017,
+  arXiv:1703.01780. Defaults: the paper's for CIFAR-10 and "mse", whose weight
+  rises as exp(-5 (1 - x)^2), in about the first quarter of training. For "kl" a
+  weight near 1 is of the same size.
+  Needs: nothing but the student; its dropout or a view for the two to differ.
+  Costs: a forward pass of the average, which is also what is evaluated.
+
+  Args:
+    stage: with a network `student`; the teacher `average` is added.
+    weight: of the agreement, at its full height.
+    form: "mse" of probabilities, or "kl".
+    ramp: the share of the steps in which the weight rises.
+    ema_decay: how slowly the average follows.
+    view: which view of its input the student compares; "" is the plain one,
+      which the average always sees.
+
+  Returns:
+    One stage.
+  """
+  if form not in ("mse", "kl"):
+    raise UserError(f"No form '{form}'.", exists=("mse", "kl"))
+  reads = {
+    "student": f"student@{view}/logits" if view else "student/logits",
+    "teacher": "average/logits",
+  }
+  rise = schedule("constant", weight, warmup=int(stage.steps * ramp))
+  options = {"weight": rise, "reads": reads, "group": "kd"}
+  agreement = (
+    term("consistency", **options)
+    if form == "mse"
+    else term("kd", temperature=1.0, **options)
+  )
+  made = extended(
+    stage,
+    {"mean_teacher": agreement},
+    teachers={"average": average()},
+    ema_decay=ema_decay,
+  )
+  return [made]
