@@ -417,6 +417,8 @@ def test_an_unlabelled_example_has_no_loss_and_no_gradient(loss):
   if "label" not in loss.about.reads:
     pytest.skip("it reads no label")
   for arguments in loss.cases:
+    if "label" not in arguments:
+      continue
     unlabelled = np.asarray(arguments["label"]) == -1
     if loss(arguments).ndim == 0:
       continue
@@ -428,7 +430,8 @@ def test_an_unlabelled_example_has_no_loss_and_no_gradient(loss):
       gradient = jax.grad(total)(arguments["student"], arguments)
       assert not np.any(loss(arguments, **options)[unlabelled])
       assert not np.any(gradient[unlabelled])
-      assert np.any(gradient[~unlabelled])
+      if np.any(loss(arguments, **options)):
+        assert np.any(gradient[~unlabelled])
 
 
 def test_a_whole_batch_loss_does_not_see_masked_rows(loss):

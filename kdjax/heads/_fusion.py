@@ -1,0 +1,72 @@
+"""One step of ReviewKD: a map joined with what came from the deeper ones."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.heads._sizes import nearest
+from kdjax.types import Array
+
+
+class Fusion(nn.Module):
+  """Attention based fusion of a map with the previous, deeper one.
+
+    x = norm(W_1 map),  a = sigmoid(W [x, previous] + b)
+    fused = a_1 x + a_2 previous,  output = norm(W_2 * fused)
+
+  Without a previous one, fused = x.
+
+  Attributes:
+    inner: channels of what is fused.
+    outer: channels of the output.
+    dtype: of its activations.
+    axis_name: of the devices whose batch statistics are averaged.
+  """
+
+  inner: int
+  outer: int
+  dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "B H W C"],
+    previous: Float[Array, "B H_previous W_previous C_inner"] | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    train: bool = False,
+  ) -> tuple[Float[Array, "B _ _ _"], Float[Array, "B _ _ _"]]:
+    """Maps a map to (the output, what the next, shallower one is fused with).
+
+    Args:
+      x: the student's map.
+      previous: what the deeper map left, of any size.
+      size: height and width of the output; None is those of `x`.
+      train: whether batch statistics are of this batch.
+    """
+    x = self._convolve("enter", self.inner, 1, x, train)
+    if previous is not None:
+      previous = nearest(previous, *x.shape[1:3]).astype(x.dtype)
+      both = jnp.concatenate([x, previous], axis=-1)
+      share = nn.sigmoid(
+        nn.Conv(2, (1, 1), dtype=self.dtype, name="attention")(both)
+      )
+      x = x * share[..., :1] + previous * share[..., 1:]
+    x = nearest(x, *(size or x.shape[1:3]))
+    return self._convolve("leave", self.outer, 3, x, train), x
+
+  def _convolve(self, name: str, width: int, kernel: int, x, train: bool):
+    """A convolution and BatchNorm."""
+    x = nn.Conv(
+      width, (kernel, kernel), use_bias=False, dtype=self.dtype, name=name
+    )(x)
+    return nn.BatchNorm(
+      use_running_average=not train,
+      momentum=0.9,
+      dtype=self.dtype,
+      axis_name=self.axis_name,
+      name=f"{name}_norm",
+    )(x)

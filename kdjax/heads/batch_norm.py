@@ -1,0 +1,50 @@
+"""Features of mean zero and variance one over the batch."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.types import Array
+
+
+class Head(nn.Module):
+  """BatchNorm without scale and bias, after a linear layer where asked.
+
+  Of SRD (Miles and Mikolajczyk, AAAI 2024, arXiv:2303.11098): on both sides,
+  with the projector on the student's.
+
+  Attributes:
+    project: whether a linear layer to the width of `like` comes first.
+    epsilon: added to the variance.
+    dtype: of its activations; its parameters are float32.
+    axis_name: of the devices whose batch statistics are averaged.
+  """
+
+  project: bool = False
+  epsilon: float = 1e-4
+  dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "B *T D"],
+    like: Float[Array, "B *T D_like"] | None = None,
+    *,
+    train: bool = False,
+  ) -> Float[Array, "B *T D_out"]:
+    """Maps `x` to normalised features."""
+    if self.project:
+      width = x.shape[-1] if like is None else like.shape[-1]
+      x = nn.Dense(width, dtype=self.dtype)(x)
+    return nn.BatchNorm(
+      use_running_average=not train,
+      momentum=0.9,
+      epsilon=self.epsilon,
+      use_scale=False,
+      use_bias=False,
+      dtype=self.dtype,
+      axis_name=self.axis_name,
+    )(x)

@@ -1,0 +1,56 @@
+"""Features, and how far off the student expects them to be."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.errors import UserError
+from kdjax.types import Array
+
+
+class Head(nn.Module):
+  """A feature as a mean, and the logarithm of a variance for each number of it.
+
+  The mean is the feature itself where it is as wide as `like`, and a linear
+  layer of it elsewhere. The logarithm is a linear layer and BatchNorm, as
+  torchdistill has the branch of PAD (Zhang et al., ECCV 2020,
+  arXiv:2008.01458).
+
+  Attributes:
+    width: of the output; None is that of `like`.
+    dtype: of its activations; its parameters are float32.
+    axis_name: of the devices whose batch statistics are averaged.
+  """
+
+  width: int | None = None
+  dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "B *T D"],
+    like: Float[Array, "B *T D_like"] | None = None,
+    *,
+    train: bool = False,
+  ) -> tuple[Float[Array, "B *T D_out"], Float[Array, "B *T D_out"]]:
+    """Maps `x` to (mean, logarithm of the variance)."""
+    if self.width is None and like is None:
+      raise UserError(
+        "A head 'variance' has no width and nothing on its other side.",
+        "Set its option 'width'.",
+      )
+    width = like.shape[-1] if self.width is None else self.width
+    log_variance = nn.Dense(width, dtype=self.dtype, name="variance")(x)
+    log_variance = nn.BatchNorm(
+      use_running_average=not train,
+      momentum=0.9,
+      dtype=self.dtype,
+      axis_name=self.axis_name,
+    )(log_variance)
+    mean = x.astype(self.dtype)
+    if x.shape[-1] != width:
+      mean = nn.Dense(width, dtype=self.dtype, name="mean")(x)
+    return mean, log_variance

@@ -1,0 +1,65 @@
+"""A comprehensive overhaul of feature distillation."""
+
+from kdjax.config import extended, head, term
+from kdjax.errors import UserError
+from kdjax.fields import ConfigDict
+
+
+def ofd(
+  stage: ConfigDict,
+  *,
+  weight: float = 1e-3,
+  student_preacts: tuple = ("student/preact0", "student/preact1"),
+  teacher_preacts: tuple = ("teacher/preact0", "teacher/preact1"),
+  teacher_norms: tuple = ("teacher/params/norm0", "teacher/params/norm1"),
+) -> list[ConfigDict]:
+  """Maps before ReLU, of which the teacher's negative ones are only bounds.
+
+    loss = CE(student, label) + weight sum_i 1/2^(n-1-i) OFD_i
+
+  over n maps, shallow to deep: the sum over C, H and W of the partial distance
+  to the teacher's response, no lower than the channel's margin.
+
+  Heo et al., "A Comprehensive Overhaul of Feature Distillation", ICCV 2019,
+  arXiv:1904.01866. Defaults: the authors', for CIFAR-100; theirs are 1e-4 for
+  ImageNet and 1e-5 for detection and segmentation.
+  Needs: maps before ReLU of both, and the teacher's BatchNorm right before
+  them, for the margins.
+  Costs: a convolution of size 1 with BatchNorm on each map.
+
+  Args:
+    stage: with a network `student` and a teacher `teacher`.
+    weight: of the last map; each map before has half of the next.
+    student_preacts: the student's maps, shallow to deep.
+    teacher_preacts: the teacher's, as many.
+    teacher_norms: for each of these, its BatchNorm's parameters.
+
+  Returns:
+    One stage: this one, with a term `ofd<i>` a map.
+  """
+  counts = [len(student_preacts), len(teacher_preacts), len(teacher_norms)]
+  if len(set(counts)) > 1:
+    raise UserError(
+      "There are {} student maps, {} teacher maps and {} of its norms.".format(
+        *counts
+      ),
+      "They must be as many.",
+    )
+  terms = {}
+  for i, norm in enumerate(teacher_norms):
+    terms[f"ofd{i}"] = term(
+      "ofd",
+      weight=weight / 2 ** (len(teacher_norms) - 1 - i),
+      reads={
+        "student": student_preacts[i],
+        "teacher": teacher_preacts[i],
+        "margin": (f"{norm}/scale", f"{norm}/bias"),
+      },
+      heads={
+        "student": head("connector"),
+        "teacher": head("pool"),
+        "margin": head("ofd_margin"),
+      },
+      targets=("teacher", "margin"),
+    )
+  return [extended(stage, terms)]

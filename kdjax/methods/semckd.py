@@ -1,0 +1,63 @@
+"""Cross-layer distillation with semantic calibration."""
+
+from kdjax.config import extended, head, term
+from kdjax.fields import ConfigDict
+
+
+def semckd(
+  stage: ConfigDict,
+  *,
+  weight: float = 400.0,
+  logits: float = 1.0,
+  temperature: float = 4.0,
+  student_maps: tuple = ("student/stage0", "student/stage1"),
+  teacher_maps: tuple = ("teacher/stage0", "teacher/stage1"),
+) -> list[ConfigDict]:
+  """Every layer of the student learns from all layers, as attention says.
+
+    loss = CE(student, label) + logits T^2 KL(teacher || student)
+           + weight 1/M sum_mn a_mn MSE(projected_mn, teacher_n)
+
+  over the student's M layers and the teacher's, with sum_n a_mn = 1.
+
+  Chen et al., "Cross-Layer Distillation with Semantic Calibration", AAAI 2021,
+  arXiv:2012.03236. Defaults: the authors'.
+  Needs: maps of both, any number of any sizes; a batch no larger than the
+  stage's `batch_size` is now.
+  Costs: for each pair of layers convolutions of size 1, 3 and 1 with BatchNorm,
+  for each layer a matrix of the batch by the batch and a perceptron on it.
+
+  Args:
+    stage: with a network `student` and a teacher `teacher`.
+    weight: of the layers.
+    logits: the weight of the softened logits.
+    temperature: T.
+    student_maps: the student's maps.
+    teacher_maps: the teacher's.
+
+  Returns:
+    One stage: this one, with the terms `semckd` and `kd`.
+  """
+  students, teachers = tuple(student_maps), tuple(teacher_maps)
+  terms = {
+    "kd": term("kd", weight=logits, temperature=temperature),
+    "semckd": term(
+      "semckd",
+      weight=weight,
+      layers=len(students),
+      reads={
+        "student": students,
+        "teacher": teachers,
+        "weights": (*students, *teachers),
+      },
+      heads={
+        "student": head("semckd"),
+        "weights": head(
+          "semckd_weights",
+          students=len(students),
+          batch_size=int(stage.batch_size),
+        ),
+      },
+    ),
+  }
+  return [extended(stage, terms)]

@@ -1,0 +1,53 @@
+"""A simple recipe: a projector, a normalisation and a soft maximum."""
+
+from kdjax.config import extended, head, term
+from kdjax.fields import ConfigDict
+
+
+def srd(
+  stage: ConfigDict,
+  *,
+  weight: float = 2.0,
+  exponent: float = 4.0,
+  logits: float = 1.0,
+  temperature: float = 1.0,
+  student_embedding: str = "student/embedding",
+  teacher_embedding: str = "teacher/embedding",
+) -> list[ConfigDict]:
+  """Normalised features, the largest differences most.
+
+    loss = CE(student, label) + logits T^2 KL(teacher || student)
+           + weight log sum |norm(W student) - norm(teacher)|^exponent
+
+  Miles and Mikolajczyk, "Understanding the Role of the Projector in Knowledge
+  Distillation", AAAI 2024, arXiv:2303.11098. Defaults: the authors', as
+  torchdistill has them for ImageNet.
+  Needs: an embedding of each network, of any widths.
+  Costs: a linear layer, and BatchNorm without parameters on both sides.
+
+  Args:
+    stage: with a network `student` and a teacher `teacher`.
+    weight: of the features.
+    exponent: of every difference.
+    logits: the weight of the softened logits.
+    temperature: T.
+    student_embedding: the student's features, an address.
+    teacher_embedding: the teacher's.
+
+  Returns:
+    One stage: this one, with the terms `srd` and `kd`.
+  """
+  terms = {
+    "kd": term("kd", weight=logits, temperature=temperature),
+    "srd": term(
+      "srd",
+      weight=weight,
+      exponent=exponent,
+      reads={"student": student_embedding, "teacher": teacher_embedding},
+      heads={
+        "student": head("batch_norm", project=True),
+        "teacher": head("batch_norm"),
+      },
+    ),
+  }
+  return [extended(stage, terms)]

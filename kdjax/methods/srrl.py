@@ -1,0 +1,57 @@
+"""Softmax regression representation learning."""
+
+from kdjax.config import extended, head, term
+from kdjax.fields import ConfigDict
+
+
+def srrl(
+  stage: ConfigDict,
+  *,
+  weight: float = 1.0,
+  statistics: float = 1.0,
+  student_map: str = "student/stage1",
+  teacher_map: str = "teacher/stage1",
+  classifier: tuple = (
+    "teacher/params/head/kernel",
+    "teacher/params/head/bias",
+  ),
+) -> list[ConfigDict]:
+  """A feature that is the teacher's on average, and in its classifier's eyes.
+
+    loss = CE(student, label) + statistics 1/C |mean_hw s - mean_hw t|^2
+           + weight 1/K |classifier(mean_hw s) - teacher's logits|^2
+
+  with s the student's map through a connector, t the teacher's.
+
+  Yang et al., "Knowledge distillation via softmax regression representation
+  learning", ICLR 2021, openreview ZzwDy_wiWv. Defaults: the authors'.
+  Needs: the map from which the teacher's embedding is pooled, and its
+  classifier; the student's last map, of any size.
+  Costs: a convolution of size 1 with BatchNorm and ReLU.
+
+  Args:
+    stage: with a network `student` and a teacher `teacher`.
+    weight: of the logits.
+    statistics: the weight of the channels' means.
+    student_map: the student's map, an address.
+    teacher_map: the teacher's.
+    classifier: addresses of the teacher's last kernel and bias.
+
+  Returns:
+    One stage: this one, with the terms `srrl_fm` and `srrl`.
+  """
+  terms = {
+    "srrl_fm": term(
+      "srrl_fm",
+      weight=statistics,
+      reads={"student": student_map, "teacher": teacher_map},
+      heads={"student": head("connector", relu=True)},
+    ),
+    "srrl": term(
+      "mse",
+      weight=weight,
+      reads={"student": ("heads/srrl_fm/student", *classifier)},
+      heads={"student": head("classifier")},
+    ),
+  }
+  return [extended(stage, terms)]
