@@ -35,8 +35,9 @@ MAY_IMPORT = {
   # one file, one thing: found by name, imported by nobody
   "data": "errors types sources preprocess",
   "models": "errors types",
-  "losses": "errors types",
-  "heads": "errors types",
+  "pooling": "types",
+  "losses": "errors types pooling",
+  "heads": "errors types pooling",
   "metrics": "errors types",
   # data
   "sources": "",

@@ -5,10 +5,6 @@ import math
 import numpy as np
 
 
-# Where the two are equal.
-ZERO = True
-
-
 def _softmax(logits, temperature):
   powers = [math.exp(float(z) / temperature) for z in logits]
   return [power / sum(powers) for power in powers]

@@ -5,10 +5,6 @@ import math
 import numpy as np
 
 
-# Where the two are equal.
-ZERO = True
-
-
 def _pearson(x, y, epsilon, apart=False):
   mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
   inner = square_x = square_y = 0.0

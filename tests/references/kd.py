@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 
-
 # Where the two are equal.
 ZERO = True
 

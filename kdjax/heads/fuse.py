@@ -1,0 +1,37 @@
+"""Embeddings of two networks made one."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.heads._nce import unit
+from kdjax.types import Array
+
+
+class Head(nn.Module):
+  """A linear layer over two embeddings side by side, as wide as the first.
+
+  Each is divided by its length before. It is the fusion of augmented feature
+  distillation: Yang et al., "CLIP-KD: An Empirical Study of CLIP Model
+  Distillation", CVPR 2024, arXiv:2307.12732.
+
+  Attributes:
+    dtype: of its activations; its parameters are float32.
+  """
+
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    x: tuple[Float[Array, "B D"], Float[Array, "B D_other"]],
+    like: Float[Array, "B D_like"] | None = None,
+    *,
+    train: bool = False,
+  ) -> Float[Array, "B D"]:
+    """Joins the two; the other side of the term does not matter."""
+    del like, train
+    joined = jnp.concatenate([unit(part) for part in x], axis=-1)
+    return nn.Dense(x[0].shape[-1], dtype=self.dtype)(joined)
