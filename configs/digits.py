@@ -13,6 +13,7 @@ simple that few labels suffice to use them.
   kdjax run --config=configs/digits.py --workdir=runs/digits
   kdjax run --config=configs/digits.py:smoke --workdir=runs/smoke
   kdjax run --config=configs/digits.py:control --workdir=runs/control
+  kdjax run --config=configs/digits.py:method=rkd --workdir=runs/rkd
 
 To expect, of five seeds on two CPU cores: teacher .841 +- .016, alone
 .822 +- .035, distilled .901 +- .011, gain +.080 +- .017, in 41 s.
@@ -20,13 +21,17 @@ To expect, of five seeds on two CPU cores: teacher .841 +- .016, alone
 `smoke` is two seeds of a few steps, to see that it runs. `control` adds the
 stage `echoed`: the same student distilled from the student alone, which has no
 hints. It gains +.013 +- .003: what unlabelled images and soft labels give by
-themselves.
+themselves. `method=<name>` puts a method of `kdjax list methods` in the place
+of `distilled`, one that is for any networks of classes.
 """
 
 from kdjax.config import (
   ConfigDict,
   data,
   experiment,
+  extended,
+  method,
+  methods,
   mode_of,
   network,
   optimizer,
@@ -41,9 +46,26 @@ CLASSES = 10
 WORDS = 17
 
 
+# Of an image, for the methods that read more than one.
+VIEWS = ("strong", "rotate90", "rotate180", "rotate270")
+
+# Where methods find the teacher's maps: inside of the encoder that sees.
+SIGHT = "teacher/image/"
+NORMS = "teacher/params/encoders_image/"
+TAPS = {
+  "teacher_map": f"{SIGHT}stage1",
+  "teacher_maps": (f"{SIGHT}stage0", f"{SIGHT}stage1"),
+  "teacher_preacts": (f"{SIGHT}preact0", f"{SIGHT}preact1"),
+  "teacher_norms": (f"{NORMS}norm0", f"{NORMS}norm1"),
+}
+# These put the teacher's classifier on what they match: its joint embedding.
+CLASSIFIED = {"teacher_map": "teacher/embedding"}
+
+
 def get_config(argument: str = "") -> ConfigDict:
-  """The experiment; the argument is "", "smoke" or "control"."""
-  mode = mode_of(argument, "smoke", "control")
+  """The experiment; "", "smoke", "control" or "method=<name>"."""
+  chosen = argument.partition("method=")[2]
+  mode = "" if chosen else mode_of(argument, "smoke", "control")
   smoke = mode == "smoke"
   student = network("conv", num_classes=CLASSES, dropout=0.1)
   # Thirty labels are soon learned by heart: dropout on both senses keeps
@@ -94,13 +116,27 @@ def get_config(argument: str = "") -> ConfigDict:
   if mode == "control":
     stages["echoed"] = taught_by("alone")
   gains = [("distilled", "alone")]
+  if chosen:
+    base = extended(
+      stages["alone"], {}, teachers={"teacher": teacher("teacher")}
+    )
+    classified = "classifier" in methods().get(chosen, ())
+    taps = TAPS | (CLASSIFIED if classified else {})
+    del stages["distilled"]
+    stages |= method(chosen, base, taps=taps)
+    gains = [(list(stages)[-1], "alone")]
   if mode == "control":
     gains += [("echoed", "alone"), ("distilled", "echoed")]
   return experiment(
     "digits",
     seeds=2 if smoke else 5,
     # A quarter of a batch is labelled, though 30 examples of 1,197 are.
-    data=data("digits", labels_per_class=3, labelled_fraction=0.25),
+    data=data(
+      "digits",
+      labels_per_class=3,
+      labelled_fraction=0.25,
+      views=VIEWS if chosen else (),
+    ),
     stages=stages,
     gains=tuple(gains),
   )

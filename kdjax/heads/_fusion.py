@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.heads._sizes import nearest
+from kdjax.pooling import nearest
 from kdjax.types import Array
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError
-from kdjax.heads._sizes import pooled
+from kdjax.pooling import pooled
 from kdjax.types import Array
 
 
@@ -40,10 +40,10 @@ class Head(nn.Module):
   def __call__(
     self,
     x: Float[Array, "B H W C"],
-    like: Float[Array, "B H_like W_like C_like"] | None = None,
+    like: Float[Array, "B *shape_like C_like"] | None = None,
     *,
     train: bool = False,
-  ) -> Float[Array, "B H_out W_out C_out"]:
+  ) -> Float[Array, "B *shape_out C_out"]:
     """Maps `x` to the channels of `like`, and to its size if that is less."""
     if self.width is None and like is None:
       raise UserError(
@@ -52,6 +52,9 @@ class Head(nn.Module):
       )
     width = like.shape[-1] if self.width is None else self.width
     x = x if like is None else pooled(x, like)
+    # A vector on the other side is a map of one pixel.
+    is_vector = x.ndim == 2
+    x = x[:, None, None] if is_vector else x
     inner = max(width // self.factor, 1)
     for channels, kernel in ((inner, 1), (inner, 3), (width, 1)):
       x = nn.Conv(channels, (kernel, kernel), use_bias=False, dtype=self.dtype)(
@@ -64,4 +67,4 @@ class Head(nn.Module):
         axis_name=self.axis_name,
       )(x)
       x = nn.relu(x)
-    return x
+    return x[:, 0, 0] if is_vector else x

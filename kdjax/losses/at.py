@@ -5,9 +5,9 @@ from jaxtyping import Float
 
 from kdjax.errors import UserError
 from kdjax.losses._norms import flat, root
-from kdjax.losses._pool import smaller
 from kdjax.losses._powers import power as raised
 from kdjax.losses._powers import unit
+from kdjax.pooling import smaller
 from kdjax.types import Array
 
 

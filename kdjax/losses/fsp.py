@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from kdjax.errors import UserError, same_shape
 from kdjax.losses._norms import root
-from kdjax.losses._pool import smaller
+from kdjax.pooling import smaller
 from kdjax.types import Array
 
 

@@ -5,9 +5,9 @@ from jaxtyping import Float
 
 from kdjax.errors import UserError, same_shape
 from kdjax.losses._norms import flat
-from kdjax.losses._pool import smaller
 from kdjax.losses._powers import norm, unit
 from kdjax.losses._powers import power as raised
+from kdjax.pooling import smaller
 from kdjax.types import Array
 
 

@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from kdjax.errors import UserError
 from kdjax.losses._norms import unit
-from kdjax.losses._pool import smaller
+from kdjax.pooling import smaller
 from kdjax.types import Array
 
 
