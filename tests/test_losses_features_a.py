@@ -1,5 +1,9 @@
 """What losses on maps mean: attention, neurons, flows, factors, boundaries."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -257,3 +261,31 @@ def test_vid_pools_a_teacher_that_is_larger():
   equal(
     vid((mean, variance), repeated(teacher, 2)), vid((mean, variance), teacher)
   )
+
+
+# Two decompositions in one step, several steps under way, two threads.
+AT_ONCE = """
+import os
+os.environ["NPROC"] = "2"
+import jax, jax.numpy as jnp, numpy as np
+from kdjax.losses._singular import right_vectors
+x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 32, 64, 16)))
+y = jnp.swapaxes(x, 2, 3)
+step = jax.pmap(
+  lambda x, y: sum(jnp.sum(p) for p in (*right_vectors(x), *right_vectors(y)))
+)
+for _ in range(5):
+  jax.block_until_ready([step(x, y) for _ in range(3)])
+"""
+
+
+def test_decompositions_at_once_do_not_wait_for_each_other():
+  environment = {**os.environ, "XLA_FLAGS": ""}
+  done = subprocess.run(
+    [sys.executable, "-c", AT_ONCE],
+    env=environment,
+    timeout=120,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr

@@ -29,11 +29,22 @@ def right_vectors(
 
 
 def _decompose(x):
-  left, values, right = jnp.linalg.svd(x, full_matrices=False)
+  left, values, right = jax.lax.platform_dependent(
+    x, cpu=jax.vmap(_alone), default=_svd
+  )
   right = jnp.swapaxes(right, -1, -2)
   flip = jnp.max(right, axis=-2) < -jnp.min(right, axis=-2)
   sign = jnp.where(flip, -1.0, 1.0)[..., None, :]
   return left * sign, values, right * sign
+
+
+def _svd(x):
+  return jnp.linalg.svd(x, full_matrices=False)
+
+
+# One matrix after the other: on a CPU, LAPACK's batches wait for threads of the
+# pool that they run on, and two of them at once wait for each other for ever.
+_alone = jax.custom_batching.sequential_vmap(_svd)
 
 
 @right_vectors.defjvp

@@ -19,7 +19,7 @@ def nst(
          + weight sum_stages MMD^2(student map, teacher map)
 
   Huang and Wang, "Like What You Like: Knowledge Distill via Neuron Selectivity
-  Transfer", arXiv:1707.01219. Defaults: RepDistiller's.
+  Transfer", 2017, arXiv:1707.01219. Defaults: RepDistiller's.
   Needs: as many maps of each network, of any sizes and widths.
   Costs: the square of the channels for every example; nothing is learned.
 
