@@ -42,10 +42,15 @@ def make(spec: float | Mapping, steps: int) -> Schedule:
       for share in spec["milestones"]
     }
     after = optax.piecewise_constant_schedule(value, at)
+  elif spec["kind"] == "decay":
+    period = max(1, round(spec["every"] * (span + warmup)))
+    after = optax.exponential_decay(
+      value, period, spec["factor"], staircase=True
+    )
   else:
     raise UserError(
       f"No schedule '{spec['kind']}'.",
-      exists=("constant", "linear", "cosine", "step"),
+      exists=("constant", "linear", "cosine", "step", "decay"),
       near=spec["kind"],
     )
   if not warmup:

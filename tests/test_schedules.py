@@ -39,6 +39,18 @@ def test_step_multiplies_at_its_milestones():
   np.testing.assert_allclose(got, [1, 0.1, 0.01], rtol=1e-6)
 
 
+def test_decay_multiplies_again_and_again():
+  spec = config.schedule("decay", 1.0, every=0.2, factor=0.5)
+  got = at(spec, (0, 19, 20, 39, 40, 99))
+  np.testing.assert_allclose(got, [1, 1, 0.5, 0.5, 0.25, 0.0625], rtol=1e-6)
+
+
+def test_every_schedule_rises_first_where_it_warms_up():
+  for kind in ("constant", "linear", "cosine", "step", "decay"):
+    got = at(config.schedule(kind, 2.0, warmup=10), (0, 5, 10))
+    np.testing.assert_allclose(got, [0, 1, 2], atol=1e-6, err_msg=kind)
+
+
 def test_unknown_schedules_and_optimizers_are_answered():
   with pytest.raises(UserError, match="Did you mean 'cosine'"):
     schedules.make(config.schedule("cosin", 1.0), 10)

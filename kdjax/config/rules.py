@@ -32,7 +32,7 @@ def schedule(kind: str, value: float, **changes) -> ConfigDict:
   """A number that changes with the step.
 
   Args:
-    kind: "constant", "linear", "cosine" or "step".
+    kind: "constant", "linear", "cosine", "step" or "decay".
     value: where it starts, after the warm-up.
     **changes: knobs that differ from the defaults below.
   """
@@ -44,6 +44,9 @@ def schedule(kind: str, value: float, **changes) -> ConfigDict:
     # Steps at which "step" multiplies by `factor`, as shares of all steps.
     "milestones": (),
     "factor": 0.1,
+    # The share of all steps after which "decay" multiplies by `factor`, again
+    # and again.
+    "every": 0.1,
     # Steps until `end`; None is those of the stage.
     "steps": optional(None, int),
   }
