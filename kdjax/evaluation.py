@@ -79,14 +79,7 @@ def predict(
   """
   if family not in stage.measured:
     return {}
-  objective = stage.objective
-
-  @jax.jit
-  def apply(variables, fixed, batch):
-    fixed = objective.averaged(fixed, variables)
-    reader = objective.reader(objective.flow(variables, fixed, batch))
-    return stage.measured[family].arguments(reader)[0]["student"]
-
+  apply = jax.jit(lambda *arguments: _measured(stage, family, *arguments))
   columns: dict[str, list] = {}
   for batch in eval_batches(source, stage.config["batch_size"]):
     valid = batch["valid"]
@@ -102,3 +95,54 @@ def predict(
     key: np.concatenate(parts, axis=1 if key == "logits" else 0)
     for key, parts in columns.items()
   }
+
+
+class Predictor:
+  """A student that predicts through a head that it keeps.
+
+  Called like a Flax module: `predictor.apply(variables, inputs, train=False)`.
+
+  Args:
+    stage: that trained it.
+    family: of metrics, which says where its logits are.
+  """
+
+  def __init__(self, stage: Stage, family: str = "classification"):
+    self.stage, self.family = stage, family
+
+  def apply(
+    self,
+    variables: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    *,
+    train: bool = False,
+  ) -> dict[str, jax.Array]:
+    """The student's outputs, their `logits` those of the kept head.
+
+    Args:
+      variables: {"stage": as of `state.evaluated`, "fixed": the teachers, of
+        whom the head takes parameters, and numbers}.
+      inputs: what the student reads, and the keys that the teacher does; a
+        teacher's that is missing is zeros, for its outputs are never used.
+      train: False; such a student is not trained on.
+    """
+    if train:
+      raise ValueError("It predicts; train its network instead.")
+    rows = next(iter(inputs.values())).shape[0]
+    batch = {
+      key: np.zeros((rows, *leaf.shape), leaf.dtype)
+      for key, leaf in self.stage.spec.items()
+    }
+    batch = {**batch, **inputs, "valid": np.ones(rows, bool)}
+    own, fixed = variables["stage"], variables["fixed"]
+    logits = _measured(self.stage, self.family, own, fixed, batch)
+    flow = self.stage.objective.flow(own, fixed, batch)
+    return {**flow.run("student"), "logits": logits}
+
+
+def _measured(stage: Stage, family: str, variables, fixed, batch):
+  """The student's logits where a family of metrics reads them."""
+  objective = stage.objective
+  fixed = objective.averaged(fixed, variables)
+  reader = objective.reader(objective.flow(variables, fixed, batch))
+  return stage.measured[family].arguments(reader)[0]["student"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from kdjax import build, check, evaluation, teachers
+from kdjax import build, check, evaluation, rooms, teachers
 from kdjax import workdir as workdirs
 from kdjax.devices import Placement
 from kdjax.errors import UserError
@@ -151,7 +151,8 @@ def restore(
     which: "best" by validation, or "last".
 
   Returns:
-    The Flax module, and its variables.
+    The Flax module, and its variables. A student that predicts through a head
+    that it keeps (SimKD) comes with it, and is called in the same way.
   """
   workdir = pathlib.Path(workdir)
   config = workdirs.read_config(workdir)
@@ -159,6 +160,8 @@ def restore(
   seed = seeds[0] if seed is None else seed
   if seed not in seeds:
     raise UserError(f"No seed {seed} in {workdir}.", exists=map(str, seeds))
+  if network == "student" and _keeps(config, stage):
+    return _through(config, workdir, stage, seeds, seeds.index(seed), which)
   if stage in config["stages"]:
     # A network needs no loss, which may have been registered elsewhere.
     bare = {**config["stages"][stage], "terms": {}, "metrics": {}}
@@ -172,6 +175,29 @@ def restore(
     workdir, stage, network, which=which, template=shapes, seeds=len(seeds)
   )
   return known[network], variables[seeds.index(seed)]
+
+
+def _keeps(config: Mapping[str, Any], stage: str) -> bool:
+  """Whether a head of a stage stays with its student."""
+  terms = config["stages"].get(stage, {}).get("terms", {})
+  return any(
+    getattr(rooms.find("heads", head["name"]), "keep", False)
+    for term in terms.values()
+    for head in term["heads"].values()
+    if "name" in head
+  )
+
+
+def _through(config, workdir, stage, seeds, place, which):
+  """A student and the head that it predicts through, of one seed."""
+  built = build.build(config, stage)
+  fixed = fixed_of(built, workdir, seeds)
+  shapes = _shapes(built, _fixed_shapes(built))
+  loaded = teachers.load(
+    workdir, stage, which=which, template=shapes, seeds=len(seeds)
+  )
+  variables = {"stage": loaded[place], "fixed": fixed[place]}
+  return evaluation.Predictor(built), variables
 
 
 def place(config: Mapping[str, Any], stage: Stage) -> Placement:

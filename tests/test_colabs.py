@@ -39,16 +39,15 @@ def test_a_notebook_runs_in_its_smallest_mode(path, tmp_path, monkeypatch):
   notebook.cells = [
     cell for cell in notebook.cells if "%pip install" not in cell.source
   ]
-  changed = 0
-  for cell in notebook.cells:
-    small = cell.source.replace('digits.py"', 'digits.py:smoke"')
-    small = small.replace('"../runs/', f'"{tmp_path}/')
-    changed += small != cell.source
-    cell.source = small
-  assert changed == 2, "the smallest mode was not switched on"
+  smallest = {'digits.py"': 'digits.py:smoke"', '"../runs/': f'"{tmp_path}/'}
+  for old, new in smallest.items():
+    changed = [old in cell.source for cell in notebook.cells]
+    assert any(changed), "the smallest mode was not switched on"
+    for cell in notebook.cells:
+      cell.source = cell.source.replace(old, new)
   client = nbclient.NotebookClient(
     notebook, timeout=180, resources={"metadata": {"path": str(COLABS)}}
   )
   client.execute()
   said = str([cell.get("outputs") for cell in notebook.cells])
-  assert "distilled - alone" in said and "image/png" in said
+  assert " - alone: " in said and "image/png" in said

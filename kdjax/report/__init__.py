@@ -125,7 +125,7 @@ def show(results: Results, out: Workdir | None = None) -> None:
   console = rich.console.Console()
   console.print(table(results))
   if results.get("rankings"):
-    for made in ranking.grids(results):
+    for made in ranking.grids(results, brief=True):
       console.print(page.drawn(made))
   several = results if "stages" not in results else {"": results}
   for name, one in several.items():

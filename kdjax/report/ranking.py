@@ -19,8 +19,8 @@ from kdjax.report.theme import (
   spread,
 )
 
-# Gains over one stage that are more than this are ranked, not listed.
-FEW = 5
+# Gains that are more than this are ranked, not listed.
+FEW = 8
 
 HEAD = (
   "metric",
@@ -41,8 +41,8 @@ def rankings(
     results: with its "stages" and "gains".
 
   Returns:
-    {baseline: [{stage, metric, gain, step, loss, note}]}, of baselines with
-    more than a few. `step` is the time of a step beside the baseline's, as a
+    {baseline: [{stage, metric, gain, step, loss, note}]}; {} where the gains
+    are few. `step` is the time of a step beside the baseline's, as a
     ratio; `loss` the first and the last loss on validation, means over seeds.
   """
   groups: dict[str, list] = {}
@@ -50,10 +50,10 @@ def rankings(
     gain = results["gains"].get(f"{better} - {worse}")
     if gain is not None and gain["mean"] is not None:
       groups.setdefault(worse, []).append((better, gain))
+  if sum(map(len, groups.values())) <= FEW:
+    return {}
   made = {}
   for worse, members in groups.items():
-    if len(members) <= FEW:
-      continue
     sign = 1 if members[0][1]["mode"] == "max" else -1
     members.sort(key=lambda member: -sign * member[1]["mean"])
     made[worse] = [
@@ -70,8 +70,13 @@ def rankings(
   return made
 
 
-def grids(results: dict[str, Any]) -> list[Grid]:
-  """A table for each baseline."""
+def grids(results: dict[str, Any], *, brief: bool = False) -> list[Grid]:
+  """A table for each baseline.
+
+  Args:
+    results: of `report.summarize`.
+    brief: what fits a terminal.
+  """
   made = []
   for worse, rows in results["rankings"].items():
     metric = rows[0]["metric"]
@@ -96,6 +101,8 @@ def grids(results: dict[str, Any]) -> list[Grid]:
           *[row["note"]] * noted,
         ]
       )
+    if brief:
+      head, *lines = ([line[0], *line[1:3], line[4]] for line in (head, *lines))
     made.append(Grid(head, lines))
   return made
 

@@ -4,8 +4,10 @@
   kdjax list losses          one room
   kdjax list losses kd       what one reads, its options, its paper, its file
   kdjax list losses lab/mine.py:mine      likewise, from outside the package
+  kdjax list methods         with what each reads, learns, keeps and costs
+  kdjax list methods --measure            the same, traced and timed anew here
 
-It reads sources and imports none of them.
+It reads sources and imports none of them, unless it measures.
 """
 
 from typing import Any
@@ -16,6 +18,7 @@ from rich.table import Table
 
 from kdjax import rooms
 from kdjax.errors import UserError
+from kdjax.verbs import _methods as methods
 
 # Room -> what its files are, and what their positional arguments are called.
 ROOMS = {
@@ -32,13 +35,24 @@ UNLIMITED = 10_000
 
 
 def define(values: flags.FlagValues, argv: list[str]) -> None:
-  """`kdjax list` has no flags of its own."""
-  del values, argv
+  """Defines --measure."""
+  del argv
+  flags.DEFINE_bool(
+    "measure",
+    False,
+    "trace and time all methods on this machine (minutes), and keep the result",
+    flag_values=values,
+  )
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
   """Lists every room, one room, or one thing of a room."""
-  del values
+  if values.measure:
+    if arguments != ["methods"]:
+      raise UserError(
+        "--measure is of methods.", "kdjax list methods --measure"
+      )
+    _measure()
   if len(arguments) > 2:
     raise UserError(
       f"'{arguments[2]}' is one word too many.",
@@ -53,17 +67,38 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     _show_room(console, arguments[0])
   else:
     for room in ROOMS:
-      _show_room(console, room)
+      _show_room(console, room, brief=True)
     console.print("\n`kdjax list ROOM NAME` says more of one.")
 
 
-def _show_room(console: Console, room: str) -> None:
+def _show_room(console: Console, room: str, *, brief: bool = False) -> None:
   table = _columns()
   names = rooms.names(room)
   for name in names:
     table.add_row(name, rooms.describe(room, name).summary)
   title, _ = ROOMS[room]
   console.print(f"\n{room} ({title}): {len(names)}", style="bold")
+  _print(console, table)
+  if room == "methods" and not brief:
+    _show_methods(console, names)
+
+
+def _measure() -> None:
+  """Traces and times all methods, and keeps what was found."""
+  from kdjax import catalogue
+
+  methods.keep(catalogue.measure(rooms.names("methods")))
+
+
+def _show_methods(console: Console, names: list[str]) -> None:
+  """What each method reads, learns, keeps and costs."""
+  found = methods.measured()
+  table = Table(box=None, pad_edge=False, padding=(0, 2))
+  for head, side in methods.COLUMNS.items():
+    table.add_column(head, justify=side, no_wrap=True)
+  for name in names:
+    table.add_row(*methods.row(name, found["methods"].get(name)))
+  console.print(methods.HEADING.format(**found), highlight=False)
   _print(console, table)
 
 

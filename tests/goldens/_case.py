@@ -1,6 +1,7 @@
 """A case of the golden folder, its arrays in the layout of kdjax."""
 
 import dataclasses
+import re
 from typing import Any
 
 import jax
@@ -29,6 +30,21 @@ class Case:
   def raw(self, name: str) -> Array:
     """An input as stored, whatever its rank."""
     return self.inputs[name]
+
+  def option(self, default: Any, *names: str) -> Any:
+    """A constant under any of its public names."""
+    for name in names:
+      if self.hyper.get(name) is not None:
+        return self.hyper[name]
+    return default
+
+  def pairs(self) -> list[tuple[Array, Array]]:
+    """Inputs s, s0, s1 .. with t, t0, t1 .., in the order of the numbers."""
+    names = sorted(
+      (name for name in self.inputs if re.fullmatch(r"s\d*", name)),
+      key=lambda name: int(name[1:] or 0),
+    )
+    return [(self[name], self[f"t{name[1:]}"]) for name in names]
 
   def kernel(self, name: str) -> Array:
     """A parameter's weight, "param:NAME.weight", as Flax has it.

@@ -1,7 +1,6 @@
 """Features of maps: hints, attention, neurons, flows, factors, boundaries."""
 
 import itertools
-import re
 
 import jax.numpy as jnp
 
@@ -198,11 +197,7 @@ def _mean(loss, student, teacher, **options) -> Array:
 
 def _pairs(case: Case) -> list[tuple[Array, Array]]:
   """The student's features with the teacher's, in the order of their names."""
-  names = sorted(
-    (name for name in case.inputs if re.fullmatch(r"s\d*", name)),
-    key=lambda name: int(name[1:] or 0),
-  )
-  return [(_map(case[name]), _map(case[f"t{name[1:]}"])) for name in names]
+  return [(_map(s), _map(t)) for s, t in case.pairs()]
 
 
 def _map(x: Array) -> Array:

@@ -77,10 +77,8 @@ def ofd_zoo(case: Case) -> dict[str, Array]:
 
 
 def reviewkd_hcl(case: Case) -> dict[str, Array]:
-  levels = case.hyper.get("levels", case.hyper.get("output_sizes", (4, 2, 1)))
-  names = sorted(name for name in case.inputs if name.startswith("s"))
-  student = tuple(case[name] for name in names)
-  teacher = tuple(case[f"t{name[1:]}"] for name in names)
+  levels = case.option((4, 2, 1), "levels", "output_sizes")
+  student, teacher = zip(*case.pairs(), strict=True)
   return {"loss": jnp.mean(hcl(student, teacher, levels=tuple(levels)))}
 
 
@@ -186,15 +184,18 @@ def pad_l2(case: Case) -> dict[str, Array]:
   loss = pad(
     (case["s"], case["slogvar"]), case["t"], eps=case.hyper.get("eps", 1e-6)
   )
-  return {"loss": jnp.mean(loss)}
+  reduce = jnp.sum if case.hyper.get("reduction") == "sum" else jnp.mean
+  return {"loss": reduce(loss)}
 
 
 def cwd(case: Case) -> dict[str, Array]:
-  norm, divergence = case.hyper["norm_type"], case.hyper["divergence"]
+  norm = case.option("none", "norm_type")
+  divergence = case.option("mse", "divergence")
   student, teacher = case["s"], case["t"]
   if norm in ("channel", "spatial"):
     # The code has a temperature for "kl" alone.
-    temperature = case.hyper["temperature"] if divergence == "kl" else 1.0
+    temperature = case.option(1.0, "temperature")
+    temperature = temperature if divergence == "kl" else 1.0
     loss = cwd_loss(
       student,
       teacher,
@@ -205,8 +206,9 @@ def cwd(case: Case) -> dict[str, Array]:
   elif norm == "channel_mean":
     loss = srrl_fm_loss(student, teacher)
   else:
-    positions = student.shape[1] * student.shape[2]
-    loss = mse(student, teacher, reduction="sum") / positions
+    # The code compares the first example alone, and divides by the whole batch.
+    numbers = student.shape[0] * student.shape[1] * student.shape[2]
+    loss = mse(student[:1], teacher[:1], reduction="sum") / numbers
   return {"loss": jnp.mean(loss)}
 
 

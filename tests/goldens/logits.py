@@ -19,10 +19,7 @@ def _mean(values):
 
 def _temperature(case, default):
   """T under any of its public names."""
-  for name in ("T", "temperature", "temp", "tau"):
-    if name in case.hyper:
-      return case.hyper[name]
-  return default
+  return case.option(default, "T", "temperature", "temp", "tau")
 
 
 def _standardized(case):
@@ -42,19 +39,24 @@ def _reduced(values, case):
 
 def kd(case: Case) -> dict[str, Array]:
   """T^2 KL; with labels, mixed: torchdistill drops both T^2 and them at 0."""
-  temperature = _temperature(case, 4.0)
-  soft = KD(case["s"], case["t"], temperature=temperature)
+  return _mixed(case, case["s"], case["t"], _temperature(case, 4.0))
+
+
+def _mixed(case, student, teacher, temperature):
+  """KD of these logits; of the case's own, the labels' part."""
+  soft = lambda scale: _reduced(
+    KD(student, teacher, temperature=temperature, scale=scale), case
+  )
   if "alpha" not in case.hyper:
-    return {"loss": _reduced(soft, case)}
+    return {"loss": case.option(1.0, "beta") * soft(True)}
   share = case.hyper["alpha"]
   if not share or "y" not in case:
-    return kd_noT2(case)
-  weight = case.hyper.get("beta")
-  weight = 1 - share if weight is None else weight
+    return {"loss": soft(False)}
   hard = CROSS_ENTROPY(case["s"], case["y"])
   sums = case.hyper.get("reduction") == "sum"
   hard = jnp.sum(hard) if sums else jnp.mean(hard)
-  return {"loss": share * hard + weight * _reduced(soft, case)}
+  weight = case.option(1 - share, "beta")
+  return {"loss": share * hard + weight * soft(True)}
 
 
 def kd_noT2(case: Case) -> dict[str, Array]:  # noqa: N802
@@ -77,7 +79,7 @@ def kd_elementmean(case: Case) -> dict[str, Array]:
   soft *= case.hyper.get("multiplier", 1.0)
   if "y" not in case:
     return {"loss": soft}
-  share = case.hyper["alpha"]
+  share = case.option(0.5, "alpha", "lambda", "lambda_")
   hard = jnp.mean(CROSS_ENTROPY(case["s"], case["y"]))
   return {"loss": (1 - share) * hard + share * soft}
 
@@ -120,16 +122,16 @@ def dkd(case: Case) -> dict[str, Array]:
 
 def dkd_tckd(case: Case) -> dict[str, Array]:
   """TCKD alone, where its weight is 1."""
-  return _dkd(case, case["s"], case["t"])
+  return _dkd(case, case["s"], case["t"], others=0.0)
 
 
 def dkd_nckd(case: Case) -> dict[str, Array]:
   """NCKD alone, where its weight is 1."""
-  return _dkd(case, case["s"], case["t"])
+  return _dkd(case, case["s"], case["t"], target=0.0, others=1.0)
 
 
-def _dkd(case, student, teacher):
-  target, others = case.hyper["alpha"], case.hyper["beta"]
+def _dkd(case, student, teacher, target=1.0, others=8.0):
+  target, others = case.option(target, "alpha"), case.option(others, "beta")
   temperature = _temperature(case, 4.0)
   if others == 0 and target == 1:
     loss = LOSS("tckd")(student, teacher, case["y"], temperature=temperature)
@@ -149,13 +151,7 @@ def _dkd(case, student, teacher):
 
 def logit_std_kd(case: Case) -> dict[str, Array]:
   """KD of standardised logits, with labels where there are any."""
-  student, teacher = _standardized(case)
-  soft = KD(student, teacher, temperature=_temperature(case, 2.0))
-  loss = case.hyper.get("beta", 1.0) * _reduced(soft, case)
-  if "y" in case:
-    hard = jnp.mean(CROSS_ENTROPY(case["s"], case["y"]))
-    loss += case.hyper["alpha"] * hard
-  return {"loss": loss}
+  return _mixed(case, *_standardized(case), _temperature(case, 2.0))
 
 
 def logit_std_dkd(case: Case) -> dict[str, Array]:
@@ -170,7 +166,7 @@ def nkd(case: Case) -> dict[str, Array]:
     case["t"],
     case["y"],
     temperature=_temperature(case, 1.0),
-    others_weight=case.hyper["gamma"],
+    others_weight=case.option(1.5, "gamma"),
   )
   return _mean(loss)
 
@@ -194,7 +190,7 @@ def ofa(case: Case) -> dict[str, Array]:
     case["t"],
     case["y"],
     temperature=_temperature(case, 1.0),
-    power=case.hyper["eps"],
+    power=case.option(1.0, "eps"),
   )
   return _mean(loss)
 
@@ -205,6 +201,8 @@ def dist(case: Case) -> dict[str, Array]:
 
 
 def _dist(case, student, teacher):
+  if student.ndim == 4:  # logits of every position: each is an example
+    student, teacher = (x.reshape(-1, x.shape[-1]) for x in (student, teacher))
   return LOSS("dist")(
     student,
     teacher,
@@ -221,8 +219,8 @@ def dist_plus(case: Case) -> dict[str, Array]:
   maps = LOSS("dist_plus")(
     case["s"],
     case["t"],
-    channel_weight=case.hyper["iota"],
-    spatial_weight=case.hyper["kappa"],
+    channel_weight=case.option(1.0, "iota"),
+    spatial_weight=case.option(1.0, "kappa"),
     epsilon=case.hyper.get("eps", 1e-8),
     mode="code",
   )
@@ -236,7 +234,7 @@ def skd_direction(case: Case) -> dict[str, Array]:
   loss = LOSS("skd_direction")(
     case["s"],
     case["t"],
-    tikhonov=case.hyper["tikhonov"],
+    tikhonov=case.option(0.1, "tikhonov"),
     mode=case.hyper.get("mode", "paper"),
   )
   return {"loss": loss}
@@ -244,13 +242,13 @@ def skd_direction(case: Case) -> dict[str, Array]:
 
 def mlkd_cc(case: Case) -> dict[str, Array]:
   """MLKD's class correlation, at one temperature."""
-  one = (case.hyper["temperature"],)
+  one = (_temperature(case, 4.0),)
   return {"loss": LOSS("mlkd_class")(case["s"], case["t"], temperatures=one)}
 
 
 def mlkd_bc(case: Case) -> dict[str, Array]:
   """MLKD's batch correlation, at one temperature."""
-  one = (case.hyper["temperature"],)
+  one = (_temperature(case, 4.0),)
   return {"loss": LOSS("mlkd_batch")(case["s"], case["t"], temperatures=one)}
 
 
@@ -260,8 +258,10 @@ def mlkd(case: Case) -> dict[str, Array]:
   Of the strong view it has the instances alone, at three temperatures; at the
   others it takes the weak view again.
   """
-  temperatures = tuple(float(one) for one in case.hyper["temperatures"])
-  weight = case.hyper["KD_WEIGHT"]
+  first = case.option(4.0, "TEMPERATURE")
+  temperatures = case.option((first, 3, 5, 2, 6), "temperatures")
+  temperatures = tuple(float(one) for one in temperatures)
+  weight = case.option(1.0, "KD_WEIGHT")
   weak = case["sw"], case["tw"]
   shared = {"temperatures": temperatures, "select": "share"}
   instances = LOSS("mlkd_instance")
@@ -274,21 +274,19 @@ def mlkd(case: Case) -> dict[str, Array]:
     "loss_cc": LOSS("mlkd_class")(*weak, **shared),
     "loss_bc": LOSS("mlkd_batch")(*weak, **shared),
   }
-  total = {
-    name: (case.hyper["CE_WEIGHT"] if name == "loss_ce" else weight) * value
-    for name, value in total.items()
-  }
-  return {name: total[name] for name in case.outputs}
+  labels = case.option(1.0, "CE_WEIGHT")
+  weights = {name: labels if name == "loss_ce" else weight for name in total}
+  return {name: weights[name] * total[name] for name in case.outputs}
 
 
 def tfkd_reg(case: Case) -> dict[str, Array]:
   """(1 - a) CE + a times the virtual teacher, over all that it divides by."""
-  share = case.hyper["reg_alpha"]
+  share = case.option(0.1, "reg_alpha", "alpha")
   soft = LOSS("tfkd")(
     case["s"],
     case["y"],
-    temperature=case.hyper["reg_temperature"],
-    correct=case.hyper.get("correct_prob", 0.99),
+    temperature=case.option(20.0, "reg_temperature", "temperature"),
+    correct=case.option(0.99, "correct_prob"),
     reduction="mean",
   )
   soft = case.hyper.get("multiplier", 1.0) * jnp.mean(soft)
@@ -301,7 +299,7 @@ def label_smoothing(case: Case) -> dict[str, Array]:
   loss = CROSS_ENTROPY(
     case["s"],
     case["y"],
-    label_smoothing=case.hyper["alpha"],
+    label_smoothing=case.option(0.1, "alpha"),
     smoothing="others",
   )
   return _mean(loss)
@@ -324,7 +322,7 @@ def deit_hard(case: Case) -> dict[str, Array]:
 
 
 def _deit(case, distilled):
-  share = case.hyper["alpha"]
+  share = case.option(0.5, "alpha")
   hard = jnp.mean(CROSS_ENTROPY(case["s"], case["y"]))
   return {"loss": (1 - share) * hard + share * distilled}
 
@@ -335,9 +333,9 @@ def logits_mse(case: Case) -> dict[str, Array]:
 
 
 def kd_mse(case: Case) -> dict[str, Array]:
-  """Mean squared difference of tempered logits; T may be of each example."""
+  """Mean squared difference of tempered logits; T may be of each of them."""
   if "temp" in case:
-    temperature = case["temp"][:, None]
+    temperature = case["temp"][..., None]
   else:
     temperature = _temperature(case, 1.0)
   return _mean(LOSS("mse")(case["s"] / temperature, case["t"] / temperature))

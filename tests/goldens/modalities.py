@@ -11,13 +11,20 @@ from kdjax.losses.tvd import tvd as tvd_loss
 
 def kd_ce(case: Case) -> dict[str, Array]:
   """TextBrewer: the mean over the batch, without T^2."""
-  temperature = case["temp"].reshape(-1) if "temp" in case else None
+  student, teacher, temperature = case["s"], case["t"], None
+  if "temp" in case:
+    temperature = case["temp"].reshape(-1)
+    # Where every position has its own, each is an example.
+    if case["temp"].shape == student.shape[:-1]:
+      student, teacher = (
+        x.reshape(-1, x.shape[-1]) for x in (student, teacher)
+      )
   numbers = {}
   if "temperature" in case.hyper:
     numbers["default_temperature"] = case.hyper["temperature"]
   elif temperature is None:
     numbers["default_temperature"] = 1.0
-  loss = soft_cross_entropy(case["s"], case["t"], temperature, **numbers)
+  loss = soft_cross_entropy(student, teacher, temperature, **numbers)
   return {"loss": jnp.mean(loss)}
 
 

@@ -24,7 +24,10 @@ def sp(case: Case) -> dict:
     "norm": "l2" if reduction is None else "l1",
     "reduction": "mean" if reduction in (None, "batchmean") else "sum",
   }
-  return {"loss": _sp.sp(case["s"], case["t"], **options)}
+  values = [_sp.sp(s, t, **options) for s, t in case.pairs()]
+  if len(case.outputs) == 1:
+    return {case.outputs[0]: sum(values)}
+  return dict(zip(case.outputs, values, strict=True))
 
 
 def inter_similarity(case: Case) -> dict:
@@ -32,45 +35,57 @@ def inter_similarity(case: Case) -> dict:
 
 
 def rkd(case: Case) -> dict:
-  hyper = case.hyper
-  distance = hyper.get("w_d", hyper.get("distance_weight"))
-  angle = hyper.get("w_a", hyper.get("angle_weight"))
-  options = {name: hyper[name] for name in ("squared", "eps") if name in hyper}
-  loss = jnp.zeros(())
-  if distance:
-    loss += distance * _rkd_distance.rkd_distance(
-      case["s"], case["t"], **options
-    )
-  if angle:
-    loss += angle * _rkd_angle.rkd_angle(case["s"], case["t"])
-  return {"loss": loss}
+  return _rkd(case, 25.0, 50.0)
 
 
 def rkd_distance(case: Case) -> dict:
-  return rkd(case)
+  return _rkd(case, 1.0, 0.0)
 
 
 def rkd_angle(case: Case) -> dict:
-  return rkd(case)
+  return _rkd(case, 0.0, 1.0)
+
+
+def _rkd(case: Case, distance: float, angle: float) -> dict:
+  """Both parts, by default with these weights."""
+  hyper, size = case.hyper, case["s"].shape[0]
+  names = "w_d", "distance_weight", "dist_factor", "distance_factor"
+  distance = case.option(distance, *names)
+  angle = case.option(angle, "w_a", "angle_weight", "angle_factor")
+  options = {name: hyper[name] for name in ("squared", "eps") if name in hyper}
+  # Over all pairs and triples; torchdistill's reduction may be their sum.
+  pairs = triples = 1
+  if hyper.get("reduction") == "sum":
+    pairs, triples = size**2, size**3
+  loss = jnp.zeros(())
+  if distance:
+    loss += (distance * pairs) * _rkd_distance.rkd_distance(
+      case["s"], case["t"], **options
+    )
+  if angle:
+    loss += (angle * triples) * _rkd_angle.rkd_angle(case["s"], case["t"])
+  return {"loss": loss}
 
 
 def darkrank(case: Case) -> dict:
   loss = _dark_rank.dark_rank(
     case["s"],
     case["t"],
-    scale=case.hyper["alpha"],
-    power=case.hyper["beta"],
-    length=case.hyper["permute_len"],
+    scale=case.option(3.0, "alpha"),
+    power=case.option(3.0, "beta"),
+    length=case.option(4, "permute_len"),
   )
   return {"loss": loss}
 
 
 def pkt(case: Case) -> dict:
-  return {"loss": _pkt.pkt(case["s"], case["t"], eps=case.hyper["eps"])}
+  eps = case.option(1e-7, "eps")
+  return {"loss": _pkt.pkt(case["s"], case["t"], eps=eps)}
 
 
 def pkt_eps1e_6(case: Case) -> dict:
-  return pkt(case)
+  eps = case.option(1e-6, "eps")
+  return {"loss": _pkt.pkt(case["s"], case["t"], eps=eps)}
 
 
 def cc(case: Case) -> dict:
@@ -78,28 +93,33 @@ def cc(case: Case) -> dict:
 
 
 def cckd_bilinear(case: Case) -> dict:
-  return _cckd(case)
+  return _cckd(case, "bilinear")
 
 
 def cckd_gaussian(case: Case) -> dict:
-  return _cckd(case)
+  return _cckd(case, "gaussian")
 
 
-def _cckd(case: Case) -> dict:
-  hyper = case.hyper
-  mean = hyper["reduction"] == "batchmean"
+def _cckd(case: Case, form: str) -> dict:
+  mean = case.option("batchmean", "reduction") == "batchmean"
   options = {
-    "form": hyper["type"],
+    "form": form,
     "normalize": False,
     "reduction": "root_mean" if mean else "root",
   }
-  if hyper["type"] == "gaussian":
-    options |= {"bandwidth": hyper["gamma"], "order": hyper["max_p"]}
+  if form == "gaussian":
+    options |= {
+      "bandwidth": case.option(0.4, "gamma"),
+      "order": case.option(2, "max_p"),
+    }
   return {"loss": _cc.cc(case["s"], case["t"], **options)}
 
 
 def cc_gaussian(case: Case) -> dict:
-  options = {"bandwidth": case.hyper["gamma"], "order": case.hyper["P_order"]}
+  options = {
+    "bandwidth": case.option(0.4, "gamma"),
+    "order": case.option(2, "P_order"),
+  }
   return {"loss": _cc.cc(case["s"], case["t"], **options)}
 
 
@@ -110,15 +130,17 @@ def irg(case: Case) -> dict:
   transform = _irg_transform.irg_transform(
     tuple(student[:2]), tuple(teacher[:2])
   )
-  loss = case.hyper["w_irg_vert"] * jnp.mean(_mse.mse(student[3], teacher[3]))
-  loss += case.hyper["w_irg_edge"] * sum(edges) / 3
-  loss += case.hyper["w_irg_tran"] * transform
+  vertices = jnp.mean(_mse.mse(student[3], teacher[3]))
+  loss = case.option(0.1, "w_irg_vert") * vertices
+  loss += case.option(5.0, "w_irg_edge") * sum(edges) / 3
+  loss += case.option(5.0, "w_irg_tran") * transform
   return {"loss": loss}
 
 
 def affinity(case: Case) -> dict:
   losses = _affinity.affinity(case["s"], case["t"], form="channels")
-  reduce = jnp.mean if case.hyper["reduction"] == "mean" else jnp.sum
+  mean = case.option("mean", "reduction") == "mean"
+  reduce = jnp.mean if mean else jnp.sum
   return {"loss": reduce(losses)}
 
 

@@ -1,0 +1,126 @@
+"""Methods of unlike kinds, run: stages, kept heads, memories, averages."""
+
+import json
+
+import numpy as np
+import pytest
+
+import kdjax
+from kdjax import checkpoints, config, rooms
+
+KNOBS = {
+  "steps": 6,
+  "batch_size": 16,
+  "log_every": 2,
+  "eval_every": 3,
+  "save_every": 3,
+}
+
+
+def experiment(name, *, network=None, seeds=2, **options):
+  """A teacher and a method, a few steps each."""
+  make = lambda *widths: config.network("conv", widths=widths, num_classes=10)
+  labels = {"cross_entropy": config.term("cross_entropy")}
+  alone = config.stage(make(4, 6), terms=labels, **KNOBS)
+  base = config.extended(
+    alone, {}, teachers={"teacher": config.teacher("teacher")}
+  )
+  return config.experiment(
+    name,
+    seeds=seeds,
+    data=config.data("digits", labelled_fraction=0.25, views=("strong",)),
+    stages={
+      "teacher": config.stage(make(5, 8), terms=labels, **KNOBS),
+      **config.method(name, base, **options),
+    },
+  )
+
+
+def run(name, folder, **options):
+  return kdjax.run(experiment(name, **options), folder, quiet=True)
+
+
+def stored(folder, stage):
+  """Everything in a stage's last checkpoint, by name."""
+  path = folder / "stages" / stage / "checkpoints"
+  with checkpoints.Checkpoints(path) as opened:
+    return opened.read("")
+
+
+def test_a_student_that_keeps_a_head_is_restored_with_it(tmp_path):
+  run("simkd", tmp_path)
+  test = rooms.find("data", "digits").load("test")
+  kept = np.load(tmp_path / "stages" / "simkd" / "predictions.npz")
+  model, variables = kdjax.restore(tmp_path, "simkd", seed=1)
+  image = test.columns["image"][:32]
+  outputs = model.apply(variables, {"image": image}, train=False)
+  np.testing.assert_allclose(
+    outputs["logits"], kept["logits"][1][:32], atol=1e-5
+  )
+  # Its own classifier was never trained, and says something else.
+  bare = variables["stage"]["networks"]["student"]
+  module = model.stage.objective.networks["student"]
+  plain = module.apply(bare, {"image": image}, train=False)
+  assert not np.allclose(plain["logits"], outputs["logits"], atol=1e-2)
+
+
+def test_a_memory_is_saved_and_the_run_goes_on_with_it(tmp_path):
+  whole, cut = tmp_path / "whole", tmp_path / "cut"
+  options = {"memory": "queue", "data_size": 1797, "negatives": 32}
+  run("crd", whole, **options)
+  plan = experiment("crd", **options)
+  with plan.unlocked():
+    plan.stages.crd.steps = 3
+    # Of a shorter run the learning rate is the same: it is constant.
+  kdjax.run(plan, cut, quiet=True)
+  before = stored(cut, "crd")
+  run("crd", cut, **options)
+  found, expected = stored(cut, "crd"), stored(whole, "crd")
+  memories = [key for key in expected if ".memory." in key]
+  assert memories
+  assert any(not np.array_equal(before[key], expected[key]) for key in memories)
+  for key in expected:
+    np.testing.assert_array_equal(found[key], expected[key], err_msg=key)
+
+
+def test_an_averaged_teacher_is_reported_as_what_it_is(tmp_path):
+  results = run("mean_teacher", tmp_path)
+  assert np.isfinite(results["stages"]["mean_teacher"]["accuracy"]["mean"])
+  page = (tmp_path / "report.md").read_text()
+  assert "running average of its own `student`" in page
+
+
+def test_the_stages_of_a_method_run_in_order_and_pass_on_what_they_learned(
+  tmp_path,
+):
+  results = run("fsp", tmp_path)
+  assert list(results["stages"]) == ["teacher", "fsp-1", "fsp"]
+  result = json.loads((tmp_path / "stages" / "fsp" / "result.json").read_text())
+  assert result["teachers"] == {"teacher": 6, "fsp-1": 1}
+
+
+def test_networks_trained_together_both_learn(tmp_path):
+  results = run("dml", tmp_path)
+  folder = tmp_path / "stages" / "dml"
+  parameters = json.loads((folder / "result.json").read_text())["parameters"]
+  assert parameters["student"] == parameters["peer"]
+  first, second = (
+    kdjax.restore(tmp_path, "dml", network=name)[1]["params"]["head"]["kernel"]
+    for name in ("student", "peer")
+  )
+  assert not np.allclose(first, second)
+  assert np.isfinite(results["stages"]["dml"]["nll"]["mean"])
+
+
+def test_dot_trains_a_method(tmp_path):
+  plan = experiment("kd", seeds=1)
+  with plan.unlocked():
+    plan.stages.kd.optimizer = config.optimizer("dot", learning_rate=0.01)
+  results = kdjax.run(plan, tmp_path, quiet=True)
+  assert np.isfinite(results["stages"]["kd"]["loss/kd"]["mean"])
+
+
+@pytest.mark.parametrize("memory", ["bank", "queue", "batch"])
+def test_contrast_has_one_interface_for_each_memory(tmp_path, memory):
+  results = run("crd", tmp_path, memory=memory, seeds=1)
+  assert np.isfinite(results["stages"]["crd"]["loss/crd"]["mean"])
