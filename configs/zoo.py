@@ -7,8 +7,8 @@ these see the image alone (the towers: image and hint), are larger than the
 students, and know more than the labels say.
 
   senses     image and hint; cross-entropy on the labelled
-  teacher    conv 32-64; taught by `senses`; teaches conv 8-16 students
-  alone      conv 8-16; cross-entropy on the labelled
+  teacher    conv 32-64; taught by `senses`; teaches conv 16-32 students
+  alone      conv 16-32; cross-entropy on the labelled
   <method>   the same network, from the teacher
 
   sight-*    the same for methods of Transformers: depth 4 teaches depth 2
@@ -51,6 +51,10 @@ CHANGED: dict[str, tuple[dict, str]] = {
     {"data_size": 1797, "negatives": 255},
     "Negatives in proportion: 255 of 1,797 examples.",
   ),
+  "adversarial": (
+    {"form": "least_squares"},
+    "The least-squares form, whose game is bounded.",
+  ),
 }
 
 # Methods of Transformers that read no more than logits.
@@ -64,7 +68,7 @@ def get_config(argument: str = "") -> ConfigDict:
   """The experiment; the argument is "" or "smoke"."""
   smoke = mode_of(argument, "smoke") == "smoke"
   families = {
-    "": (conv(8, 16), conv(32, 64), is_general),
+    "": (conv(16, 32), conv(32, 64), is_general),
     "sight-": (sight(16, 2), sight(32, 4), is_of_transformers),
     "towers-": (towers(8), towers(24), is_of_towers),
   }
@@ -88,11 +92,11 @@ def get_config(argument: str = "") -> ConfigDict:
       larger,
       terms=labels,
       teachers={"senses": teacher("senses")},
-      **training(400),
+      **training(800),
     )
     kd = term("kd", reads={"teacher": "senses/logits"})
     stages[f"{prefix}teacher"] = extended(taught, {"kd": kd}, labels=0.1)
-    alone = stage(student, terms=labels, **training(400))
+    alone = stage(student, terms=labels, **training(800))
     stages[f"{prefix}alone"] = alone
     base = extended(
       alone, {}, teachers={"teacher": teacher(f"{prefix}teacher")}
