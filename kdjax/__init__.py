@@ -20,11 +20,20 @@ _LATER = {
   "restore": "kdjax.experiment",
   "summarize": "kdjax.report",
 }
+_MODULES = ("config", "report")
 
-__all__ = ["UserError", "find", "names", "register", *sorted(_LATER)]
+__all__ = [
+  "UserError",
+  "find",
+  "names",
+  "register",
+  *sorted((*_LATER, *_MODULES)),
+]
 
 
 def __getattr__(name: str):
   if name in _LATER:
     return getattr(importlib.import_module(_LATER[name]), name)
+  if name in _MODULES:
+    return importlib.import_module(f"kdjax.{name}")
   raise AttributeError(f"module 'kdjax' has no attribute '{name}'")

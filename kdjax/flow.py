@@ -124,8 +124,12 @@ class Flow:
     """A network or teacher by name."""
     known = {**self.networks, **self.teachers}
     if name not in known:
-      exists = [*known, "batch"]
-      raise UserError(f"No network '{name}'.", exists=exists, near=name)
+      raise UserError(
+        f"No network or teacher '{name}'.",
+        "A stage gets one by its `teachers` or `networks`.",
+        exists=known,
+        near=name,
+      )
     return known[name]
 
   def all(self) -> list[str]:

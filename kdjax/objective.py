@@ -169,10 +169,7 @@ class Objective:
       for name, array in arrays.items()
       if name != "mask" or term.takes_mask
     }
-    try:
-      whole = jax.eval_shape(call, own).ndim == 0
-    except ShapeError as error:
-      raise UserError(f"Term '{term.name}': {error}") from error
+    whole = _is_whole(term, call, own, mask)
     if whole:
       own, mask = reader.gather(term, own, mask)
       if term.takes_mask:
@@ -228,6 +225,32 @@ def metrics(values: dict[str, Value]) -> dict[str, Array]:
     named[f"loss/{name}"] = value.mean
     named[f"count/{name}"] = value.count
   return named
+
+
+def _is_whole(term: Term, call, arrays: Mapping[str, Any], mask: Array) -> bool:
+  """Whether a loss is one number for the batch.
+
+  Raises:
+    UserError: it is neither that nor a number an example or a position.
+  """
+  try:
+    made = jax.eval_shape(call, arrays)
+  except ShapeError as error:
+    raise UserError(f"Term '{term.name}': {error}") from error
+  shape = getattr(made, "shape", None)
+  parameters = all(
+    at.output.startswith("params/")
+    for argument in term.reads
+    for at in term.addresses(argument)
+  )
+  if shape is None or (shape and shape[0] != mask.shape[0] and not parameters):
+    given = list(shape) if shape is not None else type(made).__name__
+    raise UserError(
+      f"The loss of term '{term.name}' returned {given} for a batch of "
+      f"{mask.shape[0]}.",
+      "Expected a number an example [B], a position [B T], or one for all [].",
+    )
+  return shape == ()
 
 
 def _counted(values: Array, mask: Array, arrays: Mapping[str, Any]) -> Array:

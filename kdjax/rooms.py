@@ -94,6 +94,12 @@ def register(room: str, name: str, thing: Any) -> None:
     raise UserError(
       f"'{name}' is a file of kdjax/{room}.", "Choose another name."
     )
+  if not getattr(thing, "__name__", "<").isidentifier():
+    raise UserError(
+      f"'{name}' is a {type(thing).__name__} without a name of its own.",
+      "Register a function or class written with def or class: a run keeps the"
+      " hash of its source.",
+    )
   _registered[room, name] = thing
 
 

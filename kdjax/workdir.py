@@ -32,6 +32,9 @@ CHANGEABLE = (
   "notes.*",
 )
 
+# Stands for a leaf that a config lacks.
+MISSING = "(none)"
+
 PACKAGES = (
   "jax",
   "jaxlib",
@@ -62,14 +65,18 @@ def compare(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
     UserError: it belongs to another config; the message says what differs.
   """
   path = workdir / "config.json"
-  if not path.exists() or not any(workdir.glob("stages/*/checkpoints/[0-9]*")):
+  trained = {
+    found.parents[1].name
+    for found in workdir.glob("stages/*/checkpoints/[0-9]*")
+  }
+  if not path.exists() or not trained:
     # Nothing was trained: a first try may have been a mistake, mended now.
     return
   asked = json.loads(json.dumps(config))
   refused = {
     key: pair
     for key, pair in differences(json.loads(path.read_text()), asked).items()
-    if not changeable(key)
+    if not changeable(key) and not _is_new(key, pair[0], trained)
   }
   if refused:
     lines = "; ".join(
@@ -150,11 +157,10 @@ def _with_tuples(tree: Any) -> Any:
 def differences(old: dict, new: dict) -> dict[str, tuple[Any, Any]]:
   """The leaves that differ between two configs: path -> (old, new)."""
   flat_old, flat_new = fields.flatten(old), fields.flatten(new)
-  missing = "(none)"
   return {
-    path: (flat_old.get(path, missing), flat_new.get(path, missing))
+    path: (flat_old.get(path, MISSING), flat_new.get(path, MISSING))
     for path in sorted(flat_old.keys() | flat_new.keys())
-    if flat_old.get(path, missing) != flat_new.get(path, missing)
+    if flat_old.get(path, MISSING) != flat_new.get(path, MISSING)
   }
 
 
@@ -166,6 +172,15 @@ def changeable(path: str) -> bool:
     and all(map(fnmatch.fnmatchcase, words, pattern.split(".")))
     for pattern in CHANGEABLE
   )
+
+
+def _is_new(path: str, old: Any, trained: set[str]) -> bool:
+  """Whether a leaf says something of what was not trained yet."""
+  kind, _, rest = path.partition(".")
+  if kind == "stages":
+    return rest.partition(".")[0] not in trained
+  # The order is that of all stages; what they name has its own leaves.
+  return kind in ("order", "gains") or (kind == "sources" and old == MISSING)
 
 
 def _names(config: Mapping[str, Any]) -> list[tuple[str, str]]:

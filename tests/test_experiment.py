@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -140,6 +141,30 @@ def test_a_workdir_of_another_config_is_refused_and_left_alone(ran):
   assert "stages.distilled.terms.kd.temperature was 4.0, is 2.0" in text
   assert "stages.*.steps" in text
   assert (folder / "config.json").read_text() == before
+
+
+def test_a_stage_may_be_added_and_one_trained_anew(tmp_path):
+  kdjax.run(tiny(), tmp_path, quiet=True)
+  plan = tiny()
+  with plan.unlocked():
+    plan.stages.hot = plan.stages.distilled.copy_and_resolve_references()
+    plan.stages.hot.terms.kd.temperature = 8.0
+    plan.order = (*plan.order, "hot")
+    plan.gains = (*plan.gains, ("hot", "alone"))
+  results = kdjax.run(plan, tmp_path, quiet=True)
+  assert set(results["gains"]) == {"distilled - alone", "hot - alone"}
+  with plan.unlocked():
+    plan.stages.hot.terms.kd.temperature = 2.0
+  with pytest.raises(UserError, match=r"kd\.temperature was 8\.0"):
+    kdjax.run(plan, tmp_path, quiet=True)
+  shutil.rmtree(tmp_path / "stages" / "hot")
+  again = kdjax.run(plan, tmp_path, quiet=True)
+  before, after = (
+    one["stages"]["hot"]["loss/kd"]["mean"] for one in (results, again)
+  )
+  assert before != after
+  kept = json.loads((tmp_path / "config.json").read_text())
+  assert kept["stages"]["hot"]["terms"]["kd"]["temperature"] == 2.0
 
 
 def test_the_average_of_parameters_is_what_is_evaluated(tmp_path):

@@ -342,6 +342,19 @@ def test_a_weight_may_follow_a_schedule(batch):
   np.testing.assert_allclose(weights, [2, 1.5, 1, 0.5, 0, 0])
 
 
+@pytest.mark.parametrize(
+  ("made", "said"),
+  [
+    (lambda student: student.mean(axis=0), r"returned \[5\] for a batch of 6"),
+    (lambda student: (student, student), "returned tuple"),
+  ],
+)
+def test_a_loss_of_another_form_is_answered(batch, made, said):
+  wrong = term("wrong", made, {"student": "student/logits"})
+  with pytest.raises(UserError, match=said):
+    values(*make(wrong, batch=batch), batch)
+
+
 def test_an_unknown_address_is_answered_with_those_there_are(batch):
   wrong = term(
     "kd", kd, {"student": "student/logit", "teacher": "teacher/logits"}

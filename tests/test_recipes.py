@@ -2,6 +2,7 @@
 
 import pytest
 
+import kdjax
 from kdjax import config
 from kdjax.errors import UserError
 
@@ -98,3 +99,23 @@ def test_a_method_may_come_from_a_file(tmp_path):
 
 def test_every_method_is_listed_with_its_options():
   assert {"temperature", "weight"} <= config.methods()["kd"]
+
+
+def test_a_method_that_returns_no_list_of_stages_is_answered():
+  for made in (None, base()):
+
+    def mine(stage, made=made):
+      """Mine."""
+      del stage
+      return made
+
+    kdjax.register("methods", "mine", mine)
+    with pytest.raises(UserError, match="method 'mine' returned a"):
+      config.method("mine", base())
+
+
+def test_a_method_may_be_called_otherwise():
+  both = config.method("kd", base()) | config.method(
+    "kd", base(), temperature=1.0, called="cold"
+  )
+  assert list(both) == ["kd", "cold"]

@@ -99,6 +99,7 @@ def method(
   stage: ConfigDict,
   *,
   taps: dict[str, Any] | None = None,
+  called: str | None = None,
   **options,
 ) -> dict[str, ConfigDict]:
   """The stages of a published method, by name.
@@ -108,15 +109,22 @@ def method(
     stage: what the method adds its terms to.
     taps: addresses by the names that methods have for them, such as
       `teacher_map`; a method takes those that it knows.
+    called: the name of the last stage; None is the method's.
     **options: of the method.
   """
   known = rooms.describe("methods", name).options
   check(options, known, f"the options of the method '{name}'")
   given = {key: at for key, at in (taps or {}).items() if key in known}
   made = rooms.find("methods", name)(stage, **{**given, **options})
-  return named(
-    name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py"), made
-  )
+  if not isinstance(made, list) or not all(
+    isinstance(one, ConfigDict) for one in made
+  ):
+    raise UserError(
+      f"The method '{name}' returned a {type(made).__name__}.",
+      "Expected a list of stages, such as [extended(stage, {...})].",
+    )
+  plain = name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py")
+  return named(called or plain, made)
 
 
 def _replace(tree: ConfigDict, change) -> None:
