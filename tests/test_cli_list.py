@@ -60,7 +60,7 @@ def test_one_room_is_listed_without_the_others(listed):
 
 def test_one_thing_shows_reads_options_docstring_and_file(listed):
   out = listed("losses", "kd")
-  assert "reads      student: Float[Array, 'B K']\n" in out
+  assert "reads      student: Float[Array, 'B *T K']\n" in out
   assert "options    temperature: float = 4.0\n" in out
   assert "student_temperature: float | None = None\n" in out
   assert f"file       {rooms.PACKAGE / 'losses' / 'kd.py'}\n" in out
