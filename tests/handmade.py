@@ -75,6 +75,7 @@ def make(folder, *, seeds=3, finished=("teacher", "alone", "distilled")):
     "stages": {name: stage(name) for name in sorted(order)},
     "order": order,
     "gains": [["distilled", "alone"]],
+    "notes": {},
   }
   write_json(folder / "config.json", config)
   environment = {

@@ -218,6 +218,14 @@ def test_mlkd_may_leave_out_examples_of_which_the_teacher_is_sure():
     assert bool(np.any(pull[0])) == (loss is mlkd_batch)
 
 
+def test_how_sure_the_teacher_is_may_be_said_by_logits_of_its_own():
+  raw = jnp.asarray([[9.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 3.0, 0.0]])
+  pull = jax.grad(
+    lambda z: mlkd_instance(z, logits(1, K=3), raw, select="low")
+  )(logits(0, K=3))
+  assert [bool(np.any(row)) for row in pull] == [False, True, True]
+
+
 def test_a_share_of_mlkd_is_all_of_it_times_the_share_of_unsure_ones():
   for loss, share in (
     (mlkd_instance, 2 / 3),

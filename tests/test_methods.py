@@ -6,8 +6,10 @@ import re
 
 import pytest
 
-from kdjax import build, check, config, rooms, workdir
+from kdjax import build, check, config, fields, rooms, workdir
 from kdjax.config import head, network, stage, teacher, term
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 CLASSES = 10
 VIEWS = ("strong", "rotate90", "rotate180", "rotate270")
@@ -183,3 +185,11 @@ def test_a_head_shared_with_nobody_is_an_error_that_lists_those_there_are():
   )
   with pytest.raises(check.UserError, match="Did you mean 'hint/student'"):
     build.build(plain, "student")
+
+
+def test_the_zoo_runs_every_method_and_gives_no_reason_for_another():
+  plan = fields.load(str(ROOT / "configs" / "zoo.py"))
+  ranked = {better for better, _ in plan.gains}
+  assert set(rooms.names("methods")) <= ranked
+  assert set(plan.notes) <= ranked
+  assert all(name in plan.stages for pair in plan.gains for name in pair)

@@ -16,13 +16,15 @@ def _softmax(logits, temperature):
 def mlkd_instance(
   student,
   teacher,
+  teacher_raw=None,
   mask=None,
   *,
   temperatures=(4.0, 3.0, 5.0, 2.0, 6.0),
   select="all",
 ):
   rows = [i for i in range(len(student)) if mask is None or mask[i]]
-  sure = [max(_softmax(teacher[i], 1.0)) for i in rows]
+  raw = teacher if teacher_raw is None else teacher_raw
+  sure = [max(_softmax(raw[i], 1.0)) for i in rows]
   unsure = [value <= np.percentile(sure, 50) for value in sure]
   loss = 0.0
   for i, is_unsure in zip(rows, unsure, strict=True):

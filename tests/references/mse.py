@@ -1,5 +1,7 @@
 """Ba and Caruana 2014, Eq. (1), without its factor 1/2."""
 
+import math
+
 import numpy as np
 
 
@@ -11,5 +13,11 @@ def mse(student, teacher, *, reduction="mean"):
       gap = float(theirs[position]) - float(mine[position])
       total += gap * gap
       numbers += 1
-    losses.append(total / numbers if reduction == "mean" else total)
+    losses.append(
+      {
+        "mean": total / numbers,
+        "sum": total,
+        "norm": math.sqrt(total),
+      }[reduction]
+    )
   return np.array(losses)

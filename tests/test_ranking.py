@@ -1,0 +1,89 @@
+"""Many stages against one baseline: their order, their table, their figure."""
+
+import json
+import shutil
+
+import handmade
+import numpy as np
+import pytest
+
+from kdjax import report
+
+# Stage -> what it gains over `alone`, of each of three seeds.
+GAINS = {f"m{i}": [0.01 * i, 0.02 * i, 0.0] for i in range(-4, 5)}
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """A workdir with a few stages by hand and many methods, one in two stages."""
+  made = handmade.make(tmp_path / "run")
+  lines = []
+  for name in (*GAINS, "m3-1"):
+    stage = made / "stages" / name
+    shutil.copytree(made / "stages" / "distilled", stage)
+    gain = np.array(GAINS.get(name, [0, 0, 0]))
+
+    def change(result, gain=gain, name=name):
+      values = (np.array(handmade.ACCURACY["alone"]) + gain).tolist()
+      result["test"]["best"]["accuracy"] = values
+      result["stage"] = name
+      result["examples_per_second"] = 500.0
+
+    handmade.edit_json(stage / "result.json", change)
+    lines += [
+      {"stage": name, "step": step, "seed": seed, "name": key, "value": value}
+      for key in ("validation/loss", "train/loss")
+      for step, value in ((10, 3.0), (20, 9.0), (30, 1.5))
+      for seed in (4, 5, 6)
+    ]
+  with open(made / "metrics.jsonl", "a") as file:
+    file.writelines(json.dumps(line) + "\n" for line in lines)
+
+  def config(content):
+    for name in (*GAINS, "m3-1"):
+      content["stages"][name] = content["stages"]["distilled"]
+    content["order"] += ["m3-1", *GAINS]
+    content["gains"] += [[name, "alone"] for name in GAINS]
+    content["notes"] = {"m2": "Because of the weather."}
+
+  handmade.edit_json(made / "config.json", config)
+  return made
+
+
+def test_few_gains_are_not_ranked(tmp_path):
+  made = handmade.make(tmp_path / "run")
+  assert report.summarize(made)["rankings"] == {}
+
+
+def test_the_best_stands_first_with_its_gain_time_losses_and_note(folder):
+  (rows,) = report.summarize(folder)["rankings"].values()
+  names = [row["stage"] for row in rows if row["stage"] != "distilled"]
+  assert names == sorted(GAINS, key=lambda name: -sum(GAINS[name]))
+  row = next(row for row in rows if row["stage"] == "m2")
+  np.testing.assert_allclose(row["gain"]["mean"], 0.02, atol=1e-9)
+  np.testing.assert_allclose(
+    row["gain"]["stderr"], np.std([0.02, 0.04, 0], ddof=1) / np.sqrt(3)
+  )
+  assert row["step"] == 3.0
+  assert row["loss"] == [3.0, 1.5]
+  assert row["note"] == "Because of the weather."
+
+
+def test_what_is_ranked_stands_in_the_ranking_alone(folder):
+  results = report.write(folder)
+  text = (folder / "report.md").read_text()
+  main, _, rest = text.partition("## Which method when")
+  assert "| alone |" in main and "| m2 |" not in main and "m3-1" not in main
+  ranking = rest.partition("\n## ")[0]
+  assert ranking.index("| m4 |") < ranking.index("| m2 |")
+  assert "Because of the weather." in ranking
+  assert (folder / "figures" / "ranking.png").exists()
+  assert set(GAINS) <= set(results["stages"])
+
+
+def test_the_terminal_shows_the_ranking(folder, capsys):
+  report.show(report.summarize(folder))
+  out = capsys.readouterr().out
+  assert "over alone" in out and "m4 over alone" not in out
+  lines = [line.split()[0] for line in out.splitlines() if line.split()]
+  assert lines.index("m4") < lines.index("m1")
