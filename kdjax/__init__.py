@@ -16,8 +16,8 @@ __version__ = "0.1.0"
 _LATER = {
   "load": "kdjax.fields",
   "run": "kdjax.experiment",
-  "evaluate": "kdjax.experiment",
-  "restore": "kdjax.experiment",
+  "evaluate": "kdjax.trained",
+  "restore": "kdjax.trained",
   "summarize": "kdjax.report",
 }
 _MODULES = ("config", "report")

@@ -6,10 +6,9 @@ from typing import Any
 
 import jax
 
-from kdjax import build, check, evaluation, rooms, teachers
+from kdjax import build, check, teachers
 from kdjax import workdir as workdirs
 from kdjax.devices import Placement
-from kdjax.errors import UserError
 from kdjax.fields import ConfigDict
 from kdjax.loop import Loop
 from kdjax.stage import Stage
@@ -84,122 +83,6 @@ def run_stage(
   return loop.run(taught=taught)
 
 
-def evaluate(
-  workdir: str | pathlib.Path,
-  stage: str,
-  *,
-  split: str = "test",
-  which: str = "best",
-) -> dict[str, Any]:
-  """Measures a stage's checkpoint on a split.
-
-  Args:
-    workdir: of the experiment.
-    stage: whose networks are measured.
-    split: of its data.
-    which: "best" by validation, or "last".
-
-  Returns:
-    metric -> the value of each seed: a float, or an array like `confusion`.
-  """
-  workdir = pathlib.Path(workdir)
-  config = workdirs.read_config(workdir)
-  seeds = seeds_of(config)
-  built = build.build(config, stage)
-  placement = place(config, built)
-  placement.check(built.config["batch_size"])
-  fixed = fixed_of(built, workdir, seeds)
-  built = build.build(config, stage, placement.axis_name)
-  shapes = _shapes(built, _fixed_shapes(built))
-  variables = teachers.load(
-    workdir, stage, which=which, template=shapes, seeds=len(seeds)
-  )
-  variables, fixed = placement.put(variables), placement.put_fixed(fixed)
-  step = evaluation.compile_step(built, placement)
-  measure = lambda source: evaluation.measure(
-    built, placement, step, variables, fixed, source
-  )
-  if split == "train":
-    # A seed draws what it trains on: which labels, for one.
-    results = [
-      measure(built.load(split, seed))[place]
-      for place, seed in enumerate(seeds)
-    ]
-  else:
-    results = measure(built.load(split))
-  return {name: [one[name] for one in results] for name in results[0]}
-
-
-def restore(
-  workdir: str | pathlib.Path,
-  stage: str,
-  *,
-  network: str = "student",
-  seed: int | None = None,
-  which: str = "best",
-) -> tuple[Any, Any]:
-  """A trained network, ready to call.
-
-    model, variables = kdjax.restore("runs/digits", "distilled")
-    outputs = model.apply(variables, {"image": image}, train=False)
-
-  Args:
-    workdir: of the experiment.
-    stage: that trained it.
-    network: which of its networks.
-    seed: of those of the run; the first unless given.
-    which: "best" by validation, or "last".
-
-  Returns:
-    The Flax module, and its variables. A student that predicts through a head
-    that it keeps (SimKD) comes with it, and is called in the same way.
-  """
-  workdir = pathlib.Path(workdir)
-  config = workdirs.read_config(workdir)
-  seeds = seeds_of(config)
-  seed = seeds[0] if seed is None else seed
-  if seed not in seeds:
-    raise UserError(f"No seed {seed} in {workdir}.", exists=map(str, seeds))
-  if network == "student" and _keeps(config, stage):
-    return _through(config, workdir, stage, seeds, seeds.index(seed), which)
-  if stage in config["stages"]:
-    # A network needs no loss, which may have been registered elsewhere.
-    bare = {**config["stages"][stage], "terms": {}, "metrics": {}}
-    config = {**config, "stages": {**config["stages"], stage: bare}}
-  built = build.build(config, stage)
-  known = built.objective.networks
-  if network not in known:
-    raise UserError(f"No network '{network}'.", exists=known, near=network)
-  shapes = _shapes(built, _fixed_shapes(built))["networks"][network]
-  variables = teachers.load(
-    workdir, stage, network, which=which, template=shapes, seeds=len(seeds)
-  )
-  return known[network], variables[seeds.index(seed)]
-
-
-def _keeps(config: Mapping[str, Any], stage: str) -> bool:
-  """Whether a head of a stage stays with its student."""
-  terms = config["stages"].get(stage, {}).get("terms", {})
-  return any(
-    getattr(rooms.find("heads", head["name"]), "keep", False)
-    for term in terms.values()
-    for head in term["heads"].values()
-    if "name" in head
-  )
-
-
-def _through(config, workdir, stage, seeds, place, which):
-  """A student and the head that it predicts through, of one seed."""
-  built = build.build(config, stage)
-  fixed = fixed_of(built, workdir, seeds)
-  shapes = _shapes(built, _fixed_shapes(built))
-  loaded = teachers.load(
-    workdir, stage, which=which, template=shapes, seeds=len(seeds)
-  )
-  variables = {"stage": loaded[place], "fixed": fixed[place]}
-  return evaluation.Predictor(built), variables
-
-
 def place(config: Mapping[str, Any], stage: Stage) -> Placement:
   """The placement that a config asks for."""
   paired = {
@@ -250,7 +133,7 @@ def _given(
     for argument, head in spec["heads"].items():
       sources["heads", f"{term}:{argument}"] = head.get("init_from")
   given: list[dict[str, Any]] = [{"networks": {}, "heads": {}} for _ in seeds]
-  shapes = _shapes(stage, _fixed_shapes(stage))
+  shapes = shapes_of(stage)
   for (kind, name), source in sources.items():
     if not source:
       continue
@@ -270,10 +153,7 @@ def _given(
   return given
 
 
-def _fixed_shapes(stage: Stage) -> Fixed:
-  return jax.eval_shape(stage.fixed, stage.teacher_shapes())
-
-
-def _shapes(stage: Stage, fixed: Fixed) -> dict[str, Any]:
+def shapes_of(stage: Stage) -> dict[str, Any]:
   """The variables of every trained network and head, as shapes."""
+  fixed = jax.eval_shape(stage.fixed, stage.teacher_shapes())
   return jax.eval_shape(stage.init, 0, fixed).best.variables

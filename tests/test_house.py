@@ -81,6 +81,7 @@ MAY_IMPORT = {
     "errors types rooms fields workdir devices state stage build check teachers"
     " feed evaluation loop report"
   ),
+  "trained": ("errors rooms workdir build teachers evaluation experiment"),
   "cli": "errors rooms fields",
   "verbs": "*",
   "__main__": "cli",

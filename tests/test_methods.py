@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from kdjax import build, check, config, fields, rooms, workdir
+from kdjax import build, catalogue, check, config, fields, rooms, workdir
 from kdjax.config import head, network, stage, teacher, term
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -94,6 +94,15 @@ def name(request):
 def test_a_method_traces(name):
   plain = workdir.resolve(around(name))
   check.plan(plain, list(plain["order"]))
+
+
+def test_a_method_runs_on_the_digits_by_its_name(name):
+  if catalogue.family(name) != "conv":
+    pytest.skip("it is for Transformers or towers")
+  plan = fields.load(f"{ROOT / 'configs' / 'digits.py'}:method={name}")
+  plain = workdir.resolve(plan)
+  assert plain["gains"] == ((name, "alone"),)
+  check.plan(plain, [key for key in plain["order"] if key.startswith(name)])
 
 
 def test_a_method_leaves_the_stage_it_was_given(name):

@@ -32,10 +32,10 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   import rich.console
   import rich.table
 
-  from kdjax import devices, experiment
+  from kdjax import devices, trained
 
   devices.connect()
-  measured = experiment.evaluate(
+  measured = trained.evaluate(
     values.workdir, values.stage, split=values.split, which=values.which
   )
   table = rich.table.Table(title=f"{values.stage}, {values.split}")
