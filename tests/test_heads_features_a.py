@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from kdjax.errors import ShapeError, UserError
-from kdjax.heads import conv, convs, paraphraser, translator, vid
+from kdjax.heads import (
+  batch_norm,
+  connector,
+  conv,
+  convs,
+  paraphraser,
+  proxy,
+  translator,
+  vid,
+)
 from kdjax.losses.vid import vid as vid_loss
 
 KEY = jax.random.key(0)
@@ -22,6 +31,22 @@ def equal(actual, expected, tolerance=1e-5):
 
 def shapes(head, *arrays):
   return jax.eval_shape(head.init_with_output, KEY, *arrays)
+
+
+# BatchNorm
+
+
+@pytest.mark.parametrize("head", [batch_norm, connector, conv, proxy])
+def test_a_head_with_batch_norm_keeps_the_digits_of_a_large_mean(head):
+  x = jnp.round(64 * normal(1, 64, 1, 1, 3)) / 64
+  like = jnp.zeros((64, 4) if head is proxy else (64, 1, 1, 4))
+  module = head.Head()
+  variables = module.init(KEY, x, like)
+  made, moved = (
+    module.apply(variables, x + by, like, train=True, mutable=["batch_stats"])
+    for by in (0.0, 4096.0)
+  )
+  equal(moved[0], made[0], 1e-2)
 
 
 # conv
@@ -197,9 +222,9 @@ def test_a_translator_has_as_many_channels_as_the_paraphraser():
 @pytest.mark.parametrize("module", [translator, paraphraser])
 def test_heads_of_factors_have_batch_norm_where_asked(module):
   x = normal(1, 3, 4, 6, 4)
-  for batch_norm in (False, True):
-    _, variables = shapes(module.Head(batch_norm=batch_norm), x, x)
-    assert ("batch_stats" in variables) == batch_norm
+  for asked in (False, True):
+    _, variables = shapes(module.Head(batch_norm=asked), x, x)
+    assert ("batch_stats" in variables) == asked
 
 
 @pytest.mark.parametrize("module", [translator, vid])

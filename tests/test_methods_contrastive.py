@@ -127,10 +127,19 @@ def test_sskd_trains_the_teachers_head_before_the_student():
   assert last.terms.sskd.reads.student[1] == "student@rotate90/embedding"
 
 
+def test_sskd_counts_labels_for_a_tenth_unless_asked():
+  _, stage = plain()
+  stage.teachers = {"teacher": config.teacher("teacher")}
+  for options, weight in (({}, 0.1), ({"labels": 0.5}, 0.5)):
+    terms = rooms.find("methods", "sskd")(stage, **options)[1].terms
+    assert terms.cross_entropy.weight == weight
+    assert terms.sskd_transformed.weight == 2.7
+
+
 def test_methods_of_views_trace_on_data_that_makes_them():
   views = ("rotate90", "rotate180", "rotate270")
   first, _ = made("sskd", plain, data=views)
-  assert first.steps == 125
+  assert first.steps == 250
   (stage,) = made("clip_kd", mfd=2000.0, data=("masked",))
   assert stage.terms.mfd.heads.student.of == "icl/student"
   assert stage.terms.mfd.reads.student[0] == "student@masked/image/embedding"

@@ -14,6 +14,7 @@ NAMES = (
   "fsp",
   "ft",
   "kdsvd",
+  "kta",
   "nst",
   "vid",
 )
@@ -56,7 +57,7 @@ def test_a_method_on_maps_takes_a_teacher_of_other_widths(name):
   plan(made(name))
 
 
-@pytest.mark.parametrize("name", ["fsp", "ft", "ab"])
+@pytest.mark.parametrize("name", ["fsp", "ft", "ab", "kta"])
 def test_a_first_stage_trains_its_terms_alone_for_its_share(name):
   first, last = made(name, share=0.25)
   assert "cross_entropy" not in first.terms
@@ -78,6 +79,33 @@ def test_ft_holds_the_paraphraser_still_that_it_trained_first():
   assert held.init_from == config.earlier(0)
   assert own.share == held.share == last.terms.ft.heads.student.share == 0.75
   assert last.networks.student.init_from is None
+
+
+def test_kta_compares_affinities_with_what_the_encoder_makes():
+  first, last = made("kta", factors=0.75, affinity=2.0)
+  assert set(first.terms) == {"kta"}
+  held = last.terms.kta.heads.teacher
+  assert held.still and held.init_from == config.earlier(0)
+  assert (last.terms.kta.weight, last.terms.kta_affinity.weight) == (50.0, 2.0)
+  assert last.terms.kta_affinity.reads.teacher == "heads/kta/teacher"
+  assert "kta_affinity" not in made("kta", affinity=0.0)[1].terms
+
+
+@pytest.mark.parametrize(
+  ("name", "option", "weights"),
+  [
+    ("at", "mode", {"code": 1000.0, "paper": 0.05}),
+    ("ft", "form", {"map": 200.0, "paper": 1000.0}),
+  ],
+)
+def test_every_form_has_a_weight_of_its_own(name, option, weights):
+  for form, weight in weights.items():
+    term = "at1" if name == "at" else name
+    given = lambda form=form, **more: made(name, **{option: form}, **more)[-1]
+    assert given().terms[term].weight == weight
+    assert given(weight=3.0).terms[term].weight == 3.0
+  with pytest.raises(UserError, match="nonsense"):
+    made(name, **{option: "nonsense"})
 
 
 def test_at_and_nst_and_vid_have_a_term_for_each_map():

@@ -85,6 +85,15 @@ def test_adversaries_share_a_discriminator_that_only_one_of_them_teaches():
   assert terms.generator.reads.student == "heads/features/student"
 
 
+def test_adversaries_may_come_before_the_labels():
+  find = rooms.find("methods", "adversarial")
+  first, last = find(stage(steps=30), phases=True)
+  assert set(first.terms) == {"features", "discriminator", "generator"}
+  assert (first.steps, last.steps) == (30, 30) and first.eval_every == 0
+  assert set(last.terms) == {"cross_entropy"}
+  assert last.networks.student.init_from == config.earlier(0)
+
+
 def test_a_reversed_gradient_needs_no_generator():
   terms = made("adversarial", reversal=True, weight=0.5).terms
   assert "generator" not in terms

@@ -43,21 +43,79 @@ def test_the_weights_of_wsld_are_read_as_a_target():
   assert "student_target" in made.terms.wsld.targets
 
 
-@pytest.mark.parametrize("base_method", ["kd", "dkd", "mlkd"])
+STANDARD = {"student": "standardize", "teacher": "standardize"}
+
+
+@pytest.mark.parametrize("base_method", ["kd", "dkd"])
 def test_both_sides_of_every_term_with_a_teacher_are_standardised(base_method):
   (made,) = make("logit_standardization", base=base_method)
   for name, one in made.terms.items():
     both = {side: head.name for side, head in one.heads.items()}
-    expected = {"student": "standardize", "teacher": "standardize"}
-    assert both == ({} if name.startswith("cross_entropy") else expected)
+    assert both == ({} if name == "cross_entropy" else STANDARD)
 
 
-def test_labels_beside_standardised_logits_have_the_weight_of_the_base():
-  weights = [
-    make("logit_standardization", **options)[0].terms.cross_entropy.weight
-    for options in ({}, {"base": "dkd"}, {"labels": 0.5})
-  ]
-  assert weights == [0.1, 1.0, 0.5]
+def test_of_mlkd_the_examples_alone_are_standardised():
+  (made,) = make("logit_standardization", base="mlkd", temperature=1.5)
+  for name, one in made.terms.items():
+    both = {side: head.name for side, head in one.heads.items()}
+    assert both == (STANDARD if name.startswith("mlkd_instance") else {})
+  one = made.terms.mlkd_instance
+  assert one.reads.teacher_raw == "teacher/logits"
+  assert "teacher_raw" in one.targets
+  assert one.temperatures == (1.5, 3.0, 5.0, 2.0, 6.0)
+  strong = made.terms.mlkd_instance_strong
+  assert strong.reads.teacher_raw == "teacher@strong/logits"
+
+
+@pytest.mark.parametrize(
+  ("name", "options", "labels"),
+  [
+    ("logit_standardization", {}, 0.1),
+    ("logit_standardization", {"base": "dkd"}, 1.0),
+    ("logit_standardization", {"labels": 0.5}, 0.5),
+    ("logit_standardization", {"base": "dkd", "labels": 0.5}, 0.5),
+    ("logit_standardization", {"base": "mlkd"}, 0.1),
+    ("logit_standardization", {"base": "mlkd", "labels": 0.5}, 0.5),
+    ("mlkd", {}, 0.1),
+    ("mlkd", {"labels": 0.5}, 0.5),
+  ],
+)
+def test_labels_have_one_weight_in_all_views(name, options, labels):
+  (made,) = make(name, **options)
+  weights = {
+    one.weight for one in made.terms.values() if one.loss == "cross_entropy"
+  }
+  assert weights == {labels}
+
+
+def test_dot_gives_the_optimizer_of_the_stage_another_rule():
+  given = base("dot")
+  given.optimizer = config.optimizer(
+    learning_rate=config.schedule("cosine", 4e-3, end=1e-3, warmup=3),
+    weight_decay=0.1,
+    clip_norm=1.0,
+  )
+  (made,) = rooms.find("methods", "dot")(given, delta=0.09)
+  rule = made.optimizer
+  assert (rule.name, rule.delta, rule.momentum) == ("dot", 0.09, 0.9)
+  assert (rule.weight_decay, rule.clip_norm) == (5e-4, 0.0)
+  rate = rule.learning_rate
+  assert (rate.kind, rate.value, rate.warmup) == ("cosine", 0.05, 3)
+  assert rate.end == pytest.approx(0.0125)
+  assert given.optimizer.name == "adamw"
+  assert given.optimizer.learning_rate.value == 4e-3
+  groups = {name: one.group for name, one in made.terms.items()}
+  assert groups == {"cross_entropy": "task", "kd": "kd"}
+
+
+def test_dot_may_keep_what_the_stage_has():
+  given = base("dot")
+  given.optimizer = config.optimizer("sgd", learning_rate=0.2, weight_decay=0.1)
+  find = rooms.find("methods", "dot")
+  (kept,) = find(given, learning_rate=None, weight_decay=None)
+  assert kept.optimizer.learning_rate == 0.2
+  assert kept.optimizer.weight_decay == 0.1
+  assert find(given)[0].optimizer.learning_rate == 0.05
 
 
 def test_born_again_has_one_stage_more_than_generations():

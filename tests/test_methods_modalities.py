@@ -49,9 +49,12 @@ TWICE = {"teachers": ("teacher/logits", "teacher/logits")}
   ("method", "options"),
   [
     ("adaptive_temperature", {"form": "cwsm"}),
+    ("adversarial", {"phases": True}),
     ("c2kd", TRAINED),
     ("c2kd", {"target": "zero", "student_map": "student/embedding"}),
     ("ca_mkd", TWICE),
+    ("cc", {"form": "gaussian"}),
+    ("cc", {"form": "bilinear"}),
     ("ctkd", {"instance": True}),
     ("dml", {"peer_network": network(8, 8)}),
     ("ensemble", {**TWICE, "average": "logits"}),
@@ -103,6 +106,21 @@ def test_the_weight_of_a_mean_teacher_rises_in_a_quarter_of_the_steps():
   (one,) = made("mean_teacher")
   assert one.terms.mean_teacher.weight.warmup == 60
   assert one.ema_decay == 0.999
+
+
+@pytest.mark.parametrize(
+  ("method", "weights"),
+  [
+    ("cc", {"adjacent": 0.02, "gaussian": 0.003, "bilinear": 0.003}),
+    ("mean_teacher", {"mse": 100.0, "kl": 1.0}),
+  ],
+)
+def test_every_form_has_a_weight_of_its_own(method, weights):
+  for form, weight in weights.items():
+    found = made(method, form=form)[0].terms[method].weight
+    assert getattr(found, "value", found) == weight
+    found = made(method, form=form, weight=3.0)[0].terms[method].weight
+    assert getattr(found, "value", found) == 3.0
 
 
 def test_a_mean_teacher_may_see_another_view_than_the_student():
@@ -163,6 +181,18 @@ def test_the_focused_teacher_is_the_one_that_the_companion_was_trained_with():
   )
   assert (teacher["stage"], teacher["network"]) == (first, "teacher")
   assert (companion["stage"], companion["network"]) == (first, "student")
+
+
+def test_the_divergence_of_modality_focusing_is_a_mean_over_classes():
+  for options, reduction in (({}, "mean"), ({"reduction": "sum"}, "sum")):
+    terms = made("modality_focusing", **options)[1].terms
+    assert terms.modality_focusing.reduction == reduction
+
+
+def test_self_distillation_has_no_factor_for_its_temperature():
+  terms = made("self_distillation")[0].terms
+  assert not terms.self_distillation0.scale
+  assert (terms.hint0.weight, terms.hint0.reduction) == (0.03, "norm")
 
 
 def test_self_distillation_needs_two_maps():

@@ -112,6 +112,11 @@ def test_tinybert_learns_layers_first_and_classes_from_there():
   assert named["tiny"].networks.student.init_from == "tiny-1"
 
 
+def test_the_layers_of_tinybert_have_a_step_at_least():
+  layers, _ = call("tinybert", share=0.001)
+  assert layers.steps == 1
+
+
 def test_tinybert_maps_all_layers_by_one_matrix():
   layers, _ = call("tinybert")
   heads = layers.terms.tinybert_hidden1.heads.student

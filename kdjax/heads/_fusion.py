@@ -66,6 +66,7 @@ class Fusion(nn.Module):
     return nn.BatchNorm(
       use_running_average=not train,
       momentum=0.9,
+      use_fast_variance=False,
       dtype=self.dtype,
       axis_name=self.axis_name,
       name=f"{name}_norm",

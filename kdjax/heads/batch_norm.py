@@ -42,6 +42,7 @@ class Head(nn.Module):
     return nn.BatchNorm(
       use_running_average=not train,
       momentum=0.9,
+      use_fast_variance=False,
       epsilon=self.epsilon,
       use_scale=False,
       use_bias=False,

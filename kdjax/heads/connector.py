@@ -51,6 +51,7 @@ class Head(nn.Module):
     x = nn.BatchNorm(
       use_running_average=not train,
       momentum=0.9,
+      use_fast_variance=False,
       dtype=self.dtype,
       axis_name=self.axis_name,
     )(x)

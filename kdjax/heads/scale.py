@@ -22,7 +22,8 @@ class Head(nn.Module):
     exponential: whether the number is exp of the parameter; False is the
       parameter itself, which starts at log(1 / temperature) all the same, as
       in the code of CLIP-KD.
-    largest: what the number is kept at or below.
+    largest: what the number is kept at or below, as CLIP's is; it is so for the
+      ICL of `clip_kd` too.
     dtype: it does not matter: the number is float32.
   """
 

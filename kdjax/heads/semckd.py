@@ -72,6 +72,7 @@ class Head(nn.Module):
       x = nn.BatchNorm(
         use_running_average=not train,
         momentum=0.9,
+        use_fast_variance=False,
         dtype=self.dtype,
         axis_name=self.axis_name,
         name=f"norm{name}_{layer}",

@@ -47,6 +47,7 @@ class Head(nn.Module):
     log_variance = nn.BatchNorm(
       use_running_average=not train,
       momentum=0.9,
+      use_fast_variance=False,
       dtype=self.dtype,
       axis_name=self.axis_name,
     )(log_variance)

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError, same_shape
+from kdjax.losses._norms import root
 from kdjax.types import Array
 
 
@@ -17,6 +18,7 @@ def mse(
 
     loss_i = 1/N sum_n (student_in - teacher_in)^2    "mean"
     loss_i =     sum_n (student_in - teacher_in)^2    "sum"
+    loss_i = (sum_n (student_in - teacher_in)^2)^1/2  "norm"
 
   with n over all N numbers of an example: D, T D or H W C.
 
@@ -29,11 +31,14 @@ def mse(
   Args:
     student: logits or features.
     teacher: the same.
-    reduction: over all axes but the batch, "mean" or "sum".
+    reduction: over all axes but the batch, "mean", "sum" or "norm".
   """
-  if reduction not in ("mean", "sum"):
-    raise UserError(f"No reduction '{reduction}'.", exists=("mean", "sum"))
+  if reduction not in ("mean", "sum", "norm"):
+    raise UserError(
+      f"No reduction '{reduction}'.", exists=("mean", "sum", "norm")
+    )
   same_shape(student=student, teacher=teacher)
   difference = student.astype(jnp.float32) - teacher.astype(jnp.float32)
   reduce = jnp.mean if reduction == "mean" else jnp.sum
-  return reduce(difference**2, axis=tuple(range(1, student.ndim)))
+  loss = reduce(difference**2, axis=tuple(range(1, student.ndim)))
+  return root(loss) if reduction == "norm" else loss

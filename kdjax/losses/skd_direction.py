@@ -28,7 +28,9 @@ def skd_direction(
   cov(D) the covariance [B B] of D's columns over its rows (divided by B - 1). A
   loss of the whole batch.
 
-  Jeong et al., "Streamlined Knowledge Distillation", CVPR 2026, Eq. (3) to (8).
+  Jeong et al., "Streamlined Knowledge Distillation", CVPR 2026, as torchdistill
+  has it (yoshitomo-matsubara/torchdistill, losses/mid_level.py,
+  SKDDirectionLoss), whose values could be checked for mode="paper" alone.
   Differs from the authors' code: mode="code" divides both products by K, and
   the loss by about 2: it multiplies it by the share of classes that the teacher
   gives no more probability, over the batch, than to the median class.

@@ -34,7 +34,9 @@ def ab(
     stage: with a network `student` and a teacher `teacher`.
     weight: of the boundaries, in the first stage.
     margin: how far beyond its boundary a neuron is to be.
-    share: how long the first stage is, in steps of the given one.
+    share: how long the first stage is, as a share of the given one's steps,
+      which are taken when the method is applied; a later flag does not reach
+      it.
     student_preacts: addresses of maps before ReLU, the last layer's last.
     teacher_preacts: addresses, in the same order.
 

@@ -1,4 +1,4 @@
-"""Distillation at a temperature of each example, by how hard it is."""
+"""FLSW and CWSM: a temperature of each example, by how hard it is."""
 
 from kdjax.config import extended, head, term
 from kdjax.errors import UserError
@@ -15,7 +15,7 @@ def adaptive_temperature(
   strength: float = 1.0,
   power: float = 1.0,
 ) -> list[ConfigDict]:
-  """Softened classes, softer for examples that the student has learned.
+  """FLSW, CWSM: classes softer for examples that the student has learned.
 
     loss = labels CE(student, label)
            - weight sum_k softmax(teacher / T_i)_k log softmax(student / T_i)_k

@@ -1,8 +1,9 @@
-"""Adversarial feature distillation."""
+"""Adversarial feature distillation (ADMD), or by a reversed gradient."""
 
-from kdjax.config import extended, head, same_head, term
+from kdjax.config import earlier, extended, head, same_head, term
 from kdjax.errors import UserError
 from kdjax.fields import ConfigDict
+from kdjax.methods import _maps
 
 
 def adversarial(
@@ -14,10 +15,11 @@ def adversarial(
   form: str = "classes",
   classes: int | None = None,
   reversal: bool = False,
+  phases: bool = False,
   student_embedding: str = "student/embedding",
   teacher_embedding: str = "teacher/embedding",
 ) -> list[ConfigDict]:
-  """Features that a discriminator cannot tell from the teacher's.
+  """ADMD: features that a discriminator cannot tell from the teacher's.
 
     loss = CE(student, label) + discriminator_weight D(s', t) + weight G(s)
            + features MSE(s, t)
@@ -25,14 +27,20 @@ def adversarial(
   with s the student's feature through a linear layer, s' the same without its
   gradient; the discriminator of G does not learn from it. With `reversal` one
   term: D(s, t), whose gradient for s is times -weight / discriminator_weight.
+  With `phases` the labels come after all else, in a stage of their own.
 
   Garcia, Morerio and Murino, "Learning with Privileged Information via
   Adversarial Discriminative Modality Distillation", TPAMI 2020,
   arXiv:1810.08437; Ganin and Lempitsky, ICML 2015, arXiv:1409.7495 (reversal).
-  Defaults: the authors' weights; both sides share the stage's optimizer, where
-  theirs have one each.
+  Defaults: the forms of both losses are the authors'. They start the student
+  from the teacher, train it against the discriminator, each side with an Adam
+  of its own, and then fine-tune it on the task. Here it is one stage with
+  labels beside, a student of its own start and one optimizer for both sides;
+  the weights of 1 are nobody's. `phases=True` is closer to theirs: two stages,
+  and where the student is a network like the teacher, its `init_from` may be
+  the teacher's stage.
   Needs: an embedding of each network, of any widths, and labels where the form
-  is of classes; the authors start the student from the teacher.
+  is of classes.
   Costs: a discriminator of three layers, a linear layer.
 
   Args:
@@ -43,12 +51,14 @@ def adversarial(
     form: "classes", "classes_last", "gan" or "least_squares".
     classes: how many there are; None is those of the student.
     reversal: whether one term with a reversed gradient does for both.
+    phases: whether the labels have a stage of their own after the adversaries'.
     student_embedding: the student's features, an address.
     teacher_embedding: the teacher's.
 
   Returns:
     One stage: this one, with the terms `features` and `discriminator` and,
-    without `reversal`, `generator`.
+    without `reversal`, `generator`; with `phases` one of these terms alone, and
+    one of labels whose student starts from it.
   """
   made = {
     "features": term(
@@ -86,7 +96,15 @@ def adversarial(
     # What is real or fake alone is so without a label.
     if outputs == 1 and "label" in one.reads:
       del one.reads["label"]
-  return [extended(stage, made)]
+  return _before_labels(stage, made) if phases else [extended(stage, made)]
+
+
+def _before_labels(
+  stage: ConfigDict, terms: dict[str, ConfigDict]
+) -> list[ConfigDict]:
+  last = extended(stage, {})
+  last.networks.student.init_from = earlier(0)
+  return [_maps.before(stage, terms, 1.0), last]
 
 
 def _classes(stage: ConfigDict) -> int:

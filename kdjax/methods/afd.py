@@ -21,6 +21,7 @@ def afd(
 
   Wang et al., "Pay Attention to Features, Transfer Learn Faster CNNs", ICLR
   2020, openreview ryxyCeHtPB. Defaults: Knowledge-Distillation-Zoo's.
+  Another AFD, that of CLIP-KD, is `clip_kd(afd=1)`.
   Needs: maps of both, of any sizes.
   Costs: a convolution of size 1 with BatchNorm, and two layers of attention.
 

@@ -1,4 +1,4 @@
-"""Born-again networks: generations of the same network."""
+"""Born-again networks (BAN): generations of the same network."""
 
 from kdjax.config import earlier, extended, teacher, term
 from kdjax.errors import UserError
@@ -12,7 +12,7 @@ def born_again(
   weight: float = 1.0,
   temperature: float = 1.0,
 ) -> list[ConfigDict]:
-  """Every generation learns from labels and from the one before it.
+  """BAN: every generation learns from labels and from the one before it.
 
     loss = CE(student, label) + weight T^2 KL(previous || student)
 

@@ -48,8 +48,9 @@ def clip_kd(
   2024, arXiv:2307.12732. Defaults: those of its final method. Of the others the
   paper has gd 1e8, mfd 2000 and afd 1; its code has cross_kd 1 too.
   Differs from the authors' code: the scale of `icl` is the exponential of what
-  is learned; `mfd` reads the masked image, which is three quarters hidden, and
-  not the whole one. `gd` has the code's form, whose weight it is.
+  is learned, and kept at or below 100, as the other scales (`largest` of the
+  head 'scale'); `mfd` reads the masked image, which is three quarters hidden,
+  and not the whole one. `gd` has the code's form, whose weight it is.
   Needs: student and teacher of two towers; for `mfd` a view of the image with
   75 % of it zeroed, of the data set's `views`.
   Costs: a linear layer a tower where the widths differ; the loss sees the batch

@@ -30,7 +30,8 @@ def ctkd(
     weight: of the softened part; labels have what is left.
     instance: whether every example has its own temperature.
     reversal: the factor at its full height.
-    rise: the share of the steps in which it rises.
+    rise: the share of the steps in which it rises. It is taken from the
+      stage's steps when the method is applied; a later flag does not reach it.
 
   Returns:
     One stage: this one, with the term `ctkd`.

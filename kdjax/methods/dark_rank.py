@@ -1,4 +1,4 @@
-"""Distillation of rankings."""
+"""DarkRank in its hard form (HardDarkRank): distillation of rankings."""
 
 from kdjax.config import extended, term
 from kdjax.fields import ConfigDict
@@ -14,7 +14,7 @@ def dark_rank(
   student_embedding: str = "student/embedding",
   teacher_embedding: str = "teacher/embedding",
 ) -> list[ConfigDict]:
-  """The order of the nearest examples of a batch, as the teacher ranks them.
+  """HardDarkRank: the order of the nearest examples, as the teacher ranks them.
 
     loss = CE(student, label) - weight log p(order of the teacher | student)
 

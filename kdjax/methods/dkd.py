@@ -33,7 +33,9 @@ def dkd(
     temperature: T, of both.
     tckd_weight: of the label's class against all others.
     nckd_weight: of the others among themselves.
-    warmup: the share of the steps in which the weight rises.
+    warmup: the share of the steps in which the weight rises. It is taken from
+      the stage's steps when the method is applied; a later flag does not reach
+      it.
 
   Returns:
     One stage.

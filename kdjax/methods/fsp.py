@@ -30,7 +30,9 @@ def fsp(
   Args:
     stage: with a network `student` and a teacher `teacher`.
     weight: of every two maps, in the first stage.
-    share: how long the first stage is, in steps of the given one.
+    share: how long the first stage is, as a share of the given one's steps,
+      which are taken when the method is applied; a later flag does not reach
+      it.
     adapt: whether the student's maps pass a convolution, which gives them the
       teacher's channels.
     student_maps: addresses, in the order in which one leads to the next.

@@ -1,14 +1,18 @@
 """Factor transfer: the teacher paraphrased, the student translated."""
 
 from kdjax.config import earlier, extended, head, term
+from kdjax.errors import UserError
 from kdjax.fields import ConfigDict
 from kdjax.methods import _maps
+
+# form -> the weight that goes with the size of its values
+WEIGHTS = {"map": 200.0, "paper": 1000.0}
 
 
 def ft(
   stage: ConfigDict,
   *,
-  weight: float = 200.0,
+  weight: float | None = None,
   factors: float = 0.5,
   share: float = 0.125,
   form: str = "map",
@@ -25,7 +29,8 @@ def ft(
   Kim, Park and Kwak, "Paraphrasing Complex Network: Network Compression via
   Factor Transfer", NeurIPS 2018, arXiv:1802.04977. Defaults: RepDistiller's:
   30 epochs of the paraphraser before its 240, and the loss of F, a map's mean
-  over channels of squares; the paper's form is "paper".
+  over channels of squares, with 200. The paper's form is "paper"; its weight
+  here is torchdistill's for ImageNet, of the "mean" of all numbers.
   Needs: a map of each network, of any sizes and widths.
   Costs: a stage before, which trains the paraphraser and reads no label (its
   student is left as it starts); then three convolutions more on each side,
@@ -33,9 +38,11 @@ def ft(
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the factors.
+    weight: of the factors; None is 200 for "map" and 1000 for "paper".
     factors: their channels, as a share of the teacher's.
-    share: how long the first stage is, in steps of the given one.
+    share: how long the first stage is, as a share of the given one's steps,
+      which are taken when the method is applied; a later flag does not reach
+      it.
     form: of the loss 'ft', "map" or "paper".
     reduction: of the loss 'ft', "mean", "sum" or "norm".
     student_map: an address.
@@ -44,6 +51,8 @@ def ft(
   Returns:
     Two stages: the paraphraser's, and the student's, which holds it still.
   """
+  if form not in WEIGHTS:
+    raise UserError(f"No form '{form}'.", exists=WEIGHTS)
   paraphrase = term(
     "mse",
     reads={"student": teacher_map, "teacher": teacher_map},
@@ -51,7 +60,7 @@ def ft(
   )
   transfer = term(
     "ft",
-    weight=weight,
+    weight=WEIGHTS[form] if weight is None else weight,
     reads={"student": student_map, "teacher": teacher_map},
     heads={
       "student": head("translator", share=factors),

@@ -1,4 +1,4 @@
-"""Generalized distillation: a teacher with privileged information."""
+"""Generalized distillation (Lopez-Paz): a teacher with privileged inputs."""
 
 from kdjax.config import extended, term
 from kdjax.fields import ConfigDict
@@ -7,7 +7,7 @@ from kdjax.fields import ConfigDict
 def generalized_distillation(
   stage: ConfigDict, *, temperature: float = 1.0, weight: float = 1.0
 ) -> list[ConfigDict]:
-  """Softened classes of a teacher that saw more, for an unsoftened student.
+  """Lopez-Paz: a teacher that saw more softens, its student never.
 
     loss = (1 - weight) CE(student, label)
            + weight T^2 KL(softmax(teacher / T) || softmax(student))

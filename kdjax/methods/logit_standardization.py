@@ -22,7 +22,9 @@ def logit_standardization(
 
   Sun et al., "Logit Standardization in Knowledge Distillation", CVPR 2024,
   arXiv:2403.01427. Defaults: the authors' for CIFAR-100, with 0.1 of the labels
-  beside KD and 1 beside the others; MLKD's temperatures stay as they are.
+  beside KD and MLKD (there in each view), and 1 beside DKD. As in their code,
+  of MLKD the examples alone are standardised: its batch and class terms, and
+  what says of which examples the teacher is sure, see the logits as they are.
   Needs: what the base needs.
   Costs: what the base costs.
 
@@ -30,25 +32,35 @@ def logit_standardization(
     stage: with a network `student` and a teacher `teacher`.
     base: "kd", "dkd" or "mlkd".
     weight: of all terms of the base.
-    labels: the weight of the labels; None is that of the base.
-    temperature: T, of "kd" and "dkd".
+    labels: the weight of the labels; None is 0.1, and 1 beside "dkd".
+    temperature: T, for "mlkd" the first of five: T, 3, 5, 2 and 6.
 
   Returns:
     One stage.
   """
   if base not in ("kd", "dkd", "mlkd"):
     raise UserError(f"No base '{base}'.", exists=("kd", "dkd", "mlkd"))
+  if labels is None:
+    labels = 1.0 if base == "dkd" else 0.1
   if base == "kd":
     soft = term("kd", weight=weight, temperature=temperature, group="kd")
-    made = extended(stage, {"kd": soft}, labels=0.1)
+    made = extended(stage, {"kd": soft}, labels=labels)
   elif base == "dkd":
     (made,) = _dkd.dkd(stage, weight=weight, temperature=temperature)
+    made = extended(made, {}, labels=labels)
   else:
-    (made,) = _mlkd.mlkd(stage, weight=weight)
+    (made,) = _mlkd.mlkd(
+      stage,
+      weight=weight,
+      labels=labels,
+      temperatures=(temperature, 3.0, 5.0, 2.0, 6.0),
+    )
   for name in set(made.terms) - set(stage.terms):
-    if "teacher" in made.terms[name].reads:
+    one = made.terms[name]
+    if one.loss in ("kd", "dkd", "mlkd_instance"):
       for side in ("student", "teacher"):
-        made.terms[name].heads[side] = head("standardize")
-  if labels is not None:
-    made.terms.cross_entropy.weight = float(labels)
+        one.heads[side] = head("standardize")
+    if one.loss == "mlkd_instance":
+      one.reads.teacher_raw = one.reads.teacher
+      one.targets = (*one.targets, "teacher_raw")
   return [own(made)]

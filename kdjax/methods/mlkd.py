@@ -8,7 +8,8 @@ from kdjax.fields import ConfigDict
 def mlkd(
   stage: ConfigDict,
   *,
-  weight: float = 1.0,
+  weight: float = 0.9,
+  labels: float = 0.1,
   temperatures: tuple = (4.0, 3.0, 5.0, 2.0, 6.0),
   mode: str = "paper",
   student_strong: str = "student@strong/logits",
@@ -16,7 +17,7 @@ def mlkd(
 ) -> list[ConfigDict]:
   """Examples, batch and classes, in a weak and in a strong view.
 
-    loss = CE(weak) + CE(strong) + weight sum over both views of
+    loss = labels (CE(weak) + CE(strong)) + weight sum over both views of
              (KL of the examples + gap of their alikeness in the batch
               + gap of the classes' alikeness), each summed over temperatures
 
@@ -24,16 +25,18 @@ def mlkd(
   less sure than of the median.
 
   Jin, Wang and Lin, "Multi-Level Logit Distillation", CVPR 2023, Section 3.
-  Defaults: the authors'. mode="code" is what their code computes: the weak
-  terms are of all, scaled by the share that should count; of the strong view
-  it has the examples alone, at the first three temperatures, and at the others
-  it takes the weak view once more.
+  Defaults: those of the authors' code, whose weights are KD's, 0.1 and 0.9.
+  mode="code" is what that code computes: the weak terms are of all, scaled by
+  the share that should count; of the strong view it has the examples alone, at
+  the first three temperatures, and at the others it takes the weak view once
+  more.
   Needs: a second view, of the data and of both networks, and labels.
   Costs: each network runs twice.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
     weight: of every part but the labels.
+    labels: of the labels, in each of the two views.
     temperatures: every T.
     mode: "paper" or "code".
     student_strong: the student's logits of the strong view.
@@ -65,6 +68,6 @@ def mlkd(
     if last:
       terms["mlkd_instance_again"] = level("instance", last)
   terms["cross_entropy_strong"] = term(
-    "cross_entropy", reads={"student": student_strong}
+    "cross_entropy", weight=labels, reads={"student": student_strong}
   )
-  return [extended(stage, terms)]
+  return [extended(stage, terms, labels=labels)]

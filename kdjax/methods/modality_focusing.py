@@ -1,4 +1,4 @@
-"""The modality focusing hypothesis: what both modalities know is taught."""
+"""The modality focusing hypothesis (MFH): what both modalities know."""
 
 from kdjax.config import earlier, extended, head, teacher, term
 from kdjax.fields import ConfigDict, own
@@ -10,6 +10,7 @@ def modality_focusing(
   weight: float = 1.0,
   labels: float = 1.0,
   temperature: float = 1.0,
+  reduction: str = "mean",
   share: float = 0.25,
   which: str = "general",
   fill: str = "mean",
@@ -20,7 +21,7 @@ def modality_focusing(
     "teacher/params/head/bias",
   ),
 ) -> list[ConfigDict]:
-  """A teacher left with the channels that a companion can follow.
+  """MFH: a teacher left with the channels that a companion can follow.
 
     loss = CE(teacher, label) + CE(companion, label)
            + mean (teacher - companion)^2                   (the first stage)
@@ -32,8 +33,10 @@ def modality_focusing(
 
   Xue, Gao, Ren and Zhao, "The Modality Focusing Hypothesis: Towards
   Understanding Crossmodal Knowledge Distillation", ICLR 2023, arXiv:2206.06487,
-  Algorithm 1. Defaults: of the authors' synthetic experiments and of RAVDESS,
-  where three quarters of the channels become their mean.
+  Algorithm 1. Defaults: of the authors' synthetic experiments, with labels and
+  teacher at weight 1 and a divergence that is a mean over the classes too; and
+  of RAVDESS, where three quarters of the channels become their mean. There the
+  labels' weight is 0; VGGSound has the "sum" over classes.
   Needs: a teacher with a linear classifier on its embedding. The paper trains
   the teacher beside the companion: give its config as `teacher_network`;
   without one the stage's own teacher is frozen, and the companion alone learns
@@ -45,6 +48,7 @@ def modality_focusing(
     weight: of the focused teacher.
     labels: of the labels.
     temperature: T, of both.
+    reduction: of the divergence over the classes, "mean" or "sum".
     share: of the channels that are kept.
     which: "general", "least_general" or "random" channels, for comparison.
     fill: what the others become, their "mean" or "zero".
@@ -56,8 +60,7 @@ def modality_focusing(
   Returns:
     Two stages; the companion is the first one's student.
   """
-  first, last = own(stage), own(stage)
-  terms, networks = {}, {}
+  first, last, terms, networks = own(stage), own(stage), {}, {}
   if teacher_network is not None:
     if "teacher" in first.teachers:
       del first.teachers["teacher"]
@@ -74,6 +77,7 @@ def modality_focusing(
     "kd",
     weight=weight,
     temperature=temperature,
+    reduction=reduction,
     reads={"teacher": read},
     heads={
       "teacher": head("modality_focus", share=share, which=which, fill=fill)

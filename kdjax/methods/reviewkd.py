@@ -29,7 +29,8 @@ def reviewkd(
   Args:
     stage: with a network `student` and a teacher `teacher`.
     weight: of all maps together.
-    warmup: the share of the steps in which it rises.
+    warmup: the share of the steps in which it rises. It is taken from the
+      stage's steps when the method is applied; a later flag does not reach it.
     student_maps: the student's maps.
     teacher_maps: the teacher's.
     student_embedding: its pooled feature, the deepest map; None is without.

@@ -1,4 +1,4 @@
-"""Be your own teacher: the last stage teaches the earlier ones."""
+"""Be your own teacher (BYOT): the last stage teaches the earlier ones."""
 
 from kdjax.config import extended, head, term
 from kdjax.errors import UserError
@@ -13,17 +13,22 @@ def self_distillation(
   temperature: float = 3.0,
   student_maps: tuple[str, ...] = ("student/stage0", "student/stage1"),
 ) -> list[ConfigDict]:
-  """Classifiers on the earlier stages learn from the last, and from labels.
+  """BYOT: classifiers on earlier stages learn from the last, and from labels.
 
     loss = CE(student, label) + sum over earlier stages i of
-             (1 - weight) CE(c_i, label) + weight T^2 KL(student || c_i)
-             + hint mean (conv_i(map_i) - map_last)^2
+             (1 - weight) CE(c_i, label) + weight KL(student || c_i)
+             + hint |conv_i(map_i) - map_last|
 
   Zhang et al., "Be Your Own Teacher: Improve the Performance of Convolutional
   Neural Networks via Self Distillation", ICCV 2019, arXiv:1905.08094,
-  Section 3. Defaults: the paper's. Its classifiers and hints share a bottleneck
-  a stage; here a classifier stands on the mean of a map, and the hint has a
-  convolution of its own.
+  Section 3. Defaults: 0.3, 0.03 and T = 3 are those of the code that the
+  authors released later (pytorch-self-distillation-final). It has no factor
+  T^2, and the norm where the paper has its square. What differs from that code:
+  its norm is one of the whole batch, about the root of the batch size times
+  this mean over examples; it is of features through a linear layer, here of
+  maps through a convolution; one exit of it has no hint (the next to the last;
+  a comment there calls it the shallowest), here each has one, as in the paper.
+  Its classifiers stand on a bottleneck of their own, here on the mean of a map.
   Needs: two maps or more of the student, the last one last; no teacher.
   Costs: a classifier and a convolution for every earlier map, dropped after
   training.
@@ -31,7 +36,7 @@ def self_distillation(
   Args:
     stage: with a network `student`.
     weight: of the last stage's classes; labels have what is left.
-    hint: of the last stage's map; 0 leaves it out.
+    hint: of the distance to the last stage's map; 0 leaves it out.
     temperature: T, of both.
     student_maps: addresses, from the first stage to the last.
 
@@ -50,6 +55,7 @@ def self_distillation(
       "kd",
       weight=weight,
       temperature=temperature,
+      scale=False,
       reads={"student": read, "teacher": "student/logits"},
       heads={"student": head("proxy")},
       group="kd",
@@ -63,6 +69,7 @@ def self_distillation(
       terms[f"hint{i}"] = term(
         "mse",
         weight=hint,
+        reduction="norm",
         reads={"student": read, "teacher": student_maps[-1]},
         heads={"student": head("conv")},
         group="kd",

@@ -21,10 +21,12 @@ def skd(
 
   with the loss `skd_direction`.
 
-  Jeong et al., "Streamlined Knowledge Distillation", CVPR 2026, Eq. (1) to (8).
-  Defaults: of the authors' code, as the paper prints none. That code has T^2
-  before the divergence, and scales both parts by the share of examples and
-  classes that the teacher is least sure of: mode="code".
+  Jeong et al., "Streamlined Knowledge Distillation", CVPR 2026, as torchdistill
+  has it (yoshitomo-matsubara/torchdistill, losses/mid_level.py, SKDInstanceLoss
+  and SKDDirectionLoss). Only its values for mode="paper" could be checked.
+  mode="code" has T^2 before the divergence, and scales both parts by the share
+  of examples and classes that the teacher is least sure of.
+  Defaults: weights of KD; T and `tikhonov` of torchdistill.
   Needs: batches of several examples.
   Costs: a linear system as large as the batch, every step.
 

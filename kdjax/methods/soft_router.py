@@ -1,4 +1,4 @@
-"""Several teachers, and a router that learns whom to ask."""
+"""Several teachers, gated: a router learns whom to ask."""
 
 from kdjax.config import extended, head, term
 from kdjax.fields import ConfigDict
@@ -14,7 +14,7 @@ def soft_router(
   guides: tuple[str, ...] = ("student/embedding",),
   teachers: tuple[str, ...] = ("teacher/logits",),
 ) -> list[ConfigDict]:
-  """Softened classes of a learned mixture of teachers.
+  """Softened classes of a learned, gated mixture of teachers.
 
     loss = (1 - weight) CE(student, label) + weight T^2 KL(mixture || student)
            + router CE(mixture, label)

@@ -8,13 +8,14 @@ def sskd(
   stage: ConfigDict,
   *,
   weight: float = 0.9,
+  labels: float = 0.1,
   contrast: float = 10.0,
   transformed: float = 2.7,
   temperature: float = 4.0,
   contrast_temperature: float = 0.5,
   contrast_ratio: float = 0.75,
   transformed_ratio: float = 1.0,
-  share: float = 0.125,
+  share: float = 0.25,
   views: tuple[str, ...] = ("rotate90", "rotate180", "rotate270"),
   student_embedding: str = "student/embedding",
   teacher_embedding: str = "teacher/embedding",
@@ -22,12 +23,13 @@ def sskd(
   """Softened classes of all views, and how views resemble plain examples.
 
     loss = sskd_aux(teacher's views through its head),   first
-    loss = CE(student, label) + weight T^2 KL(teacher || student)
+    loss = labels CE(student, label) + weight T^2 KL(teacher || student)
            + contrast sskd + transformed sskd_transformed,   then
 
   Xu et al., "Knowledge Distillation Meets Self-Supervision", ECCV 2020,
-  arXiv:2006.07114. Defaults: the authors' for CIFAR-100: weights 1, 0.9, 10 and
-  2.7, and 30 epochs of the teacher's head before 240.
+  arXiv:2006.07114. Defaults: the authors' for CIFAR-100: weights 0.1, 0.9, 10
+  and 2.7 in the order of the formula, and 60 epochs of the teacher's head
+  before the student's 240.
   Needs: the views, which the data set makes (`views`); any widths.
   Costs: a forward pass of both networks for every view; a first stage, which
   trains the head of the frozen teacher and leaves the student as it is.
@@ -35,6 +37,7 @@ def sskd(
   Args:
     stage: with a network `student` and a teacher `teacher`.
     weight: of the softened classes of the plain view.
+    labels: the weight of the labels, in the last stage.
     contrast: the weight of the resemblance of views.
     transformed: the weight of the softened classes of the other views.
     temperature: T, of both kinds of classes.
@@ -42,7 +45,9 @@ def sskd(
     contrast_ratio: the share kept of the views that the teacher takes for
       another example's.
     transformed_ratio: the share kept of the views that it classifies wrong.
-    share: how long the first stage is, in steps of the given one.
+    share: how long the first stage is, as a share of the given one's steps,
+      which are taken when the method is applied; a later flag does not reach
+      it.
     views: of the data, beside the plain one.
     student_embedding: address in the plain view.
     teacher_embedding: address in the plain view.
@@ -79,7 +84,10 @@ def sskd(
       ratio=transformed_ratio,
     ),
   }
-  return [_before(stage, seen, share), extended(stage, terms)]
+  return [
+    _before(stage, seen, share),
+    extended(stage, terms, labels=labels),
+  ]
 
 
 def _before(

@@ -1,4 +1,4 @@
-"""Distillation by way of an assistant between teacher and student."""
+"""TAKD: by way of a teacher assistant between teacher and student."""
 
 from kdjax.config import earlier, extended, teacher, term
 from kdjax.fields import ConfigDict, own
@@ -11,7 +11,7 @@ def teacher_assistant(
   weight: float = 0.9,
   temperature: float = 4.0,
 ) -> list[ConfigDict]:
-  """The assistant learns from the teacher, the student from the assistant.
+  """TAKD: an assistant learns from the teacher, the student from it.
 
     loss = (1 - weight) CE(student, label) + weight T^2 KL(above || student)
 

@@ -40,7 +40,9 @@ def tinybert(
     weight: of the softened classes, in the last stage.
     labels: of cross-entropy with labels, in the last stage.
     temperature: T; of both.
-    share: how long the first stage is, in steps of the given one.
+    share: how long the first stage is, as a share of the given one's steps,
+      which are taken when the method is applied; a later flag does not reach
+      it.
     floor: scores at or below it count as 0; None is no floor.
     depths: blocks of the student and of the teacher, (N, M): then layer i
       learns from layer (i + 1) M / N - 1, and the four options below, which
@@ -77,9 +79,8 @@ def tinybert(
     terms["tinybert_embedded"] = term("hidden_mse", reads=reads, heads=heads)
   # Measured at its end alone: by accuracy, which it never trains, its best
   # step would be any.
-  layers = extended(
-    stage, terms, labels=0.0, steps=int(stage.steps * share), eval_every=0
-  )
+  steps = max(int(stage.steps * share), 1)
+  layers = extended(stage, terms, labels=0.0, steps=steps, eval_every=0)
   classes = term(
     "soft_cross_entropy",
     weight=weight,
