@@ -55,6 +55,8 @@ CHANGED: dict[str, tuple[dict, str]] = {
     {"form": "least_squares"},
     "The least-squares form, whose game is bounded.",
   ),
+  "clip_kd": ({"labels": 1.0}, "With labels beside: they train the classes."),
+  "tinyclip": ({"labels": 1.0}, "With labels beside: they train the classes."),
 }
 
 # method -> the share of all steps of its last stage, and why.
@@ -66,7 +68,20 @@ SHORTER: dict[str, tuple[float, str]] = {
 }
 
 # method -> why it ends more than 3 points under the student alone.
-REASONS: dict[str, str] = {}
+REASONS: dict[str, str] = {
+  "at": (
+    "At its weight the maps are most of the loss, and cross-entropy falls more"
+    " slowly than alone."
+  ),
+  "dark_rank": (
+    "The ranks are learned by heart: the term falls in training and hardly on"
+    " validation, and takes the embedding with it."
+  ),
+  "skd": (
+    "Labels weigh 0.1 and the divergence, without T^2, a sixteenth of KD's: the"
+    " direction term is nine tenths of the loss, and teaches no class."
+  ),
+}
 
 # Methods of Transformers that read no more than logits.
 OF_TRANSFORMERS = ("deit",)
