@@ -20,6 +20,10 @@ students, and know more than the labels say.
 Weights and schedules are the papers'; where one is not, `CHANGED` says why. The
 report ends in a table and a figure of the methods by their gain over the
 student alone.
+
+To expect, of three seeds: teacher .883 +- .013, alone .718 +- .062, kd .873 +-
+.009, and what the README lists of the others; about 25 minutes on two CPU
+cores.
 """
 
 from kdjax.config import (
