@@ -28,7 +28,7 @@ class Head(nn.Module):
     like: tuple[Float[Array, "B *T D_like"], ...] | None = None,
     *,
     train: bool = False,
-  ) -> tuple[Float[Array, "B *T D_like"], ...]:
+  ) -> tuple[Float[Array, "B *T _"], ...]:
     """Maps every part of `x` to the width of its fellow in `like`."""
     del train
     if like is None or len(like) != len(x):
