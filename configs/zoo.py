@@ -31,6 +31,7 @@ from kdjax.config import (
   data,
   experiment,
   extended,
+  kind_of,
   method,
   methods,
   mode_of,
@@ -87,17 +88,14 @@ REASONS: dict[str, str] = {
   ),
 }
 
-# Methods of Transformers that read no more than logits.
-OF_TRANSFORMERS = ("deit",)
-
 
 def get_config(argument: str = "") -> ConfigDict:
   """The experiment; the argument is "" or "smoke"."""
   smoke = mode_of(argument, "smoke") == "smoke"
   families = {
-    "": (conv(16, 32), conv(32, 64), is_general),
-    "sight-": (sight(16, 2), sight(32, 4), is_of_transformers),
-    "towers-": (towers(8), towers(24), is_of_towers),
+    "": (conv(16, 32), conv(32, 64), "classes"),
+    "sight-": (sight(16, 2), sight(32, 4), "transformers"),
+    "towers-": (towers(8), towers(24), "towers"),
   }
   training = lambda steps: {
     "steps": 20 if smoke else steps,
@@ -114,7 +112,7 @@ def get_config(argument: str = "") -> ConfigDict:
   labels = {"cross_entropy": term("cross_entropy", label_smoothing=0.1)}
   stages = {"senses": stage(senses(), terms=labels, **training(300))}
   gains, notes = [], {}
-  for prefix, (student, larger, is_for) in families.items():
+  for prefix, (student, larger, kind) in families.items():
     taught = stage(
       larger,
       terms=labels,
@@ -129,9 +127,7 @@ def get_config(argument: str = "") -> ConfigDict:
       alone, {}, teachers={"teacher": teacher(f"{prefix}teacher")}
     )
     gains.append((f"{prefix}teacher", f"{prefix}alone"))
-    for name, options in methods().items():
-      if not is_for(name, options):
-        continue
+    for name in filter(lambda name: kind_of(name) == kind, methods()):
       changes, why = CHANGED.get(name, ({}, ""))
       made = method(name, base, **changes)
       share, shorter = SHORTER.get(name, (1.0, ""))
@@ -194,21 +190,3 @@ def towers(width: int) -> ConfigDict:
     width=2 * width,
     num_classes=CLASSES,
   )
-
-
-def is_of_transformers(name: str, options: frozenset[str]) -> bool:
-  """Whether a method reads what only a Transformer has."""
-  marks = ("hidden", "scores", "attentions", "qkv")
-  taps = any(f"student_{mark}" in options for mark in marks)
-  return taps or name in OF_TRANSFORMERS
-
-
-def is_of_towers(name: str, options: frozenset[str]) -> bool:
-  """Whether a method reads two towers."""
-  del name
-  return {"student_image", "student_text"} <= options
-
-
-def is_general(name: str, options: frozenset[str]) -> bool:
-  """Whether a method runs on any network of classes."""
-  return not (is_of_transformers(name, options) or is_of_towers(name, options))

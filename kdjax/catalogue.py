@@ -25,34 +25,19 @@ CLASSES, WORDS = 10, 17
 
 VIEWS = ("strong", "rotate90", "rotate180", "rotate270", "masked")
 
-# Methods of Transformers that read no more than logits.
-OF_TRANSFORMERS = ("deit",)
-
-# The baseline of each family in what is measured.
+# The baseline of each kind in what is measured.
 ALONE = "alone"
 
 
-def family(name: str) -> str:
-  """The networks that a method is for: "conv", "transformer" or "towers"."""
-  options = rooms.describe("methods", name).options
-  if {"student_image", "student_text"} <= options.keys():
-    return "towers"
-  marks = ("hidden", "scores", "attentions", "qkv")
-  taps = any(f"student_{mark}" in options for mark in marks)
-  if taps or name in OF_TRANSFORMERS:
-    return "transformer"
-  return "conv"
-
-
-def networks(name: str) -> tuple[ConfigDict, ConfigDict]:
-  """A small student and a larger teacher of a family."""
+def networks(kind: str) -> tuple[ConfigDict, ConfigDict]:
+  """A small student and a larger teacher of a kind, see `config.kind_of`."""
   network = config.network
-  if name == "conv":
+  if kind == "classes":
     make = lambda width: network(
       "conv", widths=(width, 2 * width), num_classes=CLASSES
     )
     return make(8), make(32)
-  if name == "transformer":
+  if kind == "transformers":
     make = lambda width, depth: network(
       "patch_transformer",
       width=width,
@@ -74,7 +59,7 @@ def networks(name: str) -> tuple[ConfigDict, ConfigDict]:
 
 
 def experiment(kind: str, names: Sequence[str]) -> ConfigDict:
-  """A teacher, the student alone, and methods of one family."""
+  """A teacher, the student alone, and methods of one kind."""
   student, larger = networks(kind)
   labels = {"cross_entropy": config.term("cross_entropy")}
   alone = config.stage(student, terms=labels)
@@ -129,7 +114,7 @@ def describe(stage: Stage) -> dict[str, Any]:
 
 
 def measure(names: Sequence[str]) -> dict[str, Any]:
-  """Describes and times methods; all of a family take turns, step by step.
+  """Describes and times methods; all of a kind take turns, step by step.
 
   Args:
     names: of methods.
@@ -139,10 +124,8 @@ def measure(names: Sequence[str]) -> dict[str, Any]:
     time of a step in that of the same student alone.
   """
   found = {}
-  for kind in ("conv", "transformer", "towers"):
-    chosen = [name for name in names if family(name) == kind]
-    if not chosen:
-      continue
+  for kind in dict.fromkeys(map(config.kind_of, names)):
+    chosen = [name for name in names if config.kind_of(name) == kind]
     made = experiment(kind, chosen)
     plain = workdir.resolve(made)
     stages = {name: build.build(plain, name) for name in (ALONE, *chosen)}

@@ -3,7 +3,7 @@
 import pytest
 from absl import flags
 
-from kdjax import build, catalogue, rooms, workdir
+from kdjax import build, catalogue, config, rooms, workdir
 from kdjax.errors import UserError
 from kdjax.verbs import _methods as table
 from kdjax.verbs import list as verb
@@ -26,7 +26,7 @@ def listed(capsys):
 def test_what_was_measured_of_a_method_is_what_it_is(name):
   kept = table.measured()["methods"]
   assert name in kept, "Run `kdjax list methods --measure`."
-  made = catalogue.experiment(catalogue.family(name), [name])
+  made = catalogue.experiment(config.kind_of(name), [name])
   plain = workdir.resolve(made)
   found = catalogue.describe(build.build(plain, name))
   assert {key: kept[name][key] for key in found} == found

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kdjax import norms
 from kdjax.data import digits
 from kdjax.errors import UserError
 from kdjax.heads import (
@@ -233,7 +234,7 @@ def test_a_bank_compares_each_side_with_what_is_kept_of_the_other():
   example = Example(HEADS["bank"])
   student, _ = example()
   params, memory = example.variables["params"], example.variables["memory"]
-  dense = params["embed_student"]["Dense_0"]
+  dense = params["embed"]["student"]["Dense_0"]
   embedded = example.x[0] @ dense["kernel"] + dense["bias"][None]
   embedded /= np.linalg.norm(embedded, axis=1, keepdims=True)
   own = np.sum(embedded * memory["teacher"][example.index], axis=1) / 0.07
@@ -407,7 +408,7 @@ def test_soft_affinities_pull_as_ckd_does():
 
 def test_gd_matches_the_gradients_that_clip_has():
   student, teacher = pair(0), pair(2)
-  unit = lambda side: tuple(map(_nce.unit, side))
+  unit = lambda side: tuple(map(norms.unit, side))
   raw = lambda image, text: clip(image, text, SCALE, normalize=False)
   # Both directions at once: the sum of their gradients, twice the mean.
   own, other = (jax.grad(raw, (0, 1))(*unit(x)) for x in (student, teacher))

@@ -35,9 +35,10 @@ MAY_IMPORT = {
   # one file, one thing: found by name, imported by nobody
   "data": "errors types sources preprocess",
   "models": "errors types",
+  "norms": "types",
   "pooling": "types",
-  "losses": "errors types pooling",
-  "heads": "errors types pooling",
+  "losses": "errors types norms pooling",
+  "heads": "errors types norms pooling",
   "metrics": "errors types",
   # data
   "sources": "",

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from kdjax import build, catalogue, check, config, fields, rooms, workdir
+from kdjax import build, check, config, fields, rooms, workdir
 from kdjax.config import head, network, stage, teacher, term
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -14,15 +14,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 CLASSES = 10
 VIEWS = ("strong", "rotate90", "rotate180", "rotate270")
 
-# What the taps of a method say of the networks that it is for.
-TRANSFORMERS = re.compile(r"student_(hidden|scores|attentions|qkv)")
-TOWERS = re.compile(r"student_(image|text)$")
-
 
 def networks(name):
   """A student and a teacher that a method is for: unlike in all that may be."""
-  options = rooms.describe("methods", name).options
-  if any(map(TRANSFORMERS.match, options)):
+  if config.kind_of(name) == "transformers":
     return [
       network(
         "patch_transformer",
@@ -34,7 +29,7 @@ def networks(name):
       )
       for width, depth, own in ((8, 2, True), (12, 4, False))
     ]
-  if any(map(TOWERS.match, options)):
+  if config.kind_of(name) == "towers":
     return [
       network(
         "two_tower",
@@ -51,14 +46,6 @@ def networks(name):
     network("conv", widths=widths, num_classes=CLASSES)
     for widths in ((4, 6), (5, 8))
   ]
-
-
-def data_of(name):
-  options = {}
-  if "views" in rooms.describe("data", "digits").options:
-    options["views"] = VIEWS
-  del name
-  return config.data("digits", **options)
 
 
 def base(name):
@@ -78,7 +65,7 @@ def around(name, **options):
   supervised = {"cross_entropy": term("cross_entropy")}
   return config.experiment(
     "method",
-    data=data_of(name),
+    data=config.data("digits", views=VIEWS),
     stages={
       "teacher": stage(larger, terms=supervised, batch_size=8),
       **config.method(name, base(name), **options),
@@ -96,13 +83,16 @@ def test_a_method_traces(name):
   check.plan(plain, list(plain["order"]))
 
 
-def test_a_method_runs_on_the_digits_by_its_name(name):
-  if catalogue.family(name) != "conv":
-    pytest.skip("it is for Transformers or towers")
+@pytest.mark.parametrize(
+  "name",
+  [name for name in config.methods() if config.kind_of(name) == "classes"],
+)
+def test_a_method_is_found_on_the_digits_by_its_name(name):
   plan = fields.load(f"{ROOT / 'configs' / 'digits.py'}:method={name}")
   plain = workdir.resolve(plan)
   assert plain["gains"] == ((name, "alone"),)
-  check.plan(plain, [key for key in plain["order"] if key.startswith(name)])
+  # Networks of unlike widths and one of them with this method, above.
+  build.build(plain, name)
 
 
 def test_a_method_leaves_the_stage_it_was_given(name):
@@ -183,7 +173,7 @@ def test_a_head_shared_with_nobody_is_an_error_that_lists_those_there_are():
   plain = workdir.resolve(
     config.experiment(
       "shared",
-      data=data_of("kd"),
+      data=config.data("digits"),
       stages={
         "teacher": stage(
           networks("kd")[1], terms={"cross_entropy": term("cross_entropy")}

@@ -18,7 +18,14 @@ from kdjax.config.parts import (
   teacher,
   term,
 )
-from kdjax.config.recipes import earlier, extended, method, methods, named
+from kdjax.config.recipes import (
+  earlier,
+  extended,
+  kind_of,
+  method,
+  methods,
+  named,
+)
 from kdjax.config.rules import optimizer, schedule
 from kdjax.fields import ConfigDict
 
@@ -31,6 +38,7 @@ __all__ = [
   "experiment",
   "extended",
   "head",
+  "kind_of",
   "method",
   "methods",
   "metric",

@@ -94,6 +94,25 @@ def methods() -> dict[str, frozenset[str]]:
   }
 
 
+# Methods of Transformers that read no more than logits.
+OF_TRANSFORMERS = ("deit",)
+
+
+def kind_of(name: str) -> str:
+  """The networks that a method is for, by what it reads.
+
+  Returns:
+    "classes" (any that classify), "transformers" or "towers" (one of images
+    and one of texts).
+  """
+  options = rooms.describe("methods", name).options
+  if {"student_image", "student_text"} <= options.keys():
+    return "towers"
+  marks = ("hidden", "scores", "attentions", "qkv")
+  reads = any(f"student_{mark}" in options for mark in marks)
+  return "transformers" if reads or name in OF_TRANSFORMERS else "classes"
+
+
 def method(
   name: str,
   stage: ConfigDict,

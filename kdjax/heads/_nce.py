@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
+from kdjax.norms import unit
 from kdjax.types import Array
 
 EXACT = jax.lax.Precision.HIGHEST
@@ -26,6 +27,38 @@ class Embed(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B W"]:
     return unit(nn.Dense(self.width, dtype=self.dtype)(x))
+
+
+class Sides(nn.Module):
+  """Both sides of a batch embedded, and what tells its examples apart.
+
+  What hidden rows hold is no number of anything: it is replaced.
+
+  Attributes:
+    width: of the embeddings.
+    dtype: of the layers.
+  """
+
+  width: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    x: tuple,
+    like: Float[Array, "B D"],
+    mask: Bool[Array, "B"] | None,
+  ) -> tuple[Array, Array, Array, Array | None, Array]:
+    """Student [B W], teacher [B W], index, label or None, and mask [B]."""
+    # What starts a run is NumPy's, which traced arrays do not index.
+    features, index, *label = map(jnp.asarray, x)
+    mask = jnp.ones(index.shape, bool) if mask is None else jnp.asarray(mask)
+    embedded = (
+      Embed(self.width, self.dtype, name=side)(jnp.where(mask[:, None], one, 0))
+      for side, one in (("student", features), ("teacher", like))
+    )
+    index = jnp.where(mask, index, 0)
+    return *embedded, index, label[0] if label else None, mask
 
 
 class Normalized(nn.Module):
@@ -57,16 +90,6 @@ class Normalized(nn.Module):
     if train and not self.is_initializing():
       stored.value, known.value = log_z, known.value | jnp.any(mask)
     return student - log_z[0], teacher - log_z[1]
-
-
-def unit(x: Float[Array, "... D"]) -> Float[Array, "... D"]:
-  """x / |x| in float32; 0, with gradient 0, where x is 0."""
-  x = x.astype(jnp.float32)
-  square = jnp.sum(x**2, axis=-1, keepdims=True)
-  zero = square == 0.0
-  # Both sides of the division are safe: the gradient of the side not taken is
-  # computed too.
-  return jnp.where(zero, 0.0, x) / jnp.sqrt(jnp.where(zero, 1.0, square))
 
 
 def scores(
@@ -140,21 +163,6 @@ def alike(
   if label is None:
     return jnp.zeros(other.shape, bool)
   return (label[:, None] == other) & (other >= 0)
-
-
-def parts(
-  x: tuple, mask: Bool[Array, "B"] | None
-) -> tuple[Array, Array, Array | None, Array]:
-  """Features, index, label if there is one, and which rows count.
-
-  What hidden rows hold is no number of anything: it is replaced.
-  """
-  # What starts a run is NumPy's, which traced arrays do not index.
-  features, index, *label = map(jnp.asarray, x)
-  mask = jnp.ones(index.shape, bool) if mask is None else jnp.asarray(mask)
-  features = jnp.where(mask[:, None], features, 0)
-  index = jnp.where(mask, index, 0)
-  return features, index, label[0] if label else None, mask
 
 
 def start(key: Array, size: int, width: int) -> Float[Array, "M W"]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.heads import _spread
+from kdjax.norms import unit
 from kdjax.types import Array
 
 
@@ -50,7 +51,7 @@ class Head(nn.Module):
     """The temperature for the student's and the teacher's logits `x`."""
     del like, train
     student, teacher = x
-    gap = 1.0 - jnp.sum(_spread.unit(student) * _spread.unit(teacher), axis=-1)
+    gap = 1.0 - jnp.sum(unit(student) * unit(teacher), axis=-1)
     # Of a gap of 0 a power below 1 has no finite gradient.
     apart = gap > 0.0
     weight = jnp.where(apart, jnp.where(apart, gap, 1.0) ** self.power, 0.0)

@@ -50,10 +50,8 @@ class Head(nn.Module):
     mask: Bool[Array, "B"] | None = None,
   ) -> tuple[Float[Array, "B N"], Float[Array, "B N"]]:
     """Log-scores of the student and of the teacher, less log Z."""
-    features, _, label, mask = _nce.parts(x, mask)
-    student = _nce.Embed(self.width, self.dtype, name="embed_student")(features)
-    like = jnp.where(mask[:, None], like, 0)
-    teacher = _nce.Embed(self.width, self.dtype, name="embed_teacher")(like)
+    sides = _nce.Sides(self.width, self.dtype, name="embed")
+    student, teacher, _, label, mask = sides(x, like, mask)
     rows = jnp.arange(mask.size)
     # Row i: itself, and then the others, starting with the next.
     columns = (rows[:, None] + rows[None]) % mask.size

@@ -59,10 +59,8 @@ class Head(nn.Module):
     mask: Bool[Array, "B"] | None = None,
   ) -> tuple[Float[Array, "B N"], Float[Array, "B N"]]:
     """Log-scores of the student and of the teacher, less log Z."""
-    features, index, label, mask = _nce.parts(x, mask)
-    student = _nce.Embed(self.width, self.dtype, name="embed_student")(features)
-    like = jnp.where(mask[:, None], like, 0)
-    teacher = _nce.Embed(self.width, self.dtype, name="embed_teacher")(like)
+    sides = _nce.Sides(self.width, self.dtype, name="embed")
+    student, teacher, index, label, mask = sides(x, like, mask)
     banks = {
       side: self.variable("memory", side, self._start) for side in _SIDES
     }

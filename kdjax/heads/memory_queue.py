@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from kdjax.heads import _nce
+from kdjax.norms import unit
 from kdjax.types import Array
 
 
@@ -55,10 +56,8 @@ class Head(nn.Module):
     mask: Bool[Array, "B"] | None = None,
   ) -> tuple[Float[Array, "B N"], Float[Array, "B N"]]:
     """Log-scores of the student and of the teacher, less log Z."""
-    features, index, label, mask = _nce.parts(x, mask)
-    student = _nce.Embed(self.width, self.dtype, name="embed_student")(features)
-    like = jnp.where(mask[:, None], like, 0)
-    teacher = _nce.Embed(self.width, self.dtype, name="embed_teacher")(like)
+    sides = _nce.Sides(self.width, self.dtype, name="embed")
+    student, teacher, index, label, mask = sides(x, like, mask)
     queues = {
       side: self.variable("memory", side, self._start)
       for side in ("student", "teacher")
@@ -92,7 +91,7 @@ class Head(nn.Module):
     return found
 
   def _start(self) -> Float[Array, "M W"]:
-    return _nce.unit(_nce.start(self.make_rng("params"), self.size, self.width))
+    return unit(_nce.start(self.make_rng("params"), self.size, self.width))
 
 
 def places(

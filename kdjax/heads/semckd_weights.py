@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError
+from kdjax.norms import unit
 from kdjax.types import Array
 
 
@@ -90,7 +91,4 @@ class Head(nn.Module):
     width = max(self.batch_size // self.factor, 1)
     hidden = nn.Dense(2 * width, dtype=self.dtype, name=f"{name}_0")(alike)
     point = nn.Dense(width, dtype=self.dtype, name=f"{name}_1")(nn.relu(hidden))
-    point = point.astype(jnp.float32)
-    square = jnp.sum(point**2, axis=1, keepdims=True)
-    zero = square == 0.0
-    return jnp.where(zero, 0.0, point) / jnp.sqrt(jnp.where(zero, 1.0, square))
+    return unit(point)

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError
-from kdjax.losses._norms import flat, root
 from kdjax.losses._powers import power as raised
 from kdjax.losses._powers import unit
+from kdjax.norms import flat, root
 from kdjax.pooling import smaller
 from kdjax.types import Array
 

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import same_shape
-from kdjax.losses._norms import magnitude
 from kdjax.losses._relations import rows, shown
+from kdjax.norms import magnitude
 from kdjax.types import Array
 
 

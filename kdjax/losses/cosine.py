@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import same_shape
+from kdjax.norms import unit
 from kdjax.types import Array
 
 
@@ -28,14 +29,4 @@ def cosine(
     teacher: the same.
   """
   same_shape(student=student, teacher=teacher)
-  return 1.0 - jnp.sum(_direction(student) * _direction(teacher), axis=-1)
-
-
-def _direction(x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
-  """x / |x|, and 0 with gradient 0 where x is 0."""
-  x = x.astype(jnp.float32)
-  square = jnp.sum(x**2, axis=-1, keepdims=True)
-  zero = square == 0.0
-  # Both sides of the division are safe: the gradient of the side not taken is
-  # computed too, and 0 times infinity is no 0.
-  return jnp.where(zero, 0.0, x) / jnp.sqrt(jnp.where(zero, 1.0, square))
+  return 1.0 - jnp.sum(unit(student) * unit(teacher), axis=-1)

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError, same_shape
-from kdjax.losses._norms import flat
 from kdjax.losses._powers import norm, unit
 from kdjax.losses._powers import power as raised
+from kdjax.norms import flat
 from kdjax.pooling import smaller
 from kdjax.types import Array
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import same_shape
-from kdjax.losses._norms import unit
 from kdjax.losses._relations import count, pairs, rows, shown
+from kdjax.norms import unit
 from kdjax.types import Array
 
 

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.losses._norms import flat
 from kdjax.losses._relations import count, over, shown
+from kdjax.norms import flat
 from kdjax.pooling import average_pool, smaller
 from kdjax.types import Array
 

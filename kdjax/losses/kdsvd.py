@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import ShapeError
-from kdjax.losses._norms import unit
 from kdjax.losses._singular import right_vectors
+from kdjax.norms import unit
 from kdjax.types import Array
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError
-from kdjax.losses._norms import unit
+from kdjax.norms import unit
 from kdjax.pooling import smaller
 from kdjax.types import Array
 

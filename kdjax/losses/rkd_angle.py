@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.losses._norms import unit
 from kdjax.losses._relations import count, pairs, rows, shown, smooth_l1
+from kdjax.norms import unit
 from kdjax.types import Array
 
 

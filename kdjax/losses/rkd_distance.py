@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.losses._norms import root
 from kdjax.losses._relations import count, over, rows, shown, smooth_l1, squares
+from kdjax.norms import root
 from kdjax.types import Array
 
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError
-from kdjax.losses._norms import magnitude, unit
 from kdjax.losses._relations import count, rows, shown
+from kdjax.norms import magnitude, unit
 from kdjax.types import Array
 
 
