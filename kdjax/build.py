@@ -13,14 +13,15 @@ from kdjax import optimizer, rooms, schedules
 from kdjax.errors import UserError
 from kdjax.flow import Address
 from kdjax.objective import Objective
-from kdjax.stage import DATA_KEYS, Stage, numbers_of, without
+from kdjax.pipeline import parse
+from kdjax.stage import Stage, numbers_of, without
 from kdjax.step import Family, make_eval_step, make_train_step
 from kdjax.terms import HEADS, Adapter, Term
+from kdjax.views import Corruption, Views
 
 # Keys of a config that are not options of the thing itself.
-TERM_KEYS = ("loss", "weight", "reads", "heads", "targets", "group")
-NETWORK_KEYS = ("name", "init_from")
-HEAD_KEYS = ("name", "init_from", "still")
+TERM_KEYS, NETWORK_KEYS = rooms.RESERVED["losses"], rooms.RESERVED["models"]
+HEAD_KEYS, DATA_KEYS = rooms.RESERVED["heads"], rooms.RESERVED["data"]
 
 
 def build(
@@ -43,6 +44,7 @@ def build(
   objective = Objective(
     networks=networks,
     teachers=teachers,
+    views=_views(spec),
     averages=_averages(spec, name),
     terms=tuple(
       _term(key, spec["terms"], common, spec["steps"]) for key in spec["terms"]
@@ -69,6 +71,33 @@ def build(
     train_step=make_train_step(objective, rule, ema_decay=spec["ema_decay"]),
     measured=measured,
     eval_step=make_eval_step(objective, measured),
+    corruptions=_corruptions(spec),
+  )
+
+
+def _corruptions(spec: Mapping[str, Any]) -> dict[str, Corruption]:
+  """What a stage is measured under, by name."""
+  return {
+    name: Corruption(
+      given["modality"],
+      parse(given["pipeline"]) if given["pipeline"] else None,
+      given["sweeps"],
+    )
+    for name, given in spec["robustness"].items()
+  }
+
+
+def _views(spec: Mapping[str, Any]) -> Views:
+  """The pipelines of a stage's data."""
+  data = spec["data"]
+  names = getattr(rooms.find("data", data["name"]), "class_names", None)
+  return Views(
+    {
+      view: {modality: parse(text) for modality, text in of.items()}
+      for view, of in data["pipelines"].items()
+    },
+    seed=data["augment_seed"],
+    classes=len(names(**without(data, DATA_KEYS))) if names else 0,
   )
 
 
@@ -247,8 +276,10 @@ def _family(
   family: Any, spec: Mapping[str, Any], common: Mapping[str, Any]
 ) -> Family:
   options = without(spec, ("name", "reads", "heads"))
+  measured = getattr(family, "sums", None) or family.rows
   return Family(
-    sums=functools.partial(family.sums, **options),
+    measured=functools.partial(measured, **options),
+    adds=hasattr(family, "sums"),
     reads=_reads(spec["reads"]),
     heads={
       key: _module("heads", head["name"], without(head, HEAD_KEYS), common)

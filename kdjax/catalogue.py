@@ -14,7 +14,6 @@ import jax
 import numpy as np
 
 from kdjax import build, config, rooms, workdir
-from kdjax.feed import TrainFeed
 from kdjax.fields import ConfigDict
 from kdjax.stage import Stage
 
@@ -148,10 +147,7 @@ def _runner(stage: Stage):
     lambda leaf: np.ones(leaf.shape, leaf.dtype) * 0.01, stage.teacher_shapes()
   )
   fixed = stage.fixed(teachers)
-  feed = TrainFeed(
-    stage.load("train", 0), seed=0, batch_size=stage.config["batch_size"]
-  )
-  batch = feed.batch(0)
+  batch = stage.train_feed(stage.load("train", 0), 0).batch(0)
   step = jax.jit(stage.train_step)
   state, _ = step(jax.jit(stage.init)(0, fixed), fixed, batch)
 

@@ -110,7 +110,8 @@ class Placement:
     Args:
       function: of one seed, pure.
       roles: of its arguments: "state" (one a seed), "fixed" (as placed by
-        `put_fixed`), "batch" (one a seed), "shared" (one batch for all).
+        `put_fixed`), "rows" (by `put_rows`), "batch" (one a seed), "shared"
+        (one batch for all).
       donate: whether the first argument is donated.
 
     Returns:
@@ -157,13 +158,49 @@ class Placement:
     )
     return [one.replace(teachers={**one.teachers, **shared}) for one in own]
 
+  def put_rows(self, tables: Sequence[Mapping[str, np.ndarray]]) -> list[Any]:
+    """Columns of examples, whole on every device.
+
+    Args:
+      tables: one a seed, or one for all.
+
+    Returns:
+      {"shared": columns that all seeds have alike, "own": the others}.
+    """
+    first = tables[0]
+    alike = {
+      key
+      for key in first
+      if all(
+        one[key] is first[key] or np.array_equal(one[key], first[key])
+        for one in tables[1:]
+      )
+    }
+    shared = self._replicate({key: first[key] for key in alike}, whole=True)
+    others = [
+      {key: column for key, column in one.items() if key not in alike}
+      for one in tables
+    ]
+    if len(others) == 1:
+      others = others * self.seeds
+    return [
+      {"shared": shared, "own": self._replicate(one, whole=True)}
+      for one in self._groups(others)
+    ]
+
+  def part(self, batch_size: int) -> slice:
+    """The rows of a batch that this process makes."""
+    part = batch_size // jax.process_count()
+    start = jax.process_index() * part
+    return slice(start, start + part)
+
   def put_batch(self, batches: Sequence[Batch]) -> list[Any]:
-    """Batches of numpy arrays, one a seed, split over all devices."""
+    """This process's part of batches of numpy arrays, one a seed, split."""
     axis = 1 if self.stacked else 0
     return [self._spread(group, axis) for group in self._groups(batches)]
 
   def put_shared(self, batch: Batch) -> list[Any]:
-    """One batch for all seeds, split over all devices."""
+    """This process's part of one batch for all seeds, split."""
     placed = self._spread(batch, 0)
     return [placed] * (1 if self.stacked else self.seeds)
 
@@ -181,8 +218,10 @@ class Placement:
     if not self.stacked:
       return function
     axes = {"state": 0, "batch": 0, "shared": None}
+    axes["rows"] = {"shared": None, "own": 0}
     axes["fixed"] = Fixed(
       teachers={name: 0 if own else None for name, own in self.paired.items()},
+      data=0,
       numbers=0,
     )
     return jax.vmap(function, in_axes=tuple(axes[role] for role in roles))
@@ -196,10 +235,13 @@ class Placement:
       return list(trees)
     return [jax.tree.map(lambda *leaves: np.stack(leaves), *trees)]
 
-  def _replicate(self, tree: Any) -> Any:
-    """A tree on every device: alike by pmap, in parts on a mesh."""
+  def _replicate(self, tree: Any, *, whole: bool = False) -> Any:
+    """A tree on every device: by pmap alike, on a mesh in parts or `whole`."""
     if self.kind == "mesh":
-      place = lambda leaf: jax.device_put(leaf, self._sharding(leaf))
+      everywhere = NamedSharding(self.mesh, PartitionSpec())
+      place = lambda leaf: jax.device_put(
+        leaf, everywhere if whole else self._sharding(leaf)
+      )
       return jax.tree.map(place, tree)
     # Through pmap itself: arrays placed in any other way have a sharding that
     # is equal but not the same, for which pmap compiles a second time.
@@ -219,23 +261,19 @@ class Placement:
     return NamedSharding(self.mesh, PartitionSpec(*parts))
 
   def _spread(self, batch: Batch, axis: int) -> Any:
-    """A global batch, this host's part of it on this host's devices."""
-    size = next(iter(batch.values())).shape[axis]
-    part = size // jax.process_count()
-    start = jax.process_index() * part
-    rows = (slice(None),) * axis + (slice(start, start + part),)
+    """This host's part of a global batch on this host's devices."""
     if self.kind == "mesh":
       spec = PartitionSpec(*[None] * axis, AXIS)
       sharding = NamedSharding(self.mesh, spec)
       place = lambda leaf: jax.make_array_from_process_local_data(
-        sharding, np.ascontiguousarray(leaf[rows])
+        sharding, np.ascontiguousarray(leaf)
       )
       return jax.tree.map(place, dict(batch))
     count = len(self.local)
 
     def split(leaf):
-      leaf = leaf[rows]
-      shape = (*leaf.shape[:axis], count, part // count)
+      part = leaf.shape[axis] // count
+      shape = (*leaf.shape[:axis], count, part)
       leaf = leaf.reshape(shape + leaf.shape[axis + 1 :])
       return np.moveaxis(leaf, axis, 0)
 

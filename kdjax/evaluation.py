@@ -6,46 +6,94 @@ from typing import Any
 import jax
 import numpy as np
 
+from kdjax import feeds
 from kdjax.devices import Placement
-from kdjax.feed import eval_batches
+from kdjax.feed import EvalFeed
 from kdjax.stage import Stage
 from kdjax.state import Fixed
 from kdjax.types import Source
 
 
-def compile_step(stage: Stage, placement: Placement) -> Callable:
-  """The stage's evaluation step on all seeds and devices."""
-  return placement.compile(stage.eval_step, ("state", "fixed", "shared"))
-
-
-def measure(
-  stage: Stage,
-  placement: Placement,
-  step: Callable,
-  variables: Sequence[Any],
-  fixed: Sequence[Fixed],
-  source: Source,
-) -> list[dict[str, Any]]:
-  """The metrics of a split, of each seed.
+class Split:
+  """A split where a stage is measured on it, again and again.
 
   Args:
     stage: what is evaluated.
     placement: where.
-    step: from `compile_step`.
-    variables: placed, as of `state.evaluated`.
-    fixed: placed.
     source: the split.
   """
-  totals: list[Any] = [None] * placement.seeds
-  for batch in eval_batches(source, stage.config["batch_size"]):
-    parts = placement.fetch(step(variables, fixed, placement.put_shared(batch)))
-    # Counts and sums of many batches outgrow float32.
-    parts = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), parts)
-    totals = [
-      part if total is None else jax.tree.map(np.add, total, part)
-      for total, part in zip(totals, parts, strict=True)
-    ]
-  return [stage.results(total) for total in totals]
+
+  def __init__(self, stage: Stage, placement: Placement, source: Source):
+    self.stage, self.placement = stage, placement
+    self.order = EvalFeed(source, stage.config["batch_size"])
+    self.feed = feeds.make(
+      stage.config["data"], placement, [self.order], stage.spec
+    )
+    self.step = self._compiled(stage)
+
+  def _compiled(self, stage: Stage) -> Callable:
+    return self.placement.compile(
+      self.feed.over(stage.eval_step), ("state", "fixed", *self.feed.roles)
+    )
+
+  def measure(
+    self,
+    variables: Sequence[Any],
+    fixed: Sequence[Fixed],
+    step: Callable | None = None,
+  ) -> list[dict[str, Any]]:
+    """The metrics of each seed.
+
+    Args:
+      variables: placed, as of `state.evaluated`.
+      fixed: placed.
+      step: in place of the stage's own.
+    """
+    step = step or self.step
+    parts: list[list[Any]] = [[] for _ in range(self.placement.seeds)]
+    for batch in self.feed.batches(0, len(self.order)):
+      found = self.placement.fetch(step(variables, fixed, *batch))
+      for own, part in zip(parts, found, strict=True):
+        own.append(part)
+    return [self.stage.results(self._total(own)) for own in parts]
+
+  def robustness(
+    self, variables: Sequence[Any], fixed: Sequence[Fixed]
+  ) -> dict[str, dict[str, Any]]:
+    """The metrics at every level of every corruption of the stage.
+
+    Returns:
+      corruption -> {"levels": [..], metric: [[a value a seed] a level]}.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in self.stage.corruptions:
+      step = self._compiled(self.stage.corrupted(name))
+      levels = list(self.stage.config["robustness"][name]["levels"])
+      found[name] = {"levels": levels}
+      for level in levels:
+        self.order.constants = {"level": level}
+        results = by_metric(self.measure(variables, fixed, step))
+        for metric, values in results.items():
+          found[name].setdefault(metric, []).append(values)
+    self.order.constants = {}
+    return found
+
+  def _total(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What all batches gave: added up, or behind each other."""
+
+    def added(*leaves):
+      # Counts and sums of many batches outgrow float32.
+      return np.sum([np.asarray(leaf, np.float64) for leaf in leaves], axis=0)
+
+    behind = lambda *leaves: np.concatenate(leaves)
+    measured = self.stage.measured
+    adds = lambda name: name not in measured or measured[name].adds
+    return {
+      name: jax.tree.map(
+        added if adds(name) else behind, *(part[name] for part in parts)
+      )
+      for name in parts[0]
+    }
 
 
 def by_metric(results: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
@@ -81,7 +129,8 @@ def predict(
     return {}
   apply = jax.jit(lambda *arguments: _measured(stage, family, *arguments))
   columns: dict[str, list] = {}
-  for batch in eval_batches(source, stage.config["batch_size"]):
+  feed = EvalFeed(source, stage.config["batch_size"])
+  for batch in map(feed.batch, range(len(feed))):
     valid = batch["valid"]
     rows = [
       np.asarray(apply(one, own, batch))[valid]
@@ -133,7 +182,8 @@ class Predictor:
       key: np.zeros((rows, *leaf.shape), leaf.dtype)
       for key, leaf in self.stage.spec.items()
     }
-    batch = {**batch, **inputs, "valid": np.ones(rows, bool)}
+    batch |= {"view": np.zeros(rows, np.int32), "valid": np.ones(rows, bool)}
+    batch |= inputs
     own, fixed = variables["stage"], variables["fixed"]
     logits = _measured(self.stage, self.family, own, fixed, batch)
     flow = self.stage.objective.flow(own, fixed, batch)

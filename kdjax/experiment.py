@@ -113,7 +113,10 @@ def fixed_of(
     )
     for place, own in enumerate(loaded):
       taught[place][name] = own if teacher["paired"] else loaded[0]
-  return [stage.fixed(one) for one in taught]
+  return [
+    stage.fixed(one, stage.facts(seed))
+    for seed, one in zip(seeds, taught, strict=True)
+  ]
 
 
 def seeds_of(config: Mapping[str, Any]) -> list[int]:

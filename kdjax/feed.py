@@ -1,16 +1,30 @@
-"""Batches from a source: one index stream, and a gather over it."""
+"""Which examples a step sees: one index stream, and a gather over it.
+
+A position is a step, and nothing else is remembered: a run that goes on sees
+the batches it would have seen. What holds the examples, and where the gather is
+made, is in `feeds.py`.
+"""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from kdjax.errors import UserError
 from kdjax.types import Source
 
+ALL = slice(None)
+
+# How examples are drawn: each as often, each class as often, and half-way.
+SAMPLINGS = ("uniform", "balanced", "square_root")
+
+# Streams of draws, apart from the pools of `TrainFeed`.
+_PARTNERS = 2**16
+
 
 class TrainFeed:
-  """The training batches of one seed: a position is a step, nothing else.
+  """The training examples of one seed, step by step.
 
   Args:
     source: examples.
@@ -18,6 +32,13 @@ class TrainFeed:
     batch_size: over all devices.
     labelled_fraction: the share of labelled examples in a batch; None draws
       from all examples alike.
+    sampling: "uniform": an epoch is a permutation. "balanced": drawn with
+      replacement, each class as often as another. "square_root": by the square
+      root of how many a class has.
+    augmentations: how many different views an example has, one an epoch in
+      turn; 0 is another in each.
+    partners: keys of which a batch has another example's too, for what mixes
+      two: `partner/<key>`.
   """
 
   def __init__(
@@ -27,8 +48,17 @@ class TrainFeed:
     seed: int,
     batch_size: int,
     labelled_fraction: float | None = None,
+    sampling: str = "uniform",
+    augmentations: int = 0,
+    partners: tuple[str, ...] = (),
   ):
-    self.source, self.seed = source, seed
+    self.source, self.seed, self.batch_size = source, seed, batch_size
+    self.sampling, self.augmentations = sampling, augmentations
+    self.partners = partners
+    if sampling not in SAMPLINGS:
+      raise UserError(
+        f"No sampling '{sampling}'.", exists=SAMPLINGS, near=sampling
+      )
     if labelled_fraction is not None and not 0 <= labelled_fraction <= 1:
       raise UserError(
         f"labelled_fraction is {labelled_fraction}.", "It is a share, 0 to 1."
@@ -48,44 +78,169 @@ class TrainFeed:
           f"{int(source.labelled.sum())} of {len(source)} are labelled.",
           f"labelled_fraction is {labelled_fraction}; None takes all alike.",
         )
-    # An epoch is a permutation; a batch may span the end of one.
-    self._order = functools.lru_cache(maxsize=4)(self._permutation)
+    self._chances = [self._chances_of(members) for members, _ in self.pools]
+    self._remember()
 
-  def indices(self, step: int) -> np.ndarray:
-    """int [B]: the positions in the source of the batch of a step from 0."""
-    parts = [
+  def _remember(self) -> None:
+    """An epoch is drawn once; a batch may span the end of one."""
+    self._order = functools.lru_cache(maxsize=4)(self._epoch)
+    self._partner = functools.lru_cache(maxsize=2)(self._pairing)
+
+  def __getstate__(self):
+    # A worker process draws for itself.
+    return {
+      key: value
+      for key, value in self.__dict__.items()
+      if key not in ("_order", "_partner")
+    }
+
+  def __setstate__(self, state):
+    self.__dict__.update(state)
+    self._remember()
+
+  def indices(self, step: int) -> Int[np.ndarray, "B"]:
+    """The positions in the source of the batch of a step from 0."""
+    return self.draw(step)["position"]
+
+  def draw(self, step: int, part: slice = ALL) -> dict[str, np.ndarray]:
+    """Where the examples of a step lie, and in which view.
+
+    Args:
+      step: from 0.
+      part: of the batch, that of this process.
+
+    Returns:
+      position, view: int [B]; valid: bool [B]; partner: int [B], where asked.
+    """
+    drawn = [
       self._draw(pool, step * share, share)
       for pool, (_, share) in enumerate(self.pools)
       if share
     ]
-    return np.concatenate(parts)
+    position, view = (
+      np.concatenate(found)[part] for found in zip(*drawn, strict=True)
+    )
+    found = {
+      "position": position.astype(np.int32),
+      "view": view.astype(np.int32),
+      "valid": np.ones(len(position), bool),
+    }
+    if self.partners:
+      found["partner"] = self._partners_of(position, view)
+    return found
 
-  def batch(self, step: int) -> dict[str, np.ndarray]:
-    """The batch of a step from 0."""
-    rows = self.indices(step)
-    return {**self.source.take(rows), "valid": np.ones(len(rows), bool)}
+  def batch(self, step: int, part: slice = ALL) -> dict[str, np.ndarray]:
+    """The examples of a step from 0."""
+    return gathered(self.source, self.draw(step, part), self.partners)
 
-  def _draw(self, pool: int, start: int, count: int) -> np.ndarray:
+  def _draw(self, pool: int, start: int, count: int):
     """Places start .. start + count of the endless stream of a pool."""
     members, _ = self.pools[pool]
-    drawn = []
+    drawn, views = [], []
     while count:
       epoch, offset = divmod(start, len(members))
       part = self._order(pool, epoch)[offset : offset + count]
       drawn.append(members[part])
+      view = epoch % self.augmentations if self.augmentations else epoch
+      views.append(np.full(len(part), view))
       start, count = start + len(part), count - len(part)
-    return np.concatenate(drawn)
+    return np.concatenate(drawn), np.concatenate(views)
 
-  def _permutation(self, pool: int, epoch: int) -> np.ndarray:
+  def _epoch(self, pool: int, epoch: int) -> Int[np.ndarray, "N"]:
     size = len(self.pools[pool][0])
-    return np.random.default_rng([self.seed, pool, epoch]).permutation(size)
+    rng = np.random.default_rng([self.seed, pool, epoch])
+    if self._chances[pool] is None:
+      return rng.permutation(size)
+    return rng.choice(size, size, p=self._chances[pool])
+
+  def _chances_of(
+    self, members: Int[np.ndarray, "N"]
+  ) -> Float[np.ndarray, "N"] | None:
+    """How likely each member of a pool is drawn; None: all alike."""
+    if self.sampling == "uniform" or not len(members):
+      return None
+    labels = self.source.labels[members]
+    # Those without a label are a class of their own.
+    _, place, count = np.unique(labels, return_inverse=True, return_counts=True)
+    power = 1.0 if self.sampling == "balanced" else 0.5
+    chances = count[place].astype(np.float64) ** -power
+    return chances / chances.sum()
+
+  def _partners_of(self, position, view) -> Int[np.ndarray, "B"]:
+    """Whom each is mixed with: the same for an example and view, always."""
+    partner = np.empty(len(position), np.int32)
+    for one in np.unique(view):
+      rows = view == one
+      partner[rows] = self._partner(int(one))[position[rows]]
+    return partner
+
+  def _pairing(self, view: int) -> Int[np.ndarray, "N"]:
+    return np.random.default_rng([_PARTNERS, view]).permutation(
+      len(self.source)
+    )
 
 
-def eval_batches(
-  source: Source, batch_size: int
-) -> Iterator[dict[str, np.ndarray]]:
-  """All examples once, in order; rows that pad the last batch are invalid."""
-  for start in range(0, len(source), batch_size):
-    rows = np.arange(start, start + batch_size)
-    valid = rows < len(source)
-    yield {**source.take(np.where(valid, rows, 0)), "valid": valid}
+class EvalFeed:
+  """All examples of a split once, in order.
+
+  Args:
+    source: examples.
+    batch_size: over all devices; rows that fill up the last are not valid.
+
+  Attributes:
+    constants: numbers that every example has, by key.
+  """
+
+  def __init__(self, source: Source, batch_size: int):
+    self.source, self.batch_size = source, batch_size
+    self.constants: dict[str, float] = {}
+
+  def __len__(self) -> int:
+    """How many batches there are."""
+    return -(-len(self.source) // self.batch_size)
+
+  def draw(self, step: int, part: slice = ALL) -> dict[str, np.ndarray]:
+    """As that of `TrainFeed`."""
+    start = step * self.batch_size
+    rows = np.arange(start, start + self.batch_size, dtype=np.int32)[part]
+    valid = rows < len(self.source)
+    return {
+      "position": np.where(valid, rows, 0),
+      "view": np.zeros(len(rows), np.int32),
+      "valid": valid,
+      **{
+        key: np.full(len(rows), value, np.float32)
+        for key, value in self.constants.items()
+      },
+    }
+
+  def batch(self, step: int, part: slice = ALL) -> dict[str, np.ndarray]:
+    """As that of `TrainFeed`."""
+    return gathered(self.source, self.draw(step, part))
+
+
+def gathered(
+  source: Source,
+  at: Mapping[str, np.ndarray],
+  partners: tuple[str, ...] = (),
+) -> dict[str, np.ndarray]:
+  """The examples that were drawn, from a source of the host."""
+  others = source.take(at["partner"]) if partners else {}
+  return joined(source.take(at["position"]), at, others, partners)
+
+
+def joined(found, at, others, partners):
+  """Examples, what was drawn beside them, and their partners.
+
+  Of arrays of the host or of a device.
+  """
+  batch = dict(found)
+  batch |= {
+    key: value
+    for key, value in at.items()
+    if key not in ("position", "partner")
+  }
+  if "valid" in found:
+    # A broken record stands in its place, and counts nowhere.
+    batch["valid"] = at["valid"] & found["valid"]
+  return batch | {f"partner/{key}": others[key] for key in partners}

@@ -42,24 +42,15 @@ def load(path: str) -> ConfigDict:
   return made
 
 
-# Keys that a config has beside the options of a thing, by its room.
-RESERVED = {
-  "losses": ("loss", "weight", "reads", "heads", "targets", "group"),
-  "models": ("name", "init_from"),
-  "heads": ("name", "init_from", "still", "of"),
-  "data": ("name", "labelled_fraction"),
-  "metrics": ("name", "reads", "heads"),
-}
-
-
 def options_of(room: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
   """The options of a thing: its own defaults, and those given."""
   known = rooms.describe(room, name)
   for key in known.options:
-    if key in RESERVED[room]:
+    taken = rooms.RESERVED[room]
+    if key in taken:
       raise UserError(
         f"'{name}' of {room} calls an option '{key}'.",
-        f"These names are taken: {', '.join(RESERVED[room])}.",
+        f"These names are taken: {', '.join(taken)}.",
       )
   check(given, known.options, f"the options of '{name}'")
   options = {}

@@ -16,12 +16,15 @@ from kdjax import state as states
 from kdjax.errors import UserError
 from kdjax.types import Array, Batch, Outputs, Variables
 
+# The owner of what is known of the training data: data/class_count.
+DATA = "data"
+
 
 @dataclasses.dataclass(frozen=True)
 class Address:
   """Where an array of the flow is found."""
 
-  network: str  # or "batch"
+  network: str  # or "batch", or "data"
   view: str  # "" is the plain one
   output: str
 
@@ -77,6 +80,8 @@ class Flow:
   def __getitem__(self, address: Address) -> Array:
     if address.network == "batch":
       found = self.batch
+    elif address.network == DATA:
+      found = self.fixed.data
     elif address.output.startswith("params/"):
       return self._parameter(address)
     else:
@@ -142,6 +147,8 @@ class Flow:
   def present(self, address: Address) -> Array:
     """bool [B]: where the modalities that an address needs are there."""
     mask = self.batch["valid"]
+    if address.network == DATA:
+      return mask
     if address.network == "batch":
       needs = (address.output,)
     else:

@@ -9,12 +9,11 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from kdjax import evaluation
+from kdjax import evaluation, feeds
 from kdjax import state as states
 from kdjax.checkpoints import Checkpoints, unflatten
 from kdjax.devices import Placement
 from kdjax.errors import UserError
-from kdjax.feed import TrainFeed
 from kdjax.journal import Journal, Silence, replace
 from kdjax.progress import Clock, Progress
 from kdjax.stage import Stage
@@ -55,20 +54,19 @@ class Loop:
     self.folder = workdir / "stages" / stage.name
     self.starts = fixed, given
     self.fixed = placement.put_fixed(fixed)
-    self.feeds = [
-      TrainFeed(
-        stage.load("train", seed),
-        seed=seed,
-        batch_size=self.config["batch_size"],
-        labelled_fraction=self.config["data"]["labelled_fraction"],
-      )
-      for seed in self.seeds
+    orders = [
+      stage.train_feed(stage.load("train", seed), seed) for seed in self.seeds
     ]
-    self.validation = stage.load("validation")
+    data = self.config["data"]
+    self.feed = feeds.make(data, placement, orders, stage.spec)
     self.train_step = placement.compile(
-      stage.train_step, ("state", "fixed", "batch"), donate=True
+      self.feed.over(stage.train_step),
+      ("state", "fixed", *self.feed.roles),
+      donate=True,
     )
-    self.eval_step = evaluation.compile_step(stage, placement)
+    self.validation = evaluation.Split(
+      stage, placement, stage.load("validation")
+    )
     maximise = stage.maximise
     self.keep_best = placement.compile(
       lambda state, value: states.keep_best(state, value, maximise=maximise),
@@ -98,8 +96,9 @@ class Loop:
       progress = Progress(self.stage.name, steps, start, quiet=self.quiet)
       try:
         state = self._start(start, taught)
-        for step in range(start + 1, steps + 1):
-          state = self._train(step, state)
+        batches = self.feed.batches(start, steps)
+        for step, batch in enumerate(batches, start + 1):
+          state = self._train(state, batch)
           last = step == steps
           record, save = self._due("log", step), self._due("save", step)
           if record or save or last:
@@ -153,11 +152,9 @@ class Loop:
       self.journal = Journal(self.workdir, self.stage.name, self.seeds, start)
     return self.placement.put(state)
 
-  def _train(self, step: int, state: list[State]) -> list[State]:
+  def _train(self, state: list[State], batch: tuple) -> list[State]:
     """One step of all seeds; nothing waits for it."""
-    batches = [feed.batch(step - 1) for feed in self.feeds]
-    batches = self.placement.put_batch(batches)
-    done = self.train_step(state, self.fixed, batches)
+    done = self.train_step(state, self.fixed, *batch)
     self.pending.append([metrics for _, metrics in done])
     return [new for new, _ in done]
 
@@ -215,7 +212,7 @@ class Loop:
   def _validate(self, step: int, state: list[State]) -> list[State]:
     """Measures on validation and keeps the best variables of each seed."""
     variables = [states.evaluated(group) for group in state]
-    results = self._measure(variables, self.validation)
+    results = self.validation.measure(variables, self.fixed)
     weights = self.stage.weights(step - 1)
     for name, values in evaluation.by_metric(results).items():
       self.journal.write(step, f"validation/{name}", values)
@@ -226,16 +223,6 @@ class Loop:
     self.journal.write(step, "validation/loss", losses)
     chosen = [np.float32(one[self.config["select"]]) for one in results]
     return self.keep_best(state, self.placement.put(chosen))
-
-  def _measure(self, variables, source) -> list[dict[str, Any]]:
-    return evaluation.measure(
-      self.stage,
-      self.placement,
-      self.eval_step,
-      variables,
-      self.fixed,
-      source,
-    )
 
   def _save(
     self, step: int, state: list[State], taught: Mapping[str, int]
@@ -250,14 +237,16 @@ class Loop:
   ) -> dict[str, Any]:
     """Measures on test and writes the stage's result."""
     test = self.stage.load("test")
+    split = evaluation.Split(self.stage, self.placement, test)
     variables = {
       "best": [group.best.variables for group in state],
       "last": [states.evaluated(group) for group in state],
     }
     measured = {
-      which: evaluation.by_metric(self._measure(placed, test))
+      which: evaluation.by_metric(split.measure(placed, self.fixed))
       for which, placed in variables.items()
     }
+    robustness = split.robustness(variables["best"], self.fixed)
     best = self.placement.fetch([group.best for group in state])
     select = self.config["select"]
     for seed, one in zip(self.seeds, best, strict=True):
@@ -274,6 +263,7 @@ class Loop:
       "teachers": dict(taught),
       "test": measured,
       "validation": {"best": {select: [float(one.value) for one in best]}},
+      "robustness": robustness,
       "best_step": [int(one.step) for one in best],
       "parameters": {
         name: sum(leaf.size for leaf in jax.tree.leaves(tree["params"]))

@@ -19,9 +19,10 @@ import jax.numpy as jnp
 
 from kdjax import state as states
 from kdjax.errors import ShapeError, UserError
-from kdjax.flow import Flow
+from kdjax.flow import DATA, Flow
 from kdjax.terms import Reader, Term
 from kdjax.types import Array, Batch
+from kdjax.views import Views
 
 # The group of all terms, where no optimizer keeps groups apart.
 ALL = "all"
@@ -47,6 +48,18 @@ class Objective:
   # Teachers that are the running average of a network: name -> network.
   averages: Mapping[str, str] = dataclasses.field(default_factory=dict)
   axis_name: str | None = None
+  # What a batch becomes on the device.
+  views: Views = dataclasses.field(default_factory=lambda: Views({}))
+
+  @property
+  def reads_data(self) -> bool:
+    """Whether a term reads what is known of the training data."""
+    return any(
+      at.network == DATA
+      for term in self.terms
+      for argument in term.reads
+      for at in term.addresses(argument)
+    )
 
   def flow(self, variables, fixed, batch, *, key=None, train=False) -> Flow:
     """The arrays of a batch, by address.
@@ -54,7 +67,7 @@ class Objective:
     Args:
       variables: {"networks": {name: variables}, "heads": {name: variables}}.
       fixed: teachers and numbers; averaged teachers too, where they are read.
-      batch: this device's part.
+      batch: this device's part, raw.
       key: of (seed, step), for what is drawn; needed in training.
       train: whether in training mode.
     """
@@ -63,7 +76,7 @@ class Objective:
       self.teachers,
       variables,
       fixed,
-      batch,
+      self.views(batch, train=train),
       key=key,
       train=train,
       axis_name=self.axis_name,
@@ -195,6 +208,12 @@ class Objective:
   def sum(self, tree):
     """The sum over devices, of every leaf."""
     return jax.lax.psum(tree, self.axis_name) if self.axis_name else tree
+
+  def gather(self, tree):
+    """The rows of all devices, of every leaf."""
+    if not self.axis_name:
+      return tree
+    return jax.lax.all_gather(tree, self.axis_name, tiled=True)
 
   def _devices(self) -> int:
     return jax.lax.psum(1, self.axis_name) if self.axis_name else 1

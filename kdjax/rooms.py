@@ -3,9 +3,10 @@
 A room is a folder of this package that holds one thing a file. To add a thing,
 create its file; nothing else is edited. What a file must define is its entry:
 
-  losses    a function of the file's name       methods   likewise
-  models    class Model                         heads     class Head
-  data      spec() and load()                   metrics   sums() and result()
+  losses      a function of the file's name     methods   likewise
+  transforms  likewise                          heads     class Head
+  models      class Model                       metrics   sums() or rows(), and
+  data        spec() and load()                           result()
 
 A name may also come from outside the package: "mylab.losses:mine",
 "path/to/mine.py" (or "path/to/mine.py:other"), or one registered by hand in a
@@ -33,13 +34,32 @@ ENTRIES = {
   "data": None,
   "models": "Model",
   "losses": "{}",
+  "transforms": "{}",
   "heads": "Head",
   "methods": "{}",
   "metrics": None,
 }
 
-# In a room whose entry is a module: the function that carries the options.
-OPTIONS_OF_MODULE = {"data": "load", "metrics": "sums"}
+# In a room whose entry is a module: the functions that may carry the options.
+OPTIONS_OF_MODULE = {"data": ("load",), "metrics": ("sums", "rows")}
+
+# Keys that a config has beside the options of a thing.
+RESERVED = {
+  "losses": ("loss", "weight", "reads", "heads", "targets", "group"),
+  "models": ("name", "init_from"),
+  "heads": ("name", "init_from", "still", "of"),
+  "data": (
+    "name",
+    "feed",
+    "workers",
+    "labelled_fraction",
+    "sampling",
+    "pipelines",
+    "augmentations",
+    "augment_seed",
+  ),
+  "metrics": ("name", "reads", "heads"),
+}
 
 # Fields of a module that the framework sets and no config does.
 FRAMEWORK_FIELDS = ("axis_name", "dtype", "name", "parent")
@@ -208,9 +228,9 @@ def _describe(room, source, entry, path) -> Description:
   tree = ast.parse(source)
   doc, reads, optional, options, annotations = "", (), (), {}, {}
   node = tree
-  wanted = entry or OPTIONS_OF_MODULE[room]
+  wanted = (entry,) if entry else OPTIONS_OF_MODULE[room]
   for child in tree.body:
-    if getattr(child, "name", None) == wanted:
+    if getattr(child, "name", None) in wanted:
       node = child
   if isinstance(node, ast.ClassDef):
     options, annotations = _class_options(node)

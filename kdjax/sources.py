@@ -23,6 +23,11 @@ class ArraySource:
     return {key: column[positions] for key, column in self.columns.items()}
 
   @property
+  def labels(self) -> np.ndarray:
+    """int [len(self)]: the classes, -1 where there is no label."""
+    return self.columns["label"]
+
+  @property
   def labelled(self) -> np.ndarray:
-    """bool [len(self)]: which examples carry a label (-1 is none)."""
-    return self.columns["label"] >= 0
+    """bool [len(self)]: which examples carry a label."""
+    return self.labels >= 0

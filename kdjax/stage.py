@@ -13,15 +13,14 @@ import optax
 from kdjax import rooms, schedules
 from kdjax import state as states
 from kdjax.errors import UserError
+from kdjax.feed import TrainFeed
 from kdjax.flow import Address
 from kdjax.objective import Objective
 from kdjax.state import Fixed, State
-from kdjax.step import INIT, Family, key_of
+from kdjax.step import COUNTS, INIT, Family, key_of, make_eval_step
 from kdjax.terms import HEADS
 from kdjax.types import Source, Spec
-
-# Keys of a data set's config that are not options of its `load`.
-DATA_KEYS = ("name", "labelled_fraction")
+from kdjax.views import Corruption
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Stage:
   spec: Spec
   train_step: Callable
   eval_step: Callable
+  corruptions: Mapping[str, Corruption]
 
   @property
   def maximise(self) -> bool:
@@ -45,9 +45,35 @@ class Stage:
 
   def load(self, split: str, seed: int | None = None) -> Source:
     """A split of the stage's data."""
+    return self.dataset.load(split, seed, **self.data_options)
+
+  @property
+  def dataset(self) -> Any:
+    """The file of `kdjax/data`."""
+    return rooms.find("data", self.config["data"]["name"])
+
+  @property
+  def data_options(self) -> dict[str, Any]:
+    """The options of its `load`."""
+    return without(self.config["data"], rooms.RESERVED["data"])
+
+  def class_names(self) -> tuple[str, ...]:
+    """What the labels of the data stand for; () where they are no classes."""
+    names = getattr(self.dataset, "class_names", lambda **_: ())
+    return tuple(names(**self.data_options))
+
+  def train_feed(self, source: Source, seed: int) -> TrainFeed:
+    """The order in which a seed sees a source."""
     data = self.config["data"]
-    source = rooms.find("data", data["name"])
-    return source.load(split, seed, **without(data, DATA_KEYS))
+    return TrainFeed(
+      source,
+      seed=seed,
+      batch_size=self.config["batch_size"],
+      labelled_fraction=data["labelled_fraction"],
+      sampling=data["sampling"],
+      augmentations=data["augmentations"],
+      partners=self.objective.views.partners,
+    )
 
   def example(self) -> dict[str, np.ndarray]:
     """A batch of one, of zeros."""
@@ -55,7 +81,9 @@ class Stage:
       key: np.zeros((1, *leaf.shape), leaf.dtype)
       for key, leaf in self.spec.items()
     }
-    return {**batch, "valid": np.ones(1, bool)}
+    for key in self.objective.views.partners:
+      batch[f"partner/{key}"] = batch[key]
+    return {**batch, "view": np.zeros(1, np.int32), "valid": np.ones(1, bool)}
 
   def init(
     self,
@@ -96,10 +124,33 @@ class Stage:
       if name not in self.objective.averages
     }
 
-  def fixed(self, teachers: Mapping[str, Any]) -> Fixed:
-    """What a seed's steps read and never change."""
+  def facts(self, seed: int | None = None) -> dict[str, np.ndarray]:
+    """What terms may read of the training data, at addresses `data/..`.
+
+    Args:
+      seed: whose labels are counted; None is shapes alone: ones.
+    """
+    classes = len(self.class_names())
+    if not classes or not self.objective.reads_data:
+      return {}
+    counts = np.ones(classes, np.float32)
+    if seed is not None:
+      labels = self.load("train", seed).labels
+      counts = np.bincount(labels[labels >= 0], minlength=classes)
+    return {"class_count": counts.astype(np.float32)}
+
+  def fixed(
+    self, teachers: Mapping[str, Any], facts: Mapping[str, Any] | None = None
+  ) -> Fixed:
+    """What a seed's steps read and never change.
+
+    Args:
+      teachers: name -> variables.
+      facts: of `facts`; None is shapes alone.
+    """
     return Fixed(
       teachers=dict(teachers),
+      data=dict(self.facts() if facts is None else facts),
       numbers={
         name: {key: jnp.float32(value) for key, value in numbers.items()}
         for name, numbers in numbers_of(self.config["terms"]).items()
@@ -128,9 +179,13 @@ class Stage:
     }
     self._check_classes(state, fixed, batch)
     jax.eval_shape(self.train_step, state, fixed, batch)
+    for name in self.corruptions:
+      level = {"level": jax.ShapeDtypeStruct((size,), np.float32)}
+      step = self.corrupted(name).eval_step
+      jax.eval_shape(step, states.evaluated(state), fixed, {**batch, **level})
     sums = jax.eval_shape(self.eval_step, states.evaluated(state), fixed, batch)
     select = self.config["select"]
-    sums = jax.tree.map(lambda leaf: np.zeros(leaf.shape), sums)
+    sums = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), sums)
     known = [
       name for name, value in self.results(sums).items() if np.ndim(value) == 0
     ]
@@ -141,11 +196,10 @@ class Stage:
 
   def _check_classes(self, state: State, fixed: Fixed, batch: Spec) -> None:
     """Raises `UserError` for logits that lack some of the data's classes."""
-    data = self.config["data"]
-    source = rooms.find("data", data["name"])
-    if not hasattr(source, "class_names"):
+    classes = len(self.class_names())
+    if not classes:
       return
-    classes = len(source.class_names(**without(data, DATA_KEYS)))
+    name = self.config["data"]["name"]
     label = Address.parse("batch/label")
     for term in self.objective.terms:
       read = term.reads.get("student")
@@ -164,16 +218,36 @@ class Stage:
       if array.ndim == 2 and array.shape[1] < classes:
         raise UserError(
           f"Term '{term.name}' reads {array.shape[1]} classes from "
-          f"'{read.network}'; the labels of '{data['name']}' are {classes}.",
+          f"'{read.network}'; the labels of '{name}' are {classes}.",
           "Expected as many (num_classes).",
         )
 
+  def corrupted(self, name: str) -> "Stage":
+    """The stage, measured under one of its corruptions."""
+    views = dataclasses.replace(
+      self.objective.views, corruption=self.corruptions[name]
+    )
+    objective = dataclasses.replace(self.objective, views=views)
+    return dataclasses.replace(
+      self,
+      objective=objective,
+      eval_step=make_eval_step(objective, self.measured),
+    )
+
   def results(self, sums: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics of sums over a split: floats, and arrays like `confusion`."""
+    """The metrics of a split: floats, and arrays like `confusion`.
+
+    Args:
+      sums: {family: sums, or rows and which of them count; "loss": sums}.
+    """
     named = {}
     for name, family in self.families.items():
       plain = name == self.config["metrics"][name]["name"]
-      for key, value in family.result(sums[name]).items():
+      found = dict(sums[name])
+      counts = found.pop(COUNTS, None)
+      if counts is not None:
+        found = {key: rows[counts] for key, rows in found.items()}
+      for key, value in family.result(found).items():
         named[key if plain else f"{name}/{key}"] = value
     for name, total in sums["loss"]["sum"].items():
       count = sums["loss"]["count"][name]

@@ -1,5 +1,6 @@
 """What a run carries from step to step, for one seed."""
 
+import dataclasses
 from typing import Any
 
 import flax.struct
@@ -53,6 +54,8 @@ class Fixed:
   # f32 []: weights and float options by term, so that changing one compiles
   # nothing anew.
   numbers: dict[str, dict[str, Array]]
+  # Of the training data: {"class_count": f32 [K]}, where a term reads it.
+  data: dict[str, Array] = dataclasses.field(default_factory=dict)
 
 
 def split(variables: Variables) -> tuple[Any, dict[str, Any]]:

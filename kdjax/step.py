@@ -16,6 +16,9 @@ from kdjax.state import Fixed, State
 from kdjax.terms import Reader
 from kdjax.types import Array, Batch, Variables
 
+# Which rows of a family of metrics count, beside them.
+COUNTS = "counts"
+
 # Streams of one seed's randomness.
 INIT, TRAIN = 0, 1
 
@@ -29,7 +32,8 @@ def key_of(seed: Array, stream: int) -> Array:
 class Family:
   """A family of metrics where a stage uses it."""
 
-  sums: Callable
+  measured: Callable
+  adds: bool  # whether what it gives adds up; otherwise it has a row an example
   reads: Mapping[str, Address | tuple[Address, ...]]
   heads: Mapping[str, nn.Module]  # without parameters
 
@@ -119,7 +123,8 @@ def make_eval_step(
     families: of metrics, by name.
 
   Returns:
-    (variables, fixed, batch) -> {family: sums}, to be added up over batches;
+    (variables, fixed, batch) -> {family: sums}, to be added up over batches (or
+    rows, to be put behind each other, and which of them count, by COUNTS);
     "loss" holds each term's unweighted "sum" and "count".
   """
 
@@ -129,7 +134,11 @@ def make_eval_step(
     sums = {}
     for name, family in families.items():
       arrays, mask = family.arguments(reader)
-      sums[name] = objective.sum(family.sums(**arrays, mask=mask))
+      found = family.measured(**arrays, mask=mask)
+      if family.adds:
+        sums[name] = objective.sum(found)
+      else:
+        sums[name] = objective.gather({**found, COUNTS: mask})
     values = objective.values(reader, jnp.zeros((), jnp.int32))
     sums["loss"] = {
       "sum": {name: value.mean * value.count for name, value in values.items()},

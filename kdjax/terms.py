@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 
 from kdjax.errors import UserError
-from kdjax.flow import Address, Flow
+from kdjax.flow import DATA, Address, Flow
 from kdjax.types import Array
 
 # The owner in the address of what an argument becomes: heads/term/argument.
@@ -215,4 +215,5 @@ class Reader:
 
 
 def _is_parameter(at: Address) -> bool:
-  return at.output.startswith("params/")
+  """Whether what is there has no rows."""
+  return at.network == DATA or at.output.startswith("params/")

@@ -40,9 +40,8 @@ def evaluate(
     workdir, stage, which=which, template=shapes, seeds=len(seeds)
   )
   variables, fixed = placement.put(variables), placement.put_fixed(fixed)
-  step = evaluation.compile_step(built, placement)
-  measure = lambda source: evaluation.measure(
-    built, placement, step, variables, fixed, source
+  measure = lambda source: evaluation.Split(built, placement, source).measure(
+    variables, fixed
   )
   if split == "train":
     # A seed draws what it trains on: which labels, for one.

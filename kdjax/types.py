@@ -11,7 +11,9 @@ A batch is a flat dict of arrays with a leading axis B. Its keys:
   has/<modality>    bool [B], where a modality can be missing
   label             int [B], -1 where unlabelled
   index             int [B], stable over epochs and machines
-  valid             bool [B], False on rows that pad the last batch
+  view              int [B], the number of the example's augmentation
+  valid             bool [B], False on rows that pad the last batch, and on
+                    records that cannot be read
 
 Outputs are a flat dict of named arrays: logits, embedding, tokens, stage0, ...
 and, for a part of a network, image/tokens, text/embedding.
@@ -41,6 +43,11 @@ class Source(Protocol):
 
   def take(self, positions: np.ndarray) -> dict[str, np.ndarray]:
     """Several examples, stacked on a leading axis."""
+    ...
+
+  @property
+  def labels(self) -> np.ndarray:
+    """int [len(self)]: classes, -1 where there is none; where labels are."""
     ...
 
   @property

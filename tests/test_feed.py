@@ -1,10 +1,12 @@
 """The index stream: a position is a step, and nothing else is remembered."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 from kdjax.errors import UserError
-from kdjax.feed import TrainFeed, eval_batches
+from kdjax.feed import EvalFeed, TrainFeed
 from kdjax.sources import ArraySource
 
 N, LABELLED = 23, 5
@@ -66,7 +68,96 @@ def test_a_fraction_of_labels_that_are_not_there_is_refused(source):
 
 
 def test_evaluation_sees_each_example_once_in_order(source):
-  batches = list(eval_batches(source, 8))
+  batches = EvalFeed(source, 8)
+  batches = [batches.batch(step) for step in range(len(batches))]
   assert [len(batch["index"]) for batch in batches] == [8, 8, 8]
   seen = np.concatenate([batch["index"][batch["valid"]] for batch in batches])
   np.testing.assert_array_equal(seen, np.arange(N))
+
+
+def test_an_epoch_is_a_view_and_views_come_in_turn(source):
+  steps = range(3 * N)
+  places = np.arange(8 * 3 * N).reshape(-1, 8)
+  for augmentations in (0, 1, 4):
+    batches = feed(source, augmentations=augmentations)
+    drawn = np.stack([batches.draw(step)["view"] for step in steps])
+    expected = places // N
+    if augmentations:
+      expected = expected % augmentations
+    np.testing.assert_array_equal(drawn, expected)
+
+
+def test_a_partner_is_of_the_example_and_its_view_alone(source):
+  draws = []
+  for seed in (1, 2):
+    batches = feed(source, seed=seed, partners=("x",), augmentations=3)
+    for step in range(9 * N):
+      batch, drawn = batches.batch(step), batches.draw(step)
+      np.testing.assert_array_equal(
+        batch["partner/x"], source.columns["x"][drawn["partner"]]
+      )
+      keys = ("position", "view", "partner")
+      draws += zip(*(drawn[key] for key in keys), strict=True)
+  known = {}
+  for position, view, partner in draws:
+    assert known.setdefault((position, view), partner) == partner
+  views = [[known[place, view] for place in range(N)] for view in range(3)]
+  assert sorted(views[0]) == list(range(N)) and views[0] != views[1]
+
+
+@pytest.fixture
+def lopsided():
+  """Classes of 1, 4 and 16 examples."""
+  label = np.repeat([0, 1, 2], [1, 4, 16])
+  return ArraySource({"index": np.arange(21), "label": label})
+
+
+@pytest.mark.parametrize(
+  ("sampling", "expected"),
+  [
+    ("uniform", (1 / 21, 4 / 21, 16 / 21)),
+    ("balanced", (1 / 3, 1 / 3, 1 / 3)),
+    ("square_root", (1 / 7, 2 / 7, 4 / 7)),
+  ],
+)
+def test_classes_are_drawn_as_often_as_the_sampling_says(
+  lopsided, sampling, expected
+):
+  batches = feed(lopsided, sampling=sampling)
+  drawn = np.concatenate([batches.batch(step)["label"] for step in range(1000)])
+  shares = np.bincount(drawn) / len(drawn)
+  # Four standard errors of 8,000 draws.
+  np.testing.assert_allclose(shares, expected, atol=0.022)
+
+
+def test_a_sampling_that_is_none_is_answered_with_those_there_are(source):
+  with pytest.raises(UserError, match="balanced"):
+    feed(source, sampling="balancd")
+
+
+def test_a_feed_in_another_process_draws_the_same(source):
+  here = feed(source, partners=("x",), labelled_fraction=0.25)
+  there = pickle.loads(pickle.dumps(here))
+  for step in (0, 5, 30):
+    batch, other = here.batch(step), there.batch(step)
+    for key in batch:
+      np.testing.assert_array_equal(batch[key], other[key])
+
+
+def test_parts_of_a_batch_are_the_batch(source):
+  batches = feed(source, partners=("x",))
+  for step in range(6):
+    whole = batches.batch(step)
+    parts = [batches.batch(step, slice(at, at + 4)) for at in (0, 4)]
+    for key in whole:
+      joined = np.concatenate([part[key] for part in parts])
+      np.testing.assert_array_equal(joined, whole[key])
+
+
+def test_a_record_that_is_broken_counts_nowhere(source):
+  broken = ArraySource({**source.columns, "valid": np.arange(N) % 3 > 0})
+  for one in (feed(broken), EvalFeed(broken, 8)):
+    for step in range(3):
+      batch, drawn = one.batch(step), one.draw(step)
+      readable = drawn["position"] % 3 > 0
+      np.testing.assert_array_equal(batch["valid"], drawn["valid"] & readable)

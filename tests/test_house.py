@@ -43,32 +43,37 @@ MAY_IMPORT = {
   # data
   "sources": "",
   "preprocess": "errors",
-  "feed": "errors types rooms",
+  "feed": "errors types",
+  "transforms": "errors types",
+  "pipeline": "errors types rooms",
+  "views": "errors types pipeline",
   # one step
   "schedules": "errors",
   "optimizer": "errors schedules",
   "state": "errors types",
   "flow": "errors types state",
   "terms": "errors types flow",
-  "objective": "errors types state flow terms",
+  "objective": "errors types state flow terms views",
   "step": "errors types rooms state flow terms objective",
   "devices": "errors types state",
+  "feeds": "errors types devices feed",
   # one stage
   "stage": (
-    "errors types rooms schedules state flow terms objective step devices"
+    "errors types rooms schedules state flow terms objective step devices feed"
+    " views"
   ),
   "build": (
-    "errors types rooms schedules optimizer state flow terms objective step"
-    " stage"
+    "errors types rooms schedules optimizer pipeline views state flow terms"
+    " objective step stage"
   ),
   "checkpoints": "errors types state",
   "journal": "errors types state",
   "progress": "errors",
   "termination": "",
-  "evaluation": "errors types state devices feed stage",
+  "evaluation": "errors types state devices feed feeds stage",
   "teachers": "errors types rooms state checkpoints",
   "loop": (
-    "errors types rooms state devices feed stage checkpoints journal progress"
+    "errors types rooms state devices feeds stage checkpoints journal progress"
     " evaluation teachers termination"
   ),
   # one page: knows what a run wrote, not how

@@ -10,6 +10,7 @@ from kdjax.config.experiment import experiment, mode_of, stage
 from kdjax.config.parts import (
   READS,
   average,
+  corruption,
   data,
   head,
   metric,
@@ -33,6 +34,7 @@ __all__ = [
   "READS",
   "ConfigDict",
   "average",
+  "corruption",
   "data",
   "earlier",
   "experiment",

@@ -86,6 +86,8 @@ def stage(
     "ema_decay": 0.0,
     # metric -> from `metric()`; computed on validation and test.
     "metrics": {"classification": metric("classification")},
+    # name -> from `corruption()`; what the best variables are measured under.
+    "robustness": ConfigDict(),
     # Which variables of a seed are its best: by this value on validation.
     "select": "accuracy",
     "select_mode": "max",

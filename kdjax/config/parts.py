@@ -15,21 +15,75 @@ READS = {
 
 
 def data(
-  name: str, *, labelled_fraction: float | None = None, **options
+  name: str,
+  *,
+  pipelines: dict[str, dict[str, str]] | None = None,
+  **given,
 ) -> ConfigDict:
-  """A data set, with the options of its `load`.
+  """A data set, with the options of its `load`, and how it is fed.
 
   Args:
     name: a file of `kdjax/data`.
-    labelled_fraction: the share of labelled examples in a batch, where only
-      some carry a label. None: as they come.
-    **options: of the data set.
+    pipelines: view -> modality -> what is done to it on the device, such as
+      "crop(padding=4)|flip|to_float". The plain view has one of "train" and
+      one of "evaluation"; any other is a view that terms may read, such as
+      `student@strong/logits`.
+    **given: options of the data set, and of the knobs below.
   """
+  knobs = {
+    # "device": whole splits are held on the devices; "stream": decoded ahead
+    # as needed; "auto": by size. The same batches.
+    "feed": "auto",
+    # Processes that decode a stream; 0 is threads.
+    "workers": 0,
+    # The share of labelled examples in a batch, where only some carry a label.
+    # None: as they come.
+    "labelled_fraction": optional(None, float),
+    # "uniform", or "balanced" or "square_root" over the classes.
+    "sampling": "uniform",
+    # How many different augmentations an example has, one an epoch in turn; 0
+    # is another in each epoch.
+    "augmentations": 0,
+    # Of what augmentation draws: the same for all seeds of a run.
+    "augment_seed": 0,
+  }
+  changes = {key: given.pop(key) for key in knobs if key in given}
+  if "labelled_fraction" in changes:
+    changes["labelled_fraction"] = optional(changes["labelled_fraction"], float)
   return ConfigDict(
     {
       "name": name,
-      "labelled_fraction": optional(labelled_fraction, float),
-      **options_of("data", name, options),
+      **knobs_of(knobs, changes, "data"),
+      "pipelines": pipelines or {},
+      **options_of("data", name, given),
+    }
+  )
+
+
+def corruption(
+  modality: str,
+  pipeline: str | None = None,
+  *,
+  sweeps: str = "",
+  levels: tuple[float, ...],
+) -> ConfigDict:
+  """What the test examples suffer, more and more, for a robustness curve.
+
+  Args:
+    modality: to which it is done.
+    pipeline: in the place of that of "evaluation", such as
+      "to_float|noise|normalize". None: the modality is missing in a share of
+      the examples.
+    sweeps: "transform.option" of the pipeline that the levels are, such as
+      "noise.snr"; of a missing modality nothing.
+    levels: the numbers, the clean one among them.
+  """
+  return ConfigDict(
+    {
+      "modality": modality,
+      "pipeline": optional(pipeline, str),
+      "sweeps": sweeps,
+      "levels": tuple(float(level) for level in levels),
     }
   )
 

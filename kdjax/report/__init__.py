@@ -21,6 +21,7 @@ from kdjax.report import (
   page,
   ranking,
   records,
+  robustness,
 )
 from kdjax.report.page import markdown_table, table
 from kdjax.report.theme import AbsentError
@@ -35,6 +36,7 @@ FIGURES = (
   ranking.ranking,
   figures.stages,
   figures.curves,
+  robustness.robustness,
   examples.examples,
   confusion.confusion,
 )
@@ -50,10 +52,11 @@ def summarize(workdirs: Workdir | list[Workdir]) -> Results:
     Of one: name, seeds, stages: {stage: {metric: {mean, std, seeds},
     parameters, examples_per_second, seconds}}, gains: {"better - worse":
     {metric, mode, mean, stderr, seeds}}, rankings: as `ranking.rankings`, and
-    unfinished: {stage: {step, steps}}. A metric is of each seed's best
-    variables on the test split, `<metric>_last` of its last ones. What does not
-    exist, such as the deviation of one seed, is None. Of a list: {workdir's
-    name: the above}.
+    robustness: {stage: {corruption: {levels, metric: [[a value a seed] a
+    level]}}}, unfinished: {stage: {step, steps}}. A metric is of each seed's
+    best variables on the test split, `<metric>_last` of its last ones. What
+    does not exist, such as the deviation of one seed, is None. Of a list:
+    {workdir's name: the above}.
   """
   if isinstance(workdirs, str | pathlib.Path):
     return _results(records.read(workdirs))
@@ -174,6 +177,11 @@ def _results(record: records.Record) -> Results:
     "seeds": record.config["seeds"],
     "stages": stages,
     "gains": gains,
+    "robustness": {
+      stage: _robustness(it["robustness"])
+      for stage, it in record.results.items()
+      if it.get("robustness")
+    },
     "unfinished": unfinished,
   }
   return {**results, "rankings": ranking.rankings(record, results)}
@@ -190,6 +198,19 @@ def _stage(result: dict[str, Any]) -> dict[str, Any]:
     "parameters": result["parameters"].get("student"),
     "examples_per_second": _finite(result["examples_per_second"]),
     "seconds": _finite(result["seconds"]),
+  }
+
+
+def _robustness(measured: dict[str, Any]) -> dict[str, Any]:
+  """As a stage has it; what is not finite is None."""
+  return {
+    name: {
+      key: values
+      if key == "levels"
+      else [[_finite(value) for value in level] for level in values]
+      for key, values in found.items()
+    }
+    for name, found in measured.items()
   }
 
 

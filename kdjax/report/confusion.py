@@ -81,8 +81,8 @@ def data_options(
   return options["name"], {
     key: tuple(value) if isinstance(value, list) else value
     for key, value in options.items()
-    # The second is of the batches, and no option of the data set.
-    if key not in ("name", "labelled_fraction")
+    # The others are of the batches, and no options of the data set.
+    if key not in rooms.RESERVED["data"]
   }
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kdjax import fields
-from kdjax.report import page, ranking, theme, wording
+from kdjax.report import page, ranking, robustness, theme, wording
 from kdjax.report.page import Document, Grid, Section
 from kdjax.report.records import Record
 from kdjax.report.theme import Drawing
@@ -34,7 +34,7 @@ def of_run(
       Section(drawing.title, grids=ranking.grids(results), drawings=[drawing])
       for drawing in order
     ),
-    *(Section(drawing.title, drawings=[drawing]) for drawing in others),
+    *(_drawn(drawing, record, results) for drawing in others),
     Section("How to read the numbers", wording.facts(record, results)),
     *(_stage(record, stage) for stage in record.order),
     Section("Every seed", grids=[every], folded=True),
@@ -99,6 +99,12 @@ def of_several(opened: dict[str, Record], results: dict[str, Any]) -> Document:
     gains=cards,
     sections=sections,
   )
+
+
+def _drawn(drawing: Drawing, record: Record, results: dict[str, Any]):
+  curves = drawing.name == "robustness"
+  grids = robustness.grids(record, results) if curves else []
+  return Section(drawing.title, grids=grids, drawings=[drawing])
 
 
 def _stage(record: Record, stage: str) -> Section:

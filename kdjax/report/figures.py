@@ -24,7 +24,7 @@ from kdjax.report.theme import (
 
 def stages(record: Record, results: dict[str, Any]) -> Drawing:
   """Bars of the stages with a dot for every seed; beside them, the gains."""
-  metric, inside = _headline(record, results), ranked(results)
+  metric, inside = headline(record, results), ranked(results)
   bars = {
     stage: numbers[metric]
     for stage, numbers in results["stages"].items()
@@ -68,7 +68,7 @@ def stages(record: Record, results: dict[str, Any]) -> Drawing:
 def curves(record: Record, results: dict[str, Any]) -> Drawing:
   """The loss in training and the metric on validation, over the steps."""
   inside = ranked(results)
-  names = ("train/loss", f"validation/{_headline(record, results)}")
+  names = ("train/loss", f"validation/{headline(record, results)}")
   panels = {
     name: {
       stage: curve
@@ -87,14 +87,14 @@ def curves(record: Record, results: dict[str, Any]) -> Drawing:
     for axes, (name, lines) in zip(spaces, panels.items(), strict=True):
       for stage, curve in lines.items():
         tint, style = colour(record, stage, theme), line_style(record, stage)
-        _band(axes, curve, color=tint, linestyle=style, label=stage)
+        band(axes, curve, color=tint, linestyle=style, label=stage)
       if name == "train/loss":
         _log_if_wide(axes)
       axes.set(xlabel="step")
       axes.margins(x=0.02)
       axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
       plain(axes, theme, title=name, grid="y")
-    _legend(canvas, spaces, theme)
+    legend(canvas, spaces, theme)
     return canvas
 
   caption = (
@@ -105,7 +105,7 @@ def curves(record: Record, results: dict[str, Any]) -> Drawing:
   return Drawing.of("curves", "Curves", caption, draw)
 
 
-def _headline(record: Record, results: dict[str, Any]) -> str:
+def headline(record: Record, results: dict[str, Any]) -> str:
   """The metric to draw: accuracy, or else what the last stage selects by."""
   finished = results["stages"]
   select = [record.config["stages"][stage]["select"] for stage in record.order]
@@ -199,7 +199,7 @@ def _whisker(axes: Axes, place: int, mean, spread, theme: Theme) -> None:
   )
 
 
-def _band(axes: Axes, curve: Curve, **style) -> None:
+def band(axes: Axes, curve: Curve, **style) -> None:
   """The mean of the seeds, and a deviation either way where there are two."""
   steps, means, deviations = [], [], []
   for step in sorted(set().union(*curve.values())):
@@ -226,7 +226,7 @@ def _log_if_wide(axes: Axes) -> None:
     axes.set_ylim(bottom=0.6 * values.min())
 
 
-def _legend(canvas: Figure, spaces, theme: Theme) -> None:
+def legend(canvas: Figure, spaces, theme: Theme) -> None:
   """One for all panels, below them."""
   shown = {}
   for axes in spaces:

@@ -1,0 +1,158 @@
+"""Held on the devices or streamed: the same batches."""
+
+import numpy as np
+import pytest
+
+from kdjax import feeds
+from kdjax.devices import Placement
+from kdjax.errors import UserError
+from kdjax.feed import EvalFeed, TrainFeed
+from kdjax.sources import ArraySource
+from kdjax.state import Fixed
+
+N, BATCH, SEEDS = 50, 16, 2
+
+
+class Decoding:
+  """A source that is no table: what it holds is made when it is asked for."""
+
+  def __init__(self, seed=0):
+    self.seed = seed
+
+  def __len__(self):
+    return N
+
+  def __getitem__(self, position):
+    return {key: value[0] for key, value in self.take([position]).items()}
+
+  def take(self, positions):
+    positions = np.asarray(positions)
+    ramp = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    return {
+      "image": ramp + positions.astype(np.uint8)[:, None, None, None],
+      "label": (positions % 3).astype(np.int32) - (self.seed == 1),
+      "index": positions.astype(np.int32) + 100,
+      "valid": positions % 7 > 0,
+    }
+
+  @property
+  def labels(self):
+    return self.take(np.arange(N))["label"]
+
+  @property
+  def labelled(self):
+    return self.labels >= 0
+
+
+def orders(partners=("image", "index")):
+  return [
+    TrainFeed(
+      Decoding(seed),
+      seed=seed,
+      batch_size=BATCH,
+      labelled_fraction=0.5 if seed else None,
+      partners=partners,
+    )
+    for seed in range(SEEDS)
+  ]
+
+
+def seen(kind, placement, start=0, stop=9, workers=0, evaluation=False):
+  """What a step is called with, as the host's arrays: a list a step."""
+  made = [EvalFeed(Decoding(), BATCH)] if evaluation else orders()
+  if kind == "device":
+    feed = feeds.Rows(placement, made)
+  else:
+    feed = feeds.Stream(placement, made, workers)
+  step = placement.compile(
+    feed.over(lambda state, fixed, batch: batch),
+    ("state", "fixed", *feed.roles),
+  )
+  empty = Fixed(teachers={}, data={}, numbers={})
+  nothing = (
+    placement.put([{"x": np.zeros(1)}] * SEEDS),
+    placement.put_fixed([empty] * SEEDS),
+  )
+  found = []
+  for batch in feed.batches(start, stop):
+    placed = step(*nothing, *batch)
+    found.append([collected(placement, one) for one in placed])
+  return found
+
+
+def collected(placement, tree):
+  """A whole batch of one group, of all devices."""
+  axis = 1 if placement.stacked else 0
+  if placement.kind == "mesh":
+    return {key: np.asarray(leaf) for key, leaf in tree.items()}
+  return {
+    key: np.concatenate(list(np.asarray(leaf)), axis=axis)
+    for key, leaf in tree.items()
+  }
+
+
+def assert_equal(one, other):
+  assert len(one) == len(other)
+  for groups, others in zip(one, other, strict=True):
+    for group, expected in zip(groups, others, strict=True):
+      assert group.keys() == expected.keys()
+      for key in group:
+        np.testing.assert_array_equal(group[key], expected[key], err_msg=key)
+
+
+@pytest.mark.parametrize("kind", ["pmap", "mesh"])
+@pytest.mark.parametrize("axis", ["loop", "vmap"])
+@pytest.mark.parametrize("evaluation", [False, True])
+def test_both_feeds_give_the_same_batches(kind, axis, evaluation):
+  placement = Placement(kind, SEEDS, axis, {})
+  held = seen("device", placement, stop=4, evaluation=evaluation)
+  streamed = seen("stream", placement, stop=4, evaluation=evaluation)
+  assert_equal(held, streamed)
+  assert len(held) == 4
+
+
+def test_they_are_those_of_the_index_stream():
+  placement = Placement("pmap", SEEDS, "loop", {})
+  for step, groups in enumerate(seen("device", placement)):
+    for feed, found in zip(orders(), groups, strict=True):
+      expected = feed.batch(step)
+      assert found.keys() == expected.keys()
+      for key in expected:
+        np.testing.assert_array_equal(found[key], expected[key], err_msg=key)
+
+
+@pytest.mark.parametrize("kind", ["device", "stream"])
+def test_a_feed_that_goes_on_sees_what_it_would_have_seen(kind):
+  placement = Placement("pmap", SEEDS, "loop", {})
+  assert_equal(seen(kind, placement, 5), seen(kind, placement)[5:])
+
+
+def test_worker_processes_give_the_batches_of_threads_in_their_order():
+  placement = Placement("pmap", SEEDS, "loop", {})
+  assert_equal(seen("stream", placement, workers=2), seen("stream", placement))
+
+
+def test_what_a_seed_has_of_its_own_is_placed_beside_what_all_share():
+  placement = Placement("pmap", SEEDS, "loop", {})
+  first, second = feeds.Rows(placement, orders()).rows
+  assert set(first["own"]) == {"label"}
+  assert first["shared"]["image"] is second["shared"]["image"]
+
+
+def test_large_sets_are_streamed(monkeypatch):
+  spec = {"x": np.zeros((4, 4), np.float32)}
+  assert feeds.kind_of("auto", spec, 1000) == "device"
+  monkeypatch.setattr(feeds, "CPU_BYTES", 63_999)
+  assert feeds.kind_of("auto", spec, 1000) == "stream"
+  assert feeds.kind_of("device", spec, 1000) == "device"
+  with pytest.raises(UserError, match="stream"):
+    feeds.kind_of("steam", spec, 1000)
+
+
+def test_a_split_is_read_whole_in_its_order(monkeypatch):
+  monkeypatch.setattr(feeds, "CHUNK", 7)
+  whole = feeds.columns(Decoding())
+  for key, column in Decoding().take(np.arange(N)).items():
+    np.testing.assert_array_equal(whole[key], column)
+  table = ArraySource({"index": np.arange(3)})
+  assert feeds.columns(table)["index"] is table.columns["index"]
