@@ -22,7 +22,7 @@ report ends in a table and a figure of the methods by their gain over the
 student alone.
 
 To expect, of three seeds: teacher .883 +- .013, alone .718 +- .062, kd .873 +-
-.009, and what the README lists of the others; about 25 minutes on two CPU
+.009, and what the README lists of the others; 21 minutes on two CPU
 cores.
 """
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from kdjax import norms
 from kdjax.errors import UserError, same_shape
+from kdjax.norms import root
 from kdjax.types import Array
 
 
@@ -87,5 +87,5 @@ def _agree(first, second, threshold) -> Bool[Array, "B"]:
   first, second = (order(z.astype(jnp.float32)) for z in (first, second))
   total = lambda pairs: jnp.sum(pairs, axis=(1, 2))
   concordance = total(first * second)
-  untied = norms.root(total(first**2)) * norms.root(total(second**2))
+  untied = root(total(first**2)) * root(total(second**2))
   return concordance > threshold * untied

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax import norms
 from kdjax.errors import same_shape
+from kdjax.norms import magnitude
 from kdjax.types import Array
 
 
@@ -38,5 +38,5 @@ def tvd(
   same_shape(student=student, teacher=teacher)
   p = jax.nn.softmax(teacher.astype(jnp.float32) / temperature)
   q = jax.nn.softmax(student.astype(jnp.float32) / temperature)
-  loss = 0.5 * jnp.sum(norms.magnitude(p - q), axis=-1)
+  loss = 0.5 * jnp.sum(magnitude(p - q), axis=-1)
   return loss * temperature**2 if scale else loss
