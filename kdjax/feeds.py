@@ -144,8 +144,19 @@ class Stream:
     """What the steps from `start` up to `stop` are called with."""
     part = self.placement.part(self.feeds[0].batch_size)
     put = self.placement.put_shared if self.shared else self.placement.put_batch
-    for made in ahead(_Batches(self.feeds, part, start, stop), self.workers):
+    items = _Batches(self.feeds, part, start, stop)
+    for step, made in enumerate(ahead(items, self.workers), start):
+      if self.workers:
+        self._note_broken(step, part, made)
       yield (put(made[0] if self.shared else made),)
+
+  def _note_broken(self, step: int, part: slice, made) -> None:
+    """What a worker met, met here too, where it is counted and listed."""
+    for feed, batch in zip(self.feeds, made, strict=True):
+      drawn = feed.draw(step, part)
+      broken = drawn["valid"] & ~batch["valid"]
+      if broken.any():
+        feed.source.take(drawn["position"][broken])
 
 
 class _Batches:

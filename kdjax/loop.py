@@ -19,6 +19,7 @@ from kdjax.progress import Clock, Progress
 from kdjax.stage import Stage
 from kdjax.state import Fixed, State
 from kdjax.termination import Termination
+from kdjax.types import Source
 
 
 class DivergedError(UserError):
@@ -54,8 +55,10 @@ class Loop:
     self.folder = workdir / "stages" / stage.name
     self.starts = fixed, given
     self.fixed = placement.put_fixed(fixed)
+    self.sources = [stage.load("train", seed) for seed in self.seeds]
     orders = [
-      stage.train_feed(stage.load("train", seed), seed) for seed in self.seeds
+      stage.train_feed(source, seed)
+      for source, seed in zip(self.sources, self.seeds, strict=True)
     ]
     data = self.config["data"]
     self.feed = feeds.make(data, placement, orders, stage.spec)
@@ -64,9 +67,8 @@ class Loop:
       ("state", "fixed", *self.feed.roles),
       donate=True,
     )
-    self.validation = evaluation.Split(
-      stage, placement, stage.load("validation")
-    )
+    self.sources.append(stage.load("validation"))
+    self.validation = evaluation.Split(stage, placement, self.sources[-1])
     maximise = stage.maximise
     self.keep_best = placement.compile(
       lambda state, value: states.keep_best(state, value, maximise=maximise),
@@ -237,6 +239,7 @@ class Loop:
   ) -> dict[str, Any]:
     """Measures on test and writes the stage's result."""
     test = self.stage.load("test")
+    self.sources.append(test)
     split = evaluation.Split(self.stage, self.placement, test)
     variables = {
       "best": [group.best.variables for group in state],
@@ -264,6 +267,7 @@ class Loop:
       "test": measured,
       "validation": {"best": {select: [float(one.value) for one in best]}},
       "robustness": robustness,
+      "broken": broken(self.sources),
       "best_step": [int(one.step) for one in best],
       "parameters": {
         name: sum(leaf.size for leaf in jax.tree.leaves(tree["params"]))
@@ -280,3 +284,13 @@ class Loop:
         np.savez(self.folder / "predictions.npz", **predictions)
       replace(self.folder / "result.json", json.dumps(result, indent=2) + "\n")
     return result
+
+
+def broken(sources: Sequence[Source]) -> list[str]:
+  """The records that were skipped, in words: file, line, column and reason."""
+  found = [
+    str(fault)
+    for source in sources
+    for fault in getattr(source, "records", list)()
+  ]
+  return list(dict.fromkeys(found))

@@ -1,14 +1,22 @@
 """Sources: where a data set's examples lie once they are loaded."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
+from jaxtyping import Bool, Int
+
+from kdjax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class ArraySource:
-  """A whole data set in memory, one array a key, examples on axis 0."""
+  """A whole data set in memory, one array a key, examples on axis 0.
+
+  Attributes:
+    columns: key of the batch -> its values for all examples.
+  """
 
   columns: Mapping[str, np.ndarray]
 
@@ -23,11 +31,162 @@ class ArraySource:
     return {key: column[positions] for key, column in self.columns.items()}
 
   @property
-  def labels(self) -> np.ndarray:
-    """int [len(self)]: the classes, -1 where there is no label."""
-    return self.columns["label"]
+  def labels(self) -> Int[np.ndarray, "N"] | Int[np.ndarray, "N K"]:
+    """The class of every example, -1 where it has none; of several, [N K]."""
+    none = np.full(len(self), -1, np.int32)
+    return np.asarray(self.columns.get("label", none), np.int32)
 
   @property
-  def labelled(self) -> np.ndarray:
-    """bool [len(self)]: which examples carry a label."""
-    return self.labels >= 0
+  def labelled(self) -> Bool[np.ndarray, "N"]:
+    """Which examples carry a label (-1 is none)."""
+    return are_labelled(self.labels)
+
+
+def are_labelled(labels: np.ndarray) -> Bool[np.ndarray, "N"]:
+  """Which of [N] or [N K] labels are labels: in some class, not -1."""
+  return (labels >= 0).reshape(len(labels), -1).any(axis=1)
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Fault:
+  """What is wrong with one cell of one record.
+
+  Attributes:
+    index: of the record, as in a batch.
+    file: what it was read from: a table, or a data set and its split.
+    line: where the record begins there, from 1.
+    column: the cell; "" is the record as a whole.
+    reason: what is wrong, in words.
+  """
+
+  index: int
+  file: str
+  line: int
+  column: str
+  reason: str
+
+  def __str__(self) -> str:
+    column = f", column '{self.column}'" if self.column else ""
+    return f"{self.file}, line {self.line}{column}: {self.reason}."
+
+
+class Records(Protocol):
+  """What a `RecordSource` decodes from; it is pickled for worker processes.
+
+  Attributes:
+    spec: of one example: key -> shape and dtype.
+    index: i32 [N], of every record.
+    labels: i32 [N] or [N K], of every record, -1 where it has none.
+    faults: position -> those that are known before anything is decoded.
+  """
+
+  spec: Mapping[str, Any]
+  index: np.ndarray
+  faults: Mapping[int, Sequence[Fault]]
+
+  @property
+  def labels(self) -> np.ndarray:
+    """May be read late, where it costs a pass over the records."""
+    ...
+
+  def read(
+    self, positions: Sequence[int]
+  ) -> list[dict[str, np.ndarray] | list[Fault]]:
+    """Of each record its values (a key left out is zeros), or its faults."""
+    ...
+
+
+class RecordSource:
+  """Records that are decoded when they are asked for; some may be broken.
+
+  A batch also says which of its rows are `valid`: a broken record is zeros,
+  has no modality and no label, and is False there. Its neighbours are as ever.
+
+  Args:
+    records: to decode.
+    on_error: "raise" stops at the first broken record and says where it is;
+      "skip" goes on, and lists it in `records()`.
+    most_broken: the share of the records that may be skipped; one more stops.
+
+  Raises:
+    UserError: a record is broken that may not be; when it is met, or at once
+      where that is known.
+  """
+
+  def __init__(
+    self,
+    records: Records,
+    *,
+    on_error: str = "raise",
+    most_broken: float = 0.05,
+  ):
+    if on_error not in ("raise", "skip"):
+      raise UserError(
+        f"on_error is '{on_error}'.", exists=("raise", "skip"), near=on_error
+      )
+    if not 0 <= most_broken <= 1:
+      raise UserError(f"most_broken={most_broken}.", "It is a share, 0 to 1.")
+    self._records, self._on_error = records, on_error
+    self._most_broken = most_broken
+    self._broken: dict[int, list[Fault]] = {}
+    for position, faults in records.faults.items():
+      self._note(position, faults)
+
+  def __len__(self) -> int:
+    return len(self._records.index)
+
+  def __getitem__(self, position: int) -> dict[str, np.ndarray]:
+    batch = self.take(np.asarray([range(len(self))[position]]))
+    return {key: column[0] for key, column in batch.items()}
+
+  def take(self, positions: np.ndarray) -> dict[str, np.ndarray]:
+    """The examples at `positions`, stacked, and which of them are `valid`."""
+    positions = np.asarray(positions)
+    batch = {
+      key: np.zeros((len(positions), *leaf.shape), leaf.dtype)
+      for key, leaf in self._records.spec.items()
+    }
+    valid = np.ones(len(positions), bool)
+    # A broken record is read again: only decoded are all its faults known.
+    found = self._records.read(positions.tolist())
+    for row, example in enumerate(found):
+      if isinstance(example, dict):
+        for key, value in example.items():
+          batch[key][row] = value
+      else:
+        self._note(int(positions[row]), example)
+        valid[row] = False
+        if "label" in batch:
+          batch["label"][row] = -1
+    return {**batch, "index": self._records.index[positions], "valid": valid}
+
+  def records(self) -> list[Fault]:
+    """Every fault that was met so far, in the order of the records."""
+    return sorted(fault for faults in self._broken.values() for fault in faults)
+
+  @property
+  def labels(self) -> Int[np.ndarray, "N"] | Int[np.ndarray, "N K"]:
+    """The class of every record, -1 where it has none; of several, [N K]."""
+    return self._records.labels
+
+  @property
+  def labelled(self) -> Bool[np.ndarray, "N"]:
+    """Which records carry a label (-1 is none)."""
+    return are_labelled(self.labels)
+
+  def _note(self, position: int, faults: Sequence[Fault]) -> None:
+    first = min(faults)
+    if self._on_error == "raise":
+      raise UserError(
+        f"{first}",
+        'on_error="skip" goes on without such records; `kdjax inspect data`'
+        " lists them all.",
+      )
+    self._broken[position] = list(faults)
+    count = len(self._broken)
+    if count > self._most_broken * len(self):
+      raise UserError(
+        f"{count} of {len(self)} records are broken, more than"
+        f" most_broken={self._most_broken} allows. The last: {first}",
+        "`kdjax inspect data` lists them all.",
+      )

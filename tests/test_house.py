@@ -41,7 +41,7 @@ MAY_IMPORT = {
   "heads": "errors types norms pooling",
   "metrics": "errors types",
   # data
-  "sources": "",
+  "sources": "errors",
   "preprocess": "errors",
   "feed": "errors types",
   "transforms": "errors types",

@@ -28,7 +28,7 @@ def commands():
   return [
     (where, match.strip())
     for where, text in texts.items()
-    for match in COMMAND.findall(text)
+    for match in COMMAND.findall(re.sub(r"\\\n *", "", text))
     if not match.startswith(("kdjax list [", "kdjax: "))
   ]
 

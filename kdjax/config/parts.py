@@ -11,6 +11,8 @@ READS = {
   "student": "student/logits",
   "teacher": "teacher/logits",
   "label": "batch/label",
+  "target": "batch/target",
+  "counts": "data/class_count",
 }
 
 

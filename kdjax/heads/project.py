@@ -24,8 +24,8 @@ class Head(nn.Module):
   @nn.compact
   def __call__(
     self,
-    x: tuple[Float[Array, "B *T D"], ...],
-    like: tuple[Float[Array, "B *T D_like"], ...] | None = None,
+    x: tuple[Float[Array, "B *T _"], ...],
+    like: tuple[Float[Array, "B *T _"], ...] | None = None,
     *,
     train: bool = False,
   ) -> tuple[Float[Array, "B *T _"], ...]:

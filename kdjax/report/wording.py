@@ -71,6 +71,12 @@ def setup(record: Record, stage: str) -> list[str]:
     )
   if knobs.get("data"):
     lines.append(f"Its data differ: `{_pairs(knobs['data'])}`.")
+  skipped = result.get("broken", [])
+  if skipped:
+    lines.append(
+      f"{len(skipped):,} broken records were skipped, all in its result.json. "
+      f"The first: {skipped[0]}"
+    )
   if result.get("best_step"):
     steps = ", ".join(f"{step:,}" for step in result["best_step"])
     lines.append(f"Best on validation at step {steps}, by seed.")

@@ -1,0 +1,157 @@
+"""Emoji and their names: retrieval by two towers, and images taught by texts.
+
+1,644 pictures, each with its name and keywords, read through a manifest as
+people's own files are.
+
+"retrieval": a two-tower teacher learns which text belongs to which picture; a
+smaller student learns the same pairs alone, and with the terms of CLIP-KD.
+
+  teacher    CLIP's loss
+  alone      the student; CLIP's loss
+  distilled  the same, with CLIP-KD's terms
+
+"groups": a teacher reads the text and tells nine groups (people, food, ..); a
+student sees the picture.
+
+  teacher    the text; cross-entropy
+  alone      the picture; cross-entropy
+  distilled  the same, from the teacher
+
+  kdjax run --config=configs/emoji.py:retrieval --workdir=runs/emoji \
+    --config.data.root=../shared/data
+  kdjax run --config=configs/emoji.py:groups --workdir=runs/emoji-groups \
+    --config.data.root=../shared/data
+  kdjax run --config=configs/emoji.py:smoke --workdir=runs/emoji-smoke \
+    --config.data.root=../shared/data
+
+The folder holds `emoji`, see `kdjax/data/emoji.py`.
+"""
+
+from kdjax.config import (
+  ConfigDict,
+  data,
+  experiment,
+  extended,
+  method,
+  metric,
+  mode_of,
+  network,
+  optimizer,
+  schedule,
+  stage,
+  teacher,
+  term,
+)
+
+CLASSES = 9
+SIZE, WORDS, LENGTH = 32, 3000, 24
+
+PIPELINES = {
+  "train": {
+    "image": "to_float|crop(padding=3, mode='edge')|flip|color_jitter",
+    "text": "token_dropout(rate=0.2)",
+  },
+}
+
+
+def get_config(argument: str = "") -> ConfigDict:
+  """The experiment; "retrieval", "groups" or "smoke", a short retrieval."""
+  mode = mode_of(argument, "retrieval", "groups", "smoke") or "retrieval"
+  smoke = mode == "smoke"
+  stages = _groups() if mode == "groups" else _retrieval(smoke)
+  return experiment(
+    f"emoji-{mode}",
+    seeds=2 if smoke else 3,
+    data=data(
+      "emoji",
+      size=SIZE,
+      vocabulary_size=WORDS,
+      length=LENGTH,
+      limit=64 if smoke else 0,
+      pipelines=PIPELINES,
+    ),
+    stages=stages,
+    gains=(("distilled", "alone"),),
+  )
+
+
+def _training(smoke: bool, steps: int) -> dict:
+  return {
+    "steps": 10 if smoke else steps,
+    "batch_size": 64,
+    "optimizer": optimizer(
+      "adamw",
+      learning_rate=schedule("cosine", 1e-3, warmup=5 if smoke else 50),
+      weight_decay=5e-2,
+    ),
+    "eval_every": 5 if smoke else 50,
+    "log_every": 5 if smoke else 20,
+    "save_every": 0 if smoke else 200,
+  }
+
+
+def _towers(width: int) -> ConfigDict:
+  """A picture and a text in one space."""
+  return network(
+    "two_tower",
+    encoders={
+      "image": network("conv", widths=(width, 2 * width, 4 * width)),
+      "text": network(
+        "text_transformer",
+        vocabulary=WORDS,
+        width=2 * width,
+        length=LENGTH,
+        dropout=0.1,
+      ),
+    },
+    width=4 * width,
+  )
+
+
+def _retrieval(smoke: bool) -> dict[str, ConfigDict]:
+  clip = term(
+    "clip",
+    reads={
+      "student": ("student/image/embedding", "student/text/embedding"),
+      "scale": "student/scale",
+    },
+  )
+  found = metric(
+    "retrieval",
+    reads={
+      "query": "student/image/embedding",
+      "key": "student/text/embedding",
+    },
+  )
+  knobs = {
+    **_training(smoke, 800),
+    "metrics": {"retrieval": found},
+    "select": "mean_recall",
+  }
+  alone = stage(_towers(8), terms={"clip": clip}, **knobs)
+  taught = extended(alone, {}, teachers={"teacher": teacher("teacher")})
+  del taught.terms["cross_entropy"]
+  return {
+    "teacher": stage(_towers(24), terms={"clip": clip}, **knobs),
+    "alone": alone,
+    **method("clip_kd", taught, called="distilled"),
+  }
+
+
+def _groups() -> dict[str, ConfigDict]:
+  labels = lambda weight=1.0: {
+    "cross_entropy": term("cross_entropy", weight=weight)
+  }
+  knobs = _training(False, 600)
+  image = network("conv", widths=(16, 32, 64), num_classes=CLASSES, dropout=0.2)
+  text = network("text_cnn", vocabulary=WORDS, num_classes=CLASSES, dropout=0.5)
+  return {
+    "teacher": stage(text, terms=labels(), **knobs),
+    "alone": stage(image, terms=labels(), **knobs),
+    "distilled": stage(
+      image,
+      teachers={"teacher": teacher("teacher")},
+      terms=labels(0.1) | {"kd": term("kd", temperature=4.0)},
+      **knobs,
+    ),
+  }

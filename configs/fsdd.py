@@ -1,0 +1,92 @@
+"""Spoken digits of a speaker nobody trained on: a large network, a small one.
+
+Recordings of FSDD: four speakers train, one validates, and one is the test. The
+teacher is a wide convolutional network of the spectrogram; the student has a
+fiftieth of its parameters.
+
+  teacher    cross-entropy
+  alone      the student; cross-entropy
+  distilled  the same, KD beside cross-entropy
+
+  kdjax run --config=configs/fsdd.py --workdir=runs/fsdd \
+    --config.data.root=../shared/data
+  kdjax run --config=configs/fsdd.py:smoke --workdir=runs/fsdd-smoke \
+    --config.data.root=../shared/data
+
+The folder holds `fsdd/fsdd.npz`, see `kdjax/data/fsdd.py`.
+"""
+
+from kdjax.config import (
+  ConfigDict,
+  corruption,
+  data,
+  experiment,
+  mode_of,
+  network,
+  optimizer,
+  schedule,
+  stage,
+  teacher,
+  term,
+)
+
+CLASSES = 10
+
+# 8 kHz: frames of 32 ms every 16 ms; then to about -1 to 1.
+LOG_MEL = "log_mel(sample_rate=8000, window=256, hop=128, mels=40)"
+SCALE = "normalize(mean=(-5.0,), std=(5.0,))"
+HEARD = f"to_wave|{LOG_MEL}|{SCALE}"
+TRAIN = f"to_wave|time_shift|{LOG_MEL}|{SCALE}|spec_augment(frequency_width=8)"
+
+
+def get_config(argument: str = "") -> ConfigDict:
+  """The experiment; the argument is "" or "smoke"."""
+  smoke = mode_of(argument, "smoke") == "smoke"
+  small = network("audio_cnn", widths=(4, 8), num_classes=CLASSES)
+  large = network(
+    "audio_cnn", widths=(16, 32, 64), num_classes=CLASSES, dropout=0.2
+  )
+  labels = lambda weight=1.0: {
+    "cross_entropy": term("cross_entropy", weight=weight)
+  }
+  noise = corruption(
+    "audio",
+    f"to_wave|noise|{LOG_MEL}|{SCALE}",
+    sweeps="noise.snr",
+    levels=(40, 10) if smoke else (40, 30, 20, 10, 0),
+  )
+  training = {
+    "steps": 10 if smoke else 600,
+    "batch_size": 64,
+    "optimizer": optimizer(
+      "adamw",
+      learning_rate=schedule("cosine", 3e-3, warmup=5 if smoke else 50),
+      weight_decay=1e-2,
+    ),
+    "robustness": {"noise, SNR in dB": noise},
+    "eval_every": 5 if smoke else 100,
+    "log_every": 5 if smoke else 20,
+    "save_every": 0 if smoke else 200,
+  }
+  kd = {"kd": term("kd", weight=0.9, temperature=4.0)}
+  return experiment(
+    "fsdd",
+    seeds=2 if smoke else 3,
+    data=data(
+      "fsdd",
+      held_out="theo",
+      limit=64 if smoke else 0,
+      pipelines={"train": {"audio": TRAIN}, "evaluation": {"audio": HEARD}},
+    ),
+    stages={
+      "teacher": stage(large, terms=labels(), **training),
+      "alone": stage(small, terms=labels(), **training),
+      "distilled": stage(
+        small,
+        teachers={"teacher": teacher("teacher")},
+        terms=labels(0.1) | kd,
+        **training,
+      ),
+    },
+    gains=(("distilled", "alone"),),
+  )
