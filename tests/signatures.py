@@ -104,12 +104,19 @@ class Signature:
         self._make(part, name, star, random) for part in parts_of(hint)
       )
     shape = self.shape(hint, star)
+    if name == "counts":
+      return jnp.asarray(random.integers(1, 60, size=shape), jnp.float32)
     if "float32" in hint.dtypes:
       return jnp.asarray(2 * random.normal(size=shape), jnp.float32)
     if any("int" in kind for kind in hint.dtypes):
-      numbers = random.integers(0, self.sizes["K"], size=shape)
+      # A label with an axis of classes says of each whether it applies.
+      several = name == "label" and "K" in hint.dim_str.split()
+      most = 2 if several else self.sizes["K"]
+      numbers = random.integers(0, most, size=shape)
       if name == "label":
         numbers[-1] = -1
+      if several:
+        numbers[0, 0] = -1
       return jnp.asarray(numbers, jnp.int32)
     flags = random.random(shape) < 0.6
     flags[0], flags[1] = True, False

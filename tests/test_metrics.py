@@ -1,34 +1,120 @@
-"""Metrics equal scikit-learn's, and add up over batches."""
+"""Metrics equal scikit-learn's, over batches and devices as over one."""
+
+import functools
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
+import sklearn.calibration
 import sklearn.metrics
 from signatures import Signature
 
 from kdjax import config, rooms
-from kdjax.errors import ShapeError
-from kdjax.metrics import agreement, classification
+from kdjax.errors import ShapeError, UserError
+from kdjax.metrics import (
+  agreement,
+  calibration,
+  cka,
+  classification,
+  multilabel,
+  ranking,
+  regression,
+  retrieval,
+)
 
-B, K = 41, 5
+B, K = 40, 5
+
+# What is asked of a metric: numbers of the size of one to this many digits.
+EXACT = 1e-6
+
+
+@functools.cache
+def compiled(function, **options):
+  return jax.jit(functools.partial(function, **options))
+
+
+def added(family, parts, **options):
+  """The total over batches, as an evaluation has it: in float64."""
+  sums = compiled(family.sums, **options)
+  totals = [jax.device_get(sums(**part)) for part in parts]
+  wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), totals)
+  return functools.reduce(lambda *pair: jax.tree.map(np.add, *pair), wide)
+
+
+def gathered(family, parts, **options):
+  """The rows of all batches, less those that are masked."""
+  kept = []
+  for part in parts:
+    rows = jax.device_get(compiled(family.rows, **options)(**part))
+    mask = np.asarray(part["mask"])
+    kept.append({key: array[mask] for key, array in rows.items()})
+  return {key: np.concatenate([one[key] for one in kept]) for key in kept[0]}
+
+
+def measured(family, parts, **options):
+  """The metrics of a family over batches."""
+  parts = [jax.tree.map(jnp.asarray, part) for part in parts]
+  collected = added if hasattr(family, "sums") else gathered
+  return family.result(collected(family, parts, **options))
+
+
+def measure(family, mask, *, split=(), options=None, **arrays):
+  """The metrics of arrays, in batches that are cut at `split`."""
+  arrays = {key: np.asarray(value) for key, value in arrays.items()}
+  arrays["mask"] = np.asarray(mask)
+  cuts = {
+    key: [part for part in np.split(value, list(split)) if len(part)]
+    for key, value in arrays.items()
+  }
+  parts = [
+    dict(zip(cuts, columns, strict=True))
+    for columns in zip(*cuts.values(), strict=True)
+  ]
+  return measured(family, parts, **(options or {}))
+
+
+def equal(actual, expected, tolerance=EXACT):
+  """Of dicts with the same keys."""
+  assert actual.keys() == expected.keys()
+  for key, value in expected.items():
+    np.testing.assert_allclose(
+      actual[key], value, rtol=tolerance, atol=tolerance, err_msg=key
+    )
+
+
+def holds(actual, expected, tolerance=EXACT):
+  """Of a dict that may have other keys too."""
+  equal({key: actual[key] for key in expected}, expected, tolerance)
+
+
+# Contract: every file of kdjax/metrics
 
 
 class Family:
   """A file of the room, and a batch to call it with."""
 
-  def __init__(self, name):
+  def __init__(self, name, rows=9):
     self.name = name
     self.module = rooms.find("metrics", name)
-    self.signature = Signature(self.module.sums, B=9)
-    self.arguments = self.signature.arguments()
+    self.is_sums = hasattr(self.module, "sums")
+    self.function = self.module.sums if self.is_sums else self.module.rows
+    self.signature = Signature(self.function, B=rows)
+    # Where any shape will do, examples have an axis of their own.
+    self.arguments = self.signature.arguments(star=(4,))
 
   def rows(self, rows):
     """The arguments of some rows alone."""
-    return self.signature.along_batch(
-      self.arguments, lambda array, axis: jnp.take(array, rows, axis=axis)
-    )
+    return self.along_batch(lambda array, axis: jnp.take(array, rows, axis))
+
+  def along_batch(self, change):
+    return self.signature.along_batch(self.arguments, change)
+
+  def measured(self, *parts):
+    return measured(self.module, parts)
 
 
 @pytest.fixture(params=rooms.names("metrics"), scope="module")
@@ -36,192 +122,695 @@ def family(request):
   return Family(request.param)
 
 
-def equal(actual, expected, tolerance=1e-5):
-  jax.tree.map(
-    lambda one, other: np.testing.assert_allclose(
-      one, other, rtol=tolerance, atol=tolerance
-    ),
-    dict(actual),
-    dict(expected),
+def test_a_family_has_either_sums_or_rows(family):
+  assert hasattr(family.module, "sums") != hasattr(family.module, "rows")
+
+
+def test_metrics_are_the_same_over_a_batch_that_is_split(family):
+  parts = [family.rows(np.array(rows)) for rows in (range(4), range(4, 9))]
+  equal(family.measured(*parts), family.measured(family.arguments))
+
+
+def test_metrics_are_the_same_over_eight_devices(family):
+  large = Family(family.name, rows=32)
+  parts = large.along_batch(
+    lambda array, axis: array.reshape(8, 4, *array.shape[1:])
   )
+  if large.is_sums:
+    run = lambda part: jax.lax.psum(large.function(**part), "devices")
+    total = jax.device_get(jax.pmap(run, axis_name="devices")(parts))
+    found = {key: leaf[5] for key, leaf in total.items()}
+  else:
+    rows = jax.pmap(lambda part: large.function(**part))(parts)
+    rows = {key: np.concatenate(leaf) for key, leaf in rows.items()}
+    mask = np.asarray(large.arguments["mask"])
+    found = {key: leaf[mask] for key, leaf in rows.items()}
+  equal(large.module.result(found), large.measured(large.arguments))
 
 
-# Contract: every file of kdjax/metrics
-
-
-def test_sums_add_up_over_a_batch_that_is_split(family):
-  whole = family.module.sums(**family.arguments)
-  parts = [
-    family.module.sums(**family.rows(np.array(rows)))
-    for rows in (range(4), range(4, 9))
-  ]
-  total = jax.tree.map(jnp.add, *parts)
-  equal(total, whole)
-  equal(
-    family.module.result(jax.device_get(total)),
-    family.module.result(jax.device_get(whole)),
-  )
-
-
-def test_sums_do_not_see_masked_rows(family):
+def test_metrics_do_not_see_what_masked_rows_hold(family):
   mask = np.asarray(family.arguments["mask"])
-  noise = lambda array, axis: (
-    array
-    if array.dtype == bool
-    else jnp.where(
-      np.expand_dims(mask, [i for i in range(array.ndim) if i != axis]),
-      array,
-      (-array).astype(array.dtype),
-    )
+  anything = lambda array: jnp.full_like(
+    array, jnp.nan if jnp.issubdtype(array.dtype, jnp.floating) else 99
   )
-  noisy = family.signature.along_batch(family.arguments, noise)
-  assert not np.array_equal(noisy["student"], family.arguments["student"])
-  equal(family.module.sums(**noisy), family.module.sums(**family.arguments))
+  wide = lambda array: mask.reshape(-1, *[1] * (array.ndim - 1))
+  noisy = {
+    name: jnp.where(wide(array), array, anything(array))
+    for name, array in family.arguments.items()
+  }
+  noisy["mask"] = family.arguments["mask"]
+  assert any(np.isnan(array).any() for array in noisy.values())
+  equal(family.measured(noisy), family.measured(family.arguments), 0)
 
 
-def test_sums_of_no_rows_are_zero(family):
+def test_rows_are_of_the_batch_and_sums_of_no_rows_are_zero(family):
   masked = family.arguments | {"mask": jnp.zeros(9, bool)}
-  for value in family.module.sums(**masked).values():
-    assert not np.any(value)
+  for value in family.function(**masked).values():
+    assert not np.any(value) if family.is_sums else len(value) == 9
 
 
-def test_compiled_sums_equal_eager_ones(family):
+def test_of_no_rows_every_number_is_not_a_number(family):
+  nothing = family.arguments | {"mask": jnp.zeros(9, bool)}
+  for name, value in family.measured(nothing).items():
+    counts = name in ("confusion", "reliability_count")
+    assert not np.any(value) if counts else np.isnan(value).all(), name
+
+
+def test_compiled_metrics_equal_eager_ones(family):
   equal(
-    jax.jit(family.module.sums)(**family.arguments),
-    family.module.sums(**family.arguments),
-    1e-6,
+    jax.jit(family.function)(**family.arguments),
+    family.function(**family.arguments),
   )
+
+
+def test_metrics_are_computed_in_float32(family):
+  narrow, wide = (
+    {
+      name: array.astype(jnp.bfloat16).astype(kind)
+      if jnp.issubdtype(array.dtype, jnp.floating)
+      else array
+      for name, array in family.arguments.items()
+    }
+    for kind in (jnp.bfloat16, jnp.float32)
+  )
+  equal(family.measured(narrow), family.measured(wide))
 
 
 def test_results_are_numbers_or_arrays_on_the_host(family):
-  sums = jax.device_get(family.module.sums(**family.arguments))
-  for value in family.module.result(sums).values():
+  for value in family.measured(family.arguments).values():
     assert isinstance(value, float | np.ndarray)
 
 
-def test_sums_and_result_say_what_they_are(family):
-  assert family.module.sums.__doc__ and family.module.result.__doc__
-  assert rooms.describe("metrics", family.name).summary
+def test_a_family_says_what_it_is(family):
+  assert family.function.__doc__ and family.module.result.__doc__
+  about = rooms.describe("metrics", family.name)
+  assert about.summary
+  assert {*family.signature.parameters} - {"mask"} <= {*about.reads}
   assert config.metric(family.name).name == family.name
 
 
-# classification and agreement against scikit-learn
+# One label: classification, calibration, ranking
 
 
-def logits(seed):
-  return np.random.default_rng(seed).normal(size=(B, K)).astype(np.float32)
+def logits(seed, classes=K):
+  random = np.random.default_rng(seed)
+  return random.normal(size=(B, classes)).astype(np.float32)
 
 
-def tied(seed):
+def tied(seed, classes=K):
   """Logits of which several are the largest in most rows."""
-  return np.random.default_rng(seed).integers(0, 2, (B, K)).astype(np.float32)
+  random = np.random.default_rng(seed)
+  return random.integers(0, 2, (B, classes)).astype(np.float32)
 
 
 LABEL = np.random.default_rng(7).integers(0, K, B)
 ALL = np.ones(B, bool)
 SOME = np.random.default_rng(8).random(B) < 0.6
+SPLIT = (10, 20, 30)
+
+# Of every row the same numbers: equal probabilities, but for rounding.
+PERMUTED = np.random.default_rng(5).permuted(
+  np.tile(np.float32([0.1, 0.7, 1.3, -0.9, 2.1]), (B, 1)), axis=1
+)
+
+THIRD = np.eye(K, dtype=np.float32)[None, 3]
 
 CASES = {
   "random": (logits(0), LABEL, ALL),
   "tied": (tied(0), LABEL, ALL),
-  "masked": (logits(0), LABEL, SOME),
+  "permuted": (PERMUTED, LABEL, ALL),
+  "all equal": (np.ones((B, K), np.float32), LABEL, ALL),
+  "masked": (np.where(SOME[:, None], logits(0), np.nan), LABEL, SOME),
   "unlabelled": (logits(0), np.where(SOME, LABEL, -1), ALL),
   "masked and unlabelled": (logits(0), np.where(LABEL > 2, -1, LABEL), SOME),
   "of a single class": (logits(0), np.full(B, 3), ALL),
-  "always right": (50 * np.eye(K, dtype=np.float32)[LABEL], LABEL, ALL),
-  "never right": (-50 * np.eye(K, dtype=np.float32)[LABEL], LABEL, ALL),
+  "of two classes": (logits(0, 2), LABEL % 2, ALL),
+  "of two tied classes": (tied(0, 2), LABEL % 2, ALL),
+  "always right": (10 * np.eye(K, dtype=np.float32)[LABEL], LABEL, ALL),
+  "of a single class that is right": (
+    logits(0) + 9 * THIRD,
+    0 * LABEL + 3,
+    ALL,
+  ),
+  "never right": (-10 * np.eye(K, dtype=np.float32)[LABEL], LABEL, ALL),
 }
 
 
-def classify(student, label, mask):
-  arrays = map(jnp.asarray, (student, label, mask))
-  return classification.result(jax.device_get(classification.sums(*arrays)))
-
-
-def agree(student, teacher, mask):
-  arrays = map(jnp.asarray, (student, teacher, mask))
-  return agreement.result(jax.device_get(agreement.sums(*arrays)))
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_classification_equals_that_of_scikit_learn_where_input_is(case):
-  student, label, mask = CASES[case]
+@pytest.fixture(params=CASES)
+def case(request):
+  """(student, label, mask), and of those that count: logits and label."""
+  student, label, mask = CASES[request.param]
   counted = mask & (label != -1)
-  true, predicted = label[counted], student[counted].argmax(axis=1)
-  powers = np.exp(student[counted].astype(np.float64))
-  metrics = classify(student, label, mask)
-  labels = range(K)
-  equal(
-    metrics,
-    {
-      "accuracy": sklearn.metrics.accuracy_score(true, predicted),
-      "nll": sklearn.metrics.log_loss(
-        true, powers / powers.sum(axis=1, keepdims=True), labels=labels
+  arrays = {"student": student, "label": label, "mask": mask}
+  return arrays, student[counted], label[counted]
+
+
+def probabilities(student):
+  return scipy.special.softmax(student.astype(np.float64), axis=1)
+
+
+def quiet(function, *arguments, **options):
+  """What scikit-learn says, without its warnings."""
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    return function(*arguments, **options)
+
+
+def prf(true, predicted, **options):
+  """Precision, recall and F1 of scikit-learn, by our names."""
+  found = {}
+  for average in ("macro", "weighted", "micro", None):
+    values = sklearn.metrics.precision_recall_fscore_support(
+      true, predicted, average=average, zero_division=0, **options
+    )
+    for name, value in zip(("precision", "recall", "f1"), values, strict=False):
+      found[f"{name}_{average or 'per_class'}"] = value
+  return found
+
+
+def test_classification_equals_that_of_scikit_learn(case):
+  arrays, student, true = case
+  predicted = student.argmax(axis=1)
+  classes = range(student.shape[1])
+  per_class = prf(true, predicted, labels=classes)
+  top = min(3, len(classes))
+  expected = {
+    "accuracy": sklearn.metrics.accuracy_score(true, predicted),
+    "balanced_accuracy": quiet(
+      sklearn.metrics.balanced_accuracy_score, true, predicted
+    ),
+    f"accuracy_top{top}": quiet(
+      sklearn.metrics.top_k_accuracy_score, true, student, k=3, labels=classes
+    )
+    if len(classes) > 2
+    else 1.0,
+    **prf(true, predicted),
+    **{name: per_class[name] for name in per_class if "per_class" in name},
+    "nll": sklearn.metrics.log_loss(
+      true, probabilities(student), labels=classes
+    ),
+    "confusion": sklearn.metrics.confusion_matrix(
+      true, predicted, labels=classes
+    ),
+  }
+  actual = measure(classification, **arrays, split=SPLIT, options={"top_k": 3})
+  equal(actual, expected)
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 4])
+def test_top_k_accuracy_equals_that_of_scikit_learn(case, top_k):
+  arrays, student, true = case
+  if student.shape[1] == 2:
+    pytest.skip("scikit-learn wants one score of two classes")
+  expected = sklearn.metrics.top_k_accuracy_score(
+    true, student, k=top_k, labels=range(K)
+  )
+  actual = measure(classification, **arrays, options={"top_k": top_k})
+  holds(actual, {f"accuracy_top{top_k}": expected})
+
+
+def test_among_all_classes_every_label_is_found():
+  few = measure(classification, ALL, student=logits(0), label=LABEL)
+  assert few["accuracy_top5"] == 1.0
+  with pytest.raises(UserError, match="top_k is 0"):
+    measure(
+      classification,
+      ALL,
+      student=logits(0),
+      label=LABEL,
+      options={"top_k": 0},
+    )
+
+
+def test_of_what_is_not_a_number_nothing_is_among_the_largest():
+  student = np.full((B, K), np.nan, np.float32)
+  found = measure(
+    classification, ALL, student=student, label=LABEL, options={"top_k": 3}
+  )
+  assert found["accuracy_top3"] == 0.0 and np.isnan(found["nll"])
+
+
+def test_the_confusion_has_true_classes_as_rows():
+  student = np.eye(3, dtype=np.float32)[[1, 1, 2]]
+  found = measure(
+    classification, np.ones(3, bool), student=student, label=[0, 0, 2]
+  )
+  assert found["confusion"].tolist() == [[0, 2, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def test_calibration_equals_that_of_scikit_learn(case):
+  arrays, student, true = case
+  p = probabilities(student)
+  # What is an edge but for rounding is an edge.
+  confidence = np.round(p.max(axis=1), 9)
+  right = p.argmax(axis=1) == true
+  accuracy, mean = quiet(
+    sklearn.calibration.calibration_curve,
+    right,
+    confidence,
+    n_bins=15,
+    pos_label=True,
+  )
+  classes = range(p.shape[1])
+  brier = (
+    sklearn.metrics.brier_score_loss(
+      true, p, labels=classes, scale_by_half=False
+    )
+    if len(classes) > 2
+    else 2 * sklearn.metrics.brier_score_loss(true, p[:, 1], labels=classes)
+  )
+  actual = measure(calibration, **arrays, split=SPLIT)
+  holds(actual, {"brier": brier})
+  count = actual["reliability_count"]
+  full = count > 0
+  assert count.sum() == len(true) and len(count) == 15
+  of_bins = {
+    "reliability_accuracy": accuracy,
+    "reliability_confidence": mean,
+  }
+  equal({name: actual[name][full] for name in of_bins}, of_bins)
+  assert np.isnan(actual["reliability_accuracy"][~full]).all()
+  gaps = np.abs(accuracy - mean)
+  holds(actual, {"ece": np.average(gaps, weights=count[full])})
+
+
+def test_a_student_as_sure_as_it_is_right_is_calibrated():
+  student = np.log(np.tile(np.float32([0.75, 0.25]), (40, 1)))
+  label = np.arange(40) % 4 == 0
+  found = measure(
+    calibration, np.ones(40, bool), student=student, label=label.astype(int)
+  )
+  holds(found, {"ece": 0.0, "brier": 2 * 0.75 * 0.25})
+  sure = measure(
+    calibration,
+    np.ones(40, bool),
+    student=50 * student,
+    label=label.astype(int),
+    options={"bins": 4},
+  )
+  holds(sure, {"ece": 0.25, "reliability_count": [0, 0, 0, 40]})
+
+
+def test_calibration_is_as_exact_over_one_large_batch():
+  random = np.random.default_rng(3)
+  student = (3 * random.normal(size=(20000, K))).astype(np.float32)
+  label = random.integers(0, K, len(student))
+  p = probabilities(student)
+  confidence, right = p.max(axis=1), p.argmax(axis=1) == label
+  place = np.ceil(confidence * 15) - 1
+  ece = sum(
+    abs(np.sum(right[place == b]) - np.sum(confidence[place == b]))
+    for b in range(15)
+  )
+  mask = np.ones(len(label), bool)
+  found = measure(calibration, mask, student=student, label=label)
+  holds(found, {"ece": ece / len(label)})
+
+
+# Ranking
+
+
+def one_vs_rest(true, score, classes):
+  """ROC-AUC and average precision of every class, nan where there is none."""
+  areas = []
+  for k in classes:
+    has = true[:, k]
+    areas.append(
+      (
+        quiet(sklearn.metrics.roc_auc_score, has, score[:, k])
+        if len(np.unique(has)) == 2
+        else np.nan,
+        quiet(sklearn.metrics.average_precision_score, has, score[:, k]),
       )
-      if case != "never right"
-      # scikit-learn clips probabilities; these are too small for it.
-      else 50 + np.log(K - 1),
-      "confusion": sklearn.metrics.confusion_matrix(
-        true, predicted, labels=labels
-      ),
+    )
+  return np.array(areas).T
+
+
+def test_ranking_of_one_label_equals_that_of_scikit_learn(case):
+  arrays, student, true = case
+  # What is tied but for rounding is tied.
+  p = np.round(probabilities(student), 12)
+  classes = np.unique(true)
+  hot = true[:, None] == np.arange(p.shape[1])
+  roc, precision = one_vs_rest(hot, p, range(p.shape[1]))
+  expected = {
+    "roc_auc_per_class": roc,
+    "average_precision_per_class": precision,
+  }
+  if p.shape[1] == 2:
+    single = sklearn.metrics.roc_auc_score(true, p[:, 1])
+    average = sklearn.metrics.average_precision_score(true, p[:, 1])
+  elif len(classes) == K:
+    single = sklearn.metrics.roc_auc_score(true, p, multi_class="ovr")
+    average = sklearn.metrics.average_precision_score(true, p)
+  else:
+    # scikit-learn has no number for all; the classes that have one.
+    single = np.nan if np.isnan(roc).all() else np.nanmean(roc)
+    average = np.mean(precision[classes])
+  expected |= {"roc_auc": single, "average_precision": average}
+  equal(measure(ranking, **arrays, split=SPLIT), expected)
+
+
+def test_ranking_does_not_tie_the_students_surest_predictions():
+  # Probabilities that float64 cannot tell from 1.
+  student = np.float32([[0, 60], [0, 50], [0, 70], [0, 40]])
+  found = measure(
+    ranking, np.ones(4, bool), student=student, label=[1, 0, 1, 0]
+  )
+  assert found["roc_auc"] == 1.0 and found["average_precision"] == 1.0
+
+
+def test_ranking_of_what_is_not_a_number_is_not_a_number():
+  student = logits(0)
+  student[3] = np.nan
+  for label in (LABEL, FLAGS):
+    found = measure(ranking, ALL, student=student, label=label)
+    assert all(np.isnan(value).all() for value in found.values())
+
+
+# Several labels
+
+
+FLAGS = np.random.default_rng(9).integers(0, 2, (B, K))
+UNKNOWN = np.where(np.random.default_rng(10).random((B, K)) < 0.2, -1, FLAGS)
+LAST = np.arange(K) == K - 1
+
+SEVERAL = {
+  "random": (logits(0), FLAGS, ALL),
+  "flags": (logits(0), FLAGS == 1, ALL),
+  "tied": (tied(0) - 0.5, FLAGS, ALL),
+  "all equal": (np.zeros((B, K), np.float32), FLAGS, ALL),
+  "masked": (np.where(SOME[:, None], logits(0), np.nan), FLAGS, SOME),
+  "without a class": (logits(0), np.where(LAST, 0, FLAGS), ALL),
+  "with one class always": (logits(0), np.where(LAST, 1, FLAGS), ALL),
+  "without labels": (logits(0), 0 * FLAGS, ALL),
+  "without predictions": (logits(0) - 20, FLAGS, ALL),
+  "with neither": (logits(0) - 20, 0 * FLAGS, ALL),
+}
+
+
+@pytest.fixture(params=SEVERAL)
+def several(request):
+  student, label, mask = SEVERAL[request.param]
+  arrays = {"student": student, "label": label, "mask": mask}
+  return arrays, student[mask], label[mask].astype(int)
+
+
+def test_multilabel_equals_that_of_scikit_learn(several):
+  arrays, student, true = several
+  predicted = (scipy.special.expit(student.astype(np.float64)) > 0.5) * 1
+  equal(
+    measure(multilabel, **arrays, split=SPLIT),
+    {
+      "subset_accuracy": sklearn.metrics.accuracy_score(true, predicted),
+      "hamming_loss": sklearn.metrics.hamming_loss(true, predicted),
+      **quiet(prf, true, predicted),
     },
   )
+
+
+def test_multilabel_predicts_above_a_threshold():
+  predicted = (scipy.special.expit(logits(0).astype(np.float64)) > 0.8) * 1
+  found = measure(
+    multilabel,
+    ALL,
+    student=logits(0),
+    label=FLAGS,
+    options={"threshold": 0.8},
+  )
+  holds(found, prf(FLAGS, predicted))
+  with pytest.raises(UserError, match="threshold is 1"):
+    measure(
+      multilabel,
+      ALL,
+      student=logits(0),
+      label=FLAGS,
+      options={"threshold": 1.0},
+    )
+
+
+def test_unknown_entries_count_nowhere():
+  label = UNKNOWN.copy()
+  label[:, 2] = -1  # a class of which nothing is known
+  label[4] = -1  # and such an example
+  found = measure(multilabel, ALL, student=logits(0), label=label)
+  predicted = (logits(0) > 0) * 1
+  known = label >= 0
+  f1 = [
+    sklearn.metrics.f1_score(label[known[:, k], k], predicted[known[:, k], k])
+    for k in (0, 1, 3, 4)
+  ]
+  exact = [
+    (label[i, known[i]] == predicted[i, known[i]]).all()
+    for i in range(B)
+    if i != 4
+  ]
+  holds(
+    found,
+    {
+      "hamming_loss": np.mean(label[known] != predicted[known]),
+      "precision_micro": sklearn.metrics.precision_score(
+        label[known], predicted[known]
+      ),
+      "f1_macro": np.mean(f1),
+      "subset_accuracy": np.mean(exact),
+    },
+  )
+
+
+def test_ranking_of_several_labels_equals_that_of_scikit_learn(several):
+  arrays, student, true = several
+  roc, precision = one_vs_rest(true, student, range(K))
+  average = quiet(sklearn.metrics.average_precision_score, true, student)
+  if not np.isnan(roc).any():
+    single = sklearn.metrics.roc_auc_score(true, student)
+  else:
+    single = np.nan if np.isnan(roc).all() else np.nanmean(roc)
+  equal(
+    measure(ranking, **arrays, split=SPLIT),
+    {
+      "roc_auc": single,
+      "average_precision": average,
+      "roc_auc_per_class": roc,
+      "average_precision_per_class": precision,
+    },
+  )
+
+
+def test_ranking_leaves_out_unknown_entries():
+  found = measure(ranking, ALL, student=logits(0), label=UNKNOWN)
+  known = UNKNOWN[:, 1] >= 0
+  area = sklearn.metrics.roc_auc_score(UNKNOWN[known, 1], logits(0)[known, 1])
+  np.testing.assert_allclose(found["roc_auc_per_class"][1], area, EXACT)
+
+
+# Numbers
+
+
+def numbers(seed, width=3, scale=1.0, offset=0.0):
+  random = np.random.default_rng(seed)
+  return (offset + scale * random.normal(size=(B, width))).astype(np.float32)
+
+
+NUMBERS = {
+  "random": (numbers(0), numbers(1), ALL),
+  "masked": (np.where(SOME[:, None], numbers(0), np.nan), numbers(1), SOME),
+  "far from zero": (numbers(0, offset=1e4), numbers(1, offset=1e4), ALL),
+  "small": (numbers(0, scale=1e-4), numbers(1, scale=1e-4), ALL),
+  "tied": (np.round(numbers(0)), np.round(numbers(1)), ALL),
+  "the same": (numbers(0), numbers(0), ALL),
+  "constant": (numbers(0), np.full((B, 3), 0.1, np.float32), ALL),
+  "constant and right": (np.ones((B, 3)), np.ones((B, 3)), ALL),
+  "of one row": (numbers(0), numbers(1), np.arange(B) == 5),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+@pytest.mark.parametrize("width", [1, 3])
+def test_regression_equals_that_of_scikit_learn(case, width):
+  student, target, mask = NUMBERS[case]
+  student, target = student[:, :width], target[:, :width]
+  true, predicted = (
+    array[mask].astype(np.float64) for array in (target, student)
+  )
+  given = {"student": student, "target": target}
+  if width == 1:
+    given["target"] = target[:, 0]
+  actual = measure(regression, mask, split=SPLIT, **given)
+  metrics = sklearn.metrics
+  equal(
+    actual,
+    {
+      "mse": metrics.mean_squared_error(true, predicted),
+      "rmse": metrics.root_mean_squared_error(true, predicted),
+      "mae": metrics.mean_absolute_error(true, predicted),
+      "r2": quiet(metrics.r2_score, true, predicted),
+    },
+  )
+
+
+def test_regression_with_a_target_of_another_shape_is_an_error():
+  with pytest.raises(ShapeError, match=r"\[40, 3\].*\[40\]"):
+    measure(regression, ALL, student=numbers(0), target=numbers(0)[:, 0])
+
+
+# Pairs
+
+
+def ranks_of(query, key, group=None):
+  """Pessimistic ranks, by scikit-learn's coverage of one row at a time."""
+  score = np.round(sklearn.metrics.pairwise.cosine_similarity(query, key), 12)
+  ranks = []
+  for i, row in enumerate(score):
+    own = np.arange(len(row)) == i
+    if group is not None and group[i] >= 0:
+      own |= group == group[i]
+    # The first of its own among those of others.
+    shown = ~own
+    shown[np.flatnonzero(own)[row[own].argmax()]] = True
+    true = own[shown][None] * 1
+    ranks.append(sklearn.metrics.coverage_error(true, row[shown][None]))
+  return np.array(ranks)
+
+
+def paired(query, key, group=None):
+  found = {}
+  for name, ranks in (
+    ("query_to_key", ranks_of(query, key, group)),
+    ("key_to_query", ranks_of(key, query, group)),
+  ):
+    for first in (1, 5, 10):
+      found[f"{name}_recall_{first}"] = np.mean(ranks <= first)
+    found[f"{name}_median_rank"] = np.median(ranks)
+  recalls = [value for name, value in found.items() if "recall" in name]
+  return {**found, "mean_recall": np.mean(recalls)}
+
+
+QUERY = numbers(0, width=4)
+KEY = (QUERY + 0.7 * numbers(1, width=4)).astype(np.float32)
+
+PAIRS = {
+  "random": (QUERY, KEY, ALL),
+  "masked": (np.where(SOME[:, None], QUERY, np.nan), KEY, SOME),
+  "tied": (np.round(QUERY), np.round(KEY), ALL),
+  "doubled": (QUERY[LABEL], KEY[LABEL], ALL),
+  "all the same": (np.ones((B, 4)), np.ones((B, 4)), ALL),
+  "zero": (0 * QUERY, KEY, ALL),
+}
+
+
+@pytest.mark.parametrize("case", PAIRS)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_retrieval_equals_that_of_scikit_learn(case, grouped):
+  query, key, mask = PAIRS[case]
+  groups = np.where(LABEL == 0, -1, LABEL)
+  given = {"group": groups} if grouped else {}
+  actual = measure(retrieval, mask, split=SPLIT, query=query, key=key, **given)
+  group = groups[mask] if grouped else None
+  equal(actual, paired(query[mask], key[mask], group))
+
+
+def test_recall_at_one_is_the_top_accuracy_of_scikit_learn():
+  score = sklearn.metrics.pairwise.cosine_similarity(QUERY, KEY)
+  found = measure(retrieval, ALL, query=QUERY, key=KEY)
+  for first in (1, 5, 10):
+    at = functools.partial(sklearn.metrics.top_k_accuracy_score, k=first)
+    holds(
+      found,
+      {
+        f"query_to_key_recall_{first}": at(np.arange(B), score),
+        f"key_to_query_recall_{first}": at(np.arange(B), score.T),
+      },
+    )
+
+
+def test_retrieval_by_blocks_is_the_same(monkeypatch):
+  whole = measure(retrieval, ALL, query=QUERY, key=KEY)
+  monkeypatch.setattr(retrieval, "BLOCK", 10)
+  equal(measure(retrieval, ALL, query=QUERY, key=KEY), whole)
+
+
+@pytest.mark.parametrize("value", [1.0, 0.0, np.nan])
+def test_embeddings_that_say_nothing_find_nothing(value):
+  same = np.full((B, 4), value, np.float32)
+  found = measure(retrieval, ALL, query=same, key=same)
+  assert found["mean_recall"] == 0.0
+  assert found["query_to_key_median_rank"] == B
+
+
+# Two networks: agreement and CKA
 
 
 @pytest.mark.parametrize("make", [logits, tied])
 @pytest.mark.parametrize("mask", [ALL, SOME])
 def test_agreement_equals_that_of_scikit_learn_and_scipy(make, mask):
   student, teacher = make(0), make(1)
-  soften = lambda z: np.exp(z[mask].astype(np.float64))
-  metrics = agree(student, teacher, mask)
+  hidden = np.where(mask[:, None], student, np.nan)
   equal(
-    metrics,
+    measure(agreement, mask, student=hidden, teacher=teacher, split=SPLIT),
     {
       "agreement": sklearn.metrics.accuracy_score(
         teacher[mask].argmax(axis=1), student[mask].argmax(axis=1)
       ),
-      # scipy normalises what it is given.
       "kl": scipy.stats.entropy(
-        soften(teacher), soften(student), axis=1
+        probabilities(teacher[mask]), probabilities(student[mask]), axis=1
       ).mean(),
     },
   )
 
 
 def test_a_student_agrees_with_itself():
-  equal(agree(logits(0), logits(0), ALL), {"agreement": 1.0, "kl": 0.0}, 0)
+  found = measure(agreement, ALL, student=logits(0), teacher=logits(0))
+  equal(found, {"agreement": 1.0, "kl": 0.0}, 0)
 
 
-def test_the_confusion_has_true_classes_as_rows():
-  student = np.eye(3, dtype=np.float32)[[1, 1, 2]]
-  confusion = classify(student, np.array([0, 0, 2]), np.ones(3, bool))[
-    "confusion"
-  ]
-  assert confusion.tolist() == [[0, 2, 0], [0, 0, 0], [0, 0, 1]]
+def hsic(student, teacher):
+  """Kornblith et al. 2019, Eq. (3): of centred linear kernels."""
+  n = len(student)
+  centre = np.eye(n) - 1 / n
+  return np.trace(student @ student.T @ centre @ teacher @ teacher.T @ centre)
 
 
-def test_rows_that_count_nowhere_may_hold_anything():
-  student = np.where(SOME[:, None], logits(0), np.nan)
-  label = np.where(SOME, LABEL, K + 3)
-  equal(classify(student, label, SOME), classify(logits(0), LABEL, SOME))
-  equal(agree(student, student, SOME), agree(logits(0), logits(0), SOME))
+@pytest.mark.parametrize("mask", [ALL, SOME, np.arange(B) < 6])
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_cka_is_that_of_kernels(mask, offset):
+  student, teacher = numbers(0, width=7, offset=offset), numbers(1, width=11)
+  teacher[:, :3] += student[:, :3]
+  found = measure(cka, mask, student=student, teacher=teacher, split=SPLIT)
+  one, other = (x[mask].astype(np.float64) for x in (student, teacher))
+  own = np.sqrt(hsic(one, one) * hsic(other, other))
+  equal(found, {"cka": hsic(one, other) / own})
 
 
-def test_metrics_of_no_rows_are_not_a_number():
-  none = np.zeros(B, bool)
-  metrics = classify(logits(0), LABEL, none) | agree(logits(0), logits(1), none)
-  assert not metrics.pop("confusion").any()
-  assert all(np.isnan(value) for value in metrics.values())
+def test_cka_is_one_where_features_are_turned_scaled_and_moved():
+  turn = scipy.stats.ortho_group.rvs(7, random_state=0).astype(np.float32)
+  student = numbers(0, width=7)
+  teacher = 3 * student @ turn + 5
+  equal(measure(cka, ALL, student=student, teacher=teacher), {"cka": 1.0})
 
 
-def test_metrics_are_computed_in_float32():
-  student = jnp.asarray(logits(0), jnp.bfloat16)
-  wide = np.asarray(student.astype(jnp.float32))
-  equal(classify(student, LABEL, ALL), classify(wide, LABEL, ALL), 1e-6)
+def test_cka_of_features_that_never_change_is_not_a_number():
+  constant = np.full((B, 7), 0.1, np.float32)
+  found = measure(cka, ALL, student=constant, teacher=numbers(0))
+  assert np.isnan(found["cka"])
+
+
+# Arrays that do not fit
 
 
 def test_metrics_of_arrays_that_do_not_fit_are_an_error():
-  with pytest.raises(ShapeError, match=r"label is \[41\].*mask \[40\]"):
-    classify(logits(0), LABEL, ALL[1:])
+  short = ALL[1:]
+  for family in (classification, calibration):
+    with pytest.raises(ShapeError, match=r"label is \[40\].*mask \[39\]"):
+      family.sums(jnp.asarray(logits(0)), jnp.asarray(LABEL), short)
   with pytest.raises(ShapeError, match="differ"):
-    agree(logits(0), logits(1)[:, 1:], ALL)
+    agreement.sums(logits(0), logits(1)[:, 1:], ALL)
+  with pytest.raises(ShapeError, match="differ"):
+    multilabel.sums(jnp.asarray(logits(0)), jnp.asarray(LABEL), ALL)
+  with pytest.raises(ShapeError, match=r"label is \[40, 4\]"):
+    ranking.rows(jnp.asarray(logits(0)), jnp.asarray(FLAGS[:, 1:]), ALL)
+  with pytest.raises(ShapeError, match="differ"):
+    retrieval.rows(jnp.asarray(QUERY), jnp.asarray(KEY[:, 1:]), ALL)
+  for family in (regression, cka):
+    with pytest.raises(ShapeError, match=r"\[40, 3\] the mask is \[39\]"):
+      family.rows(jnp.asarray(numbers(0)), jnp.asarray(numbers(1)), short)

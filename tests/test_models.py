@@ -18,6 +18,9 @@ from kdjax.models import conv, fusion, patch_transformer, text_transformer
 KEY = jax.random.key(0)
 B, K, T, WORDS = 6, 5, 7, 11
 
+# Of a computation that runs once: what it is compiled for is not speed.
+QUICK = {"xla_backend_optimization_level": 0}
+
 # What a key of the inputs holds, beside mask/<modality> and has/<modality>.
 INPUTS = {
   "image": lambda random: random.normal(size=(B, 8, 8, 1)),
@@ -35,13 +38,37 @@ VALUES = {
   },
 }
 
+# Smaller than by default, to be compiled in less time; and deep networks grow
+# what is moved away from its start beyond what rounding lets compare.
+OPTIONS_TO_TEST = {
+  "audio_cnn": {"widths": (4, 6)},
+  "bilstm": {"width": 6, "words": 5},
+  "lenet": {"widths": (4, 6, 10, 8), "padding": (2, 2)},
+  "mlp": {"widths": (10, 8)},
+  "mobilenet_v2": {
+    "width": 0.2,
+    "expansion": 2,
+    "blocks": (1, 2, 0, 1, 0, 1, 0),
+  },
+  "resnet": {"depth": 10, "width": 4},
+  "resnet_cifar": {"depth": 8, "widths": (4, 4, 6, 8)},
+  "shufflenet_v1": {"widths": (48, 72, 96), "blocks": (1, 2, 1)},
+  "shufflenet_v2": {"widths": (12, 16, 24, 32), "blocks": (1, 1, 1)},
+  "spectrogram_transformer": {"width": 8, "depth": 1, "patch": 4, "stride": 3},
+  "text_cnn": {"words": 5, "channels": 4},
+  "vgg": {"widths": (4, 6, 8, 10, 8)},
+  "wide_resnet": {"depth": 10, "widen": 1, "width": 4},
+}
+
 # Further options under which a network keeps the contract.
 VARIANTS = {
   "fusion": ({"join": "cross_attention"},),
-  "patch_transformer": ({"pooling": "cls", "distillation_token": True},),
+  "patch_transformer": (
+    {"pooling": "cls", "distillation_token": True, "registers": 2},
+  ),
 }
 
-JOINS = ("concatenate", "cross_attention")
+JOINS = ("concatenate", "average", "gated", "cross_attention", "bottleneck")
 
 
 class Example:
@@ -57,7 +84,7 @@ class Example:
       assert default is not rooms.REQUIRED or field in VALUES, (
         f"'{name}' needs '{field}': give VALUES one to test with."
       )
-    self.options = {**given, **options}
+    self.options = {**given, **OPTIONS_TO_TEST.get(name, {}), **options}
     self.model = self.kind(**self.options)
     self.inputs = make_inputs(self.model)
     self.variables = init(self.model, self.inputs)
@@ -93,7 +120,8 @@ def make_inputs(model, seed=0):
 
 def init(model, inputs):
   """Variables away from their start, where some arrays are 0 or alike."""
-  variables = jax.jit(functools.partial(model.init, train=False))(KEY, inputs)
+  start = functools.partial(model.init, train=False)
+  variables = jax.jit(start, compiler_options=QUICK)(KEY, inputs)
   random = np.random.default_rng(1)
   move = lambda leaf: leaf + 0.3 * random.normal(size=leaf.shape).astype("f4")
   return {**variables, "params": jax.tree.map(move, variables["params"])}
@@ -238,7 +266,7 @@ def test_gradients_are_finite_in_training(example):
 
   step = training(example.model)
 
-  @jax.jit
+  @functools.partial(jax.jit, compiler_options=QUICK)
   @jax.grad
   def gradient(params):
     variables = {"params": params, **rest}
@@ -593,7 +621,11 @@ class Joined:
 
   def __init__(self, join):
     self.model = fusion.Model(
-      encoders=VALUES["encoders"](), num_classes=K, width=8, join=join
+      encoders=VALUES["encoders"](),
+      num_classes=K,
+      width=8,
+      join=join,
+      layers=1,
     )
     self.inputs = make_inputs(self.model)
     self.variables = init(self.model, self.inputs)

@@ -26,6 +26,10 @@ class Model(nn.Module):
   there are distillation_logits [B K] too, of a classifier on that token; in
   training logits are those of the embedding, otherwise the mean of both.
 
+  Registers (Darcet et al., "Vision Transformers Need Registers", ICLR 2024,
+  arXiv:2309.16588) are tokens without a place that blocks may write to: they
+  stand behind all others in what is of the blocks, and in `tokens` no more.
+
   Attributes:
     num_classes: None leaves out the logits.
     width: D.
@@ -35,6 +39,7 @@ class Model(nn.Module):
     pooling: what the embedding is, "mean" over patches or the class token,
       "cls".
     distillation_token: whether there is one.
+    registers: how many there are.
     dropout: of values: at the input, after every branch, before the logits.
     modality: which key of the inputs it reads.
     axis_name: unused, it has no batch statistics.
@@ -48,6 +53,7 @@ class Model(nn.Module):
   patch: int = 2
   pooling: str = "mean"
   distillation_token: bool = False
+  registers: int = 0
   dropout: float = 0.0
   modality: str = "image"
   axis_name: str | None = None
@@ -79,6 +85,7 @@ class Model(nn.Module):
       x = _block.block(
         x, mask, index, outputs, heads=self.heads, dtype=self.dtype, drop=drop
       )
+    x = x[:, : x.shape[1] - self.registers]
     x = nn.LayerNorm(dtype=self.dtype, name="norm")(x)
     outputs["tokens"] = x
     x = x.astype(jnp.float32)
@@ -99,7 +106,7 @@ class Model(nn.Module):
   def _embed(
     self, image: Float[Array, "B H W C"], extra: list[str]
   ) -> Float[Array, "B T D"]:
-    """Patches and further tokens, with their places."""
+    """Patches and further tokens with their places, and registers."""
     B, H, W, _ = image.shape
     if H % self.patch or W % self.patch:
       raise ShapeError(
@@ -119,4 +126,10 @@ class Model(nn.Module):
     ]
     x = jnp.concatenate([*parts, patches.reshape(B, -1, self.width)], axis=1)
     places = self.param("places", _block.SMALL, x.shape[1:])
-    return x + places[None].astype(self.dtype)
+    x = x + places[None].astype(self.dtype)
+    if not self.registers:
+      return x
+    shape = (self.registers, self.width)
+    registers = self.param("registers", _block.SMALL, shape).astype(self.dtype)
+    registers = jnp.broadcast_to(registers[None], (B, *shape))
+    return jnp.concatenate([x, registers], axis=1)

@@ -1,0 +1,133 @@
+"""A bidirectional LSTM over texts."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float
+
+from kdjax.errors import UserError
+from kdjax.models import _pool
+from kdjax.types import Array, Outputs
+
+
+class Model(nn.Module):
+  """Layers of an LSTM in both directions over token ids, blind to padding.
+
+  At padding the state of either direction stays what it was, wherever in the
+  text that is.
+
+  Outputs: embedded [B T E], the words; block00 .. [B T D], what the layers
+  give, forward beside backward; tokens [B T D], the last of these; embedding
+  [B D] (0 without any words), logits [B K]. D is 2 width. All are 0 at padding.
+
+  Graves and Schmidhuber, "Framewise phoneme classification with bidirectional
+  LSTM and other neural network architectures", Neural Networks 18, 2005. As a
+  student: Tang et al., "Distilling Task-Specific Knowledge from BERT into
+  Simple Neural Networks", 2019, arXiv:1903.12136, with pooling "last". Pooling
+  "max": Conneau et al., "Supervised Learning of Universal Sentence
+  Representations from Natural Language Inference Data", EMNLP 2017,
+  arXiv:1705.02364, Section 3.2.
+
+  Attributes:
+    vocabulary: how many ids there are.
+    num_classes: None leaves out the logits.
+    width: of the state of one direction.
+    words: E, the width of a word.
+    depth: layers.
+    pooling: what the embedding is: "max" or "mean" over words, or "last", the
+      state of each direction when it has read everything.
+    dropout: of values: of words, between layers and before the logits.
+    modality: which key of the inputs it reads; its padding is where
+      `mask/<modality>` is False.
+    axis_name: unused, it has no batch statistics.
+    dtype: of activations; the states are float32.
+  """
+
+  vocabulary: int
+  num_classes: int | None = None
+  width: int = 32
+  words: int = 32
+  depth: int = 1
+  pooling: str = "max"
+  dropout: float = 0.0
+  modality: str = "text"
+  axis_name: str | None = None
+  dtype: Any = jnp.float32
+
+  @property
+  def reads(self) -> tuple[str, ...]:
+    """The keys of the inputs that it may use."""
+    return (self.modality, f"mask/{self.modality}")
+
+  @property
+  def needs(self) -> tuple[str, ...]:
+    """The modalities without which its outputs mean nothing."""
+    return (self.modality,)
+
+  @nn.compact
+  def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
+    """Sees `inputs[modality]`, int [B T], and its mask, bool [B T]."""
+    poolings = (*_pool.POOLINGS, "last")
+    if self.pooling not in poolings:
+      raise UserError(
+        f"No pooling '{self.pooling}'.", exists=poolings, near=self.pooling
+      )
+    ids = inputs[self.modality]
+    mask = inputs.get(f"mask/{self.modality}")
+    mask = jnp.ones(ids.shape, bool) if mask is None else mask
+    drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
+    words = nn.Embed(
+      self.vocabulary, self.words, dtype=self.dtype, name="words"
+    )
+    x = jnp.where(mask[..., None], words(ids), 0)
+    outputs = {"embedded": x}
+    for layer in range(self.depth):
+      name = f"block{layer:02d}"
+      sides = [
+        self._read(drop(x), mask, f"{name}_{side}", reverse=side == "backward")
+        for side in ("forward", "backward")
+      ]
+      last, x = (jnp.concatenate(two, -1) for two in zip(*sides, strict=True))
+      outputs[name] = x
+    outputs["tokens"] = x
+    embedding = (
+      last if self.pooling == "last" else _pool.POOLINGS[self.pooling](x, mask)
+    )
+    outputs["embedding"] = embedding
+    if self.num_classes is not None:
+      head = nn.Dense(self.num_classes, name="head")
+      outputs["logits"] = head(drop(embedding))
+    return outputs
+
+  def _read(
+    self,
+    x: Float[Array, "B T E"],
+    mask: Bool[Array, "B T"],
+    name: str,
+    *,
+    reverse: bool,
+  ) -> tuple[Float[Array, "B D"], Float[Array, "B T D"]]:
+    """One direction: its state at the end, and at every word."""
+    cell = nn.OptimizedLSTMCell(self.width, dtype=self.dtype, name=name)
+
+    def step(cell, state, word, there):
+      there = there[:, None]
+      moved, shown = cell(state, word)
+      state = jax.tree.map(
+        lambda new, old: jnp.where(there, new, old), moved, state
+      )
+      return state, jnp.where(there, shown, 0).astype(self.dtype)
+
+    scan = nn.scan(
+      step,
+      variable_broadcast="params",
+      split_rngs={"params": False},
+      in_axes=1,
+      out_axes=1,
+      reverse=reverse,
+    )
+    zero = jnp.zeros((x.shape[0], self.width), jnp.float32)
+    (_, last), shown = scan(cell, (zero, zero), x, mask)
+    return last, shown

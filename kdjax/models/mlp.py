@@ -1,0 +1,62 @@
+"""Dense layers, of anything of one size."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from kdjax.models import _conv_norm, _init
+from kdjax.types import Array, Outputs
+
+
+class Model(nn.Module):
+  """Dense layers with ReLU, over all numbers of an example in a row.
+
+  Two layers of 1200 with dropout are the teacher, two of 800 the student of
+  Hinton et al., "Distilling the knowledge in a neural network", 2015,
+  arXiv:1503.02531, Section 3. All parameters start as PyTorch's.
+
+  Outputs: stage0 .. [B D] and preact0 .. (the same before ReLU), embedding
+  [B D] (the last of them), logits [B K].
+
+  Attributes:
+    num_classes: None leaves out the logits.
+    widths: of the layers before the logits; () leaves a linear classifier.
+    dropout: of values, after each layer and before the logits.
+    modality: which key of the inputs it reads.
+    axis_name: unused, it has no batch statistics.
+    dtype: of activations.
+  """
+
+  num_classes: int | None = None
+  widths: tuple = (256, 256)
+  dropout: float = 0.0
+  modality: str = "image"
+  axis_name: str | None = None
+  dtype: Any = jnp.float32
+
+  @property
+  def reads(self) -> tuple[str, ...]:
+    """The keys of the inputs that it may use."""
+    return (self.modality,)
+
+  @property
+  def needs(self) -> tuple[str, ...]:
+    """The modalities without which its outputs mean nothing."""
+    return (self.modality,)
+
+  @nn.compact
+  def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
+    """Sees `inputs[modality]`, [B ...]."""
+    drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
+    outputs = {}
+    x = inputs[self.modality].astype(self.dtype)
+    x = x.reshape(x.shape[0], -1)
+    for stage, width in enumerate(self.widths):
+      x = drop(x) if stage else x
+      x = _init.dense(x, width, f"dense{stage}", dtype=self.dtype)
+      x = _conv_norm.record(outputs, stage, x)
+    embedding = outputs["embedding"] = x.astype(jnp.float32)
+    if self.num_classes is not None:
+      outputs["logits"] = _init.dense(drop(embedding), self.num_classes, "head")
+    return outputs

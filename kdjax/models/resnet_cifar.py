@@ -1,0 +1,83 @@
+"""Residual networks of images of 32x32."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from kdjax.errors import UserError
+from kdjax.models import _conv_norm, _init, _residual
+from kdjax.types import Array, Outputs
+
+
+class Model(nn.Module):
+  """A ResNet of three stages of basic blocks, with projected shortcuts.
+
+  He et al., "Deep residual learning for image recognition", CVPR 2016,
+  arXiv:1512.03385, Section 4.2; as RepDistiller (Tian et al., "Contrastive
+  representation distillation", ICLR 2020) has it, where shortcuts between
+  stages are convolutions. Convolutions start normal with variance 2/fan_out.
+
+  Outputs: stage0 .. stage3 [B H W D] and preact0 .. preact3 (the same before
+  ReLU), of the first convolution and of the three stages, of which the last two
+  halve height and width: RepDistiller's feat[0] .. feat[3]; tokens [B T D] (the
+  positions of stage3), embedding [B D] (their mean, feat[4]), logits [B K].
+
+  Attributes:
+    num_classes: None leaves out the logits.
+    depth: 6 n + 2, for n blocks a stage: 8, 14, 20, 32, 44, 56, 110.
+    widths: channels of the first convolution and of the three stages;
+      (32, 64, 128, 256) are those of resnet8x4 and resnet32x4.
+    dropout: of the embedding's values before the logits.
+    modality: which key of the inputs it reads.
+    axis_name: of the devices that share batch statistics.
+    dtype: of activations.
+  """
+
+  num_classes: int | None = None
+  depth: int = 20
+  widths: tuple = (16, 16, 32, 64)
+  dropout: float = 0.0
+  modality: str = "image"
+  axis_name: str | None = None
+  dtype: Any = jnp.float32
+
+  @property
+  def reads(self) -> tuple[str, ...]:
+    """The keys of the inputs that it may use."""
+    return (self.modality,)
+
+  @property
+  def needs(self) -> tuple[str, ...]:
+    """The modalities without which its outputs mean nothing."""
+    return (self.modality,)
+
+  @nn.compact
+  def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
+    """Sees `inputs[modality]`, [B H W C]."""
+    if self.depth < 8 or self.depth % 6 != 2:
+      raise UserError(
+        f"A CIFAR ResNet of depth {self.depth}.",
+        "Depths are 6 n + 2: 8, 14, 20, 32, 44, 56, 110.",
+      )
+    if len(self.widths) != 4:
+      raise UserError(
+        f"{len(self.widths)} widths.",
+        "There are four: of the first convolution and of three stages.",
+      )
+    layers = _conv_norm.Layers(
+      train, self.axis_name, self.dtype, _init.HE_NORMAL
+    )
+    outputs = {}
+    x = layers.image(inputs[self.modality])
+    x = layers.conv_norm(x, self.widths[0], 3, 0)
+    x = _conv_norm.record(outputs, 0, x)
+    for stage, width in enumerate(self.widths[1:], 1):
+      for index in range(self.depth // 6):
+        stride = 2 if stage > 1 and index == 0 else 1
+        name = f"stage{stage}_block{index:02d}"
+        preact = _residual.Basic(width, stride, layers, name=name)(x)
+        x = nn.relu(preact)
+      x = _conv_norm.record(outputs, stage, preact)
+    drop = nn.Dropout(self.dropout, deterministic=not train)
+    return _conv_norm.finish(outputs, x, self.num_classes, drop)

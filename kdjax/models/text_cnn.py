@@ -1,0 +1,91 @@
+"""A convolutional network of texts."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from kdjax.models import _pool
+from kdjax.types import Array, Outputs
+
+
+class Model(nn.Module):
+  """Convolutions of several windows over words, and the greatest of each.
+
+    map_t = relu(W . [x_(t-a) .. x_(t+b)] + bias),  a = (h-1)//2, b = h//2
+    embedding = max over words t of map_t, the windows h side by side
+
+  Outputs: embedded [B T E], the words; preact0 [B T D], the maps before ReLU;
+  tokens [B T D], the maps; embedding [B D] (0 without any words), logits [B K].
+  D is channels times the number of windows. All are 0 at padding.
+
+  Kim, "Convolutional Neural Networks for Sentence Classification", EMNLP 2014,
+  arXiv:1408.5882, Eqs. 1 to 3; there with words=300, channels=100 and
+  dropout=0.5. Differs from it: a window is at every word, and beyond the text
+  it sees zeros, so that a text shorter than a window has a map and all maps are
+  of one length; the norm of the last layer's rows is not bounded.
+
+  Attributes:
+    vocabulary: how many ids there are.
+    num_classes: None leaves out the logits.
+    words: E, the width of a word.
+    channels: maps of each window.
+    windows: h, how many words a map sees at once, one number a window.
+    dropout: of the embedding's values before the logits.
+    modality: which key of the inputs it reads; its padding is where
+      `mask/<modality>` is False.
+    axis_name: unused, it has no batch statistics.
+    dtype: of activations.
+  """
+
+  vocabulary: int
+  num_classes: int | None = None
+  words: int = 32
+  channels: int = 32
+  windows: tuple = (3, 4, 5)
+  dropout: float = 0.0
+  modality: str = "text"
+  axis_name: str | None = None
+  dtype: Any = jnp.float32
+
+  @property
+  def reads(self) -> tuple[str, ...]:
+    """The keys of the inputs that it may use."""
+    return (self.modality, f"mask/{self.modality}")
+
+  @property
+  def needs(self) -> tuple[str, ...]:
+    """The modalities without which its outputs mean nothing."""
+    return (self.modality,)
+
+  @nn.compact
+  def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
+    """Sees `inputs[modality]`, int [B T], and its mask, bool [B T]."""
+    ids = inputs[self.modality]
+    mask = inputs.get(f"mask/{self.modality}")
+    mask = jnp.ones(ids.shape, bool) if mask is None else mask
+    there = mask[..., None]
+    words = nn.Embed(
+      self.vocabulary, self.words, dtype=self.dtype, name="words"
+    )
+    x = jnp.where(there, words(ids), 0)
+    maps = [
+      nn.Conv(
+        self.channels,
+        (window,),
+        padding=[((window - 1) // 2, window // 2)],
+        dtype=self.dtype,
+        name=f"conv{index}",
+      )(x)
+      for index, window in enumerate(self.windows)
+    ]
+    outputs = {"embedded": x}
+    preact = jnp.where(there, jnp.concatenate(maps, axis=-1), 0)
+    outputs["preact0"] = preact
+    tokens = outputs["tokens"] = nn.relu(preact)
+    embedding = outputs["embedding"] = _pool.greatest(tokens, mask)
+    if self.num_classes is not None:
+      drop = nn.Dropout(self.dropout, deterministic=not train)
+      head = nn.Dense(self.num_classes, name="head")
+      outputs["logits"] = head(drop(embedding))
+    return outputs

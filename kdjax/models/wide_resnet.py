@@ -1,0 +1,117 @@
+"""Wide residual networks of images of 32x32."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from kdjax.errors import UserError
+from kdjax.models import _conv_norm, _init
+from kdjax.types import Array, Outputs
+
+
+class Model(nn.Module):
+  """A WRN-depth-widen: three stages of blocks that begin with batch norm.
+
+  Zagoruyko and Komodakis, "Wide residual networks", BMVC 2016,
+  arXiv:1605.07146, Table 1; as RepDistiller has it. Convolutions start normal
+  with variance 2/fan_out, the head's biases at 0.
+
+  No ReLU ends a stage here: what it gives is a sum, which the next stage
+  normalises first. Outputs: residual0 .. residual3 [B H W D] (these sums, of
+  the first convolution and of the three stages, of which the last two halve
+  height and width: RepDistiller's feat[0] .. feat[3]), preact0 .. preact3 (what
+  the next batch norm makes of them: its feat[1] .. feat[3] with preact), stage0
+  .. stage3 (these after ReLU); tokens [B T D] (the positions of stage3),
+  embedding [B D] (their mean, feat[4]), logits [B K].
+
+  Attributes:
+    num_classes: None leaves out the logits.
+    depth: 6 n + 4, for n blocks a stage: 16, 22, 28, 40.
+    widen: how often `width` the first stage is wide.
+    width: channels of the first convolution; each stage after the first has
+      twice those of the one before it.
+    dropout: of values, between the two convolutions of a block.
+    modality: which key of the inputs it reads.
+    axis_name: of the devices that share batch statistics.
+    dtype: of activations.
+  """
+
+  num_classes: int | None = None
+  depth: int = 16
+  widen: int = 2
+  width: int = 16
+  dropout: float = 0.0
+  modality: str = "image"
+  axis_name: str | None = None
+  dtype: Any = jnp.float32
+
+  @property
+  def reads(self) -> tuple[str, ...]:
+    """The keys of the inputs that it may use."""
+    return (self.modality,)
+
+  @property
+  def needs(self) -> tuple[str, ...]:
+    """The modalities without which its outputs mean nothing."""
+    return (self.modality,)
+
+  @nn.compact
+  def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
+    """Sees `inputs[modality]`, [B H W C]."""
+    if self.depth < 10 or self.depth % 6 != 4:
+      raise UserError(
+        f"A wide ResNet of depth {self.depth}.",
+        "Depths are 6 n + 4: 10, 16, 22, 28, 40.",
+      )
+    layers = _conv_norm.Layers(
+      train, self.axis_name, self.dtype, _init.HE_NORMAL
+    )
+    outputs = {}
+    x = layers.image(inputs[self.modality])
+    x = outputs["residual0"] = layers.conv(x, self.width, 3, "conv")
+    for stage in (1, 2, 3):
+      width = self.width * self.widen * 2 ** (stage - 1)
+      for index in range(self.depth // 6):
+        stride = 2 if stage > 1 and index == 0 else 1
+        block = _Block(
+          width,
+          stride,
+          self.dropout,
+          layers,
+          name=f"stage{stage}_block{index:02d}",
+        )
+        preact, x = block(x)
+        if index == 0:
+          _conv_norm.record(outputs, stage - 1, preact)
+      outputs[f"residual{stage}"] = x
+    x = _conv_norm.record(outputs, 3, layers.norm(x, "norm"))
+    zeros = nn.initializers.zeros
+    return _conv_norm.finish(
+      outputs, x, self.num_classes, lambda x: x, bias_init=zeros
+    )
+
+
+class _Block(nn.Module):
+  """Twice batch norm, ReLU and convolution, and a shortcut."""
+
+  width: int
+  stride: int
+  dropout: float
+  layers: _conv_norm.Layers
+
+  @nn.compact
+  def __call__(self, x: Array) -> tuple[Array, Array]:
+    """The first batch norm of x [B H W C], and what goes out."""
+    layers = self.layers
+    preact = layers.norm(x, "norm0")
+    y = active = nn.relu(preact)
+    y = layers.conv(y, self.width, 3, "conv0", stride=self.stride)
+    y = nn.relu(layers.norm(y, "norm1"))
+    y = nn.Dropout(self.dropout, deterministic=not layers.train)(y)
+    y = layers.conv(y, self.width, 3, "conv1")
+    if x.shape != y.shape:
+      x = layers.conv(
+        active, self.width, 1, "conv_shortcut", stride=self.stride
+      )
+    return preact, x + y
