@@ -112,7 +112,8 @@ def _retrieval(smoke: bool) -> dict[str, ConfigDict]:
   clip = term(
     "clip",
     reads={
-      "student": ("student/image/embedding", "student/text/embedding"),
+      "image": "student/image/embedding",
+      "text": "student/text/embedding",
       "scale": "student/scale",
     },
   )

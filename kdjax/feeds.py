@@ -17,6 +17,7 @@ import numpy as np
 from kdjax.devices import Placement
 from kdjax.errors import UserError
 from kdjax.feed import EvalFeed, TrainFeed, joined
+from kdjax.sources import ArraySource
 from kdjax.types import Batch, Source, Spec
 
 KINDS = ("auto", "device", "stream")
@@ -200,9 +201,8 @@ def ahead(items: Any, workers: int) -> Iterator[Any]:
 
 def columns(source: Source) -> dict[str, np.ndarray]:
   """A whole split as arrays, decoded by several threads."""
-  held = getattr(source, "columns", None)
-  if held is not None:
-    return dict(held)
+  if isinstance(source, ArraySource):
+    return dict(source.columns)
   starts = range(0, len(source), CHUNK)
   take = lambda start: source.take(
     np.arange(start, min(start + CHUNK, len(source)))

@@ -77,11 +77,13 @@ class Records(Protocol):
     spec: of one example: key -> shape and dtype.
     index: i32 [N], of every record.
     labels: i32 [N] or [N K], of every record, -1 where it has none.
+    values: key -> [N ...], of what needs no decoding.
     faults: position -> those that are known before anything is decoded.
   """
 
   spec: Mapping[str, Any]
   index: np.ndarray
+  values: Mapping[str, np.ndarray]
   faults: Mapping[int, Sequence[Fault]]
 
   @property
@@ -92,7 +94,7 @@ class Records(Protocol):
   def read(
     self, positions: Sequence[int]
   ) -> list[dict[str, np.ndarray] | list[Fault]]:
-    """Of each record its values (a key left out is zeros), or its faults."""
+    """Of each record what is decoded, or its faults; zeros are left out."""
     ...
 
 
@@ -101,6 +103,9 @@ class RecordSource:
 
   A batch also says which of its rows are `valid`: a broken record is zeros,
   has no modality and no label, and is False there. Its neighbours are as ever.
+
+  A copy in a worker process has a list of faults of its own, which stays there:
+  to have them here, `take` the positions whose rows came back invalid.
 
   Args:
     records: to decode.
@@ -142,8 +147,11 @@ class RecordSource:
   def take(self, positions: np.ndarray) -> dict[str, np.ndarray]:
     """The examples at `positions`, stacked, and which of them are `valid`."""
     positions = np.asarray(positions)
+    known = self._records.values
     batch = {
-      key: np.zeros((len(positions), *leaf.shape), leaf.dtype)
+      key: known[key][positions]
+      if key in known
+      else np.zeros((len(positions), *leaf.shape), leaf.dtype)
       for key, leaf in self._records.spec.items()
     }
     valid = np.ones(len(positions), bool)
@@ -156,8 +164,8 @@ class RecordSource:
       else:
         self._note(int(positions[row]), example)
         valid[row] = False
-        if "label" in batch:
-          batch["label"][row] = -1
+    for key, column in batch.items():
+      column[~valid] = -1 if key == "label" else 0
     return {**batch, "index": self._records.index[positions], "valid": valid}
 
   def records(self) -> list[Fault]:

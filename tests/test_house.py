@@ -56,7 +56,7 @@ MAY_IMPORT = {
   "objective": "errors types state flow terms views",
   "step": "errors types rooms state flow terms objective",
   "devices": "errors types state",
-  "feeds": "errors types devices feed",
+  "feeds": "errors types sources devices feed",
   # one stage
   "stage": (
     "errors types rooms schedules state flow terms objective step devices feed"

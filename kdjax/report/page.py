@@ -213,6 +213,14 @@ def html(document: Document) -> str:
   return template.render(document=document)
 
 
+# What is for those who look at every seed: the last variables, the terms'
+# losses, and further numbers of a family whose first ones head columns.
+DETAIL = re.compile(
+  r"_last$|^loss/|_(macro|micro|weighted)$|^balanced_|accuracy_top\d|^brier$"
+  r"|_recall_\d+$|_median_rank$|^rmse$|^mae$|^hamming"
+)
+
+
 def _columns(finished: list[dict[str, Any]]) -> list[str]:
   """Metrics to head columns: of the best variables, and accuracy at the end."""
   known = dict.fromkeys(
@@ -222,12 +230,7 @@ def _columns(finished: list[dict[str, Any]]) -> list[str]:
     for name in numbers
     if name not in PLAIN
   )
-  # The terms' losses are many, and for those who look at every seed.
-  best = [
-    name
-    for name in known
-    if not name.endswith("_last") and not name.startswith("loss/")
-  ]
+  best = [name for name in known if not DETAIL.search(name)]
   # The first columns are those that every report has.
   first = [name for name in ("accuracy", "nll") if name in best]
   best = first + [name for name in best if name not in first]

@@ -24,6 +24,7 @@ from kdjax.verbs import _methods as methods
 ROOMS = {
   "data": ("data sets", "takes"),
   "models": ("networks", "takes"),
+  "transforms": ("transforms", "takes"),
   "losses": ("losses", "reads"),
   "heads": ("heads", "takes"),
   "methods": ("methods", "takes"),

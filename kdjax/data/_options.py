@@ -1,0 +1,26 @@
+"""The options of a data set: those given, and the defaults of its `load`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kdjax.errors import UserError
+
+
+def chosen(load: Callable, options: Mapping[str, Any]) -> dict[str, Any]:
+  """Every option of `load`: as given, or else its default.
+
+  Raises:
+    UserError: one of `options` is none of `load`.
+  """
+  known = load.__kwdefaults__
+  for key in options:
+    if key not in known:
+      raise UserError(f"No option '{key}'.", exists=known, near=key)
+  return {**known, **options}
+
+
+def check_counts(**counts: int) -> None:
+  """Raises `UserError` for a number of examples that is below zero."""
+  for name, count in counts.items():
+    if count < 0:
+      raise UserError(f"{name}={count}.", "It is 1 or more; 0 takes all.")

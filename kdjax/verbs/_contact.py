@@ -1,0 +1,93 @@
+"""A contact sheet: some records side by side, with their labels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+# Records on it, and how many to a row.
+PICTURES, COLUMNS = 24, 6
+
+# Of one image, in inches.
+SIZE = 1.5
+
+
+def draw(
+  records: Sequence[Mapping[str, np.ndarray]], names: Sequence[str], path: str
+) -> int:
+  """Draws images, and sounds as spectrograms, into a file.
+
+  Args:
+    records: as a source gives them, without a batch axis.
+    names: of the classes.
+    path: of the picture; its ending is its format.
+
+  Returns:
+    How many records were drawn: 0 where there is nothing to see in them.
+  """
+  from matplotlib.figure import Figure
+
+  keys = [key for key in (records[0] if records else ()) if _kind(key, records)]
+  keys = sorted(keys, key=lambda key: (_kind(key, records) != "image", key))
+  if not keys:
+    return 0
+  rows = -(-len(records) // COLUMNS) * len(keys)
+  figure = Figure(figsize=(COLUMNS * SIZE, rows * (SIZE + 0.2)))
+  all_axes = figure.subplots(rows, COLUMNS, squeeze=False)
+  for axes in all_axes.flat:
+    axes.set_axis_off()
+  for place, record in enumerate(records):
+    row, column = divmod(place, COLUMNS)
+    for number, key in enumerate(keys):
+      axes = all_axes[row * len(keys) + number, column]
+      if not number:
+        axes.set_title(_label(record, names), fontsize=7)
+      if not record.get(f"has/{key}", True):
+        axes.text(0.5, 0.5, f"no {key}", ha="center", fontsize=7)
+      elif _kind(key, records) == "image":
+        axes.imshow(_visible(record[key]), cmap="gray")
+      else:
+        _spectrogram(axes, record[key])
+  figure.tight_layout(pad=0.3)
+  figure.savefig(path, dpi=100)
+  return len(records)
+
+
+def _kind(key: str, records: Sequence[Mapping[str, np.ndarray]]) -> str:
+  """What can be drawn of a key, if anything."""
+  value = records[0][key]
+  if value.ndim == 3 and value.shape[-1] in (1, 3):
+    return "image"
+  return "audio" if key == "audio" and value.ndim == 1 else ""
+
+
+def _label(record: Mapping[str, np.ndarray], names: Sequence[str]) -> str:
+  """The names of a record's classes, and its index."""
+  label = np.asarray(record.get("label", -1))
+  places = np.flatnonzero(label > 0) if label.ndim else [int(label)]
+  found = [
+    names[place] if place < len(names) else str(place)
+    for place in places
+    if place >= 0
+  ]
+  if "target" in record:
+    found = [f"{value:.4g}" for value in np.ravel(record["target"])[:3]]
+  told = ", ".join(found) or "no label"
+  return f"{told if len(told) <= 22 else told[:21] + '…'}\n#{record['index']}"
+
+
+def _visible(image: np.ndarray) -> np.ndarray:
+  """An image from 0 to 1; of floats, between its own darkest and lightest."""
+  if image.dtype == np.uint8:
+    return image / 255
+  image = image.astype(np.float64)
+  low, high = image.min(), image.max()
+  return (image - low) / max(high - low, 1e-12)
+
+
+def _spectrogram(axes: Any, wave: np.ndarray) -> None:
+  size = min(256, len(wave))
+  # Silence has no logarithm.
+  wave = wave.astype(np.float64) / max(1.0, float(np.abs(wave).max()))
+  noise = 1e-6 * np.random.default_rng(0).normal(size=len(wave))
+  axes.specgram(wave + noise, NFFT=size, noverlap=size // 2, cmap="magma")
