@@ -31,7 +31,6 @@ from kdjax.config import (
   ConfigDict,
   data,
   experiment,
-  extended,
   method,
   metric,
   mode_of,
@@ -48,7 +47,7 @@ SIZE, WORDS, LENGTH = 32, 3000, 24
 
 PIPELINES = {
   "train": {
-    "image": "to_float|crop(padding=3, mode='edge')|flip|color_jitter",
+    "image": "to_float|crop(padding=3, mode='reflect')|flip|color_jitter",
     "text": "token_dropout(rate=0.2)",
   },
 }
@@ -129,12 +128,13 @@ def _retrieval(smoke: bool) -> dict[str, ConfigDict]:
     "metrics": {"retrieval": found},
     "select": "mean_recall",
   }
-  alone = stage(_towers(8), terms={"clip": clip}, **knobs)
-  taught = extended(alone, {}, teachers={"teacher": teacher("teacher")})
-  del taught.terms["cross_entropy"]
+  # CLIP's loss is a term of the method.
+  taught = stage(
+    _towers(8), teachers={"teacher": teacher("teacher")}, terms={}, **knobs
+  )
   return {
     "teacher": stage(_towers(24), terms={"clip": clip}, **knobs),
-    "alone": alone,
+    "alone": stage(_towers(8), terms={"clip": clip}, **knobs),
     **method("clip_kd", taught, called="distilled"),
   }
 

@@ -2,6 +2,7 @@
 
   kdjax inspect data --config=configs/digits.py
   kdjax inspect data --config=configs/digits.py --split=train --out=digits.png
+  kdjax inspect data --config=lab/birds.py --listed=0
 
 Every record of every split is decoded, so that what is broken in it is found
 here and not in the middle of a run. Broken records are listed, whatever the
@@ -18,15 +19,15 @@ from kdjax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 
-# Of a split: broken records that are listed, and classes.
-LISTED, CLASSES = 10, 30
+# The largest classes have a line each.
+CLASSES = 30
 
 # Of a console that is no terminal: nothing is cut or wrapped in a file or pipe.
 UNLIMITED = 10_000
 
 
 def define(values: flags.FlagValues, argv: list[str]) -> None:
-  """Defines --config, --stage, --split and --out."""
+  """Defines --config, --stage, --split, --out and --listed."""
   cli.define_config(values, argv)
   text = lambda name, default, told: flags.DEFINE_string(
     name, default, told, flag_values=values
@@ -34,6 +35,12 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   text("stage", None, "whose data it is, where stages differ")
   text("split", None, "this one alone: train, validation or test")
   text("out", "contact.png", "where some records are drawn; empty: nowhere")
+  flags.DEFINE_integer(
+    "listed",
+    10,
+    "faults of a split that are listed; 0: all",
+    flag_values=values,
+  )
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
@@ -69,7 +76,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     _splits(found),
     _keys(spec, found),
     _classes(names, found),
-    _broken(found),
+    _broken(found, values.listed),
   ):
     if table is not None:
       _print(console, table)
@@ -189,8 +196,8 @@ def _classes(names: Sequence[str], found: Mapping[str, Any]) -> Any:
   return table
 
 
-def _broken(found: Mapping[str, Any]) -> Any:
-  """The first broken records of each split."""
+def _broken(found: Mapping[str, Any], listed: int) -> Any:
+  """The first faults of each split, or all."""
   count = sum(one.broken for one in found.values())
   if not count:
     return None
@@ -198,11 +205,11 @@ def _broken(found: Mapping[str, Any]) -> Any:
   heads = ["split", "file", "line", "column", "reason"]
   table = _table(f"{count} broken records, {faults} faults", heads, [])
   for split, one in found.items():
-    for fault in one.faults[:LISTED]:
+    for fault in one.faults[: listed or None]:
       line = str(fault.line)
       table.add_row(split, fault.file, line, fault.column, fault.reason)
-    if len(one.faults) > LISTED:
-      table.add_row(
-        split, "", "", "", f"{len(one.faults) - LISTED} more faults"
-      )
+    more = len(one.faults) - listed
+    if listed and more > 0:
+      told = f"{more} more faults: --listed=0 lists them"
+      table.add_row(split, "", "", "", told)
   return table

@@ -1,0 +1,241 @@
+"""Arrays of one's own: files, folders and those of a notebook."""
+
+import pathlib
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+
+from kdjax.data import arrays
+from kdjax.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+
+
+def made(count=20, start=0):
+  """Examples whose every value tells their place."""
+  places = np.arange(start, start + count)
+  return {
+    "image": np.tile(places[:, None, None], (1, 3, 4)).astype(np.uint8),
+    "text": np.stack([places % 5, places % 2], axis=1),
+    "label": (places % 4).astype(np.uint8),
+    "height": places / 2,
+  }
+
+
+def everything(source):
+  return source.take(np.arange(len(source)))
+
+
+def write(folder, named):
+  """A folder of .npy files by their names, in folders where they have a /."""
+  shutil.rmtree(folder, ignore_errors=True)
+  for name, array in named.items():
+    path = folder / f"{name}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array)
+  return str(folder)
+
+
+@pytest.fixture(params=["file", "folder", "held"])
+def keep(request, tmp_path):
+  """Keeps arrays in one of three ways; returns the option that finds them."""
+
+  def keep(named):
+    if request.param == "held":
+      arrays.hold("mine", named)
+      return {"held": "mine"}
+    if request.param == "folder":
+      return {"root": write(tmp_path / "mine", named)}
+    np.savez_compressed(tmp_path / "mine.npz", **named)
+    return {"root": str(tmp_path / "mine.npz")}
+
+  return keep
+
+
+def test_examples_are_the_arrays_in_the_types_of_a_batch(keep):
+  given = made()
+  options = keep(given)
+  spec = arrays.spec(**options)
+  assert spec["image"].shape == (3, 4, 1) and spec["image"].dtype == np.uint8
+  for split in SPLITS:
+    batch = everything(arrays.load(split, validation=0.3, test=0.3, **options))
+    rows = batch["index"]
+    np.testing.assert_array_equal(batch["image"][..., 0], given["image"][rows])
+    np.testing.assert_array_equal(batch["height"], rows / 2)
+    np.testing.assert_array_equal(batch["label"], rows % 4)
+    np.testing.assert_array_equal(batch["mask/text"], batch["text"] != 0)
+    for key, leaf in spec.items():
+      assert batch[key].dtype == leaf.dtype, key
+      assert batch[key].shape[1:] == leaf.shape, key
+
+
+def test_splits_by_the_hash_are_whole_and_of_the_size_asked_for(keep):
+  options = {**keep({"label": np.arange(2000) % 3}), "validation": 0.2}
+  found = {
+    split: everything(arrays.load(split, test=0.1, **options))["index"]
+    for split in SPLITS
+  }
+  assert sorted(np.concatenate([*found.values()])) == [*range(2000)]
+  shares = [len(found[split]) / 2000 for split in SPLITS]
+  np.testing.assert_allclose(shares, (0.7, 0.2, 0.1), atol=0.03)
+
+
+def test_splits_are_the_words_of_an_array_of_that_name(keep):
+  words = np.array(["train", "test", "val", "train"])
+  options = keep({**made(4), "split": words})
+  assert "split" not in arrays.spec(**options)
+  found = {
+    split: everything(arrays.load(split, **options))["index"].tolist()
+    for split in SPLITS
+  }
+  assert found == {"train": [0, 3], "validation": [2], "test": [1]}
+
+
+def test_splits_are_the_names_of_arrays(keep):
+  named = {
+    f"{split}/{key}": value
+    for place, split in enumerate(SPLITS)
+    for key, value in made(5 + place, 10 * place).items()
+  }
+  options = keep(named)
+  for place, split in enumerate(SPLITS):
+    batch = everything(arrays.load(split, **options))
+    np.testing.assert_array_equal(
+      batch["height"], np.arange(10 * place, 11 * place + 5) / 2
+    )
+  index = [everything(arrays.load(s, **options))["index"] for s in SPLITS]
+  assert np.concatenate(index).tolist() == [*range(18)]
+
+
+def test_names_follow_a_pattern_and_validation_comes_from_training(keep):
+  train, test = made(50), made(9, 50)
+  options = keep(
+    {
+      "x_train": train["image"],
+      "y_train": train["label"],
+      "x_test": test["image"],
+      "y_test": test["label"],
+    }
+  )
+  options["columns"] = {"image": "x_{split}", "label": "y_{split}"}
+  found = {
+    split: everything(arrays.load(split, validation=0.2, **options))
+    for split in SPLITS
+  }
+  place = {split: one["image"][:, 0, 0, 0] for split, one in found.items()}
+  assert place["test"].tolist() == [*range(50, 59)]
+  assert sorted([*place["train"], *place["validation"]]) == [*range(50)]
+  assert 3 <= len(place["validation"]) <= 20
+  for split in SPLITS:
+    np.testing.assert_array_equal(found[split]["label"], place[split] % 4)
+
+
+def test_classes_are_named_or_numbered(keep):
+  options = keep(made())
+  assert arrays.class_names(**options) == tuple("0123")
+  names = ("north", "east", "south", "west")
+  assert arrays.class_names(classes=names, **options) == names
+  several = keep({"label": np.eye(5, dtype=bool)})
+  assert arrays.class_names(**several) == tuple("01234")
+
+
+def test_several_labels_and_none_are_told(keep):
+  label = np.array([[0, 1, 1], [-1, -1, -1], [0, 0, 0]])
+  options = keep({"label": label})
+  source = arrays.load("train", validation=0.0, test=0.0, **options)
+  np.testing.assert_array_equal(source.labels, label)
+  assert source.labelled.tolist() == [True, False, True]
+  options = keep({"height": np.zeros(3)})
+  source = arrays.load("train", validation=0.0, test=0.0, **options)
+  assert source.labels.tolist() == [-1] * 3 and not source.labelled.any()
+  assert arrays.class_names(**options) == ()
+
+
+def test_a_source_travels_to_another_process(keep):
+  source = arrays.load("train", **keep(made()))
+  again = pickle.loads(pickle.dumps(source))
+  for key, column in everything(again).items():
+    np.testing.assert_array_equal(column, everything(source)[key], key)
+
+
+def test_a_file_is_read_again_when_it_has_changed(tmp_path):
+  options = {"root": str(tmp_path / "a.npz"), "validation": 0.0, "test": 0.0}
+  for count in (3, 5):
+    np.savez(tmp_path / "a.npz", label=np.zeros(count, int))
+    assert len(arrays.load("train", **options)) == count
+
+
+class Trap:
+  """Unpickled, it leaves a file behind."""
+
+  def __init__(self, path):
+    self.path = path
+
+  def __reduce__(self):
+    return pathlib.Path.touch, (self.path,)
+
+
+def test_arrays_are_never_unpickled(tmp_path):
+  path, sprung = tmp_path / "a.npz", tmp_path / "sprung"
+  np.savez(path, image=np.array([Trap(sprung)], object))
+  for ask in (arrays.spec, lambda **options: arrays.load("train", **options)):
+    with pytest.raises(UserError, match=r"image.*(object|pickle)"):
+      ask(root=str(path))
+  assert not sprung.exists()
+  np.load(path, allow_pickle=True)["image"]
+  assert sprung.exists()  # as it would have been
+
+
+def test_a_spec_reads_headers_alone(tmp_path):
+  path = tmp_path / "mine" / "height.npy"
+  write(path.parent, {"height": np.zeros((1000, 3))})
+  path.write_bytes(path.read_bytes()[:200])  # the values are gone
+  assert arrays.spec(root=str(path.parent))["height"].shape == (3,)
+  with pytest.raises(UserError, match=r"'height'\) cannot be read"):
+    arrays.load("train", root=str(path.parent))
+
+
+@pytest.mark.parametrize(
+  ("change", "match"),
+  [
+    ({"height": np.zeros(19)}, r"differ in length.*height 19"),
+    ({"height": [np.nan] * 20}, r"'height'.*20 values.*finite.*at \[0\]"),
+    ({"label": np.arange(20) - 3}, r"'label'.*2 values.*-1 or more.*is -3"),
+    ({"label": np.arange(20) / 2}, r"'label'.*not a whole number.*is 0\.5"),
+    ({"wide": np.arange(20) << 40}, r"'wide'.*19 values"),
+    ({"index": np.arange(20)}, r"an array 'index'"),
+    ({"name": np.array(["a"] * 20)}, r"'name'.*<U1.*manifest"),
+    ({"image": np.zeros((20, 3))}, r"'image'.*\[20, 3\].*3 or 4 axes"),
+    ({"split": np.array(["trian"] * 20)}, r"'split'.*other words.*train"),
+  ],
+)
+def test_arrays_that_do_not_fit_are_a_mistake(keep, change, match):
+  options = keep({**made(), **{k: np.asarray(v) for k, v in change.items()}})
+  with pytest.raises(UserError, match=match):
+    arrays.load("train", **options)
+
+
+@pytest.mark.parametrize(
+  ("options", "match"),
+  [
+    ({}, "One of them says"),
+    ({"root": "a.npz", "held": "mine"}, "One of them says"),
+    ({"held": "mien"}, r"'mien'.*Did you mean 'mine'"),
+    ({"root": "no/such.npz"}, "is no .npz file and no folder"),
+    ({"held": "mine", "columns": {"image": "img"}}, r"no array 'img'.*image"),
+    ({"held": "mine", "test": 1.0}, "shares of the records"),
+    ({"held": "mine", "test": 0.0, "split": "test"}, "no example in the split"),
+  ],
+)
+def test_an_option_that_cannot_be_is_a_mistake(options, match):
+  arrays.hold("mine", made())
+  options = dict(options)
+  with pytest.raises(UserError, match=match):
+    arrays.load(options.pop("split", "train"), **options)
+
+
+def test_nothing_is_not_held():
+  with pytest.raises(UserError, match="holds no arrays"):
+    arrays.hold("nothing", {})

@@ -1,0 +1,173 @@
+"""`kdjax inspect data`: every record is read, and what is broken is listed."""
+
+import re
+import textwrap
+
+import examples
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdjax import cli, rooms
+from kdjax.verbs import _contact as contact
+from kdjax.verbs import _inspection as inspection
+
+CONFIG = """
+from kdjax.config import data, experiment, stage, network, term
+
+def get_config():
+  own = data({name!r}, **{options!r})
+  plain = stage(
+    network("conv", num_classes=3), terms={{"ce": term("cross_entropy")}}
+  )
+  return experiment("x", data=own, stages={{"alone": plain}})
+"""
+
+
+@pytest.fixture
+def inspect(tmp_path, capsys):
+  """Inspects a data set with its options; returns what was printed."""
+
+  def inspect(name, options, *flags):
+    path = tmp_path / "config.py"
+    made = CONFIG.format(name=name, options=options)
+    path.write_text(textwrap.dedent(made))
+    cli.main(["inspect", "data", f"--config={path}", *flags])
+    return capsys.readouterr().out
+
+  return inspect
+
+
+def row(text, *cells):
+  """Whether a line of the output has these cells, in this order."""
+  pattern = r"^\s*" + r"\s+".join(re.escape(f"{cell}") for cell in cells)
+  return re.search(pattern + r"(\s|$)", text, re.MULTILINE)
+
+
+def test_counts_classes_missing_modalities_and_lengths_are_printed(
+  inspect, tmp_path
+):
+  options = examples.manifest(tmp_path)
+  out = inspect("manifest", options, f"--out={tmp_path / 'a.png'}")
+  assert "manifest: 40 records" in out
+  # One image, one sound, one text and one label are missing among 40.
+  splits = [
+    [int(cell) for cell in line.split()[1:]]
+    for line in out.splitlines()
+    if re.match(r"(train|validation|test) ", line)
+  ]
+  assert np.sum(splits, axis=0).tolist() == [40, 39, 0, 1, 1, 0, 1]
+  counts = {
+    line.split()[0]: [int(cell) for cell in line.split()[1:4]]
+    for line in out.splitlines()
+    if line.split()[:1] and line.split()[0] in examples.CLASSES
+  }
+  # Of 40 in turn 14 are circles, 13 squares and 13 stars; r0007 was a square.
+  totals = {name: sum(each) for name, each in counts.items()}
+  assert totals == {"circle": 14, "square": 12, "star": 13}
+  assert re.search(r"text +int32 \[4\] +train +3 +3 +4", out)
+  assert "broken records" not in out
+
+
+def test_broken_records_are_listed_whatever_the_config_does(inspect, tmp_path):
+  options = examples.manifest(tmp_path) | {"record_key": ""}
+  rows = [examples.row(tmp_path, place) for place in range(60)]
+  for place in range(40):
+    rows[place]["height"] = "tall"
+  rows[50]["photo"] = "img/gone.png"
+  examples.write_csv(tmp_path / "manifest.csv", rows)
+  options |= {"on_error": "raise", "validation": 0.2, "test": 0.2}
+  out = inspect("manifest", options, "--out=")
+  assert "41 broken records, 41 faults" in out
+  listed = out.count("'tall' is no number") + out.count("there is no file")
+  more = sum(map(int, re.findall(r"(\d+) more faults", out)))
+  assert listed + more == 41 and more > 0
+  every = inspect("manifest", options, "--out=", "--listed=0")
+  assert every.count("'tall' is no number") == 40
+  assert re.search(r"manifest\.csv +52 +photo +there is no file", every)
+
+
+def test_a_picture_shows_some_records(inspect, tmp_path):
+  path = tmp_path / "sheet.png"
+  out = inspect(
+    "tfds", examples.tfds(tmp_path), "--split=train", f"--out={path}"
+  )
+  assert f"24 records of train are drawn in {path}" in out
+  assert not row(out, "test")
+  with Image.open(path) as image:
+    assert min(image.size) > 500
+    assert len({*np.asarray(image.convert("L")).ravel().tolist()}) > 50
+
+
+def test_every_data_set_can_be_inspected(inspect, tmp_path):
+  out = inspect("digits", {}, "--split=test", f"--out={tmp_path / 'a.png'}")
+  assert row(out, "test", 400, 400, 0)
+  assert (tmp_path / "a.png").exists()
+  out = inspect("arrays", examples.arrays(tmp_path), "--split=test", "--out=")
+  assert row(out, "arrays:", 11, "records")
+
+
+def test_nothing_is_drawn_of_what_cannot_be_seen(tmp_path):
+  record = {"text": np.zeros(3, np.int32), "index": np.int32(0)}
+  assert contact.draw([record], (), str(tmp_path / "a.png")) == 0
+  assert contact.draw([], (), str(tmp_path / "a.png")) == 0
+  assert not (tmp_path / "a.png").exists()
+
+
+class Source:
+  """Ten records in chunks; every third is broken."""
+
+  values = np.arange(20.0).reshape(10, 2)
+
+  def __len__(self):
+    return 10
+
+  def take(self, positions):
+    valid = positions % 3 != 0
+    return {
+      "sizes": np.where(valid[:, None], self.values[positions], np.nan),
+      "has/sizes": valid & (positions != 4),
+      "label": np.where(valid, positions % 2, -1),
+      "index": positions,
+      "valid": valid,
+    }
+
+
+def test_a_split_is_measured_without_its_broken_and_missing_values(monkeypatch):
+  monkeypatch.setattr(inspection, "CHUNK", 4)
+  found = inspection.measure(Source(), pictures=10)
+  assert (found.size, found.broken, found.labelled) == (10, 4, 6)
+  assert found.classes.tolist() == [3, 3]
+  assert found.missing == {"sizes": 1}
+  kept = Source.values[[1, 2, 5, 7, 8]]
+  np.testing.assert_allclose(
+    found.values["sizes"], (kept.min(), kept.max(), kept.mean(), kept.std())
+  )
+  shown = [int(record["index"]) for record in found.shown]
+  assert shown == [1, 2, 4, 5, 7, 8]
+
+
+@pytest.mark.parametrize(
+  ("flags", "match"),
+  [
+    (["inspect"], "needs the word data"),
+    (["inspect", "data"], "needs the word data, and --config"),
+    (["inspect", "data", "--split=tets"], r"No split 'tets'.*Did you mean"),
+    (["inspect", "data", "--stage=alon"], r"No stage 'alon'.*mean 'alone'"),
+  ],
+)
+def test_a_mistake_is_said(flags, match, tmp_path, capsys):
+  if len(flags) > 2:
+    path = tmp_path / "config.py"
+    path.write_text(CONFIG.format(name="digits", options={}))
+    flags = [*flags, f"--config={path}"]
+  with pytest.raises(SystemExit) as stopped:
+    cli.main(flags)
+  assert stopped.value.code == 2
+  assert re.search(match, capsys.readouterr().err)
+
+
+def test_every_data_set_that_may_skip_does_so_here():
+  for name in rooms.names("data"):
+    known = rooms.describe("data", name).options
+    assert ("on_error" in known) == ("most_broken" in known), name
