@@ -160,6 +160,11 @@ class TrainFeed:
     if self.sampling == "uniform" or not len(members):
       return None
     labels = self.source.labels[members]
+    if labels.ndim > 1:
+      raise UserError(
+        f"The sampling '{self.sampling}' of examples of several classes.",
+        "They have no one class to be drawn by.",
+      )
     # Those without a label are a class of their own.
     _, place, count = np.unique(labels, return_inverse=True, return_counts=True)
     power = 1.0 if self.sampling == "balanced" else 0.5

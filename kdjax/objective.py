@@ -279,8 +279,12 @@ def _counted(values: Array, mask: Array, arrays: Mapping[str, Any]) -> Array:
   )
   mask = wide(mask)
   label = arrays.get("label")
-  if label is not None and label.ndim <= values.ndim:
-    mask = mask & (wide(label) >= 0)
+  if label is not None and jnp.issubdtype(label.dtype, jnp.integer):
+    known = label >= 0
+    if known.ndim > values.ndim:
+      # Of several classes each: an example of which none is known.
+      known = jnp.any(known, axis=tuple(range(values.ndim, known.ndim)))
+    mask = mask & wide(known)
   positions = arrays.get("mask")
   if positions is not None:
     if positions.ndim > values.ndim:

@@ -136,7 +136,10 @@ class Stage:
     counts = np.ones(classes, np.float32)
     if seed is not None:
       labels = self.load("train", seed).labels
-      counts = np.bincount(labels[labels >= 0], minlength=classes)
+      if labels.ndim == 2:  # of several classes each
+        counts = np.sum(labels == 1, axis=0)
+      else:
+        counts = np.bincount(labels[labels >= 0], minlength=classes)
     return {"class_count": counts.astype(np.float32)}
 
   def fixed(

@@ -85,7 +85,7 @@ class Views:
     if self.corruption is not None and not train:
       made |= self._corrupted(batch, self.corruption)
     if self.partners:
-      made["target"] = self._target(batch, share)
+      made |= self._target(batch, share)
     return {key: _real(key, value) for key, value in made.items()}
 
   def _view(
@@ -143,15 +143,16 @@ class Views:
 
   def _target(
     self, batch: Batch, share: Float[Array, "B"] | None
-  ) -> Float[Array, "B K"]:
-    """The classes of what is mixed: 0 everywhere where one has no label."""
-    own = jax.nn.one_hot(batch["label"], self.classes)
-    if share is None:
-      return own
-    other = jax.nn.one_hot(batch["partner/label"], self.classes)
-    known = (batch["label"] >= 0) & (batch["partner/label"] >= 0)
-    mixed = share[:, None] * own + (1.0 - share)[:, None] * other
-    return jnp.where(known[:, None], mixed, 0.0)
+  ) -> dict[str, Array]:
+    """The classes of what is mixed, and where both have a label."""
+    target = jax.nn.one_hot(batch["label"], self.classes)
+    known = batch["label"] >= 0
+    if share is not None:
+      other = jax.nn.one_hot(batch["partner/label"], self.classes)
+      target = share[:, None] * target + (1.0 - share)[:, None] * other
+      known &= batch["partner/label"] >= 0
+    target = jnp.where(known[:, None], target, 0.0)
+    return {"target": target, "has/target": known}
 
 
 def _real(key: str, value: Array) -> Array:

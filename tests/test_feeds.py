@@ -1,5 +1,6 @@
 """Held on the devices or streamed: the same batches."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -125,6 +126,24 @@ def test_they_are_those_of_the_index_stream():
 def test_a_feed_that_goes_on_sees_what_it_would_have_seen(kind):
   placement = Placement("pmap", SEEDS, "loop", {})
   assert_equal(seen(kind, placement, 5), seen(kind, placement)[5:])
+
+
+def test_processes_make_parts_that_are_the_batch_together(monkeypatch):
+  placement = Placement("pmap", SEEDS, "loop", {})
+  monkeypatch.setattr(jax, "process_count", lambda: 4)
+  feed, seen = orders()[1], []
+  for process in range(4):
+    monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+    part = placement.part(BATCH)
+    seen.append([feed.draw(step, part)["position"] for step in range(6)])
+  for step in range(6):
+    parts = [own[step] for own in seen]
+    assert [len(own) for own in parts] == [BATCH // 4] * 4
+    np.testing.assert_array_equal(np.concatenate(parts), feed.indices(step))
+  # An epoch of all of them is the whole set, each example once.
+  one = TrainFeed(Decoding(), seed=0, batch_size=10)
+  epoch = [one.indices(step) for step in range(N // 10)]
+  assert sorted(np.concatenate(epoch)) == list(range(N))
 
 
 def test_worker_processes_give_the_batches_of_threads_in_their_order():

@@ -105,6 +105,19 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
   assert_same(tmp_path, whole)
 
 
+def test_killed_while_it_streams_it_ends_as_what_is_held_on_the_device(
+  whole, tmp_path
+):
+  lines = (whole / "metrics.jsonl").read_bytes().count(b"\n")
+  process = start(tmp_path, "--config.data.feed=stream")
+  wait_for(process, tmp_path, random.Random().randrange(1, lines))
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  assert process.returncode == -signal.SIGKILL, "it was done before"
+  finish(start(tmp_path, "--config.data.feed=stream"))
+  assert_same(tmp_path, whole)
+
+
 def test_terminated_it_saves_and_continues(whole, tmp_path):
   process = start(tmp_path)
   wait_for(process, tmp_path, 1)

@@ -123,7 +123,9 @@ def test_a_mixture_with_an_unlabelled_example_has_no_target():
   partners = {
     f"partner/{key}": jnp.roll(raw[key], 1, 0) for key in made.partners
   }
-  target = made({**raw, **partners}, train=True)["target"]
+  found = made({**raw, **partners}, train=True)
+  target = found["target"]
+  assert found["has/target"].tolist() == [True, False, False, True, True, True]
   assert not target[jnp.array([1, 2])].any()
   np.testing.assert_allclose(
     target[jnp.array([0, 3, 4, 5])].sum(1), 1, atol=1e-6

@@ -1,0 +1,40 @@
+"""Probabilities of classes that are given, such as those of a mixture."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from kdjax.errors import same_shape
+from kdjax.types import Array
+
+
+def target_cross_entropy(
+  student: Float[Array, "B K"],
+  target: Float[Array, "B K"],
+  *,
+  label_smoothing: float = 0.0,
+) -> Float[Array, "B"]:
+  """Matches the student's softmax with given probabilities.
+
+    loss_i = -sum_k q_ik log softmax(student_i)_k
+    q_ik = (1 - label_smoothing) target_ik + label_smoothing / K sum_l target_il
+
+  0, with gradient 0, where the target is 0 of all classes. The target of two
+  examples that are mixed is at `batch/target`, where a pipeline mixes.
+
+  Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018,
+  arXiv:1710.09412, Section 2.
+  Differs from the authors' code: theirs mixes the cross-entropies of the two
+  labels, which is the same.
+
+  Args:
+    student: logits.
+    target: probabilities.
+    label_smoothing: probability that is spread over all classes.
+  """
+  same_shape(student=student, target=target)
+  target = target.astype(jnp.float32)
+  total = jnp.sum(target, axis=1, keepdims=True)
+  spread = label_smoothing / target.shape[1] * total
+  q = (1.0 - label_smoothing) * target + spread
+  return -jnp.sum(q * jax.nn.log_softmax(student.astype(jnp.float32)), axis=1)

@@ -1,0 +1,215 @@
+"""Terms and metrics decide the task; the loop is one: each task, run."""
+
+import json
+
+import numpy as np
+import pytest
+
+import kdjax
+from kdjax import config
+from kdjax.checkpoints import Checkpoints
+from kdjax.data import arrays
+
+N, D, K = 120, 6, 3
+STEPS = 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def held():
+  """Points, and what follows from them: a class, several classes, a number."""
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(N, D)).astype(np.float32)
+  scores = x @ rng.normal(size=(D, K))
+  splits = np.array(["train", "validation", "test"])[np.arange(N) % 3]
+  common = {"x": x, "split": splits}
+  label = np.where(np.arange(N) % 4 > 0, 0, scores.argmax(1))
+  several = (scores > 0).astype(np.int32)
+  several[::7] = -1
+  target = scores[:, 0].astype(np.float32)
+  images = (rng.random((N, 6, 6, 3)) * 255).astype(np.uint8)
+  arrays.hold("classes", {**common, "label": label})
+  arrays.hold("several", {**common, "label": several})
+  arrays.hold("number", {**common, "target": target})
+  arrays.hold("images", {**common, "image": images, "label": label})
+
+
+def data(name, **options):
+  return config.data("arrays", held=name, **options)
+
+
+def network(classes, modality="x"):
+  return config.network(
+    "mlp", widths=(16,), num_classes=classes, modality=modality
+  )
+
+
+def knobs(**changes):
+  return {
+    "steps": STEPS,
+    "batch_size": 16,
+    "optimizer": config.optimizer("adamw", learning_rate=1e-2),
+    "eval_every": STEPS // 2,
+    "log_every": 4,
+    "save_every": STEPS // 2,
+    **changes,
+  }
+
+
+def run(folder, made, stage, *, seeds=1, **further):
+  """The results, and the stage's result.json."""
+  plan = config.experiment(
+    "task", seeds=seeds, data=made, stages={"student": stage, **further}
+  )
+  results = kdjax.run(plan, folder, quiet=True)
+  path = folder / "stages" / "student" / "result.json"
+  return results["stages"]["student"], json.loads(path.read_text())
+
+
+def test_several_classes_of_an_example(tmp_path):
+  stage = config.stage(
+    network(K),
+    terms={"bce": config.term("binary_cross_entropy")},
+    metrics={
+      "multilabel": config.metric("multilabel"),
+      "ranking": config.metric("ranking"),
+    },
+    **knobs(select="f1_micro", steps=60, eval_every=10),
+  )
+  found, _ = run(tmp_path, data("several"), stage)
+  assert found["f1_micro"]["mean"] > 0.75
+  assert found["roc_auc"]["mean"] > 0.85
+
+
+def test_a_number_of_an_example(tmp_path):
+  stage = config.stage(
+    network(1),
+    terms={"huber": config.term("huber")},
+    metrics={"regression": config.metric("regression")},
+    **knobs(select="r2", steps=100, eval_every=20),
+  )
+  found, _ = run(tmp_path, data("number"), stage)
+  assert found["r2"]["mean"] > 0.8
+  assert found["mse"]["mean"] == pytest.approx(found["rmse"]["mean"] ** 2)
+
+
+def test_pairs_that_find_each_other(tmp_path):
+  """The rows of all batches and devices are ranked among each other."""
+  found = config.metric(
+    "retrieval",
+    reads={"query": "student/embedding", "key": "student/embedding"},
+  )
+  stage = config.stage(
+    network(K),
+    terms={"cross_entropy": config.term("cross_entropy")},
+    metrics={"retrieval": found},
+    **knobs(select="mean_recall"),
+  )
+  found, _ = run(tmp_path, data("classes"), stage)
+  # Everything finds itself, among the 40 of the split.
+  assert found["mean_recall"]["mean"] == 1.0
+  assert found["query_to_key_median_rank"]["mean"] == 1.0
+
+
+def test_imbalance_is_read_from_the_training_labels(tmp_path):
+  terms = {
+    name: config.term(name, **options)
+    for name, options in (
+      ("logit_adjustment", {}),
+      ("weighted_cross_entropy", {"weighting": "effective"}),
+      ("focal", {}),
+    )
+  }
+  stage = config.stage(
+    network(K), terms=terms, **knobs(select="balanced_accuracy")
+  )
+  found, _ = run(tmp_path, data("classes", sampling="balanced"), stage)
+  assert all(np.isfinite(found[f"loss/{name}"]["mean"]) for name in terms)
+  # Of what was computed with other counts the loss would be another.
+  labels = arrays.load("train", held="classes").labels
+  model, variables = kdjax.restore(tmp_path, "student")
+  test = arrays.load("test", held="classes")
+  logits = model.apply(variables, {"x": test.columns["x"]}, train=False)
+  logits = np.asarray(logits["logits"], np.float64)
+  shifted = logits + np.log(np.bincount(labels, minlength=K) / len(labels))
+  chosen = shifted[np.arange(len(test)), test.labels]
+  loss = np.log(np.exp(shifted).sum(1)) - chosen
+  np.testing.assert_allclose(
+    found["loss/logit_adjustment"]["mean"], loss.mean(), rtol=1e-4
+  )
+
+
+def streamed(folder, feed, workers=0):
+  """A run with augmentation and mixtures, fed in a way."""
+  pipelines = {
+    "train": {"image": "to_float|crop(padding=1)|flip|mixup"},
+    "evaluation": {"image": "to_float"},
+    "strong": {"image": "to_float|cutout(size=3)"},
+  }
+  terms = {
+    "mixed": config.term("target_cross_entropy"),
+    "consistency": config.term(
+      "mse", weight=0.1, reads={"teacher": "student@strong/logits"}
+    ),
+  }
+  made = data(
+    "images",
+    pipelines=pipelines,
+    feed=feed,
+    workers=workers,
+    augmentations=2,
+  )
+  stage = config.stage(network(K, "image"), terms=terms, **knobs())
+  return run(folder, made, stage, seeds=2)
+
+
+def stored(folder):
+  path = folder / "stages" / "student" / "checkpoints"
+  with Checkpoints(path) as checkpoints:
+    return checkpoints.read()
+
+
+def test_a_stream_trains_as_what_is_held_on_the_device(tmp_path):
+  _, held = streamed(tmp_path / "held", "device")
+  _, there = streamed(tmp_path / "stream", "stream")
+  assert held["test"] == there["test"]
+  expected = stored(tmp_path / "held")
+  for key, leaf in stored(tmp_path / "stream").items():
+    np.testing.assert_array_equal(leaf, expected[key], err_msg=key)
+
+
+def test_robustness_is_measured_of_the_best_variables(tmp_path):
+  blur = config.corruption(
+    "image", "to_float|blur", sweeps="blur.sigma", levels=(1e-3, 0.5, 3.0)
+  )
+  stage = config.stage(
+    network(K, "image"),
+    terms={"cross_entropy": config.term("cross_entropy")},
+    robustness={"blur": blur},
+    **knobs(),
+  )
+  found, result = run(tmp_path, data("images"), stage, seeds=2)
+  measured = result["robustness"]["blur"]
+  assert measured["levels"] == [1e-3, 0.5, 3.0]
+  assert np.shape(measured["accuracy"]) == (3, 2)
+  # Hardly blurred is not blurred.
+  np.testing.assert_allclose(
+    measured["nll"][0], found["nll"]["seeds"], atol=1e-4
+  )
+  assert measured["nll"][2] != pytest.approx(measured["nll"][0], abs=1e-3)
+  page = (tmp_path / "report.md").read_text()
+  assert "Robustness" in page and "| blur | 0.001 | 0.5 | 3 |" in page
+  assert (tmp_path / "figures" / "robustness.png").stat().st_size > 10_000
+
+
+def test_a_modality_that_is_missing_is_measured(tmp_path):
+  """Who has one sense alone is not asked about examples that lack it."""
+  stage = config.stage(
+    network(K, "image"),
+    terms={"cross_entropy": config.term("cross_entropy")},
+    robustness={"missing": config.corruption("image", levels=(0.0, 1.0))},
+    **knobs(),
+  )
+  found, result = run(tmp_path, data("images"), stage)
+  accuracy = result["robustness"]["missing"]["accuracy"]
+  assert accuracy[0] == found["accuracy"]["seeds"]
+  assert np.isnan(accuracy[1]).all()
