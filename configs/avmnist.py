@@ -37,14 +37,15 @@ from kdjax.config import (
 
 CLASSES = 10
 
-# 8 kHz: frames of 32 ms every 16 ms.
-LOG_MEL = "log_mel(sample_rate=8000, window=256, hop=128, mels=40)"
-# Of the logarithm of a power to about -1 to 1.
-SCALE = "normalize(mean=(-5.0,), std=(5.0,))"
+# 8 kHz: frames of 32 ms every 20 ms; then loudness, from -1 to 1.
+LOG_MEL = (
+  "log_mel(sample_rate=8000, window=256, hop=160, mels=32)|dynamic_range"
+)
+MASKS = "spec_augment(time_width=8, frequency_width=5, fill=-1.0)"
 
 IMAGE = "crop(padding=2)"
-HEARD = f"to_wave|{LOG_MEL}|{SCALE}"
-AUDIO = f"to_wave|time_shift|{LOG_MEL}|{SCALE}|spec_augment(frequency_width=8)"
+HEARD = f"to_wave|{LOG_MEL}"
+AUDIO = f"to_wave|time_shift|{LOG_MEL}|{MASKS}"
 
 
 def get_config(argument: str = "") -> ConfigDict:

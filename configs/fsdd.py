@@ -32,11 +32,13 @@ from kdjax.config import (
 
 CLASSES = 10
 
-# 8 kHz: frames of 32 ms every 16 ms; then to about -1 to 1.
-LOG_MEL = "log_mel(sample_rate=8000, window=256, hop=128, mels=40)"
-SCALE = "normalize(mean=(-5.0,), std=(5.0,))"
-HEARD = f"to_wave|{LOG_MEL}|{SCALE}"
-TRAIN = f"to_wave|time_shift|{LOG_MEL}|{SCALE}|spec_augment(frequency_width=8)"
+# 8 kHz: frames of 32 ms every 20 ms; then loudness, from -1 to 1.
+LOG_MEL = (
+  "log_mel(sample_rate=8000, window=256, hop=160, mels=32)|dynamic_range"
+)
+HEARD = f"to_wave|{LOG_MEL}"
+MASKS = "spec_augment(time_width=8, frequency_width=5, fill=-1.0)"
+TRAIN = f"to_wave|time_shift|{LOG_MEL}|{MASKS}"
 
 
 def get_config(argument: str = "") -> ConfigDict:
@@ -44,19 +46,19 @@ def get_config(argument: str = "") -> ConfigDict:
   smoke = mode_of(argument, "smoke") == "smoke"
   small = network("audio_cnn", widths=(4, 8), num_classes=CLASSES)
   large = network(
-    "audio_cnn", widths=(16, 32, 64), num_classes=CLASSES, dropout=0.2
+    "audio_cnn", widths=(16, 32, 32), num_classes=CLASSES, dropout=0.2
   )
   labels = lambda weight=1.0: {
     "cross_entropy": term("cross_entropy", weight=weight)
   }
   noise = corruption(
     "audio",
-    f"to_wave|noise|{LOG_MEL}|{SCALE}",
+    f"to_wave|noise|{LOG_MEL}",
     sweeps="noise.snr",
     levels=(40, 10) if smoke else (40, 30, 20, 10, 0),
   )
   training = {
-    "steps": 10 if smoke else 600,
+    "steps": 10 if smoke else 800,
     "batch_size": 64,
     "optimizer": optimizer(
       "adamw",

@@ -27,6 +27,7 @@ from kdjax.transforms.color_jitter import color_jitter
 from kdjax.transforms.crop import crop
 from kdjax.transforms.cutmix import cutmix
 from kdjax.transforms.cutout import cutout
+from kdjax.transforms.dynamic_range import dynamic_range
 from kdjax.transforms.flip import flip
 from kdjax.transforms.log_mel import log_mel
 from kdjax.transforms.mixup import mixup
@@ -1030,3 +1031,13 @@ def test_a_vocabulary_without_words_is_answered():
 def test_a_mask_of_another_length_is_answered(change):
   with pytest.raises(ShapeError, match=r"mask \[7\]"):
     change(key_of(0), TEXT, WORDS[:7])
+
+
+def test_dynamic_range_is_in_decibels_below_the_loudest_place():
+  power = np.array([[1.0, 1e-1, 1e-3], [1e-6, 1e-9, 0.5]])
+  decibels = 10 * np.log10(power)
+  expected = np.clip(decibels / 60, -1, 0) * 2 + 1
+  for gain in (1.0, 1e-4, 1e5):
+    x = jnp.asarray(np.log(gain * power), jnp.float32)
+    made = dynamic_range(jax.random.key(0), x)
+    np.testing.assert_allclose(made, expected, atol=1e-5)
