@@ -62,7 +62,7 @@ def test_a_command_that_is_written_down_exists(where, command):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_traces_dry_in_every_mode(path):
-  modes = set(re.findall(rf"{path.name}:([\w=]+)", path.read_text()))
+  modes = set(re.findall(rf"{path.name}:([\w=,-]+)", path.read_text()))
   # A smoke run is the whole one in fewer steps.
   modes |= {""} - ({""} if "smoke" in modes else set())
   for mode in sorted(modes):
