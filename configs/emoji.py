@@ -152,7 +152,7 @@ def _groups() -> dict[str, ConfigDict]:
     "distilled": stage(
       image,
       teachers={"teacher": teacher("teacher")},
-      terms=labels(0.1) | {"kd": term("kd", temperature=4.0)},
+      terms=labels() | {"kd": term("kd", weight=0.5, temperature=2.0)},
       **knobs,
     ),
   }

@@ -1,8 +1,8 @@
 """Spoken digits of a speaker nobody trained on: a large network, a small one.
 
 Recordings of FSDD: four speakers train, one validates, and one is the test. The
-teacher is a wide convolutional network of the spectrogram; the student has a
-fiftieth of its parameters.
+teacher is a wide convolutional network of the spectrogram; the student has an
+eighth of its parameters.
 
   teacher    cross-entropy
   alone      the student; cross-entropy
@@ -44,7 +44,7 @@ TRAIN = f"to_wave|time_shift|{LOG_MEL}|{MASKS}"
 def get_config(argument: str = "") -> ConfigDict:
   """The experiment; the argument is "" or "smoke"."""
   smoke = mode_of(argument, "smoke") == "smoke"
-  small = network("audio_cnn", widths=(4, 8), num_classes=CLASSES)
+  small = network("audio_cnn", widths=(8, 16), num_classes=CLASSES)
   large = network(
     "audio_cnn", widths=(16, 32, 32), num_classes=CLASSES, dropout=0.2
   )

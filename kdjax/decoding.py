@@ -26,6 +26,9 @@ PICTURES, SIDE = 4096, 32
 
 BATCH = 128
 
+# Batches that a stream may have made while others had their turn.
+MADE_BEFORE = 8 * feeds.AHEAD
+
 # Steps of a stream without an end.
 ENDLESS = 2**30
 
@@ -34,7 +37,7 @@ _held: dict[str, Any] = {}
 
 
 def measure(
-  *, seconds: float, workers: int, rounds: int, pictures: int = PICTURES
+  *, seconds: float, workers: int, rounds: int
 ) -> list[dict[str, Any]]:
   """Images a second of every way to decode the same PNGs.
 
@@ -42,14 +45,13 @@ def measure(
     seconds: of each way, over all rounds.
     workers: processes that decode.
     rounds: in each of which every way has its turn.
-    pictures: how many there are.
 
   Returns:
     A row for each way: {"way", "images_per_second": see `spread`, "of_bare":
     likewise, in the same round of the first way}.
   """
   with tempfile.TemporaryDirectory() as folder:
-    encoded = write(pathlib.Path(folder), pictures)
+    encoded = write(pathlib.Path(folder), PICTURES)
     source = rooms.find("data", "manifest").load(
       "train", root=folder, image_size=(SIDE, SIDE), validation=0.0, test=0.0
     )
@@ -120,11 +122,10 @@ def _stream(source: Any, workers: int) -> Iterator[Any]:
 
 def _streamed(stream: Iterator[Any]) -> Callable[[float], float]:
   """Images a second of a stream, in some seconds."""
-  workers_ahead = 4 * feeds.AHEAD
 
   def rate(seconds: float) -> float:
-    for _ in range(workers_ahead):
-      next(stream)  # made while others had their turn
+    for _ in range(MADE_BEFORE):
+      next(stream)
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
       next(stream)

@@ -6,6 +6,7 @@ batches of the steps to come. Both gather over the same index stream, so that
 their batches are the same.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,10 @@ CHUNK = 256
 
 # Batches that are made ahead.
 AHEAD = 4
+
+# Bytes of an array from which a worker shares it: a shared memory of its own
+# costs more than to copy a smaller one.
+SHARED = 1 << 16
 
 
 def make(
@@ -194,9 +199,20 @@ def ahead(items: Any, workers: int) -> Iterator[Any]:
   threads = min(AHEAD, os.cpu_count() or 1)
   reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=AHEAD)
   made = dataset.to_iter_dataset(reading)
-  if workers:
-    made = made.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
-  yield from made
+  if not workers:
+    yield from made
+    return
+  options = grain.experimental.DatasetOptions(min_shm_size=SHARED)
+  made = grain.experimental.WithOptionsIterDataset(made, options)
+  # Grain's shared arrays look after their memory in each view of them.
+  plain = lambda leaf: (
+    np.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
+  )
+  made = made.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+  # One who leaves early ends the processes.
+  with contextlib.closing(iter(made)) as found:
+    for one in found:
+      yield jax.tree.map(plain, one)
 
 
 def columns(source: Source) -> dict[str, np.ndarray]:

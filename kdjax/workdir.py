@@ -30,6 +30,10 @@ CHANGEABLE = (
   "seed_axis",
   "placement",
   "notes.*",
+  # Where the data lie and how they get here changes no batch.
+  "data.root",
+  "data.feed",
+  "data.workers",
 )
 
 # Stands for a leaf that a config lacks.

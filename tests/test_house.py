@@ -88,6 +88,10 @@ MAY_IMPORT = {
     " feed evaluation loop report"
   ),
   "trained": ("errors rooms workdir build teachers evaluation experiment"),
+  # what feeds cost
+  "timing": "",
+  "decoding": "rooms devices feed feeds timing",
+  "benchmark": "fields workdir state feeds build experiment timing",
   "cli": "errors rooms fields",
   "verbs": "*",
   "__main__": "cli",

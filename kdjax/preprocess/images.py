@@ -59,7 +59,8 @@ def decode(
           f"an image of {image.width}x{image.height} pixels, above the limit"
           f" of {MOST_PIXELS}"
         )
-      array = np.asarray(_fitted(_converted(image, channels), size, fit))
+      made = _fitted(_converted(image, channels), size, fit)
+      pixels = np.frombuffer(made.tobytes(), np.uint8)
   except UnidentifiedImageError:
     raise ValueError("not an image") from None
   except Image.DecompressionBombError as error:
@@ -69,18 +70,18 @@ def decode(
   except Exception as error:
     # Pillow's decoders raise what they like: OSError, SyntaxError, zlib.error.
     raise ValueError(f"a broken image: {error}") from error
-  return array.reshape(*array.shape[:2], channels)
+  return pixels.reshape(made.height, made.width, channels)
 
 
 def _converted(image: Any, channels: int) -> Any:
   """An image in the colours asked for, upright."""
-  from PIL import Image, ImageOps
-
   image.load()  # what a PNG says of itself may stand at its end
   wanted = "RGB" if channels == 3 else "L"
   plain = not _SAID.intersection(image.info) and image.format != "TIFF"
   if plain and image.mode == wanted:
     return image
+  from PIL import Image, ImageOps
+
   if not plain:
     image = ImageOps.exif_transpose(image)
   if image.mode.startswith("I") or image.mode == "F":
