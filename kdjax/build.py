@@ -91,11 +91,20 @@ def _views(spec: Mapping[str, Any]) -> Views:
   """The pipelines of a stage's data."""
   data = spec["data"]
   names = getattr(rooms.find("data", data["name"]), "class_names", None)
+  pipelines = {
+    view: {modality: parse(text) for modality, text in of.items()}
+    for view, of in data["pipelines"].items()
+  }
+  for view, of in pipelines.items():
+    mixing = [modality for modality, one in of.items() if one.mixes]
+    if len(mixing) > 1:
+      raise UserError(
+        f"The view '{view}' mixes {' and '.join(mixing)}, each in its own"
+        " share.",
+        "One modality at most, whose share the target has.",
+      )
   return Views(
-    {
-      view: {modality: parse(text) for modality, text in of.items()}
-      for view, of in data["pipelines"].items()
-    },
+    pipelines,
     seed=data["augment_seed"],
     classes=len(names(**without(data, DATA_KEYS))) if names else 0,
   )

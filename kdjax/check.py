@@ -1,5 +1,6 @@
 """What cannot work, found before it costs anything."""
 
+import json
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from typing import Any
 from kdjax import build, workdir
 from kdjax.devices import Placement
 from kdjax.errors import UserError
+from kdjax.views import EVALUATION, TRAIN
 
 
 def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -35,6 +37,7 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
   for pair in config["gains"]:
     for name in pair:
       _one_of("stage to gain", name, config["order"])
+  _views_are_read(config)
   for name in names:
     stage = build.build(config, name)
     for key in ("steps", "batch_size", "log_every"):
@@ -70,6 +73,19 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
     Placement(
       config["placement"], config["seeds"], config["seed_axis"], paired
     ).check(stage.config["batch_size"])
+
+
+def _views_are_read(config: Mapping[str, Any]) -> None:
+  """Raises `UserError` for a view of the data that no stage reads."""
+  said = json.dumps(config["stages"])
+  for view in config["data"]["pipelines"]:
+    if view not in (TRAIN, EVALUATION) and f"@{view}/" not in said:
+      raise UserError(
+        f"No term reads the view '{view}' of the data's pipelines, at"
+        f" student@{view}/logits or the like.",
+        exists=(TRAIN, EVALUATION),
+        near=view,
+      )
 
 
 def history(

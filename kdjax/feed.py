@@ -84,7 +84,7 @@ class TrainFeed:
   def _remember(self) -> None:
     """An epoch is drawn once; a batch may span the end of one."""
     self._order = functools.lru_cache(maxsize=4)(self._epoch)
-    self._partner = functools.lru_cache(maxsize=2)(self._pairing)
+    self._partner = functools.lru_cache(maxsize=4)(self._pairing)
 
   def __getstate__(self):
     # A worker process draws for itself.
@@ -117,17 +117,13 @@ class TrainFeed:
       for pool, (_, share) in enumerate(self.pools)
       if share
     ]
-    position, view = (
-      np.concatenate(found)[part] for found in zip(*drawn, strict=True)
+    position, view, partner = (
+      np.concatenate(found)[part].astype(np.int32)
+      for found in zip(*drawn, strict=True)
     )
-    found = {
-      "position": position.astype(np.int32),
-      "view": view.astype(np.int32),
-      "valid": np.ones(len(position), bool),
-    }
-    if self.partners:
-      found["partner"] = self._partners_of(position, view)
-    return found
+    found = {"position": position, "view": view}
+    found["valid"] = np.ones(len(position), bool)
+    return found | ({"partner": partner} if self.partners else {})
 
   def batch(self, step: int, part: slice = ALL) -> dict[str, np.ndarray]:
     """The examples of a step from 0."""
@@ -136,15 +132,20 @@ class TrainFeed:
   def _draw(self, pool: int, start: int, count: int):
     """Places start .. start + count of the endless stream of a pool."""
     members, _ = self.pools[pool]
-    drawn, views = [], []
+    drawn, views, partners = [], [], []
     while count:
       epoch, offset = divmod(start, len(members))
       part = self._order(pool, epoch)[offset : offset + count]
       drawn.append(members[part])
-      view = epoch % self.augmentations if self.augmentations else epoch
-      views.append(np.full(len(part), view))
+      view = np.full(len(part), epoch)
+      if self._chances[pool] is not None:
+        # One that comes often in an epoch looks another way each time.
+        view = start + np.arange(len(part))
+      views.append(view % self.augmentations if self.augmentations else view)
+      if self.partners:
+        partners.append(members[self._partner(pool, epoch)[part]])
       start, count = start + len(part), count - len(part)
-    return np.concatenate(drawn), np.concatenate(views)
+    return tuple(map(np.concatenate, (drawn, views, partners or drawn)))
 
   def _epoch(self, pool: int, epoch: int) -> Int[np.ndarray, "N"]:
     size = len(self.pools[pool][0])
@@ -171,18 +172,14 @@ class TrainFeed:
     chances = count[place].astype(np.float64) ** -power
     return chances / chances.sum()
 
-  def _partners_of(self, position, view) -> Int[np.ndarray, "B"]:
-    """Whom each is mixed with: the same for an example and view, always."""
-    partner = np.empty(len(position), np.int32)
-    for one in np.unique(view):
-      rows = view == one
-      partner[rows] = self._partner(int(one))[position[rows]]
-    return partner
+  def _pairing(self, pool: int, epoch: int) -> Int[np.ndarray, "N"]:
+    """Whom each of a pool is mixed with: the same for all seeds of a run.
 
-  def _pairing(self, view: int) -> Int[np.ndarray, "N"]:
-    return np.random.default_rng([_PARTNERS, view]).permutation(
-      len(self.source)
-    )
+    Of its own pool, so that who has a label is mixed with who has one.
+    """
+    view = epoch % self.augmentations if self.augmentations else epoch
+    size = len(self.pools[pool][0])
+    return np.random.default_rng([_PARTNERS, pool, view]).permutation(size)
 
 
 class EvalFeed:

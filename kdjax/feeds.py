@@ -55,7 +55,9 @@ def make(
   kind = kind_of(data["feed"], spec, len(feeds[0].source))
   if kind == "device":
     return Rows(placement, feeds)
-  return Stream(placement, feeds, data["workers"])
+  # Processes take seconds to start: not for each pass over a split.
+  workers = 0 if isinstance(feeds[0], EvalFeed) else data["workers"]
+  return Stream(placement, feeds, workers)
 
 
 def kind_of(kind: str, spec: Spec, size: int) -> str:

@@ -157,8 +157,11 @@ class Flow:
       of = getattr(module, "needs_of", lambda output: module.needs)
       needs = of(address.output)
     for modality in needs:
-      if f"has/{modality}" in self.batch:
-        mask = mask & self.batch[f"has/{modality}"]
+      # Where it was taken away to see what happens, who had it counts.
+      for key in (f"asked/{modality}", f"has/{modality}"):
+        if key in self.batch:
+          mask = mask & self.batch[key]
+          break
     return mask
 
   def inputs(self, name: str, view: str = "") -> Batch:
@@ -189,8 +192,10 @@ class Flow:
     for key in modalities:
       if f"has/{key}" in self.batch:
         has = self.batch[f"has/{key}"]
-        has = has.reshape(has.shape + (1,) * (chosen[key].ndim - 1))
-        chosen[key] = jnp.where(has, chosen[key], 0)
+        for own in (key, f"mask/{key}"):
+          if own in chosen:
+            rows = has.reshape(has.shape + (1,) * (chosen[own].ndim - 1))
+            chosen[own] = jnp.where(rows, chosen[own], 0)
     return chosen
 
   def _parameter(self, address: Address) -> Array:

@@ -72,7 +72,7 @@ class Stage:
       labelled_fraction=data["labelled_fraction"],
       sampling=data["sampling"],
       augmentations=data["augmentations"],
-      partners=self.objective.views.partners,
+      partners=self.partners,
     )
 
   def example(self) -> dict[str, np.ndarray]:
@@ -81,9 +81,12 @@ class Stage:
       key: np.zeros((1, *leaf.shape), leaf.dtype)
       for key, leaf in self.spec.items()
     }
-    for key in self.objective.views.partners:
-      batch[f"partner/{key}"] = batch[key]
     return {**batch, "view": np.zeros(1, np.int32), "valid": np.ones(1, bool)}
+
+  @property
+  def partners(self) -> tuple[str, ...]:
+    """The keys of which a training batch has another example's too."""
+    return self.objective.views.partners(self.spec)
 
   def init(
     self,
@@ -181,7 +184,8 @@ class Stage:
       for key, leaf in self.example().items()
     }
     self._check_classes(state, fixed, batch)
-    jax.eval_shape(self.train_step, state, fixed, batch)
+    partners = {f"partner/{key}": batch[key] for key in self.partners}
+    jax.eval_shape(self.train_step, state, fixed, {**batch, **partners})
     for name in self.corruptions:
       level = {"level": jax.ShapeDtypeStruct((size,), np.float32)}
       step = self.corrupted(name).eval_step

@@ -9,7 +9,7 @@ else: wherever and whenever it is asked for, it is the same.
 
 import dataclasses
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -56,16 +56,33 @@ class Views:
   corruption: Corruption | None = None
 
   @property
-  def partners(self) -> tuple[str, ...]:
-    """The keys of which a training batch needs another example's."""
-    mixed = [
+  def mixed(self) -> tuple[str, ...]:
+    """The modalities that a view of training mixes."""
+    found = [
       modality
       for view, of in self.pipelines.items()
       if view != EVALUATION
       for modality, pipeline in of.items()
       if pipeline.mixes
     ]
-    return (*dict.fromkeys(mixed), "index", "label") if mixed else ()
+    return tuple(dict.fromkeys(found))
+
+  def partners(self, keys: Collection[str]) -> tuple[str, ...]:
+    """The keys of which a training batch needs another example's.
+
+    Args:
+      keys: of an example.
+    """
+    if not self.mixed:
+      return ()
+    wanted = [
+      f"{kind}{modality}"
+      for modality in self.mixed
+      for kind in ("", "mask/", "has/")
+    ]
+    return tuple(
+      key for key in (*wanted, "index", "label", "valid") if key in keys
+    )
 
   def __call__(self, batch: Batch, *, train: bool) -> dict[str, Array]:
     """The batch with its views; where two are mixed, with a `target`.
@@ -84,7 +101,8 @@ class Views:
         share = mixed if pipeline.mixes and not suffix else share
     if self.corruption is not None and not train:
       made |= self._corrupted(batch, self.corruption)
-    if self.partners:
+    label = batch.get("label")
+    if self.mixed and label is not None and label.ndim == 1:
       made |= self._target(batch, share)
     return {key: _real(key, value) for key, value in made.items()}
 
@@ -111,10 +129,7 @@ class Views:
       "overrides": None if sweeps is None else {sweeps: batch["level"]},
     }
     if pipeline.mixes:
-      given |= {
-        "partner": batch[f"partner/{modality}"],
-        "partner_key": self.keys(batch["partner/index"], batch["view"], tag),
-      }
+      given |= self._partner(batch, modality, tag)
     given = {key: value for key, value in given.items() if value is not None}
     x, mask, share = jax.vmap(lambda given: pipeline(**given))(given)
     made = {f"{modality}{suffix}": x}
@@ -122,13 +137,44 @@ class Views:
       made[f"mask/{modality}{suffix}"] = mask
     return made, share
 
+  def _partner(self, batch: Batch, modality: str, tag: str) -> dict[str, Array]:
+    """Whom each example is mixed with: itself, where the other is not there.
+
+    Nor is there any in evaluation.
+    """
+    other = {
+      key: batch.get(f"partner/{key}", batch.get(key))
+      for key in (modality, f"mask/{modality}", "index")
+    }
+    there = jnp.ones(batch["index"].shape, bool)
+    for key in ("valid", f"has/{modality}"):
+      there &= batch.get(f"partner/{key}", there)
+    chosen = {}
+    for key, value in other.items():
+      if value is not None:
+        rows = there.reshape(there.shape + (1,) * (value.ndim - 1))
+        chosen[key] = jnp.where(rows, value, batch[key])
+    return {
+      "partner": chosen[modality],
+      "partner_mask": chosen.get(f"mask/{modality}"),
+      "partner_key": self.keys(chosen["index"], batch["view"], tag),
+    }
+
   def _corrupted(self, batch: Batch, by: Corruption) -> dict[str, Array]:
+    if by.modality not in batch:
+      raise UserError(
+        f"There is a corruption of '{by.modality}', which the data lacks.",
+        exists=(key for key in batch if "/" not in key),
+        near=by.modality,
+      )
     if by.pipeline is not None:
       return self._view(batch, by.modality, by.pipeline, "", by.sweeps)[0]
     keys = self.keys(batch["index"], batch["view"], f"missing/{by.modality}")
     stays = jax.vmap(jax.random.uniform)(keys) >= batch["level"]
     has = f"has/{by.modality}"
-    return {has: stays & batch[has] if has in batch else stays}
+    was = batch.get(has, jnp.ones(stays.shape, bool))
+    # Who had it is still asked: what has no other sense must guess.
+    return {has: stays & was, f"asked/{by.modality}": was}
 
   def keys(
     self, index: Int[Array, "B"], view: Int[Array, "B"], tag: str
@@ -147,10 +193,15 @@ class Views:
     """The classes of what is mixed, and where both have a label."""
     target = jax.nn.one_hot(batch["label"], self.classes)
     known = batch["label"] >= 0
-    if share is not None:
+    if share is not None and "partner/label" in batch:
       other = jax.nn.one_hot(batch["partner/label"], self.classes)
+      # Where the other was not there, an example was mixed with itself.
+      there = jnp.ones(known.shape, bool)
+      for key in ("valid", *(f"has/{modality}" for modality in self.mixed)):
+        there &= batch.get(f"partner/{key}", there)
+      share = jnp.where(there, share, 1.0)
       target = share[:, None] * target + (1.0 - share)[:, None] * other
-      known &= batch["partner/label"] >= 0
+      known &= (batch["partner/label"] >= 0) | (share == 1.0)
     target = jnp.where(known[:, None], target, 0.0)
     return {"target": target, "has/target": known}
 

@@ -105,6 +105,14 @@ def test_a_partner_is_of_the_example_and_its_view_alone(source):
   assert sorted(views[0]) == list(range(N)) and views[0] != views[1]
 
 
+def test_the_labelled_are_mixed_with_the_labelled(source):
+  batches = feed(source, partners=("label",), labelled_fraction=0.5)
+  for step in range(20):
+    batch = batches.batch(step)
+    own, other = batch["label"] >= 0, batch["partner/label"] >= 0
+    np.testing.assert_array_equal(own, other)
+
+
 @pytest.fixture
 def lopsided():
   """Classes of 1, 4 and 16 examples."""
@@ -128,6 +136,18 @@ def test_classes_are_drawn_as_often_as_the_sampling_says(
   shares = np.bincount(drawn) / len(drawn)
   # Four standard errors of 8,000 draws.
   np.testing.assert_allclose(shares, expected, atol=0.022)
+
+
+def test_what_is_drawn_often_looks_another_way_each_time(lopsided):
+  for augmentations in (0, 50):
+    batches = feed(lopsided, sampling="balanced", augmentations=augmentations)
+    drawn = [batches.draw(step) for step in range(6)]
+    pairs = [
+      pair
+      for one in drawn
+      for pair in zip(one["position"], one["view"], strict=True)
+    ]
+    assert len(set(pairs)) == len(pairs) == 48
 
 
 def test_a_sampling_that_is_none_is_answered_with_those_there_are(source):

@@ -82,7 +82,7 @@ MAY_IMPORT = {
   "catalogue": "errors rooms fields config workdir build feed stage",
   # one run
   "workdir": "errors rooms fields journal",
-  "check": "errors rooms workdir devices stage build",
+  "check": "errors rooms workdir devices views stage build",
   "experiment": (
     "errors types rooms fields workdir devices state stage build check teachers"
     " feed evaluation loop report"

@@ -96,9 +96,9 @@ def test_views_and_seeds_draw_apart():
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 def test_two_examples_are_mixed_with_their_labels(name):
   made = views(train={"image": f"to_float|{name}"})
-  assert made.partners == ("image", "index", "label")
+  assert made.partners(batch()) == ("image", "index", "label", "valid")
   raw, other = batch(), batch([3, 4, 5, 0, 1, 2])
-  partners = {f"partner/{key}": other[key] for key in made.partners}
+  partners = {f"partner/{key}": other[key] for key in made.partners(raw)}
   found = made({**raw, **partners}, train=True)
   target = np.asarray(found["target"], np.float64)
   np.testing.assert_allclose(target.sum(1), 1, atol=1e-6)
@@ -121,7 +121,7 @@ def test_a_mixture_with_an_unlabelled_example_has_no_target():
   made = views(train={"image": "to_float|mixup"})
   raw = {**batch(), "label": jnp.array([0, -1, 2, 3, 0, 1])}
   partners = {
-    f"partner/{key}": jnp.roll(raw[key], 1, 0) for key in made.partners
+    f"partner/{key}": jnp.roll(raw[key], 1, 0) for key in made.partners(raw)
   }
   found = made({**raw, **partners}, train=True)
   target = found["target"]
@@ -132,10 +132,32 @@ def test_a_mixture_with_an_unlabelled_example_has_no_target():
   )
 
 
+def test_nobody_is_mixed_with_what_is_not_there():
+  made = views(train={"image": "to_float|mixup"})
+  raw = {**batch(), "has/image": jnp.ones(B, bool)}
+  partners = {f"partner/{key}": raw[key][::-1] for key in made.partners(raw)}
+  there = jnp.array([True, False, True, True, True, True])
+  partners["partner/has/image"] = there
+  partners["partner/valid"] = there
+  found = made({**raw, **partners}, train=True)
+  own = np.asarray(raw["image"]) / 255.0
+  np.testing.assert_allclose(found["image"][1], own[1], atol=1e-6)
+  assert found["target"][1].max() == 1.0
+  assert not np.allclose(found["image"][0], own[0], atol=1e-3)
+
+
+def test_a_view_that_mixes_shows_an_example_itself_in_evaluation():
+  made = views(mixed={"image": "to_float|mixup"})
+  raw = batch()
+  found = made(raw, train=False)
+  own = np.asarray(raw["image"]) / 255.0
+  np.testing.assert_allclose(found["image@mixed"], own, atol=1e-6)
+
+
 def test_in_evaluation_the_target_is_the_label():
   made = views(train={"image": "to_float|mixup"})
   raw = batch()
-  partners = {f"partner/{key}": raw[key] for key in made.partners}
+  partners = {f"partner/{key}": raw[key] for key in made.partners(raw)}
   target = made({**raw, **partners}, train=False)["target"]
   np.testing.assert_array_equal(target, np.eye(K)[np.asarray(raw["label"])])
 
@@ -156,6 +178,11 @@ def test_a_modality_is_missing_in_the_share_that_is_the_level():
     # Whom a lower level takes it from, a higher one does too.
     assert not (has & ~before).any()
     before = has
+
+
+def test_a_corruption_of_what_the_data_lacks_is_said():
+  with pytest.raises(UserError, match=r"'sound'.*There are: audio, image"):
+    corrupted(Corruption("sound", None, ""), 0.0, batch())
 
 
 def test_what_was_missing_stays_missing():
