@@ -52,12 +52,7 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
     order = list(config["order"])
     for source in sources(stage.config):
       _one_of("stage before it", source, order[: order.index(name)])
-    for taken, keys in (
-      ("batch", [*stage.config["networks"], *stage.config["teachers"]]),
-      ("loss", stage.config["metrics"]),
-    ):
-      if taken in keys:
-        raise UserError(f"In '{name}', the name '{taken}' is taken.")
+    _names_are_free(stage.config, name)
     try:
       stage.trace()
     except UserError as error:
@@ -73,6 +68,17 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
     Placement(
       config["placement"], config["seeds"], config["seed_axis"], paired
     ).check(stage.config["batch_size"])
+
+
+def _names_are_free(stage: Mapping[str, Any], name: str) -> None:
+  """Raises `UserError` for a name that stands for something else."""
+  for taken, keys in (
+    ("batch", [*stage["networks"], *stage["teachers"]]),
+    ("data", [*stage["networks"], *stage["teachers"]]),
+    ("loss", stage["metrics"]),
+  ):
+    if taken in keys:
+      raise UserError(f"In '{name}', the name '{taken}' is taken.")
 
 
 def _views_are_read(config: Mapping[str, Any]) -> None:

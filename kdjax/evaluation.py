@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
@@ -12,6 +13,7 @@ from kdjax.feed import EvalFeed
 from kdjax.stage import Stage
 from kdjax.state import Fixed
 from kdjax.types import Source
+from kdjax.views import Views
 
 
 class Split:
@@ -63,13 +65,15 @@ class Split:
     """The metrics at every level of every corruption of the stage.
 
     Returns:
-      corruption -> {"levels": [..], metric: [[a value a seed] a level]}.
+      corruption -> {"levels": [..], "sweeps": what they are, metric: [[a value
+      a seed] a level]}.
     """
     found: dict[str, dict[str, Any]] = {}
     for name in self.stage.corruptions:
       step = self._compiled(self.stage.corrupted(name))
       levels = list(self.stage.config["robustness"][name]["levels"])
       found[name] = {"levels": levels}
+      found[name]["sweeps"] = self.stage.config["robustness"][name]["sweeps"]
       for level in levels:
         self.order.constants = {"level": level}
         results = by_metric(self.measure(variables, fixed, step))
@@ -146,6 +150,42 @@ def predict(
   }
 
 
+class Raw:
+  """A network that takes what the data set gives: raw, as it is evaluated.
+
+  Called like a Flax module: `network.apply(variables, inputs, train=False)`.
+
+  Args:
+    module: of Flax.
+    views: of the stage that trained it.
+  """
+
+  def __init__(self, module: nn.Module, views: Views):
+    self.module, self.views = module, views
+
+  def apply(
+    self,
+    variables: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    *,
+    train: bool = False,
+  ) -> dict[str, jax.Array]:
+    """The network's outputs.
+
+    Args:
+      variables: of the module.
+      inputs: what it reads, before the pipelines of evaluation.
+      train: False; to train on, take `module`.
+    """
+    if train:
+      raise ValueError("It predicts; train its `module` instead.")
+    rows = np.zeros(next(iter(inputs.values())).shape[0], np.int32)
+    views = self.views.of(inputs)
+    made = views({**inputs, "index": rows, "view": rows}, train=False)
+    given = {key: made[key] for key in self.module.reads if key in made}
+    return self.module.apply(variables, given, train=False)
+
+
 class Predictor:
   """A student that predicts through a head that it keeps.
 
@@ -182,6 +222,11 @@ class Predictor:
       key: np.zeros((rows, *leaf.shape), leaf.dtype)
       for key, leaf in self.stage.spec.items()
     }
+    # What is given is there, and no padding, unless that is given too.
+    for key in inputs:
+      for kind in ("has", "mask"):
+        if f"{kind}/{key}" in batch:
+          batch[f"{kind}/{key}"] = np.ones_like(batch[f"{kind}/{key}"])
     batch |= {"view": np.zeros(rows, np.int32), "valid": np.ones(rows, bool)}
     batch |= inputs
     own, fixed = variables["stage"], variables["fixed"]

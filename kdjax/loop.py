@@ -19,7 +19,6 @@ from kdjax.progress import Clock, Progress
 from kdjax.stage import Stage
 from kdjax.state import Fixed, State
 from kdjax.termination import Termination
-from kdjax.types import Source
 
 
 class DivergedError(UserError):
@@ -55,6 +54,7 @@ class Loop:
     self.folder = workdir / "stages" / stage.name
     self.starts = fixed, given
     self.fixed = placement.put_fixed(fixed)
+    self.broken: list[str] = []  # records that were skipped before
     self.sources = [stage.load("train", seed) for seed in self.seeds]
     orders = [
       stage.train_feed(source, seed)
@@ -150,6 +150,7 @@ class Loop:
           f"To train it anew, delete {self.folder}.",
         )
       self.clock.resume(facts["seconds"])
+      self.broken = facts["broken"]
     if jax.process_index() == 0:
       self.journal = Journal(self.workdir, self.stage.name, self.seeds, start)
     return self.placement.put(state)
@@ -231,7 +232,11 @@ class Loop:
   ) -> None:
     """Saves; what was recorded up to here is on disk before."""
     self.journal.flush()
-    facts = {"seconds": self.clock.total(), "teachers": dict(taught)}
+    facts = {
+      "seconds": self.clock.total(),
+      "teachers": dict(taught),
+      "broken": self._broken(),
+    }
     self.checkpoints.save(step, self.placement.fetch(state), facts)
 
   def _finish(
@@ -267,7 +272,7 @@ class Loop:
       "test": measured,
       "validation": {"best": {select: [float(one.value) for one in best]}},
       "robustness": robustness,
-      "broken": broken(self.sources),
+      "broken": self._broken(),
       "best_step": [int(one.step) for one in best],
       "parameters": {
         name: sum(leaf.size for leaf in jax.tree.leaves(tree["params"]))
@@ -285,12 +290,11 @@ class Loop:
       replace(self.folder / "result.json", json.dumps(result, indent=2) + "\n")
     return result
 
-
-def broken(sources: Sequence[Source]) -> list[str]:
-  """The records that were skipped, in words: file, line, column and reason."""
-  found = [
-    str(fault)
-    for source in sources
-    for fault in getattr(source, "records", list)()
-  ]
-  return list(dict.fromkeys(found))
+  def _broken(self) -> list[str]:
+    """The records that were skipped: file, line, column and reason of each."""
+    found = [
+      str(fault)
+      for source in self.sources
+      for fault in getattr(source, "records", list)()
+    ]
+    return list(dict.fromkeys([*self.broken, *found]))

@@ -4,9 +4,13 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from kdjax import build, evaluation, experiment, rooms, teachers
 from kdjax import workdir as workdirs
 from kdjax.errors import UserError
+from kdjax.stage import Stage
+from kdjax.views import EVALUATION
 
 
 def evaluate(
@@ -75,8 +79,10 @@ def restore(
     which: "best" by validation, or "last".
 
   Returns:
-    The Flax module, and its variables. A student that predicts through a head
-    that it keeps (SimKD) comes with it, and is called in the same way.
+    The Flax module, and its variables. Where the data goes through pipelines,
+    or is of raw bytes, it takes raw inputs, and its `module` is Flax's. A
+    student that predicts through a head that it keeps (SimKD) comes with it; both are called
+    in the same way.
   """
   workdir = pathlib.Path(workdir)
   config = workdirs.read_config(workdir)
@@ -98,7 +104,21 @@ def restore(
   variables = teachers.load(
     workdir, stage, network, which=which, template=shapes, seeds=len(seeds)
   )
-  return known[network], variables[seeds.index(seed)]
+  module = known[network]
+  if _is_prepared(built, module):
+    module = evaluation.Raw(module, built.objective.views)
+  return module, variables[seeds.index(seed)]
+
+
+def _is_prepared(built: Stage, module: Any) -> bool:
+  """Whether what a network reads is changed between the data set and it."""
+  pipelines = built.objective.views.of(module.reads).pipelines[EVALUATION]
+  raw = [
+    key
+    for key in module.reads
+    if key in built.spec and built.spec[key].dtype in (np.uint8, np.int16)
+  ]
+  return bool(pipelines or raw)
 
 
 def _keeps(config: Mapping[str, Any], stage: str) -> bool:

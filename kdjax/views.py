@@ -84,6 +84,15 @@ class Views:
       key for key in (*wanted, "index", "label", "valid") if key in keys
     )
 
+  def of(self, modalities: Collection[str]) -> "Views":
+    """The plain view of evaluation, of some modalities alone."""
+    kept = {
+      modality: pipeline
+      for modality, pipeline in self.pipelines.get(EVALUATION, {}).items()
+      if modality in modalities
+    }
+    return dataclasses.replace(self, pipelines={EVALUATION: kept})
+
   def __call__(self, batch: Batch, *, train: bool) -> dict[str, Array]:
     """The batch with its views; where two are mixed, with a `target`.
 

@@ -70,7 +70,7 @@ MAY_IMPORT = {
   "journal": "errors types state",
   "progress": "errors",
   "termination": "",
-  "evaluation": "errors types state devices feed feeds stage",
+  "evaluation": "errors types state devices feed feeds views stage",
   "teachers": "errors types rooms state checkpoints",
   "loop": (
     "errors types rooms state devices feeds stage checkpoints journal progress"
@@ -87,7 +87,9 @@ MAY_IMPORT = {
     "errors types rooms fields workdir devices state stage build check teachers"
     " feed evaluation loop report"
   ),
-  "trained": ("errors rooms workdir build teachers evaluation experiment"),
+  "trained": (
+    "errors rooms workdir views stage build teachers evaluation experiment"
+  ),
   # what feeds cost
   "timing": "",
   "decoding": "rooms devices feed feeds timing",

@@ -218,6 +218,26 @@ def test_who_has_no_other_sense_must_guess(tmp_path):
   assert any(np.isclose(accuracy[1][0], share) for share in shares)
 
 
+def test_a_restored_network_takes_what_the_data_gives(tmp_path):
+  pipelines = {
+    name: {"image": "to_float|normalize(mean=(0.3,), std=(0.1,))"}
+    for name in ("train", "evaluation")
+  }
+  stage = config.stage(
+    network(K, "image"),
+    terms={"cross_entropy": config.term("cross_entropy")},
+    **knobs(),
+  )
+  run(tmp_path, data("images", pipelines=pipelines), stage)
+  kept = np.load(tmp_path / "stages" / "student" / "predictions.npz")
+  model, variables = kdjax.restore(tmp_path, "student")
+  raw = arrays.load("test", held="images").columns["image"]
+  outputs = model.apply(variables, {"image": raw}, train=False)
+  np.testing.assert_allclose(outputs["logits"], kept["logits"][0], atol=1e-4)
+  bare = model.module.apply(variables, {"image": raw / 255.0}, train=False)
+  assert not np.allclose(bare["logits"], outputs["logits"], atol=1e-2)
+
+
 def test_a_view_that_nobody_reads_is_a_mistake():
   made = data("images", pipelines={"evalution": {"image": "to_float"}})
   stage = config.stage(

@@ -206,7 +206,7 @@ def _robustness(measured: dict[str, Any]) -> dict[str, Any]:
   return {
     name: {
       key: values
-      if key == "levels"
+      if key in ("levels", "sweeps")
       else [[_finite(value) for value in level] for level in values]
       for key, values in found.items()
     }

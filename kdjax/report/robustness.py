@@ -42,7 +42,7 @@ def robustness(record: Record, results: dict[str, Any]) -> Drawing:
     for axes, (name, lines) in zip(spaces, panels.items(), strict=False):
       for stage, curve in lines.items():
         _line(axes, curve, record, stage, theme)
-      axes.set(xlabel="level")
+      axes.set(xlabel=level(results, name))
       plain(axes, theme, title=name, grid="y")
     legend(canvas, spaces[: len(panels)], theme)
     return canvas
@@ -53,6 +53,16 @@ def robustness(record: Record, results: dict[str, Any]) -> Drawing:
     "Band: one sample deviation either way."
   )
   return Drawing.of("robustness", "Robustness", caption, draw)
+
+
+def level(results: dict[str, Any], name: str) -> str:
+  """What the levels of a corruption are."""
+  swept = [
+    measured[name]["sweeps"]
+    for measured in results["robustness"].values()
+    if name in measured
+  ]
+  return swept[0] or "share of the examples without it"
 
 
 def curves(
