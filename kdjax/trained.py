@@ -81,8 +81,8 @@ def restore(
   Returns:
     The Flax module, and its variables. Where the data goes through pipelines,
     or is of raw bytes, it takes raw inputs, and its `module` is Flax's. A
-    student that predicts through a head that it keeps (SimKD) comes with it; both are called
-    in the same way.
+    student that predicts through a head that it keeps (SimKD) comes with it;
+    both are called in the same way.
   """
   workdir = pathlib.Path(workdir)
   config = workdirs.read_config(workdir)
