@@ -57,8 +57,8 @@ def get_config(argument: str = "") -> ConfigDict:
     sweeps="noise.snr",
     levels=(40, 10) if smoke else (40, 30, 20, 10, 0),
   )
-  training = {
-    "steps": 10 if smoke else 800,
+  training = lambda steps: {
+    "steps": 10 if smoke else steps,
     "batch_size": 64,
     "optimizer": optimizer(
       "adamw",
@@ -81,13 +81,13 @@ def get_config(argument: str = "") -> ConfigDict:
       pipelines={"train": {"audio": TRAIN}, "evaluation": {"audio": HEARD}},
     ),
     stages={
-      "teacher": stage(large, terms=labels(), **training),
-      "alone": stage(small, terms=labels(), **training),
+      "teacher": stage(large, terms=labels(), **training(800)),
+      "alone": stage(small, terms=labels(), **training(1600)),
       "distilled": stage(
         small,
         teachers={"teacher": teacher("teacher")},
         terms=labels(0.1) | kd,
-        **training,
+        **training(1600),
       ),
     },
     gains=(("distilled", "alone"),),
