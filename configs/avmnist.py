@@ -1,7 +1,7 @@
 """Teacher sees and hears, the student sees or hears: digits, AV-MNIST-style.
 
 Images of MNIST keep 23 % of their variance, recordings of FSDD have a noise of
-the ESC-10 over them at 0 dB. A teacher of both is trained on the few labelled
+the ESC-10 over them at 10 dB. A teacher of both is trained on the few labelled
 pairs; students of one sense learn from it on all pairs, without further labels.
 
   teacher      image and audio, joined; a tenth of its examples lack a sense
@@ -113,8 +113,8 @@ def get_config(argument: str = "") -> ConfigDict:
     seeds=2 if smoke else 3,
     data=data(
       "avmnist",
-      snr=0.0,
-      labels_per_class=2 if smoke else 20,
+      snr=10.0,
+      labels_per_class=2 if smoke else 50,
       labelled_fraction=0.25,
       limit=640 if smoke else 4000,
       pipelines={

@@ -14,6 +14,18 @@ eighth of its parameters.
     --config.data.root=../shared/data
 
 The folder holds `fsdd/fsdd.npz`, see `kdjax/data/fsdd.py`.
+
+To expect, three seeds, the 500 recordings of a speaker nobody heard, 17 minutes
+on two busy CPU cores:
+
+  teacher    .742 +- .042, nll .688
+  alone      .637 +- .056, nll 1.038
+  distilled  .636 +- .018, nll .966; gain -.001 +- .031
+
+Not two standard errors, nor any: the student of a speaker that it has not heard
+is held back by what differs between speakers, of which the teacher says little.
+Its seeds lie closer together, and its probabilities are better. After half of
+the steps, and at temperature 2 beside all of the labels, it was alike.
 """
 
 from kdjax.config import (

@@ -58,7 +58,7 @@ def robustness(record: Record, results: dict[str, Any]) -> Drawing:
 def level(results: dict[str, Any], name: str) -> str:
   """What the levels of a corruption are."""
   swept = [
-    measured[name]["sweeps"]
+    measured[name].get("sweeps", "level")
     for measured in results["robustness"].values()
     if name in measured
   ]
