@@ -19,6 +19,15 @@ and more often, and where image or audio are worse than in training.
     --config.data.root=../shared/data
 
 The folder holds `mnist`, `fsdd` and `esc10_noise`, see `kdjax/data/avmnist.py`.
+
+To expect, three seeds, 4,000 training pairs of which 500 are labelled, 4,000
+for test; 21 minutes on two CPU cores that other jobs shared:
+
+  teacher      .588 +- .010
+  image-alone  .436 +- .007
+  image        .422 +- .010, gain -.014 +- .006: it learns nothing from sounds
+  audio-alone  .304 +- .039
+  audio        .316 +- .046, gain +.012 +- .004, better in 3 of 3 seeds
 """
 
 from kdjax.config import (
