@@ -123,5 +123,6 @@ def test_dot_trains_a_method(tmp_path):
 # The queue is above.
 @pytest.mark.parametrize("memory", ["bank", "batch"])
 def test_contrast_has_one_interface_for_each_memory(tmp_path, memory):
-  results = run("crd", tmp_path, memory=memory, seeds=1)
+  options = {"data_size": 1797, "negatives": 32}
+  results = run("crd", tmp_path, memory=memory, seeds=1, **options)
   assert np.isfinite(results["stages"]["crd"]["loss/crd"]["mean"])
