@@ -33,7 +33,7 @@ To expect, three seeds, the 163 test pictures, two busy CPU cores:
     alone              .203 +- .016
     distilled          .224 +- .011, gain +.020 +- .007, better in 3 of 3
 
-  groups (3 min)       accuracy
+  groups (2 min)       accuracy
     teacher            .824 +- .009
     alone              .429 +- .016
     distilled          .436 +- .016, gain +.006 +- .009: not two standard errors
