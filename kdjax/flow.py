@@ -5,6 +5,7 @@ with a view `student@strong/logits`; a parameter `teacher/params/head/kernel`.
 """
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Mapping
 
@@ -167,7 +168,8 @@ class Flow:
   def inputs(self, name: str, view: str = "") -> Batch:
     """The part of the batch that a network reads, in a view.
 
-    What an absent modality holds is anything: the network sees zeros.
+    What an absent modality holds is anything: the network sees zeros, and so
+    of a broken record. One that reads `has/<modality>` is told of both.
     """
     module = self.module(name)
     chosen = {
@@ -190,13 +192,26 @@ class Flow:
         exists=(key for key in self.batch if "@" in key),
       )
     for key in modalities:
-      if f"has/{key}" in self.batch:
-        has = self.batch[f"has/{key}"]
-        for own in (key, f"mask/{key}"):
-          if own in chosen:
-            rows = has.reshape(has.shape + (1,) * (chosen[own].ndim - 1))
-            chosen[own] = jnp.where(rows, chosen[own], 0)
+      has = self._has(key)
+      if has is None:
+        continue
+      for own in (key, f"mask/{key}"):
+        if own in chosen:
+          rows = has.reshape(has.shape + (1,) * (chosen[own].ndim - 1))
+          absent = jnp.zeros_like(chosen[own])
+          chosen[own] = jnp.where(rows, chosen[own], absent)
+      if f"has/{key}" in module.reads:
+        chosen[f"has/{key}"] = has
     return chosen
+
+  def _has(self, modality: str) -> Array | None:
+    """bool [B]: where a modality is there; None: nothing can be missing."""
+    known = [
+      self.batch[key]
+      for key in (f"has/{modality}", "has/record")
+      if key in self.batch
+    ]
+    return functools.reduce(jnp.logical_and, known) if known else None
 
   def _parameter(self, address: Address) -> Array:
     self.module(address.network)

@@ -768,9 +768,9 @@ def test_an_encoder_without_tokens_is_one_token():
 def test_fusion_reads_what_its_encoders_read_and_needs_nothing(joined):
   assert joined.model.reads == (
     "image",
+    "has/image",
     "text",
     "mask/text",
-    "has/image",
     "has/text",
   )
   assert joined.model.needs == ()

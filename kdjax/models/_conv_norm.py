@@ -6,10 +6,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from kdjax.errors import ShapeError
-from kdjax.models import _init
+from kdjax.models import _batch_norm, _init
 from kdjax.types import Array, Outputs
 
 
@@ -28,12 +28,15 @@ class Layers:
     axis_name: of the devices that share batch statistics.
     dtype: of activations.
     kernel_init: of convolutions.
+    rows: which of the batch are there: of the others, batch statistics see
+      nothing. None is all of them.
   """
 
   train: bool
   axis_name: str | None = None
   dtype: Any = jnp.float32
   kernel_init: Callable = _init.PYTORCH
+  rows: Bool[Array, "B"] | None = None
 
   def image(self, x: Array) -> Float[Array, "B H W C"]:
     """What enters a network, in the dtype of activations."""
@@ -91,15 +94,14 @@ class Layers:
     self, x: Float[Array, "B H W C"], name: str
   ) -> Float[Array, "B H W C"]:
     """Batch norm, with a scale and a shift that start at 1 and 0."""
-    return nn.BatchNorm(
-      use_running_average=not self.train,
-      momentum=0.9,
-      epsilon=1e-5,
-      use_fast_variance=False,
+    return _batch_norm.over_rows(
+      x,
+      self.rows,
+      train=self.train,
       axis_name=self.axis_name,
       dtype=self.dtype,
       name=name,
-    )(x)
+    )
 
   def conv_norm(
     self,

@@ -12,7 +12,8 @@ def read(
 ) -> tuple[Float[Array, "B T F"], Bool[Array, "B T"]]:
   """A spectrogram, 0 at padding, and where its frames are.
 
-  Without `mask/<modality>`, every frame is one.
+  Without `mask/<modality>`, every frame is one, but in rows that
+  `has/<modality>` says are not there.
 
   Raises:
     ShapeError: it is no [B T F], or its mask is of another length.
@@ -26,4 +27,6 @@ def read(
   mask = inputs.get(f"mask/{modality}")
   mask = jnp.ones(x.shape[:2], bool) if mask is None else mask
   same_shape(frames=x[..., 0], mask=mask)
+  has = inputs.get(f"has/{modality}")
+  mask = mask if has is None else mask & has[:, None]
   return jnp.where(mask[..., None], x, 0), mask

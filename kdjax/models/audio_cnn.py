@@ -9,10 +9,11 @@ from jaxtyping import Bool, Float
 from kdjax.errors import UserError
 from kdjax.models import _pool, _spectrogram
 from kdjax.models._batch_norm import BatchNorm
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """Stages of convolution over time and frequency, blind to padding.
 
   Each is two times convolution, batch norm and ReLU; between stages, time and
@@ -49,19 +50,11 @@ class Model(nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality, f"mask/{self.modality}")
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
+  USES = ("mask", "has")
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B T F], and its mask, bool [B T]."""
+    """Sees `inputs[modality]`, [B T F], its mask and `has/<modality>`."""
     if self.pooling not in _pool.POOLINGS:
       raise UserError(
         f"No pooling '{self.pooling}'.",
@@ -74,12 +67,13 @@ class Model(nn.Module):
     outputs = {}
     x, mask = _spectrogram.read(inputs, self.modality)
     x = x[..., None].astype(self.dtype)
+    how = {"train": train, "always": f"has/{self.modality}" not in inputs}
     for stage, width in enumerate(self.widths):
       if stage:
         x, mask = _halve(x, mask)
         x = drop(x, (1, 2))
       for layer in "ab":
-        x = self._convolve(x, mask, width, f"{stage}{layer}", train)
+        x = self._convolve(x, mask, width, f"{stage}{layer}", **how)
         outputs[f"preact{stage}"] = x
         x = nn.relu(x)
       outputs[f"stage{stage}"] = x
@@ -92,7 +86,7 @@ class Model(nn.Module):
       outputs["logits"] = head(drop(embedding, ()))
     return outputs
 
-  def _convolve(self, x, mask, width, name, train) -> Float[Array, "B T F D"]:
+  def _convolve(self, x, mask, width, name, **how) -> Float[Array, "B T F D"]:
     """Convolution and batch norm; 0 at padding, which the next one sees."""
     x = nn.Conv(
       width,
@@ -104,7 +98,7 @@ class Model(nn.Module):
     norm = BatchNorm(
       axis_name=self.axis_name, dtype=self.dtype, name=f"norm{name}"
     )
-    return jnp.where(mask[:, :, None, None], norm(x, mask, train=train), 0)
+    return norm(x, mask, **how)
 
 
 def _halve(

@@ -9,10 +9,11 @@ from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError
 from kdjax.models import _pool
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """Layers of an LSTM in both directions over token ids, blind to padding.
 
   At padding the state of either direction stays what it was, wherever in the
@@ -56,15 +57,7 @@ class Model(nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality, f"mask/{self.modality}")
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
+  USES = ("mask",)
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import ShapeError
+from kdjax.models import _batch_norm
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """Stages of convolution, batch norm and ReLU, halved in between.
 
   Outputs: stage0 .. [B H W D], preact0 .. [B H W D] (the same before ReLU),
@@ -37,24 +39,17 @@ class Model(nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality,)
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
+  USES = ("has",)
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C]."""
+    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
     drop = lambda x, over: nn.Dropout(self.dropout, broadcast_dims=over)(
       x, deterministic=not train
     )
     outputs = {}
     x = inputs[self.modality].astype(self.dtype)
+    rows = inputs.get(f"has/{self.modality}")
     for stage, width in enumerate(self.widths):
       if stage:
         x = drop(_halve(x), (1, 2))
@@ -65,13 +60,15 @@ class Model(nn.Module):
         dtype=self.dtype,
         name=f"conv{stage}",
       )(x)
-      x = nn.BatchNorm(
-        use_running_average=not train,
-        momentum=0.9,
+      x = _batch_norm.over_rows(
+        x,
+        rows,
+        train=train,
         axis_name=self.axis_name,
         dtype=self.dtype,
         name=f"norm{stage}",
-      )(x)
+        use_fast_variance=True,
+      )
       outputs[f"preact{stage}"] = x
       x = outputs[f"stage{stage}"] = nn.relu(x)
     tokens = outputs["tokens"] = x.reshape(x.shape[0], -1, x.shape[-1])

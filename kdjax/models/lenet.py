@@ -7,10 +7,11 @@ import jax.numpy as jnp
 
 from kdjax.errors import ShapeError, UserError
 from kdjax.models import _conv_norm, _init, conv
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """Two convolutions, each halved, and two dense layers.
 
   LeCun et al., "Gradient-based learning applied to document recognition", Proc.
@@ -42,16 +43,6 @@ class Model(nn.Module):
   modality: str = "image"
   axis_name: str | None = None
   dtype: Any = jnp.float32
-
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality,)
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:

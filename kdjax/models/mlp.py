@@ -6,10 +6,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from kdjax.models import _conv_norm, _init
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """Dense layers with ReLU, over all numbers of an example in a row.
 
   Two layers of 1200 with dropout are the teacher, two of 800 the student of
@@ -34,16 +35,6 @@ class Model(nn.Module):
   modality: str = "image"
   axis_name: str | None = None
   dtype: Any = jnp.float32
-
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality,)
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from kdjax.errors import UserError
 from kdjax.models import _conv_norm, _init
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 # Of the seven groups of blocks: channels, the stride of the first block, and
@@ -22,7 +23,7 @@ GROUPS = (
 )
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """Inverted residuals with linear bottlenecks.
 
   Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", CVPR
@@ -57,25 +58,18 @@ class Model(nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality,)
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
+  USES = ("has",)
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C]."""
+    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
     if len(self.blocks) != len(GROUPS):
       raise UserError(
         f"{len(self.blocks)} numbers of blocks.", "There are seven groups."
       )
+    rows = inputs.get(f"has/{self.modality}")
     layers = _conv_norm.Layers(
-      train, self.axis_name, self.dtype, _init.HE_NORMAL
+      train, self.axis_name, self.dtype, _init.HE_NORMAL, rows
     )
     scaled = lambda channels: int(channels * self.width)
     outputs = {}

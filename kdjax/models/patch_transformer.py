@@ -8,10 +8,11 @@ from jaxtyping import Float
 
 from kdjax.errors import ShapeError, UserError
 from kdjax.models import _block
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """Pre-norm self-attention over the patches of an image.
 
   Outputs: block00 .. [B T D], attention00 .. and scores00 .. [B heads T T]
@@ -58,16 +59,6 @@ class Model(nn.Module):
   modality: str = "image"
   axis_name: str | None = None
   dtype: Any = jnp.float32
-
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality,)
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from kdjax.errors import UserError
 from kdjax.models import _conv_norm, _init, _residual
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 BLOCKS = {
@@ -19,7 +20,7 @@ BLOCKS = {
 }
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """A ResNet of four stages: basic blocks below 50 layers, else bottlenecks.
 
   He et al., "Deep residual learning for image recognition", CVPR 2016,
@@ -55,26 +56,19 @@ class Model(nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality,)
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
+  USES = ("has",)
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C]."""
+    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
     if self.depth not in BLOCKS:
       raise UserError(f"No depth {self.depth}.", exists=map(str, BLOCKS))
     stems = ("cifar", "imagenet")
     if self.stem not in stems:
       raise UserError(f"No stem '{self.stem}'.", exists=stems, near=self.stem)
+    rows = inputs.get(f"has/{self.modality}")
     layers = _conv_norm.Layers(
-      train, self.axis_name, self.dtype, _init.HE_NORMAL
+      train, self.axis_name, self.dtype, _init.HE_NORMAL, rows
     )
     outputs = {}
     x = layers.image(inputs[self.modality])

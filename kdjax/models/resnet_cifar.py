@@ -7,10 +7,11 @@ import jax.numpy as jnp
 
 from kdjax.errors import UserError
 from kdjax.models import _conv_norm, _init, _residual
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """A ResNet of three stages of basic blocks, with projected shortcuts.
 
   He et al., "Deep residual learning for image recognition", CVPR 2016,
@@ -42,19 +43,11 @@ class Model(nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality,)
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
+  USES = ("has",)
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C]."""
+    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
     if self.depth < 8 or self.depth % 6 != 2:
       raise UserError(
         f"A CIFAR ResNet of depth {self.depth}.",
@@ -65,8 +58,9 @@ class Model(nn.Module):
         f"{len(self.widths)} widths.",
         "There are four: of the first convolution and of three stages.",
       )
+    rows = inputs.get(f"has/{self.modality}")
     layers = _conv_norm.Layers(
-      train, self.axis_name, self.dtype, _init.HE_NORMAL
+      train, self.axis_name, self.dtype, _init.HE_NORMAL, rows
     )
     outputs = {}
     x = layers.image(inputs[self.modality])

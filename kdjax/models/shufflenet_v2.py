@@ -7,10 +7,11 @@ import jax.numpy as jnp
 
 from kdjax.errors import UserError
 from kdjax.models import _conv_norm
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """Half of the channels convolved, half kept; dealt out between.
 
   Ma et al., "ShuffleNet V2: practical guidelines for efficient CNN architecture
@@ -43,25 +44,18 @@ class Model(nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality,)
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
+  USES = ("has",)
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C]."""
+    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
     if len(self.widths) != len(self.blocks) + 1:
       raise UserError(
         f"{len(self.widths)} widths and {len(self.blocks)} numbers of blocks.",
         "There is one width more, that of the last convolution.",
       )
-    layers = _conv_norm.Layers(train, self.axis_name, self.dtype)
+    rows = inputs.get(f"has/{self.modality}")
+    layers = _conv_norm.Layers(train, self.axis_name, self.dtype, rows=rows)
     outputs = {}
     x = layers.image(inputs[self.modality])
     x = _conv_norm.record(outputs, 0, layers.conv_norm(x, 24, 1, "_stem"))

@@ -9,10 +9,11 @@ from jaxtyping import Bool, Float
 
 from kdjax.errors import ShapeError, UserError
 from kdjax.models import _block, _pool, _spectrogram
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """Pre-norm self-attention over the patches of a spectrogram.
 
   Gong et al., "AST: Audio Spectrogram Transformer", Interspeech 2021,
@@ -65,19 +66,11 @@ class Model(nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality, f"mask/{self.modality}")
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
+  USES = ("mask", "has")
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B T F], and its mask, bool [B T]."""
+    """Sees `inputs[modality]`, [B T F], its mask and `has/<modality>`."""
     if self.pooling not in ("mean", "cls"):
       raise UserError(f"No pooling '{self.pooling}'.", exists=("mean", "cls"))
     drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)

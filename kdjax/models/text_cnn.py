@@ -6,10 +6,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from kdjax.models import _pool
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """Convolutions of several windows over words, and the greatest of each.
 
     map_t = relu(W . [x_(t-a) .. x_(t+b)] + bias),  a = (h-1)//2, b = h//2
@@ -48,15 +49,7 @@ class Model(nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality, f"mask/{self.modality}")
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
+  USES = ("mask",)
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 
 from kdjax.errors import ShapeError
 from kdjax.models import _block
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """Pre-norm self-attention over token ids, blind to padding.
 
   Outputs: block00 .. [B T D], attention00 .. [B heads T T], tokens [B T D],
@@ -46,15 +47,7 @@ class Model(nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality, f"mask/{self.modality}")
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
+  USES = ("mask",)
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:

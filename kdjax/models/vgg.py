@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from kdjax.errors import UserError
 from kdjax.models import _conv_norm, _init, conv
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 # Convolutions of the five stages.
@@ -19,7 +20,7 @@ CONVOLUTIONS = {
 }
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """A VGG with batch norm and one dense layer: 3x3 convolutions, max pooling.
 
   Simonyan and Zisserman, "Very deep convolutional networks for large-scale
@@ -52,25 +53,18 @@ class Model(nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality,)
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
+  USES = ("has",)
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C]."""
+    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
     if self.depth not in CONVOLUTIONS:
       raise UserError(f"No depth {self.depth}.", exists=map(str, CONVOLUTIONS))
     if len(self.widths) != 5:
       raise UserError(f"{len(self.widths)} widths.", "There are five stages.")
+    rows = inputs.get(f"has/{self.modality}")
     layers = _conv_norm.Layers(
-      train, self.axis_name, self.dtype, _init.HE_NORMAL
+      train, self.axis_name, self.dtype, _init.HE_NORMAL, rows
     )
     zeros = nn.initializers.zeros
     outputs = {}

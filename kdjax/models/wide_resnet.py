@@ -7,10 +7,11 @@ import jax.numpy as jnp
 
 from kdjax.errors import UserError
 from kdjax.models import _conv_norm, _init
+from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
 
-class Model(nn.Module):
+class Model(OneModality, nn.Module):
   """A WRN-depth-widen: three stages of blocks that begin with batch norm.
 
   Zagoruyko and Komodakis, "Wide residual networks", BMVC 2016,
@@ -46,26 +47,19 @@ class Model(nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  @property
-  def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
-    return (self.modality,)
-
-  @property
-  def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
-    return (self.modality,)
+  USES = ("has",)
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C]."""
+    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
     if self.depth < 10 or self.depth % 6 != 4:
       raise UserError(
         f"A wide ResNet of depth {self.depth}.",
         "Depths are 6 n + 4: 10, 16, 22, 28, 40.",
       )
+    rows = inputs.get(f"has/{self.modality}")
     layers = _conv_norm.Layers(
-      train, self.axis_name, self.dtype, _init.HE_NORMAL
+      train, self.axis_name, self.dtype, _init.HE_NORMAL, rows
     )
     outputs = {}
     x = layers.image(inputs[self.modality])
