@@ -5,13 +5,14 @@ whenever a stage is opened, so that neither can hold a step that was undone.
 """
 
 import json
-import math
 import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
 
 import tensorboardX
+
+from kdjax import strict_json
 
 
 class Journal:
@@ -33,7 +34,7 @@ class Journal:
     kept = [
       line for line in kept if line["stage"] != stage or line["step"] <= step
     ]
-    replace(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+    replace(self.path, "".join(map(_line, kept)))
     self.file = self.path.open("a")
     folder = workdir / "events" / stage
     shutil.rmtree(folder, ignore_errors=True)
@@ -48,17 +49,16 @@ class Journal:
   def write(self, step: int, name: str, values: Sequence[float]) -> None:
     """Records a number of each seed."""
     for seed, value in zip(self.seeds, values, strict=True):
-      value = float(value)
       line = {
         "stage": self.stage,
         "step": step,
         "seed": seed,
         "name": name,
-        # JSON has no NaN.
-        "value": value if math.isfinite(value) else None,
+        "value": float(value),
       }
-      self.file.write(json.dumps(line) + "\n")
-      self._event(line)
+      text = _line(line)
+      self.file.write(text)
+      self._event(json.loads(text))
 
   def flush(self) -> None:
     """Returns when all that was written is on disk."""
@@ -79,6 +79,10 @@ class Journal:
       self.events[line["seed"]].add_scalar(
         line["name"], line["value"], line["step"]
       )
+
+
+def _line(record: dict) -> str:
+  return strict_json.dumps(record) + "\n"
 
 
 class Silence:

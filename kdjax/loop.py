@@ -1,6 +1,5 @@
 """The one loop: a stage from its first step, or its last checkpoint, on."""
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +8,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from kdjax import evaluation, feeds
+from kdjax import evaluation, feeds, strict_json
 from kdjax import state as states
 from kdjax.checkpoints import Checkpoints, unflatten
 from kdjax.devices import Placement
@@ -55,7 +54,7 @@ class Loop:
     self.starts = fixed, given
     self.fixed = placement.put_fixed(fixed)
     self.broken: list[str] = []  # records that were skipped before
-    self.sources = [stage.load("train", seed) for seed in self.seeds]
+    self.sources = stage.load_all("train", self.seeds)
     orders = [
       stage.train_feed(source, seed)
       for source, seed in zip(self.sources, self.seeds, strict=True)
@@ -287,7 +286,8 @@ class Loop:
       predictions = evaluation.predict(self.stage, chosen, self.starts[0], test)
       if predictions:
         np.savez(self.folder / "predictions.npz", **predictions)
-      replace(self.folder / "result.json", json.dumps(result, indent=2) + "\n")
+      text = strict_json.dumps(result, indent=2)
+      replace(self.folder / "result.json", text + "\n")
     return result
 
   def _broken(self) -> list[str]:

@@ -1,6 +1,8 @@
 """Sources: where a data set's examples lie once they are loaded."""
 
 import dataclasses
+import functools
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -41,10 +43,45 @@ class ArraySource:
     """Which examples carry a label (-1 is none)."""
     return are_labelled(self.labels)
 
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """The hash of all columns, wherever they are from."""
+    return digest(
+      *(
+        part
+        for pair in sorted(self.columns.items(), key=lambda pair: pair[0])
+        for part in pair
+      )
+    )
+
+  def lengths(self, modality: str) -> Int[np.ndarray, "N"]:
+    """How far the text of every example reaches, by its mask."""
+    return reach(self.columns[f"mask/{modality}"])
+
 
 def are_labelled(labels: np.ndarray) -> Bool[np.ndarray, "N"]:
   """Which of [N] or [N K] labels are labels: in some class, not -1."""
   return (labels >= 0).reshape(len(labels), -1).any(axis=1)
+
+
+def digest(*parts: Any) -> str:
+  """A hash, in hex, of arrays, and of what else as `repr` has it; in order."""
+  found = hashlib.blake2b(digest_size=16)
+  for part in parts:
+    if isinstance(part, np.ndarray):
+      text, values = repr((part.dtype.str, part.shape)), part.reshape(-1)
+    else:
+      text, values = repr(part), np.empty(0, np.uint8)
+    # How long it is goes before it: no two lists of parts are one text.
+    found.update(f"{len(text)}:{text}".encode())
+    found.update(np.ascontiguousarray(values).view(np.uint8))
+  return found.hexdigest()
+
+
+def reach(mask: Bool[np.ndarray, "N T"]) -> Int[np.ndarray, "N"]:
+  """One more than the last position of each row that is True; 0 is none."""
+  behind = mask[:, ::-1].argmax(axis=1)
+  return np.where(mask.any(axis=1), mask.shape[1] - behind, 0)
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -89,6 +126,10 @@ class Records(Protocol):
   @property
   def labels(self) -> np.ndarray:
     """May be read late, where it costs a pass over the records."""
+    ...
+
+  def fingerprint(self) -> str:
+    """Of what `RecordSource` would give of them, as they are now."""
     ...
 
   def read(
@@ -168,6 +209,18 @@ class RecordSource:
       column[~valid] = -1 if key == "label" else 0
     return {**batch, "index": self._records.index[positions], "valid": valid}
 
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """Of the records when it is first asked for; no example is decoded.
+
+    Images and recordings are told apart by what the data set calls them, their
+    sizes and when they were last changed: one that moves with its folder keeps
+    its name there, and a copy should keep its time (cp -p, rsync -a). What
+    stops a run, `on_error` and `most_broken`, changes no example, and nothing
+    here.
+    """
+    return self._records.fingerprint()
+
   def records(self) -> list[Fault]:
     """Every fault that was met so far, in the order of the records."""
     return sorted(fault for faults in self._broken.values() for fault in faults)
@@ -181,6 +234,22 @@ class RecordSource:
   def labelled(self) -> Bool[np.ndarray, "N"]:
     """Which records carry a label (-1 is none)."""
     return are_labelled(self.labels)
+
+  def lengths(self, modality: str) -> Int[np.ndarray, "N"]:
+    """How far the text of every record reaches, by its mask.
+
+    Raises:
+      UserError: that is not known before a record is decoded.
+    """
+    known = self._records.values
+    if f"mask/{modality}" not in known:
+      raise UserError(
+        f"How long each '{modality}' is, is known here only when a record is"
+        " decoded.",
+        "Leave it out of the buckets, and out of the sampling"
+        " 'similar_length'.",
+      )
+    return reach(known[f"mask/{modality}"])
 
   def _note(self, position: int, faults: Sequence[Fault]) -> None:
     first = min(faults)

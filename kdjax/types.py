@@ -9,6 +9,8 @@ A batch is a flat dict of arrays with a leading axis B. Its keys:
   <modality>        what a network reads: image, text, audio, ...
   mask/<modality>   bool [B T], where a modality has positions: not padding
   has/<modality>    bool [B], where a modality can be missing
+  has/record        bool [B], where a record can be broken: False is one that
+                    cannot be read, which no batch statistic sees
   label             int [B], -1 where unlabelled
   index             int [B], stable over epochs and machines
   view              int [B], the number of the example's augmentation
@@ -43,6 +45,17 @@ class Source(Protocol):
 
   def take(self, positions: np.ndarray) -> dict[str, np.ndarray]:
     """Several examples, stacked on a leading axis."""
+    ...
+
+  @property
+  def fingerprint(self) -> str:
+    """What it would give, as a hash in hex.
+
+    Two sources of which it is equal give equal examples in the same order.
+    Other content, another option that changes an example, another split or
+    order is another one; where the data lie is not seen. A source without it is
+    decoded anew wherever it is held.
+    """
     ...
 
   @property

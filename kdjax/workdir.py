@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 
-from kdjax import fields, rooms
+from kdjax import fields, rooms, strict_json
 from kdjax.errors import UserError
 from kdjax.journal import replace
 
@@ -52,8 +52,15 @@ PACKAGES = (
 
 
 def resolve(config: fields.ConfigDict) -> dict[str, Any]:
-  """A config as nested dicts, with the hashes of sources outside kdjax."""
+  """A config as nested dicts, with the hashes of sources outside kdjax.
+
+  Raises:
+    UserError: it has a number that is not finite.
+  """
   plain = config.to_dict()
+  for key, value in fields.flatten(plain).items():
+    if not strict_json.holds(value):
+      raise UserError(f"config.{key} is {value}.", "Expected finite numbers.")
   sources = {}
   for room, name in _names(plain):
     known = rooms.describe(room, name)
@@ -102,7 +109,7 @@ def enter(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
   if jax.process_index() > 0:
     return
   for name, content in (("config", config), ("environment", environment())):
-    text = json.dumps(content, indent=2, sort_keys=name == "config")
+    text = strict_json.dumps(content, indent=2, sort_keys=name == "config")
     try:
       replace(workdir / f"{name}.json", text + "\n")
     except OSError as error:
@@ -112,9 +119,11 @@ def enter(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
 
 
 def finished(workdir: pathlib.Path, name: str) -> dict[str, Any] | None:
-  """The result of a stage, if it was finished."""
+  """The result of a stage, if it was finished; what was no number is NaN."""
   path = workdir / "stages" / name / "result.json"
-  return json.loads(path.read_text()) if path.exists() else None
+  if not path.exists():
+    return None
+  return strict_json.loads_numbers(path.read_text())
 
 
 def environment() -> dict[str, Any]:

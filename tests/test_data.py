@@ -125,6 +125,22 @@ def test_loading_again_gives_the_same(data, options, split):
       np.testing.assert_array_equal(column, expected[key], err_msg=key)
 
 
+def test_a_fingerprint_tells_splits_apart_and_nothing_else(data, options):
+  found = [data.load(split, 3, **options).fingerprint for split in SPLITS]
+  again = [data.load(split, 3, **options).fingerprint for split in SPLITS]
+  assert found == again and len({*found}) == len(SPLITS)
+
+
+def test_a_data_set_that_says_so_has_the_same_examples_for_all_seeds(
+  data, options
+):
+  if getattr(data, "SEED_DRAWS", True):
+    return
+  for split in SPLITS:
+    sources = [data.load(split, seed, **options) for seed in (None, 0, 3)]
+    assert len({source.fingerprint for source in sources}) == 1
+
+
 def test_a_source_is_the_same_in_another_process(data, options):
   source = data.load("test", **options)
   again = pickle.loads(pickle.dumps(source))
@@ -170,6 +186,18 @@ def test_spec_and_class_names_take_the_options_of_load(data, options):
     for ask in (data.spec, data.class_names):
       with pytest.raises(UserError, match=r"No option 'rooot'.*'root'"):
         ask(rooot="")
+
+
+def test_no_text_has_an_id_beyond_those_that_are_said(data, options):
+  if not hasattr(data, "ids"):
+    assert "text" not in data.spec(**options)
+    return
+  found = data.ids(**options)
+  assert "text" in found
+  for split in SPLITS:
+    batch = everything(data.load(split, **options))
+    for key, count in found.items():
+      assert batch[key].min() >= 0 and batch[key].max() < count
 
 
 def test_an_unknown_split_is_answered_with_those_there_are(data, options):

@@ -578,23 +578,21 @@ def test_a_piece_of_noise_is_never_where_a_clip_is_silent():
 @there
 def test_mnist_by_tfds_holds_the_same_pictures(monkeypatch, tmp_path):
   # The whole takes half a minute to write; what is read is a data source.
-  import tensorflow_datasets as tfds
-
-  from kdjax.data import _mnist
+  from kdjax.data import _mnist, _tfds
 
   whole = {
     half: _mnist._whole(ROOT, "files", half) for half in ("train", "test")
   }
 
-  def data_source(name, *, split, data_dir):
-    assert (name, data_dir) == ("mnist", str(tmp_path))
+  def source(name, root, split):
+    assert (name, root) == ("mnist", str(tmp_path))
     images, labels = whole[split]
     return [
       {"image": image[..., None], "label": int(label)}
       for image, label in zip(images[::-1], labels[::-1], strict=True)
     ]
 
-  monkeypatch.setattr(tfds, "data_source", data_source)
+  monkeypatch.setattr(_tfds, "source", source)
   columns = mnist.load("test", root=str(tmp_path), mnist="tfds").columns
   files = mnist.load("test", root=ROOT).columns
   np.testing.assert_array_equal(columns["image"], files["image"][::-1])
@@ -602,12 +600,16 @@ def test_mnist_by_tfds_holds_the_same_pictures(monkeypatch, tmp_path):
 
 
 def test_what_tfds_says_is_passed_on(monkeypatch, tmp_path):
-  import tensorflow_datasets as tfds
+  from kdjax.data import _tfds
 
-  def data_source(*_, **__):
-    raise ConnectionError("no network here")
+  class Builder:
+    def is_prepared(self):
+      return False
 
-  monkeypatch.setattr(tfds, "data_source", data_source)
+    def download_and_prepare(self):
+      raise ConnectionError("no network here")
+
+  monkeypatch.setattr(_tfds, "_built", lambda *_, **__: Builder())
   with pytest.raises(UserError, match=r"TFDS cannot.*no network here"):
     mnist.load("test", root=str(tmp_path), mnist="tfds")
 

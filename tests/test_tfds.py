@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pickle
+import shutil
 import sys
 
 import numpy as np
@@ -214,6 +215,34 @@ def test_what_there_is_not_is_answered_with_what_there_is(
 ):
   with pytest.raises(UserError, match=match):
     tfds.spec(**{**options, **change})
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"features": {"image": "image", "label": "label"}},
+    {"image_size": (5, 5)},
+    {"samples": 300},
+    {"length": 5},
+    {"vocabulary_size": 5},
+    {"tokenizer": "characters"},
+    {"validation": 0.3},
+  ],
+  ids=lambda change: next(iter(change)),
+)
+def test_another_option_is_another_fingerprint(options, change):
+  found = tfds.load("train", **{**options, **change}).fingerprint
+  assert found != tfds.load("train", **options).fingerprint
+
+
+def test_a_fingerprint_does_not_see_where_the_files_lie(options, tmp_path):
+  copy = shutil.copytree(options["root"], tmp_path / "copy")
+  moved = tfds.load("train", **{**options, "root": str(copy)})
+  assert moved.fingerprint == tfds.load("train", **options).fingerprint
+  (shard, *_) = sorted(copy.glob("*/*/*train*"))
+  os.utime(shard, (1, 1))
+  changed = tfds.load("train", **{**options, "root": str(copy)})
+  assert changed.fingerprint != moved.fingerprint
 
 
 def test_what_needs_tensorflow_to_be_built_says_so():

@@ -1,6 +1,7 @@
 """Texts as ids: by words, by characters, or by a pretrained tokenizer."""
 
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -63,6 +64,16 @@ def test_a_pretrained_tokenizer_keeps_its_ids_padding_and_special_tokens(
   again = pickle.loads(pickle.dumps(found))
   np.testing.assert_array_equal(again.encode(["red"], 3)[0], [[3, 1, 4]])
   assert found.encode([], 5)[0].shape == (0, 5)
+
+
+def test_what_a_tokenizer_depends_on_is_not_where_it_lies(folder, tmp_path):
+  copy = shutil.copytree(folder, tmp_path / "copy")
+  first, second = (tokenizer.make(str(one), []) for one in (folder, copy))
+  before = tokenizer.state(first)
+  first.encode(["red blue"], 3)
+  assert tokenizer.state(first) == before == tokenizer.state(second)
+  words = [tokenizer.make("words", [text]) for text in ("a b", "a c")]
+  assert len({before, *map(tokenizer.state, words)}) == 3
 
 
 def test_a_name_of_the_hub_may_have_a_revision():

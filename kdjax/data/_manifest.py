@@ -56,6 +56,7 @@ class Whole:
     values: key -> [M ...], of what is no file.
     cells: key -> M cells, None where one is empty, of what is in files.
     faults: place -> (column, reason)s.
+    ids: how many the texts have together.
   """
 
   columns: tuple[Column, ...]
@@ -67,6 +68,7 @@ class Whole:
   faults: dict[int, list[tuple[str, str]]] = dataclasses.field(
     default_factory=dict
   )
+  ids: int = 0
 
   def column(self, name: str) -> list[Any]:
     """The cells of a column, None where one is empty."""
@@ -250,6 +252,7 @@ def _read_texts(whole: Whole, chosen: Options) -> None:
     [texts[column.key][place] for column in columns for place in train],
     chosen.vocabulary_size,
   )
+  whole.ids = len(reader)
   for column in columns:
     (name,) = column.names
     given = whole.column(name)

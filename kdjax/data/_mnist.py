@@ -6,7 +6,7 @@ import math
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from kdjax.data import _files
+from kdjax.data import _files, _tfds
 from kdjax.data._splits import SPLITS
 from kdjax.errors import UserError
 
@@ -83,18 +83,15 @@ def _idx(path: str) -> np.ndarray:
 
 
 def _from_tfds(root: str, half: str) -> tuple[np.ndarray, np.ndarray]:
-  import tensorflow_datasets as tfds
-
   if not root:
     raise UserError("root='' says no folder.", "TFDS keeps MNIST in `root`.")
   try:
-    source = tfds.data_source("mnist", split=half, data_dir=root)
-    found = [source[place] for place in range(len(source))]
-  except Exception as error:
-    # TFDS raises what its builders, files and downloads do.
+    source = _tfds.source("mnist", root, half)
+  except UserError as error:
     raise UserError(
       f"TFDS cannot give MNIST from '{root}': {error}",
       'mnist="files" reads the four files of root/mnist.',
     ) from error
+  found = [source[place] for place in range(len(source))]
   images = np.stack([one["image"][..., 0] for one in found])
   return images, np.array([one["label"] for one in found])

@@ -1,13 +1,14 @@
 """Images and speech in pairs, made when they are asked for."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int16
 
 from kdjax.data._fsdd import LENGTH, Recordings
-from kdjax.sources import are_labelled
+from kdjax.sources import are_labelled, digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,22 @@ class PairedSource:
       "label": own["label"],
       "index": own["index"],
     }
+
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """The hash of all that examples are made of."""
+    spoken = self.recordings
+    return digest(
+      *(
+        part
+        for key in sorted(self.columns)
+        for part in (key, self.columns[key])
+      ),
+      self.components,
+      spoken.waveform,
+      spoken.offsets,
+      self.noises,
+    )
 
   @property
   def labels(self) -> Int[np.ndarray, "N"]:

@@ -11,7 +11,7 @@ import numpy as np
 from kdjax.data._manifest import FILES, Options, Whole, open_table
 from kdjax.errors import UserError
 from kdjax.preprocess import audio, images
-from kdjax.sources import Fault
+from kdjax.sources import Fault, digest
 
 # An image's file up to here is read at once: to open a small one by its name
 # and let Pillow read piece by piece costs a fifth of decoding it.
@@ -99,6 +99,23 @@ class Split:
     found[list(self.faults)] = -1
     return found
 
+  def fingerprint(self) -> str:
+    """Of the table's values, and of names, sizes and times of the files."""
+    chosen = self._chosen
+    parts: list[Any] = [
+      (chosen.image_size, chosen.channels, chosen.fit),
+      (chosen.sample_rate, chosen.seconds),
+      sorted((key, leaf.shape) for key, leaf in self.spec.items()),
+      sorted(self.faults),
+      self.index,
+    ]
+    for key, values in sorted(self.values.items()):
+      parts += [key, values]
+    for column in sorted(self._files, key=lambda one: one.key):
+      parts += [column.key, column.kind]
+      parts += [_stamp(cell, self._folder) for cell in self._cells[column.key]]
+    return digest(*parts)
+
   def read(
     self, positions: Sequence[int]
   ) -> list[dict[str, np.ndarray] | list[Fault]]:
@@ -178,6 +195,19 @@ def _file(cell: Any, folder: str, kind: str) -> tuple[str | io.BytesIO, str]:
   finally:
     os.close(handle)
   return path, f"'{cell}'"
+
+
+def _stamp(cell: Any, folder: str) -> Any:
+  """What tells apart what a cell is decoded from: a file is not opened."""
+  if not isinstance(cell, str):
+    return cell
+  path = os.path.normpath(os.path.join(folder, cell))
+  name = os.path.relpath(path, folder)
+  try:
+    found = os.stat(path)
+  except (OSError, ValueError):
+    return name, None
+  return name, found.st_size, found.st_mtime_ns
 
 
 def _check(cell: str, found: os.stat_result) -> None:

@@ -64,7 +64,9 @@ def prepared(dataset: str, root: str) -> Any:
   return found
 
 
-def source(dataset: str, root: str, split: str, names: Sequence[str]) -> Any:
+def source(
+  dataset: str, root: str, split: str, names: Sequence[str] = ()
+) -> Any:
   """Random access to a slice; the features `names` stay undecoded.
 
   Raises:
@@ -80,6 +82,16 @@ def source(dataset: str, root: str, split: str, names: Sequence[str]) -> Any:
       f"'{dataset}' was prepared in a format that only TensorFlow reads.",
       "Give another root: there it is prepared as array_record.",
     ) from error
+
+
+def stamps(dataset: str, root: str) -> list[tuple]:
+  """What tells a prepared data set from another: its name and its files'."""
+  found = prepared(dataset, root)
+  files = []
+  for one in sorted(found.data_path.iterdir()):
+    state = one.stat()
+    files.append((one.name, state.length, state.mtime))
+  return [(found.info.full_name,), *files]
 
 
 def features(

@@ -10,14 +10,14 @@ import numpy as np
 from kdjax.data import _tfds
 from kdjax.data._tfds import Feature
 from kdjax.preprocess import audio, images, tokenizer
-from kdjax.sources import Fault
+from kdjax.sources import Fault, digest
 
 # Records at once, where all of a split are read.
 _CHUNK = 4096
 
 
 @functools.lru_cache(maxsize=4)
-def _reader(chosen: Any) -> tokenizer.Tokenizer:
+def reader(chosen: Any) -> tokenizer.Tokenizer:
   """The tokenizer of the texts, of one vocabulary."""
   names = [one.name for one in chosen.known if one.kind == "text"]
   texts: list[str] = []
@@ -58,7 +58,7 @@ class Records:
     self.faults: dict[int, list[Fault]] = {}
     self.values: dict[str, np.ndarray] = {}
     has_text = any(one.kind == "text" for one in self._known)
-    self._reader = _reader(chosen) if has_text else None
+    self._reader = reader(chosen) if has_text else None
 
   @functools.cached_property
   def labels(self) -> np.ndarray:
@@ -68,6 +68,19 @@ class Records:
     for name in names:
       found[:] = [record[name] for record in _all(self._source)]
     return found
+
+  def fingerprint(self) -> str:
+    """Of the set's name, version and files, of the slice and the options."""
+    chosen = self._chosen
+    texts = self._reader and (tokenizer.state(self._reader), chosen.length)
+    return digest(
+      *_tfds.stamps(chosen.dataset, chosen.root),
+      self.index,
+      self._known,
+      (chosen.image_size, chosen.channels, chosen.fit, chosen.samples),
+      sorted((key, leaf.shape) for key, leaf in self.spec.items()),
+      texts,
+    )
 
   def read(
     self, positions: Sequence[int]

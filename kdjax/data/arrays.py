@@ -31,6 +31,9 @@ from kdjax.errors import UserError
 from kdjax.sources import ArraySource
 from kdjax.types import Spec
 
+# All seeds have the same examples.
+SEED_DRAWS = False
+
 _held: dict[str, dict[str, np.ndarray]] = {}
 
 
@@ -61,6 +64,21 @@ def class_names(**options) -> tuple[str, ...]:
   several = labels[0].ndim == 2
   most = max(one.shape[1] if several else int(one.max()) + 1 for one in labels)
   return tuple(map(str, range(most)))
+
+
+def ids(**options) -> dict[str, int]:
+  """How many ids each text has, up to the largest in any split.
+
+  Args:
+    **options: those of `load`.
+  """
+  found: dict[str, int] = {}
+  for part in _whole(_chosen(options))[0]:
+    for key in part:
+      if f"mask/{key}" in part and part[key].dtype == np.int32:
+        most = int(part[key].max(initial=-1)) + 1
+        found[key] = max(most, found.get(key, 0))
+  return found
 
 
 def spec(**options) -> Spec:

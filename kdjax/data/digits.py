@@ -25,6 +25,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from kdjax.data import _subset, _texts
 from kdjax.errors import UserError
 from kdjax.preprocess.words import Vocabulary
 from kdjax.sources import ArraySource
@@ -87,6 +88,14 @@ def class_names(
   return tuple("0123456789")
 
 
+def ids(
+  *, labels_per_class: int = 3, wrong: float = 0.1, views: tuple = ()
+) -> dict[str, int]:
+  """How many ids the hints have."""
+  del labels_per_class, views
+  return {"text": len(vocabulary(wrong))}
+
+
 def spec(
   *, labels_per_class: int = 3, wrong: float = 0.1, views: tuple = ()
 ) -> Spec:
@@ -96,8 +105,7 @@ def spec(
   return {
     "image": image,
     **{f"image@{view}": image for view in _known(views)},
-    "text": jax.ShapeDtypeStruct((LENGTH,), np.int32),
-    "mask/text": jax.ShapeDtypeStruct((LENGTH,), np.bool_),
+    **_texts.spec(LENGTH),
     "label": jax.ShapeDtypeStruct((), np.int32),
     "index": jax.ShapeDtypeStruct((), np.int32),
   }
@@ -127,14 +135,15 @@ def load(
   images, labels = _images()
   labels = labels[rows]
   if split == "train" and labels_per_class:
-    labels = _keep(labels, labels_per_class, 0 if seed is None else seed)
-  texts, masks = vocabulary(wrong).encode(hints(wrong)[rows], LENGTH)
+    labels = _subset.keep_labels(
+      labels, labels_per_class, 0 if seed is None else seed
+    )
+  said = hints(wrong)[rows]
   return ArraySource(
     {
       "image": images[rows],
       **{f"image@{view}": _view(view)[rows] for view in _known(views)},
-      "text": texts,
-      "mask/text": masks,
+      **_texts.columns(vocabulary(wrong), said, LENGTH),
       "label": labels,
       "index": np.arange(rows.start, rows.stop, dtype=np.int32),
     }
@@ -229,21 +238,3 @@ def _masked(
   """Three quarters of its squares of 2x2 pixels black."""
   seen = rng.permutation(16) < 4
   return image * np.kron(seen.reshape(4, 4), np.ones((2, 2), bool))[..., None]
-
-
-def _keep(
-  labels: Int[np.ndarray, "N"], per_class: int, seed: int
-) -> Int[np.ndarray, "N"]:
-  """Only `per_class` labels a class, drawn by `seed`; -1 elsewhere."""
-  rng = np.random.default_rng(seed)
-  kept = np.full_like(labels, -1)
-  for digit in range(10):
-    members = np.flatnonzero(labels == digit)
-    if not 0 < per_class <= len(members):
-      raise UserError(
-        f"labels_per_class={per_class}.",
-        f"Digit {digit} has {len(members)} training images; 0 keeps all.",
-      )
-    members = rng.choice(members, per_class, replace=False)
-    kept[members] = digit
-  return kept

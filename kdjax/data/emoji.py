@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from kdjax.data import _files, _options, _subset
+from kdjax.data import _files, _options, _subset, _texts
 from kdjax.data._splits import check, named
 from kdjax.errors import UserError
 from kdjax.preprocess.words import Vocabulary
@@ -45,6 +45,9 @@ _WHAT = (
   " https://github.com/muan/emojilib: pictures of 64x64, 25 a row, and of each"
   " in `items` its name, keywords, group and split."
 )
+
+# All seeds have the same examples.
+SEED_DRAWS = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +77,20 @@ def class_names(**options) -> tuple[str, ...]:
   return GROUPS
 
 
+def ids(**options) -> dict[str, int]:
+  """How many ids the texts have; {} where their file is not there.
+
+  Args:
+    **options: those of `load`.
+  """
+  chosen = _options.chosen(load, options)
+  try:
+    words = vocabulary(chosen["root"], chosen["vocabulary_size"])
+  except UserError:
+    return {}  # which `load` says
+  return {"text": len(words)}
+
+
 def spec(**options) -> Spec:
   """What one example holds.
 
@@ -84,8 +101,7 @@ def spec(**options) -> Spec:
   size, length = chosen["size"], chosen["length"]
   return {
     "image": jax.ShapeDtypeStruct((size, size, 3), np.uint8),
-    "text": jax.ShapeDtypeStruct((length,), np.int32),
-    "mask/text": jax.ShapeDtypeStruct((length,), np.bool_),
+    **_texts.spec(length),
     "label": jax.ShapeDtypeStruct((), np.int32),
     "index": jax.ShapeDtypeStruct((), np.int32),
   }
@@ -125,12 +141,10 @@ def load(
   places = np.flatnonzero(found.split == split)
   places = places[_subset.limited(found.group[places], limit)]
   texts = [found.texts[place] for place in places]
-  ids, mask = vocabulary(root, vocabulary_size).encode(texts, length)
   return ArraySource(
     {
       "image": _smaller(found.images[places], SIDE // size),
-      "text": ids,
-      "mask/text": mask,
+      **_texts.columns(vocabulary(root, vocabulary_size), texts, length),
       "label": found.group[places],
       "index": places.astype(np.int32),
     }

@@ -19,6 +19,9 @@ from kdjax.data._splits import check
 from kdjax.sources import ArraySource
 from kdjax.types import Spec
 
+# All seeds have the same examples.
+SEED_DRAWS = False
+
 
 def class_names(**options) -> tuple[str, ...]:
   """What label 0, 1, ... stands for.

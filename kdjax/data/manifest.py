@@ -42,6 +42,9 @@ from kdjax.preprocess import audio, images
 from kdjax.sources import RecordSource
 from kdjax.types import Spec
 
+# All seeds have the same examples.
+SEED_DRAWS = False
+
 
 def class_names(**options) -> tuple[str, ...]:
   """What label 0, 1, ... stands for; of a table without labels, nothing.
@@ -51,6 +54,20 @@ def class_names(**options) -> tuple[str, ...]:
   """
   chosen = _chosen(options)
   return chosen.classes or open_table(chosen).classes
+
+
+def ids(**options) -> dict[str, int]:
+  """How many ids each text has; {} where there is no table.
+
+  Args:
+    **options: those of `load`. The table is read.
+  """
+  chosen = _chosen(options)
+  if not chosen.path.is_file():
+    return {}  # which `load` says
+  whole = open_table(chosen)
+  texts = [column.key for column in whole.columns if column.kind == "text"]
+  return dict.fromkeys(texts, whole.ids)
 
 
 def spec(**options) -> Spec:

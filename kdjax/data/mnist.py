@@ -14,6 +14,9 @@ from kdjax.data import _mnist, _options, _subset
 from kdjax.sources import ArraySource
 from kdjax.types import Spec
 
+# All seeds have the same examples.
+SEED_DRAWS = False
+
 
 def class_names(**options) -> tuple[str, ...]:
   """What label 0, 1, ... stands for.

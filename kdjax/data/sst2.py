@@ -13,7 +13,7 @@ import functools
 import jax
 import numpy as np
 
-from kdjax.data import _files, _options, _subset
+from kdjax.data import _files, _options, _subset, _texts
 from kdjax.data._splits import check
 from kdjax.errors import UserError
 from kdjax.preprocess.words import Vocabulary
@@ -30,6 +30,9 @@ _WHAT = (
   " in place of the tab and no first line."
 )
 
+# All seeds have the same examples.
+SEED_DRAWS = False
+
 
 def class_names(**options) -> tuple[str, ...]:
   """What label 0, 1, ... stands for.
@@ -41,6 +44,20 @@ def class_names(**options) -> tuple[str, ...]:
   return ("negative", "positive")
 
 
+def ids(**options) -> dict[str, int]:
+  """How many ids the texts have; {} where their file is not there.
+
+  Args:
+    **options: those of `load`.
+  """
+  chosen = _options.chosen(load, options)
+  try:
+    words = vocabulary(chosen["root"], chosen["vocabulary_size"])
+  except UserError:
+    return {}  # which `load` says
+  return {"text": len(words)}
+
+
 def spec(**options) -> Spec:
   """What one example holds.
 
@@ -49,8 +66,7 @@ def spec(**options) -> Spec:
   """
   length = _options.chosen(load, options)["length"]
   return {
-    "text": jax.ShapeDtypeStruct((length,), np.int32),
-    "mask/text": jax.ShapeDtypeStruct((length,), np.bool_),
+    **_texts.spec(length),
     "label": jax.ShapeDtypeStruct((), np.int32),
     "index": jax.ShapeDtypeStruct((), np.int32),
   }
@@ -89,14 +105,13 @@ def load(
   texts, labels = sentences(root, split)
   most = train_size if split == "train" else 0
   rows = _subset.limited(labels, most, limit)
-  ids, mask = vocabulary(root, vocabulary_size).encode(texts, length)
+  words = _texts.columns(vocabulary(root, vocabulary_size), texts, length)
   before = [*_FILES][: [*_FILES].index(split)]
   start = sum(len(sentences(root, other)[0]) for other in before)
   index = np.arange(start, start + len(texts), dtype=np.int32)
   return ArraySource(
     {
-      "text": ids[rows],
-      "mask/text": mask[rows],
+      **{key: column[rows] for key, column in words.items()},
       "label": labels[rows],
       "index": index[rows],
     }

@@ -28,11 +28,14 @@ import numpy as np
 
 from kdjax.data import _options, _splits, _tfds
 from kdjax.data._tfds import Feature
-from kdjax.data._tfds_records import Records
+from kdjax.data._tfds_records import Records, reader
 from kdjax.errors import UserError
 from kdjax.preprocess import images
 from kdjax.sources import RecordSource
 from kdjax.types import Spec
+
+# All seeds have the same examples.
+SEED_DRAWS = False
 
 
 def class_names(**options) -> tuple[str, ...]:
@@ -47,6 +50,19 @@ def class_names(**options) -> tuple[str, ...]:
       feature = _tfds.builder(chosen.dataset, chosen.root).info.features
       return tuple(feature[one.name].names or ())
   return ()
+
+
+def ids(**options) -> dict[str, int]:
+  """How many ids each text has; {} where the set is not prepared yet.
+
+  Args:
+    **options: those of `load`. The training texts are read for a vocabulary.
+  """
+  chosen = _chosen(options)
+  texts = [one.key for one in chosen.known if one.kind == "text"]
+  if not texts or not _tfds.builder(chosen.dataset, chosen.root).is_prepared():
+    return {}
+  return dict.fromkeys(texts, len(reader(chosen)))
 
 
 def spec(**options) -> Spec:

@@ -14,6 +14,7 @@ padding, and the special tokens around a text.
 import collections
 import dataclasses
 import functools
+import json
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
@@ -61,6 +62,21 @@ def make(name: str, texts: Iterable[str], size: int | None = None) -> Tokenizer:
   if not os.path.isdir(name):
     name, _, revision = name.partition("@")
   return Pretrained(name, revision)
+
+
+def state(reader: Tokenizer) -> str:
+  """All that a tokenizer's ids depend on, wherever its files are."""
+  if not isinstance(reader, Pretrained):
+    return repr(reader)
+  opened = _opened(reader.name, reader.revision)
+  whole = json.loads(opened.backend_tokenizer.to_str())
+  # These are of the texts that it read last.
+  kept = {
+    key: value
+    for key, value in whole.items()
+    if key not in ("truncation", "padding")
+  }
+  return f"{opened.pad_token_id} {json.dumps(kept, sort_keys=True)}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,6 @@ Reads what runs wrote and no more: no network, no device. The test split is
 looked at here for the first time; nothing was selected on it.
 """
 
-import json
 import math
 import pathlib
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import rich.console
 
+from kdjax import strict_json
 from kdjax.errors import UserError
 from kdjax.report import (
   confusion,
@@ -90,7 +90,7 @@ def write(workdir: Workdir, out: Workdir | None = None) -> Results:
   for drawing in drawings:
     (folder / f"{drawing.name}.png").write_bytes(drawing.light)
   document = contents.of_run(record, results, drawings, left_out)
-  text = json.dumps(results, indent=2, allow_nan=False) + "\n"
+  text = strict_json.dumps(results, indent=2) + "\n"
   (out / "results.json").write_text(text, encoding="utf-8")
   _write_page(out, page.markdown(document), page.html(document))
   return results

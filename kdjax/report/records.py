@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from kdjax import strict_json
 from kdjax.errors import UserError
 
 # seed -> step -> value
@@ -104,7 +105,9 @@ def read(workdir: str | pathlib.Path) -> Record:
   results = {}
   for stage in config["order"]:
     file = path / "stages" / stage / "result.json"
-    result = _json(file) if file.exists() else {"steps": -1}
+    result = {"steps": -1}
+    if file.exists():
+      result = _json(file, strict_json.loads_numbers)
     # A stage whose steps were raised afterwards is not finished again yet.
     if result["steps"] >= config["stages"][stage]["steps"]:
       results[stage] = result
@@ -116,9 +119,9 @@ def read(workdir: str | pathlib.Path) -> Record:
   )
 
 
-def _json(path: pathlib.Path) -> dict[str, Any]:
+def _json(path: pathlib.Path, read=json.loads) -> dict[str, Any]:
   try:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read(path.read_text(encoding="utf-8"))
   except ValueError as error:
     raise UserError(f"{path} is not JSON: {error}.") from error
 

@@ -5,7 +5,7 @@ import pathlib
 import re
 from typing import Any
 
-from kdjax import rooms
+from kdjax import rooms, strict_json
 
 # What `kdjax list methods --measure` found last.
 MEASURED = pathlib.Path(rooms.PACKAGE) / "methods" / "measured.json"
@@ -39,7 +39,8 @@ def measured() -> dict[str, Any]:
 
 def keep(found: dict[str, Any]) -> None:
   """Keeps what was measured."""
-  MEASURED.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+  text = strict_json.dumps(found, indent=1)
+  MEASURED.write_text(text + "\n", encoding="utf-8")
 
 
 def paper(doc: str) -> str:

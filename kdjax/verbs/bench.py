@@ -18,7 +18,6 @@ else, "files" opens, checks and stacks them in such processes, and "stream" has
 the batches here: what each is of "bare" says where the time goes.
 """
 
-import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from typing import Any
 
 from absl import flags
 
-from kdjax import cli
+from kdjax import cli, strict_json
 from kdjax.errors import UserError
 
 # Turns that each has.
@@ -98,7 +97,8 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   _print(table, told)
   if values.out:
     whole = {**chosen, "load": load, "cores": cores, **found}
-    pathlib.Path(values.out).write_text(json.dumps(whole, indent=2) + "\n")
+    text = strict_json.dumps(whole, indent=2)
+    pathlib.Path(values.out).write_text(text + "\n")
 
 
 def _feeds(found: Mapping[str, Any]) -> Any:
