@@ -6,9 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdjax import build, workdir
+import jax
+from flax.errors import FlaxError
+
+from kdjax import buckets, build, capacity, processes, sampling, workdir
+from kdjax import state as states
 from kdjax.devices import Placement
 from kdjax.errors import UserError
+from kdjax.stage import Stage
 from kdjax.views import EVALUATION, TRAIN
 
 
@@ -53,8 +58,11 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
     for source in sources(stage.config):
       _one_of("stage before it", source, order[: order.index(name)])
     _names_are_free(stage.config, name)
+    _workers_can_start(stage)
     try:
+      _ids_are_known(stage)
       stage.trace()
+      _texts_are_cut(stage)
     except UserError as error:
       raise UserError(f"Stage '{name}': {error}") from error
     except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
@@ -79,6 +87,53 @@ def _names_are_free(stage: Mapping[str, Any], name: str) -> None:
   ):
     if taken in keys:
       raise UserError(f"In '{name}', the name '{taken}' is taken.")
+
+
+def _workers_can_start(stage: Stage) -> None:
+  """Raises `UserError` where worker processes would run the script again."""
+  data = stage.config["data"]
+  if data["feed"] == "stream" and data["workers"]:
+    processes.check()
+
+
+def _ids_are_known(stage: Stage) -> None:
+  """Raises `UserError` for a network that knows fewer ids than the data has."""
+  ids = getattr(stage.dataset, "ids", lambda **_: {})(**stage.data_options)
+  objective = stage.objective
+  for name, network in {**objective.networks, **objective.teachers}.items():
+    capacity.check(name, network, ids)
+
+
+def _texts_are_cut(stage: Stage) -> None:
+  """Raises `UserError` for buckets that are none, or that nothing fits."""
+  sampling.check(stage.config["data"]["sampling"], stage.buckets)
+  first = {modality: one[0] for modality, one in stage.buckets.items()}
+  if not first:
+    return
+  told = ", ".join(f"'{key}' of {length}" for key, length in first.items())
+  state, fixed, batch = stage.shapes()
+  variables = states.evaluated(state)
+  partners = {f"partner/{key}": batch[key] for key in stage.partners}
+  marks = buckets.marked(first, stage.config["batch_size"])
+  cut = lambda batch: jax.eval_shape(buckets.cut, {**batch, **marks})
+  try:
+    jax.eval_shape(stage.train_step, state, fixed, cut({**batch, **partners}))
+    short = jax.eval_shape(stage.eval_step, variables, fixed, cut(batch))
+  except (FlaxError, TypeError, UserError, ValueError) as error:
+    line = f"{error}".strip().partition("\n")[0]
+    raise UserError(
+      f"It does not trace with {told} positions, the first bucket: {line}",
+      "Something of it needs whole texts; leave out data.buckets.",
+    ) from error
+  whole = jax.eval_shape(stage.eval_step, variables, fixed, batch)
+  sizes = lambda tree: [leaf.shape for leaf in jax.tree.leaves(tree)]
+  for name, kept in whole.items():
+    if sizes(kept) != sizes(short[name]):
+      raise UserError(
+        f"The metrics '{name}' keep something of every position, and of {told}"
+        " positions less.",
+        "Measure what is of one size, or leave out data.buckets.",
+      )
 
 
 def _views_are_read(config: Mapping[str, Any]) -> None:

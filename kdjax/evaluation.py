@@ -27,7 +27,7 @@ class Split:
 
   def __init__(self, stage: Stage, placement: Placement, source: Source):
     self.stage, self.placement = stage, placement
-    self.order = EvalFeed(source, stage.config["batch_size"])
+    self.order = EvalFeed(source, stage.config["batch_size"], stage.buckets)
     self.feed = feeds.make(
       stage.config["data"], placement, [self.order], stage.spec
     )
@@ -133,6 +133,7 @@ def predict(
     return {}
   apply = jax.jit(lambda *arguments: _measured(stage, family, *arguments))
   columns: dict[str, list] = {}
+  # Whole texts, whatever the buckets: rows of all batches stand in one array.
   feed = EvalFeed(source, stage.config["batch_size"])
   for batch in map(feed.batch, range(len(feed))):
     valid = batch["valid"]

@@ -6,21 +6,20 @@ made, is in `feeds.py`.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
+from kdjax import buckets as bucketing
+from kdjax import sampling as samplings
 from kdjax.errors import UserError
 from kdjax.types import Source
 
 ALL = slice(None)
 
-# How examples are drawn: each as often, each class as often, and half-way.
-SAMPLINGS = ("uniform", "balanced", "square_root")
-
 # Streams of draws, apart from the pools of `TrainFeed`.
-_PARTNERS = 2**16
+_PARTNERS, _BATCHES = 2**16, 2**17
 
 
 class TrainFeed:
@@ -32,13 +31,16 @@ class TrainFeed:
     batch_size: over all devices.
     labelled_fraction: the share of labelled examples in a batch; None draws
       from all examples alike.
-    sampling: "uniform": an epoch is a permutation. "balanced": drawn with
-      replacement, each class as often as another. "square_root": by the square
-      root of how many a class has.
+    sampling: "uniform": an epoch is a permutation. "similar_length": likewise,
+      whose batches hold texts of similar length, see `sampling.alike`.
+      "balanced": drawn with replacement, each class as often as another.
+      "square_root": by the square root of how many a class has.
     augmentations: how many different views an example has, one an epoch in
       turn; 0 is another in each.
     partners: keys of which a batch has another example's too, for what mixes
       two: `partner/<key>`.
+    buckets: modality -> the lengths that its texts are cut to, see
+      `buckets.complete`.
   """
 
   def __init__(
@@ -51,14 +53,13 @@ class TrainFeed:
     sampling: str = "uniform",
     augmentations: int = 0,
     partners: tuple[str, ...] = (),
+    buckets: Mapping[str, Sequence[int]] | None = None,
   ):
     self.source, self.seed, self.batch_size = source, seed, batch_size
     self.sampling, self.augmentations = sampling, augmentations
     self.partners = partners
-    if sampling not in SAMPLINGS:
-      raise UserError(
-        f"No sampling '{sampling}'.", exists=SAMPLINGS, near=sampling
-      )
+    samplings.check(sampling, buckets or ())
+    self.lengths = bucketing.Lengths(source, buckets or {})
     if labelled_fraction is not None and not 0 <= labelled_fraction <= 1:
       raise UserError(
         f"labelled_fraction is {labelled_fraction}.", "It is a share, 0 to 1."
@@ -78,7 +79,9 @@ class TrainFeed:
           f"{int(source.labelled.sum())} of {len(source)} are labelled.",
           f"labelled_fraction is {labelled_fraction}; None takes all alike.",
         )
-    self._chances = [self._chances_of(members) for members, _ in self.pools]
+    self._chances = [
+      samplings.chances(sampling, source, members) for members, _ in self.pools
+    ]
     self._remember()
 
   def _remember(self) -> None:
@@ -110,7 +113,9 @@ class TrainFeed:
       part: of the batch, that of this process.
 
     Returns:
-      position, view: int [B]; valid: bool [B]; partner: int [B], where asked.
+      position, view: int [B]; valid: bool [B]; partner: int [B], where asked;
+      span/<modality>: [B bucket], by whose shape texts are cut. The bucket is
+      that of the whole batch, and of no other seed's.
     """
     drawn = [
       self._draw(pool, step * share, share)
@@ -118,12 +123,15 @@ class TrainFeed:
       if share
     ]
     position, view, partner = (
-      np.concatenate(found)[part].astype(np.int32)
+      np.concatenate(found).astype(np.int32)
       for found in zip(*drawn, strict=True)
     )
+    spans = self.lengths.spans(position, partner, self.partners)
     found = {"position": position, "view": view}
     found["valid"] = np.ones(len(position), bool)
-    return found | ({"partner": partner} if self.partners else {})
+    found |= {"partner": partner} if self.partners else {}
+    found |= bucketing.marked(spans, len(position))
+    return {key: value[part] for key, value in found.items()}
 
   def batch(self, step: int, part: slice = ALL) -> dict[str, np.ndarray]:
     """The examples of a step from 0."""
@@ -148,29 +156,19 @@ class TrainFeed:
     return tuple(map(np.concatenate, (drawn, views, partners or drawn)))
 
   def _epoch(self, pool: int, epoch: int) -> Int[np.ndarray, "N"]:
-    size = len(self.pools[pool][0])
+    members, share = self.pools[pool]
+    size = len(members)
     rng = np.random.default_rng([self.seed, pool, epoch])
-    if self._chances[pool] is None:
-      return rng.permutation(size)
-    return rng.choice(size, size, p=self._chances[pool])
-
-  def _chances_of(
-    self, members: Int[np.ndarray, "N"]
-  ) -> Float[np.ndarray, "N"] | None:
-    """How likely each member of a pool is drawn; None: all alike."""
-    if self.sampling == "uniform" or not len(members):
-      return None
-    labels = self.source.labels[members]
-    if labels.ndim > 1:
-      raise UserError(
-        f"The sampling '{self.sampling}' of examples of several classes.",
-        "They have no one class to be drawn by.",
-      )
-    # Those without a label are a class of their own.
-    _, place, count = np.unique(labels, return_inverse=True, return_counts=True)
-    power = 1.0 if self.sampling == "balanced" else 0.5
-    chances = count[place].astype(np.float64) ** -power
-    return chances / chances.sum()
+    if self._chances[pool] is not None:
+      return rng.choice(size, size, p=self._chances[pool])
+    order = rng.permutation(size)
+    if self.sampling == "similar_length":
+      # Seeds that go together have their long batches at the same step: the
+      # batches are shuffled in the same way for all seeds.
+      shuffle = np.random.default_rng([_BATCHES, pool, epoch])
+      lengths, before = self.lengths.total[members], -epoch * size % share
+      order = samplings.alike(order, lengths, share, before, shuffle)
+    return order
 
   def _pairing(self, pool: int, epoch: int) -> Int[np.ndarray, "N"]:
     """Whom each of a pool is mixed with: the same for all seeds of a run.
@@ -188,14 +186,24 @@ class EvalFeed:
   Args:
     source: examples.
     batch_size: over all devices; rows that fill up the last are not valid.
+    buckets: as of `TrainFeed`.
 
   Attributes:
     constants: numbers that every example has, by key.
+    partners: none.
   """
 
-  def __init__(self, source: Source, batch_size: int):
+  partners = ()
+
+  def __init__(
+    self,
+    source: Source,
+    batch_size: int,
+    buckets: Mapping[str, Sequence[int]] | None = None,
+  ):
     self.source, self.batch_size = source, batch_size
     self.constants: dict[str, float] = {}
+    self.lengths = bucketing.Lengths(source, buckets or {})
 
   def __len__(self) -> int:
     """How many batches there are."""
@@ -204,17 +212,20 @@ class EvalFeed:
   def draw(self, step: int, part: slice = ALL) -> dict[str, np.ndarray]:
     """As that of `TrainFeed`."""
     start = step * self.batch_size
-    rows = np.arange(start, start + self.batch_size, dtype=np.int32)[part]
+    rows = np.arange(start, start + self.batch_size, dtype=np.int32)
     valid = rows < len(self.source)
-    return {
-      "position": np.where(valid, rows, 0),
+    position = np.where(valid, rows, 0)
+    found = {
+      "position": position,
       "view": np.zeros(len(rows), np.int32),
       "valid": valid,
       **{
         key: np.full(len(rows), value, np.float32)
         for key, value in self.constants.items()
       },
+      **bucketing.marked(self.lengths.spans(position), len(rows)),
     }
+    return {key: value[part] for key, value in found.items()}
 
   def batch(self, step: int, part: slice = ALL) -> dict[str, np.ndarray]:
     """As that of `TrainFeed`."""
@@ -245,4 +256,6 @@ def joined(found, at, others, partners):
   if "valid" in found:
     # A broken record stands in its place, and counts nowhere.
     batch["valid"] = at["valid"] & found["valid"]
-  return batch | {f"partner/{key}": others[key] for key in partners}
+    batch["has/record"] = found["valid"]
+  batch |= {f"partner/{key}": others[key] for key in partners}
+  return bucketing.cut(batch)

@@ -15,9 +15,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from kdjax import decoded, processes
+from kdjax.buckets import together
 from kdjax.devices import Placement
 from kdjax.errors import UserError
-from kdjax.feed import EvalFeed, TrainFeed, joined
+from kdjax.feed import EvalFeed, TrainFeed, gathered, joined
 from kdjax.sources import ArraySource
 from kdjax.types import Batch, Source, Spec
 
@@ -101,7 +103,7 @@ class Rows:
     self.placement, self.feeds = placement, list(feeds)
     self.shared = isinstance(feeds[0], EvalFeed)
     self.roles = ("rows", "shared" if self.shared else "batch")
-    self.partners = getattr(feeds[0], "partners", ())
+    self.partners = feeds[0].partners
     known: dict[int, dict] = {}
     for feed in feeds:
       if id(feed.source) not in known:
@@ -121,8 +123,8 @@ class Rows:
     part = self.placement.part(self.feeds[0].batch_size)
     put = self.placement.put_shared if self.shared else self.placement.put_batch
     for step in range(start, stop):
-      drawn = [feed.draw(step, part) for feed in self.feeds]
-      yield self.rows, put(drawn[0] if self.shared else drawn)
+      at = together([feed.draw(step, part) for feed in self.feeds])
+      yield self.rows, put(at[0] if self.shared else at)
 
 
 class Stream:
@@ -161,10 +163,10 @@ class Stream:
   def _note_broken(self, step: int, part: slice, made) -> None:
     """What a worker met, met here too, where it is counted and listed."""
     for feed, batch in zip(self.feeds, made, strict=True):
-      drawn = feed.draw(step, part)
-      broken = drawn["valid"] & ~batch["valid"]
+      at = feed.draw(step, part)
+      broken = at["valid"] & ~batch["valid"]
       if broken.any():
-        feed.source.take(drawn["position"][broken])
+        feed.source.take(at["position"][broken])
 
 
 class _Batches:
@@ -177,7 +179,12 @@ class _Batches:
     return max(self.stop - self.start, 0)
 
   def __getitem__(self, place: int) -> list[dict[str, np.ndarray]]:
-    return [feed.batch(self.start + place, self.part) for feed in self.feeds]
+    step = self.start + place
+    at = together([feed.draw(step, self.part) for feed in self.feeds])
+    return [
+      gathered(feed.source, one, feed.partners)
+      for feed, one in zip(self.feeds, at, strict=True)
+    ]
 
 
 def ahead(items: Any, workers: int) -> Iterator[Any]:
@@ -192,6 +199,7 @@ def ahead(items: Any, workers: int) -> Iterator[Any]:
   import grain
 
   if workers:
+    processes.check()
     from absl import flags
 
     # Grain's workers read flags of their own, which notebooks never parse.
@@ -218,18 +226,23 @@ def ahead(items: Any, workers: int) -> Iterator[Any]:
 
 
 def columns(source: Source) -> dict[str, np.ndarray]:
-  """A whole split as arrays, decoded by several threads."""
+  """A whole split as arrays, decoded by several threads, or before."""
   if isinstance(source, ArraySource):
     return dict(source.columns)
+  kept = decoded.find(source)
+  if kept is not None:
+    return kept
   starts = range(0, len(source), CHUNK)
   take = lambda start: source.take(
     np.arange(start, min(start + CHUNK, len(source)))
   )
   with ThreadPoolExecutor(os.cpu_count()) as pool:
     chunks = list(pool.map(take, starts))
-  return {
+  found = {
     key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]
   }
+  decoded.keep(source, found, CPU_BYTES)
+  return found
 
 
 def _gathered(rows: Mapping, at: Batch, partners: tuple[str, ...]) -> Batch:

@@ -54,6 +54,7 @@ RESERVED = {
     "workers",
     "labelled_fraction",
     "sampling",
+    "buckets",
     "pipelines",
     "augmentations",
     "augment_seed",

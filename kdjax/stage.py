@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax import buckets as bucketing
 from kdjax import rooms, schedules
 from kdjax import state as states
 from kdjax.errors import UserError
@@ -47,6 +48,12 @@ class Stage:
     """A split of the stage's data."""
     return self.dataset.load(split, seed, **self.data_options)
 
+  def load_all(self, split: str, seeds: Sequence[int]) -> list[Source]:
+    """A split of each seed: one and the same where the data draw nothing."""
+    if not getattr(self.dataset, "SEED_DRAWS", True):
+      return [self.load(split)] * len(seeds)
+    return [self.load(split, seed) for seed in seeds]
+
   @property
   def dataset(self) -> Any:
     """The file of `kdjax/data`."""
@@ -73,6 +80,7 @@ class Stage:
       sampling=data["sampling"],
       augmentations=data["augmentations"],
       partners=self.partners,
+      buckets=self.buckets,
     )
 
   def example(self) -> dict[str, np.ndarray]:
@@ -87,6 +95,11 @@ class Stage:
   def partners(self) -> tuple[str, ...]:
     """The keys of which a training batch has another example's too."""
     return self.objective.views.partners(self.spec)
+
+  @property
+  def buckets(self) -> dict[str, tuple[int, ...]]:
+    """Modality -> the lengths that its texts are cut to."""
+    return bucketing.complete(self.config["data"]["buckets"], self.spec)
 
   def init(
     self,
@@ -170,12 +183,8 @@ class Stage:
       for name, term in self.config["terms"].items()
     }
 
-  def trace(self) -> None:
-    """Runs the whole flow on shapes alone, so that mistakes cost nothing.
-
-    Raises:
-      UserError: an address, a modality or a shape does not fit.
-    """
+  def shapes(self) -> tuple[State, Fixed, Spec]:
+    """A state, what its steps read, and a batch, as shapes."""
     fixed = jax.eval_shape(self.fixed, self.teacher_shapes())
     state = jax.eval_shape(self.init, 0, fixed)
     size = self.config["batch_size"]
@@ -183,6 +192,16 @@ class Stage:
       key: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype)
       for key, leaf in self.example().items()
     }
+    return state, fixed, batch
+
+  def trace(self) -> None:
+    """Runs the whole flow on shapes alone, so that mistakes cost nothing.
+
+    Raises:
+      UserError: an address, a modality or a shape does not fit.
+    """
+    state, fixed, batch = self.shapes()
+    size = self.config["batch_size"]
     self._check_classes(state, fixed, batch)
     partners = {f"partner/{key}": batch[key] for key in self.partners}
     jax.eval_shape(self.train_step, state, fixed, {**batch, **partners})

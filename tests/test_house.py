@@ -27,6 +27,8 @@ MAY_IMPORT = {
   "errors": "",
   "types": "",
   "rooms": "errors",
+  "strict_json": "",
+  "processes": "errors",
   "__init__": "errors rooms",
   # what an experiment says; knows no JAX
   "fields": "errors rooms",
@@ -43,10 +45,14 @@ MAY_IMPORT = {
   # data
   "sources": "errors",
   "preprocess": "errors",
-  "feed": "errors types",
+  "buckets": "errors types",
+  "sampling": "errors types",
+  "feed": "errors types buckets sampling",
+  "decoded": "types",
   "transforms": "errors types",
   "pipeline": "errors types rooms",
   "views": "errors types pipeline",
+  "cache": "errors types",
   # one step
   "schedules": "errors",
   "optimizer": "errors schedules",
@@ -56,33 +62,37 @@ MAY_IMPORT = {
   "objective": "errors types state flow terms views",
   "step": "errors types rooms state flow terms objective",
   "devices": "errors types state",
-  "feeds": "errors types sources devices feed",
+  "feeds": "errors types sources devices buckets processes feed decoded",
   # one stage
+  "capacity": "errors",
   "stage": (
-    "errors types rooms schedules state flow terms objective step devices feed"
-    " views"
+    "errors types rooms schedules state flow terms objective step devices"
+    " buckets feed views"
   ),
   "build": (
     "errors types rooms schedules optimizer pipeline views state flow terms"
     " objective step stage"
   ),
   "checkpoints": "errors types state",
-  "journal": "errors types state",
+  "journal": "errors types strict_json state",
   "progress": "errors",
   "termination": "",
   "evaluation": "errors types state devices feed feeds views stage",
   "teachers": "errors types rooms state checkpoints",
   "loop": (
-    "errors types rooms state devices feeds stage checkpoints journal progress"
-    " evaluation teachers termination"
+    "errors types rooms strict_json state devices feeds stage checkpoints"
+    " journal progress evaluation teachers termination"
   ),
   # one page: knows what a run wrote, not how
-  "report": "errors rooms fields",
+  "report": "errors rooms strict_json fields",
   # one table: what methods are made of
   "catalogue": "errors rooms fields config workdir build feed stage",
   # one run
-  "workdir": "errors rooms fields journal",
-  "check": "errors rooms workdir devices views stage build",
+  "workdir": "errors rooms strict_json fields journal",
+  "check": (
+    "errors rooms workdir buckets sampling devices processes views state"
+    " capacity stage build"
+  ),
   "experiment": (
     "errors types rooms fields workdir devices state stage build check teachers"
     " feed evaluation loop report"

@@ -20,6 +20,7 @@ def data(
   name: str,
   *,
   pipelines: dict[str, dict[str, str]] | None = None,
+  buckets: dict[str, tuple[int, ...]] | None = None,
   **given,
 ) -> ConfigDict:
   """A data set, with the options of its `load`, and how it is fed.
@@ -30,6 +31,11 @@ def data(
       "crop(padding=4)|flip|to_float". The plain view has one of "train" and
       one of "evaluation"; any other is a view that terms may read, such as
       `student@strong/logits`.
+    buckets: text -> lengths, such as {"text": (16, 32)}: the texts of a step,
+      of all its seeds, are cut to the smallest that holds the longest of them
+      (or not at all, the whole length is always the last). Networks see the
+      same words. A term over tokens that reads no mask counts padding, of
+      which there is less then. None cuts nothing.
     **given: options of the data set, and of the knobs below.
   """
   knobs = {
@@ -41,7 +47,9 @@ def data(
     # The share of labelled examples in a batch, where only some carry a label.
     # None: as they come.
     "labelled_fraction": optional(None, float),
-    # "uniform", or "balanced" or "square_root" over the classes.
+    # "uniform"; "similar_length": likewise every example once an epoch, texts
+    # of similar length in one batch, for `buckets`; or "balanced" or
+    # "square_root" over the classes.
     "sampling": "uniform",
     # How many different augmentations an example has, one an epoch in turn; 0
     # is another in each epoch.
@@ -57,6 +65,7 @@ def data(
       "name": name,
       **knobs_of(knobs, changes, "data"),
       "pipelines": pipelines or {},
+      "buckets": buckets or {},
       **options_of("data", name, given),
     }
   )
