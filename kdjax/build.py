@@ -14,7 +14,8 @@ from kdjax.errors import UserError
 from kdjax.flow import Address
 from kdjax.objective import Objective
 from kdjax.pipeline import parse
-from kdjax.stage import Stage, numbers_of, without
+from kdjax.rooms import without
+from kdjax.stage import Stage, numbers_of
 from kdjax.step import Family, make_eval_step, make_train_step
 from kdjax.terms import HEADS, Adapter, Term
 from kdjax.views import Corruption, Views

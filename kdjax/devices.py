@@ -204,6 +204,11 @@ class Placement:
     placed = self._spread(batch, 0)
     return [placed] * (1 if self.stacked else self.seeds)
 
+  def rows(self, leaf: jax.Array) -> np.ndarray:
+    """The rows of all devices of this process, of an array that has rows."""
+    whole = np.asarray(leaf)
+    return whole.reshape(-1, *whole.shape[2:]) if self.kind == "pmap" else whole
+
   def fetch(self, placed: Sequence[Any]) -> list[Any]:
     """What is placed, as numpy arrays of the host, one tree a seed."""
     hosted = [jax.tree.map(self._host, tree) for tree in placed]

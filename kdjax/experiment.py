@@ -1,14 +1,15 @@
 """An experiment: its stages in order, each skipped, continued or begun."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 
-from kdjax import build, check, teachers
+from kdjax import build, caching, check, teachers
 from kdjax import workdir as workdirs
 from kdjax.devices import Placement
+from kdjax.errors import UserError
 from kdjax.fields import ConfigDict
 from kdjax.loop import Loop
 from kdjax.stage import Stage
@@ -81,6 +82,51 @@ def run_stage(
   stage = build.build(config, name, placement.axis_name)
   loop = Loop(stage, placement, workdir, seeds, fixed, given, quiet=quiet)
   return loop.run(taught=taught)
+
+
+def caches(
+  config: ConfigDict, workdir: pathlib.Path, only: str | None = None
+) -> Iterator[tuple[Stage, list[caching.Plan]]]:
+  """The caches that the teachers of an experiment have.
+
+  Args:
+    config: of the experiment.
+    workdir: where the teachers' stages have run.
+    only: this stage's.
+
+  Yields:
+    A stage, and its caches.
+
+  Raises:
+    UserError: no teacher has one, or its stage has not run.
+  """
+  plain = workdirs.resolve(config)
+  names = [only] if only else list(plain["order"])
+  check.plan(plain, names)
+  found = False
+  for name in names:
+    stage = build.build(plain, name)
+    teachers_of = stage.config["teachers"].items()
+    cached = [key for key, teacher in teachers_of if teacher.get("cache")]
+    if not cached:
+      continue
+    found = True
+    placement = place(plain, stage)
+    seeds = seeds_of(plain)
+    fixed = fixed_of(stage, workdir, seeds)
+    stage = build.build(plain, name, placement.axis_name)
+    orders = stage.train_feeds(seeds)
+    plans = [
+      one
+      for key in cached
+      for one in caching.plan(stage, workdir, key, orders, fixed)
+    ]
+    yield stage, list({one.path: one for one in plans}.values())
+  if not found:
+    raise UserError(
+      f"No teacher of {', '.join(names)} has a cache.",
+      'Give it one: teacher("large", cache="auto").',
+    )
 
 
 def place(config: Mapping[str, Any], stage: Stage) -> Placement:

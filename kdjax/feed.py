@@ -179,6 +179,17 @@ class TrainFeed:
     size = len(self.pools[pool][0])
     return np.random.default_rng([_PARTNERS, pool, view]).permutation(size)
 
+  def partner_of(
+    self, positions: Int[np.ndarray, "B"], view: int
+  ) -> Int[np.ndarray, "B"]:
+    """Whom the examples at some positions are mixed with in a view."""
+    found = np.zeros_like(positions)
+    for pool, (members, _) in enumerate(self.pools):
+      rank = np.searchsorted(members, positions)
+      here = np.isin(positions, members)
+      found[here] = members[self._partner(pool, view)[rank[here]]]
+    return found
+
 
 class EvalFeed:
   """All examples of a split once, in order.

@@ -7,7 +7,7 @@ with a view `student@strong/logits`; a parameter `teacher/params/head/kernel`.
 import dataclasses
 import functools
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import flax.linen as nn
 import jax
@@ -20,6 +20,9 @@ from kdjax.types import Array, Batch, Outputs, Variables
 # The owner of what is known of the training data: data/class_count.
 DATA = "data"
 
+# Keys of a batch that hold what a teacher gave outside of the step.
+GIVEN = "given/"
+
 
 @dataclasses.dataclass(frozen=True)
 class Address:
@@ -28,6 +31,10 @@ class Address:
   network: str  # or "batch", or "data"
   view: str  # "" is the plain one
   output: str
+
+  def __str__(self) -> str:
+    view = f"@{self.view}" if self.view else ""
+    return f"{self.network}{view}/{self.output}"
 
   @classmethod
   def parse(cls, text: str) -> "Address":
@@ -52,6 +59,8 @@ class Flow:
       but for heads that see the batch of all.
     train: whether the trained networks and heads are in training mode.
     axis_name: of the devices that share the batch.
+    given: teachers that do not run: the batch has what is read of them, as
+      `given/<address>`.
   """
 
   def __init__(
@@ -65,8 +74,9 @@ class Flow:
     key: Array | None = None,
     train: bool = False,
     axis_name: str | None = None,
+    given: Collection[str] = (),
   ):
-    self.networks, self.teachers = networks, teachers
+    self.networks, self.teachers, self.given = networks, teachers, given
     self.variables, self.fixed, self.batch = variables, fixed, batch
     self.train, self.shared_key, self.key = train, key, key
     if key is not None and axis_name:
@@ -88,13 +98,18 @@ class Flow:
     else:
       found = self.run(address.network, address.view)
     if address.output not in found:
-      view = f"@{address.view}" if address.view else ""
-      given = f"{address.network}{view}/{address.output}"
-      raise UserError(f"No '{given}'.", exists=self.all(), near=given)
+      raise UserError(f"No '{address}'.", exists=self.all(), near=str(address))
     return found[address.output]
 
   def run(self, name: str, view: str = "") -> Outputs:
     """The outputs of a network on a view, computed once."""
+    if name in self.given:
+      prefix = f"{GIVEN}{Address(name, view, '')}"
+      return {
+        key.removeprefix(prefix): array
+        for key, array in self.batch.items()
+        if key.startswith(prefix)
+      }
     if (name, view) not in self.outputs:
       module = self.module(name)
       inputs = self.inputs(name, view)

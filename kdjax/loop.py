@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from kdjax import evaluation, feeds, strict_json
+from kdjax import evaluation, feeds, strict_json, supply
 from kdjax import state as states
 from kdjax.checkpoints import Checkpoints, unflatten
 from kdjax.devices import Placement
@@ -54,15 +54,14 @@ class Loop:
     self.starts = fixed, given
     self.fixed = placement.put_fixed(fixed)
     self.broken: list[str] = []  # records that were skipped before
-    self.sources = stage.load_all("train", self.seeds)
-    orders = [
-      stage.train_feed(source, seed)
-      for source, seed in zip(self.sources, self.seeds, strict=True)
-    ]
-    data = self.config["data"]
-    self.feed = feeds.make(data, placement, orders, stage.spec)
+    orders = stage.train_feeds(self.seeds)
+    self.sources = [order.source for order in orders]
+    feed = feeds.make(self.config["data"], placement, orders, stage.spec)
+    self.feed, train_step = supply.supplied(
+      stage, placement, workdir, feed, orders, (fixed, self.fixed), quiet=quiet
+    )
     self.train_step = placement.compile(
-      self.feed.over(stage.train_step),
+      self.feed.over(train_step),
       ("state", "fixed", *self.feed.roles),
       donate=True,
     )

@@ -10,32 +10,21 @@ that every device computes the same value, of which it owns one n-th.
 import dataclasses
 import zlib
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 
 from kdjax import state as states
-from kdjax.errors import ShapeError, UserError
-from kdjax.flow import DATA, Flow
+from kdjax.errors import UserError
+from kdjax.flow import DATA, GIVEN, Address, Flow
 from kdjax.terms import Reader, Term
 from kdjax.types import Array, Batch
+from kdjax.values import Value, counted, is_whole, recorded
 from kdjax.views import Views
 
 # The group of all terms, where no optimizer keeps groups apart.
 ALL = "all"
-
-
-@flax.struct.dataclass
-class Value:
-  """A term's value over all devices, and this device's part of it."""
-
-  weight: Array  # f32 []
-  mean: Array  # f32 [], over all devices
-  count: Array  # f32 [], over all devices
-  part: Array  # f32 []: the parts of all devices add up to `mean`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,16 +39,44 @@ class Objective:
   axis_name: str | None = None
   # What a batch becomes on the device.
   views: Views = dataclasses.field(default_factory=lambda: Views({}))
+  # Teachers that do not run here: the batch has what terms read of them.
+  given: tuple[str, ...] = ()
+
+  @property
+  def addresses(self) -> tuple[Address, ...]:
+    """What the terms read."""
+    found = [
+      address
+      for term in self.terms
+      for argument in term.reads
+      for address in term.addresses(argument)
+    ]
+    return tuple(dict.fromkeys(found))
 
   @property
   def reads_data(self) -> bool:
     """Whether a term reads what is known of the training data."""
-    return any(
-      at.network == DATA
-      for term in self.terms
-      for argument in term.reads
-      for at in term.addresses(argument)
-    )
+    return any(at.network == DATA for at in self.addresses)
+
+  def taught(self, fixed, batch, *, train: bool = True) -> dict[str, Array]:
+    """What the terms read of the teachers that are `given`.
+
+    Args:
+      fixed: with the teachers' variables.
+      batch: raw, as of a step.
+      train: whether in the views of training.
+
+    Returns:
+      `given/<address>`: an array with a row an example.
+    """
+    running = dataclasses.replace(self, given=())
+    flow = running.flow({}, fixed, batch, train=train)
+    return {
+      f"{GIVEN}{address}": flow[address]
+      for address in self.addresses
+      if address.network in self.given
+      and not address.output.startswith("params/")
+    }
 
   def flow(self, variables, fixed, batch, *, key=None, train=False) -> Flow:
     """The arrays of a batch, by address.
@@ -80,6 +97,7 @@ class Objective:
       key=key,
       train=train,
       axis_name=self.axis_name,
+      given=self.given,
     )
 
   def averaged(self, fixed: states.Fixed, variables) -> states.Fixed:
@@ -159,7 +177,7 @@ class Objective:
     gradients = self.sum({group: pull(one(group))[0] for group in totals})
     if not groups:
       gradients = gradients[ALL]
-    return gradients, self._agreed(new), metrics(values)
+    return gradients, self._agreed(new), recorded(values)
 
   def reader(self, flow: Flow) -> Reader:
     """What the terms read of a flow."""
@@ -182,7 +200,7 @@ class Objective:
       for name, array in arrays.items()
       if name != "mask" or term.takes_mask
     }
-    whole = _is_whole(term, call, own, mask)
+    whole = is_whole(term, call, own, mask)
     if whole:
       own, mask = reader.gather(term, own, mask)
       if term.takes_mask:
@@ -194,7 +212,7 @@ class Objective:
       value = jnp.where(enough, value, 0.0)
       return Value(weight, value, count, value / self._devices())
     values = call(own)
-    mask = _counted(values, mask, arrays)
+    mask = counted(values, mask, arrays)
     total = jnp.sum(jnp.where(mask, values, 0.0))
     count = jnp.sum(mask, dtype=jnp.float32)
     if term.gathered:
@@ -235,60 +253,3 @@ class Objective:
       }
       for kind, owners in collections.items()
     }
-
-
-def metrics(values: dict[str, Value]) -> dict[str, Array]:
-  """What is recorded of the terms: {name: f32 []}."""
-  named = {"loss": sum(value.weight * value.mean for value in values.values())}
-  for name, value in values.items():
-    named[f"loss/{name}"] = value.mean
-    named[f"count/{name}"] = value.count
-  return named
-
-
-def _is_whole(term: Term, call, arrays: Mapping[str, Any], mask: Array) -> bool:
-  """Whether a loss is one number for the batch.
-
-  Raises:
-    UserError: it is neither that nor a number an example or a position.
-  """
-  try:
-    made = jax.eval_shape(call, arrays)
-  except ShapeError as error:
-    raise UserError(f"Term '{term.name}': {error}") from error
-  shape = getattr(made, "shape", None)
-  parameters = all(
-    at.output.startswith("params/")
-    for argument in term.reads
-    for at in term.addresses(argument)
-  )
-  if shape is None or (shape and shape[0] != mask.shape[0] and not parameters):
-    given = list(shape) if shape is not None else type(made).__name__
-    raise UserError(
-      f"The loss of term '{term.name}' returned {given} for a batch of "
-      f"{mask.shape[0]}.",
-      "Expected a number an example [B], a position [B T], or one for all [].",
-    )
-  return shape == ()
-
-
-def _counted(values: Array, mask: Array, arrays: Mapping[str, Any]) -> Array:
-  """bool like `values` ([B] or [B T]): which of them count."""
-  wide = lambda array: array.reshape(
-    array.shape + (1,) * (values.ndim - array.ndim)
-  )
-  mask = wide(mask)
-  label = arrays.get("label")
-  if label is not None and jnp.issubdtype(label.dtype, jnp.integer):
-    known = label >= 0
-    if known.ndim > values.ndim:
-      # Of several classes each: an example of which none is known.
-      known = jnp.any(known, axis=tuple(range(values.ndim, known.ndim)))
-    mask = mask & wide(known)
-  positions = arrays.get("mask")
-  if positions is not None:
-    if positions.ndim > values.ndim:
-      # The loss has reduced them: an example without any does not count.
-      positions = jnp.any(positions, axis=-1)
-    mask = mask & wide(positions)
-  return jnp.broadcast_to(mask, values.shape)

@@ -23,6 +23,7 @@ import inspect
 import pathlib
 import sys
 import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdjax.errors import UserError
@@ -168,6 +169,11 @@ def describe(room: str, name: str) -> Description:
   if ":" in name and entry not in _defined(path):
     raise UserError(f"{path} defines no '{entry}'.", exists=_defined(path))
   return _describe(room, path.read_text(), entry, str(path))
+
+
+def without(mapping: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+  """A mapping less some of its keys."""
+  return {key: value for key, value in mapping.items() if key not in keys}
 
 
 def _check_room(room: str) -> None:

@@ -12,6 +12,9 @@ from kdjax.types import Source
 # and half-way.
 SAMPLINGS = ("uniform", "similar_length", "balanced", "square_root")
 
+# In which an example may come twice in an epoch.
+REPEATING = ("balanced", "square_root")
+
 # Batches whose examples are sorted by length together.
 WINDOW = 50
 

@@ -25,6 +25,11 @@ class ArraySource:
   def __len__(self) -> int:
     return len(self.columns["index"])
 
+  @property
+  def index(self) -> Int[np.ndarray, "N"]:
+    """The index of every example."""
+    return self.columns["index"]
+
   def __getitem__(self, position: int) -> dict[str, np.ndarray]:
     return {key: column[position] for key, column in self.columns.items()}
 
@@ -180,6 +185,11 @@ class RecordSource:
 
   def __len__(self) -> int:
     return len(self._records.index)
+
+  @property
+  def index(self) -> Int[np.ndarray, "N"]:
+    """The index of every record."""
+    return self._records.index
 
   def __getitem__(self, position: int) -> dict[str, np.ndarray]:
     batch = self.take(np.asarray([range(len(self))[position]]))

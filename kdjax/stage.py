@@ -62,12 +62,20 @@ class Stage:
   @property
   def data_options(self) -> dict[str, Any]:
     """The options of its `load`."""
-    return without(self.config["data"], rooms.RESERVED["data"])
+    return rooms.without(self.config["data"], rooms.RESERVED["data"])
 
   def class_names(self) -> tuple[str, ...]:
     """What the labels of the data stand for; () where they are no classes."""
     names = getattr(self.dataset, "class_names", lambda **_: ())
     return tuple(names(**self.data_options))
+
+  def train_feeds(self, seeds: Sequence[int]) -> list[TrainFeed]:
+    """The order in which each seed sees the training examples."""
+    loaded = self.load_all("train", seeds)
+    return [
+      self.train_feed(source, seed)
+      for source, seed in zip(loaded, seeds, strict=True)
+    ]
 
   def train_feed(self, source: Source, seed: int) -> TrainFeed:
     """The order in which a seed sees a source."""
@@ -289,8 +297,3 @@ def numbers_of(terms: Mapping[str, Mapping]) -> dict[str, dict[str, float]]:
     }
     for name, term in terms.items()
   }
-
-
-def without(mapping: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-  """A mapping less some of its keys."""
-  return {key: value for key, value in mapping.items() if key not in keys}

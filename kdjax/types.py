@@ -59,6 +59,11 @@ class Source(Protocol):
     ...
 
   @property
+  def index(self) -> np.ndarray:
+    """int [len(self)]: the index of every example, as in a batch."""
+    ...
+
+  @property
   def labels(self) -> np.ndarray:
     """int [len(self)]: classes, -1 where there is none; where labels are."""
     ...

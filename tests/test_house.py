@@ -53,13 +53,14 @@ MAY_IMPORT = {
   "pipeline": "errors types rooms",
   "views": "errors types pipeline",
   "cache": "errors types",
+  "values": "errors types terms",
   # one step
   "schedules": "errors",
   "optimizer": "errors schedules",
   "state": "errors types",
   "flow": "errors types state",
   "terms": "errors types flow",
-  "objective": "errors types state flow terms views",
+  "objective": "errors types state flow terms values views",
   "step": "errors types rooms state flow terms objective",
   "devices": "errors types state",
   "feeds": "errors types sources devices buckets processes feed decoded",
@@ -79,9 +80,17 @@ MAY_IMPORT = {
   "termination": "",
   "evaluation": "errors types state devices feed feeds views stage",
   "teachers": "errors types rooms state checkpoints",
+  "teaching": "errors types step views stage",
+  "caching": (
+    "errors types sources cache sampling feed flow state stage teaching"
+  ),
+  "making": ("errors types cache feed feeds devices stage teaching caching"),
+  "supply": (
+    "errors types cache feed feeds devices state stage teaching caching making"
+  ),
   "loop": (
     "errors types rooms strict_json state devices feeds stage checkpoints"
-    " journal progress evaluation teachers termination"
+    " journal progress evaluation teachers termination supply"
   ),
   # one page: knows what a run wrote, not how
   "report": "errors rooms strict_json fields",
@@ -95,7 +104,7 @@ MAY_IMPORT = {
   ),
   "experiment": (
     "errors types rooms fields workdir devices state stage build check teachers"
-    " feed evaluation loop report"
+    " caching feed evaluation loop report"
   ),
   "trained": (
     "errors rooms workdir views stage build teachers evaluation experiment"

@@ -134,6 +134,18 @@ def teacher(
   knobs = {
     # "best" by validation, or "last".
     "which": "best",
+    # Whether it runs beside the step, in a program of its own.
+    "separate": False,
+    # Where its outputs are kept, in place of running it again: a path or URL
+    # (`kdjax cache` makes it); "auto": in the workdir, made by `kdjax run`
+    # where that pays. "": it runs.
+    "cache": "",
+    # How a cache keeps them: float32, bfloat16, float16, int8, or of logits
+    # top<k>.
+    "store": "float32",
+    # What the classes get that top<k> left out: "spread", what is left of the
+    # probability; "drop", nothing.
+    "rest": "spread",
   }
   knobs = knobs_of(knobs, changes, "a teacher")
   return ConfigDict(

@@ -36,6 +36,11 @@ class PairedSource:
   def __len__(self) -> int:
     return len(self.columns["index"])
 
+  @property
+  def index(self) -> np.ndarray:
+    """The index of every example."""
+    return self.columns["index"]
+
   def __getitem__(self, position: int) -> dict[str, np.ndarray]:
     batch = self.take(np.asarray([range(len(self))[position]]))
     return {key: column[0] for key, column in batch.items()}

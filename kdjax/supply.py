@@ -1,0 +1,235 @@
+"""Teachers outside of the step: from a cache, or by programs of their own.
+
+The step is then given what its terms read of them, beside its batch. A program
+of its own is the very program that makes a cache, so that a run which reads
+from a cache is, bit for bit, the run whose teacher is `separate`.
+"""
+
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+
+from kdjax import caching, feeds, making, teaching
+from kdjax.cache import codecs, outputs
+from kdjax.cache.store import Reader
+from kdjax.devices import Placement
+from kdjax.errors import UserError
+from kdjax.feed import TrainFeed
+from kdjax.stage import Stage
+from kdjax.state import Fixed
+from kdjax.types import Array
+
+# Bytes of a cache up to which it is read whole, once.
+HELD = 2**28
+
+
+class Taught:
+  """A feed whose batches come with what teachers gave for them.
+
+  Args:
+    feed: of the batches.
+    supplies: where the teachers' outputs come from, each a `Program` or a
+      `Stored`.
+  """
+
+  def __init__(self, feed: Any, supplies: Sequence[Any]):
+    self.feed, self.supplies = feed, list(supplies)
+    self.roles = (*feed.roles, *("batch" for _ in supplies))
+
+  def over(self, step: Callable) -> Callable:
+    """A step of (.., batch) as one of what `batches` gives."""
+
+    def given(state, fixed, *arguments):
+      inner = arguments[: len(self.feed.roles)]
+      found = {}
+      for supply, arrays in zip(
+        self.supplies, arguments[len(inner) :], strict=True
+      ):
+        found |= supply.outputs(arrays)
+      told = lambda state, fixed, batch: step(state, fixed, {**batch, **found})
+      return self.feed.over(told)(state, fixed, *inner)
+
+    return given
+
+  def batches(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
+    """What the steps from `start` up to `stop` are called with."""
+    ready = [supply.ready(start, stop) for supply in self.supplies]
+    for batch in self.feed.batches(start, stop):
+      yield (*batch, *(take(batch) for take in ready))
+
+
+def supplied(
+  stage: Stage,
+  placement: Placement,
+  workdir: pathlib.Path,
+  feed: Any,
+  orders: Sequence[TrainFeed],
+  fixed: tuple[Sequence[Fixed], Sequence[Fixed]],
+  *,
+  quiet: bool = False,
+) -> tuple[Any, Callable]:
+  """The feed and the training step of a stage, whose teachers may be cached.
+
+  Args:
+    stage: which trains.
+    placement: where.
+    workdir: of the experiment.
+    feed: of the batches.
+    orders: what each seed sees.
+    fixed: what the steps of each seed read; and the same, placed.
+    quiet: whether no progress is shown.
+
+  Raises:
+    UserError: a cache that is not there, or of something else.
+  """
+  say = (lambda _: None) if quiet else (lambda text: print(text, flush=True))
+  supplies: dict[str, Any] = {}
+  for name, teacher in stage.config["teachers"].items():
+    if not (teacher.get("cache") or teacher.get("separate")):
+      continue
+    program = Program(teaching.program(stage, name), feed, placement, fixed[1])
+    supplies[name] = program
+    if teacher["cache"]:
+      plans = caching.plan(stage, workdir, name, orders, fixed[0])
+      readers = _readers(stage, placement, plans, feed, program, say)
+      if readers:
+        supplies[name] = Stored(
+          name, readers, orders, placement, rest=teacher["rest"]
+        )
+  if not supplies:
+    return feed, stage.train_step
+  return Taught(feed, supplies.values()), teaching.train_step(stage, supplies)
+
+
+def _readers(stage, placement, plans, feed, program, say) -> list[Reader]:
+  """The cache of each seed, made where it pays; none where it does not."""
+  name = plans[0].teacher
+  made = {one.path: one for one in plans}
+  if stage.config["teachers"][name]["cache"] == caching.AUTO:
+    missing = [one for one in made.values() if not caching.is_done(one)]
+    if missing and jax.process_count() > 1:
+      raise UserError(
+        f"The cache of '{name}' is not made, and several processes run.",
+        "Make it before, with `kdjax cache`, and name its path.",
+      )
+    if missing:
+      batch = next(iter(feed.batches(0, 1)))
+      run = lambda *batch: program.ready(0, 1)(batch)
+      seconds = caching.time_of(run, batch) / placement.seeds
+      for one in missing:
+        say(caching.estimate(stage, one, seconds))
+      against = next(
+        filter(None, (caching.pays(stage, o) for o in missing)), ""
+      )
+      if against:
+        say(f"'{name}' is not cached: {against}. It runs beside the step.")
+        return []
+    for one in missing:
+      making.make(stage, one, said=say)
+  opened = {path: caching.read(one) for path, one in made.items()}
+  return [opened[one.path] for one in plans]
+
+
+class Program:
+  """A teacher that runs beside the step, in a program of its own.
+
+  Args:
+    teach: (state, fixed, batch) -> {given/<address>: [B ...]}; no state.
+    feed: of the batches.
+    placement: where it runs.
+    fixed: placed, with its variables.
+  """
+
+  def __init__(
+    self, teach: Callable, feed: Any, placement: Placement, fixed: Sequence[Any]
+  ):
+    self.fixed, self.nothing = fixed, [()] * len(fixed)
+    self.run = placement.compile(
+      feed.over(teach), ("state", "fixed", *feed.roles)
+    )
+
+  def outputs(self, arrays: dict[str, Array]) -> dict[str, Array]:
+    """They are what the step is to be given."""
+    return arrays
+
+  def ready(self, start: int, stop: int) -> Callable:
+    """Takes a batch, and gives the outputs for it."""
+    del start, stop
+    return lambda batch: self.run(self.nothing, self.fixed, *batch)
+
+
+class Stored:
+  """A teacher's outputs in a cache, of every seed its own or one for all.
+
+  Args:
+    name: of the teacher.
+    readers: a cache a seed.
+    orders: the examples of each seed.
+    placement: where batches go.
+    rest: what classes get that a codec left out.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    readers: Sequence[Reader],
+    orders: Sequence[TrainFeed],
+    placement: Placement,
+    *,
+    rest: str,
+  ):
+    self.name, self.orders = name, orders
+    self.placement, self.rest = placement, rest
+    self.stored = readers[0].manifest.outputs
+    takes = {id(reader): _take(reader) for reader in readers}
+    self.takes = [takes[id(reader)] for reader in readers]
+
+  def outputs(self, arrays: dict[str, Array]) -> dict[str, Array]:
+    """Stored parts as what the step is to be given."""
+    found = outputs.decode(self.stored, arrays, rest=self.rest)
+    return {
+      caching.given_name(self.name, name): array.astype(self.stored[name].dtype)
+      for name, array in found.items()
+    }
+
+  def ready(self, start: int, stop: int) -> Callable:
+    """Takes a batch, and gives what is stored for it, read ahead."""
+    part = self.placement.part(self.orders[0].batch_size)
+    rows = _Rows(self.takes, self.orders, part, start, stop)
+    made = feeds.ahead(rows, 0)
+    return lambda _: self.placement.put_batch(next(made))
+
+
+class _Rows:
+  """Steps by number: for each seed what is stored of its batch."""
+
+  def __init__(self, takes, orders, part, start, stop):
+    self.takes, self.orders, self.part = takes, orders, part
+    self.start, self.stop = start, stop
+
+  def __len__(self) -> int:
+    return max(self.stop - self.start, 0)
+
+  def __getitem__(self, place: int) -> list[dict[str, Any]]:
+    found = []
+    for take, order in zip(self.takes, self.orders, strict=True):
+      drawn = order.draw(self.start + place, self.part)
+      index = order.source.index[drawn["position"]]
+      found.append(take(index, drawn["view"]))
+    return found
+
+
+def _take(reader: Reader) -> Callable:
+  """Reads rows at random: from memory, where the whole has room there."""
+  held = codecs.bytes_per_row(reader.parts) * len(reader.index) * reader.views
+  if held > HELD:
+    return reader.take
+  whole = reader.whole()
+
+  def take(index, view):
+    place = view % reader.views, reader.positions(index)
+    return {part: column[place] for part, column in whole.items()}
+
+  return take

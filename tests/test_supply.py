@@ -1,0 +1,268 @@
+"""Teachers from a cache, or beside the step: exactly the run that computes."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import kdjax
+from kdjax import caching, config, experiment, making, teaching
+from kdjax.cache.store import Reader
+from kdjax.checkpoints import Checkpoints
+from kdjax.data import arrays
+from kdjax.errors import UserError
+
+N, K = 96, 3
+BATCH = 16
+EPOCHS = 3
+STEPS = EPOCHS * (N // 3) // BATCH
+
+
+@pytest.fixture(scope="module", autouse=True)
+def held():
+  rng = np.random.default_rng(0)
+  images = rng.integers(256, size=(N, 8, 8, 3), dtype=np.uint8)
+  splits = np.array(["train", "validation", "test"])[np.arange(N) % 3]
+  label = (images.mean((1, 2, 3)) * 7).astype(int) % K
+  arrays.hold("pictures", {"image": images, "label": label, "split": splits})
+
+
+def made(*, augmentations=2, terms=None, teachers=None, seeds=2, **teacher):
+  """A teacher, and a student of it, on pictures seen in other ways."""
+  knobs = {
+    "batch_size": BATCH,
+    "optimizer": config.optimizer("adamw", learning_rate=1e-2),
+    "eval_every": STEPS,
+    "log_every": STEPS,
+    "save_every": 3,
+  }
+  network = lambda width: config.network("conv", widths=(width,), num_classes=K)
+  cross_entropy = {"cross_entropy": config.term("cross_entropy")}
+  terms = terms or {"kd": config.term("kd", temperature=2.0)}
+  pipeline = "crop(padding=1)|flip|to_float|mixup"
+  return config.experiment(
+    "cached",
+    seeds=seeds,
+    data=config.data(
+      "arrays",
+      held="pictures",
+      augmentations=augmentations,
+      pipelines={
+        "train": {"image": pipeline},
+        "evaluation": {"image": "to_float"},
+      },
+    ),
+    stages={
+      "large": config.stage(network(6), terms=cross_entropy, steps=4, **knobs),
+      "student": config.stage(
+        network(4),
+        teachers=teachers
+        or {"teacher": config.teacher("large", paired=False, **teacher)},
+        terms=terms,
+        steps=STEPS,
+        **knobs,
+      ),
+    },
+  )
+
+
+def run(folder, **changes):
+  """The parameters at the end of a run."""
+  kdjax.run(made(**changes), folder, quiet=True)
+  return parameters(folder)
+
+
+def parameters(folder):
+  with Checkpoints(folder / "stages" / "student" / "checkpoints") as found:
+    stored = found.read()
+  return {key: value for key, value in stored.items() if "params" in key}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+  """The same run with its teacher in the step, beside it, and cached."""
+  ways = {
+    "online": {},
+    "separate": {"separate": True},
+    "cached": {"cache": "auto"},
+  }
+  folders = {way: tmp_path_factory.mktemp(way) for way in ways}
+  found = {way: run(folders[way], **of) for way, of in ways.items()}
+  return folders, found
+
+
+def test_a_cached_run_is_the_one_whose_teacher_runs_beside_it(runs):
+  _, found = runs
+  assert found["cached"]
+  for key, value in found["cached"].items():
+    np.testing.assert_array_equal(value, found["separate"][key], err_msg=key)
+
+
+def test_a_cached_run_is_that_of_a_teacher_in_the_step_but_for_rounding(runs):
+  _, found = runs
+  for key, value in found["cached"].items():
+    np.testing.assert_allclose(
+      value, found["online"][key], rtol=1e-4, atol=1e-5, err_msg=key
+    )
+
+
+def test_all_seeds_read_one_cache_of_a_shared_teacher(runs):
+  folders, _ = runs
+  caches = list((folders["cached"] / "cache").iterdir())
+  assert len(caches) == 1
+  reader = Reader(caches[0])
+  assert reader.complete
+  assert reader.views == 2
+  assert len(reader.index) == N // 3
+
+
+def test_what_is_cached_is_what_the_teacher_says_of_the_view(runs):
+  folders, _ = runs
+  ((stage, (plan,)),) = experiment.caches(
+    made(cache="auto"), folders["cached"], "student"
+  )
+  making.verify(stage, plan, batches=4)
+  first, second = (
+    Reader(plan.path).take(plan.order.source.index, np.full(N // 3, view))
+    for view in (0, 1)
+  )
+  (key,) = first
+  assert not np.allclose(first[key], second[key])
+
+
+def test_a_run_goes_on_with_its_cache_as_if_it_had_not_been_cut(runs, tmp_path):
+  folders, found = runs
+  shutil.copytree(folders["cached"], tmp_path / "cut")
+  steps = tmp_path / "cut" / "stages" / "student" / "checkpoints"
+  for one in steps.iterdir():
+    if one.name.isdecimal() and int(one.name) > 3:
+      shutil.rmtree(one)
+  (tmp_path / "cut" / "stages" / "student" / "result.json").unlink()
+  kdjax.run(made(cache="auto"), tmp_path / "cut", quiet=True)
+  for key, value in parameters(tmp_path / "cut").items():
+    np.testing.assert_array_equal(value, found["cached"][key], err_msg=key)
+
+
+def test_a_teacher_of_its_own_seed_has_a_cache_of_its_own(runs):
+  folders, _ = runs
+  teachers = {"teacher": config.teacher("large", cache="auto")}
+  ((_, plans),) = experiment.caches(
+    made(teachers=teachers), folders["cached"], "student"
+  )
+  assert len({plan.path for plan in plans}) == 2
+  assert [plan.seeds for plan in plans] == [1, 1]
+
+
+def test_teachers_cached_beside_and_in_the_step_mix_in_one_run(runs, tmp_path):
+  _, found = runs
+  terms = {
+    name: config.term(
+      "kd",
+      temperature=2.0,
+      weight=1 / 3,
+      reads={"student": "student/logits", "teacher": f"{name}/logits"},
+      targets=("teacher",),
+    )
+    for name in ("one", "two", "three")
+  }
+  of = lambda **options: config.teacher("large", paired=False, **options)
+  teachers = {
+    "one": of(cache="auto"),
+    "two": of(separate=True),
+    "three": of(),
+  }
+  mixed = run(tmp_path, teachers=teachers, terms=terms)
+  for key, value in found["online"].items():
+    np.testing.assert_allclose(value, mixed[key], rtol=1e-4, atol=1e-5)
+
+
+def test_a_teacher_of_endless_augmentations_cannot_be_cached(tmp_path):
+  with pytest.raises(UserError, match="augmentations"):
+    run(tmp_path, augmentations=0, cache="auto")
+
+
+def test_a_cache_pays_that_is_read_more_often_than_it_is_made(runs):
+  folders, _ = runs
+  for augmentations, paid in ((2, True), (6, False)):
+    ((stage, (plan,)),) = experiment.caches(
+      made(augmentations=augmentations, cache="auto"),
+      folders["cached"],
+      "student",
+    )
+    # Two seeds of three epochs read six outputs of an example.
+    assert (caching.pays(stage, plan) == "") == paid
+
+
+def test_one_that_does_not_pay_is_not_made(tmp_path):
+  kdjax.run(made(augmentations=6, cache="auto"), tmp_path, quiet=True)
+  assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_of_another_teacher_is_refused_with_what_differs(
+  runs, tmp_path
+):
+  folders, _ = runs
+  (cache,) = (folders["cached"] / "cache").iterdir()
+  other = made(cache=str(cache))
+  other.stages.large.optimizer.learning_rate = 2e-2
+  with pytest.raises(UserError, match="'teacher', the hash"):
+    kdjax.run(other, tmp_path, quiet=True)
+
+
+def test_a_cache_of_another_augmentation_is_refused(runs, tmp_path):
+  folders, _ = runs
+  (cache,) = (folders["cached"] / "cache").iterdir()
+  other = made(cache=str(cache))
+  other.data.augment_seed = 7
+  other.stages.large.teachers = {}
+  with pytest.raises(UserError, match=r"teacher|augment_seed"):
+    kdjax.run(other, tmp_path, quiet=True)
+
+
+def test_a_path_without_a_cache_says_who_makes_it(tmp_path):
+  with pytest.raises(UserError, match="kdjax cache"):
+    run(tmp_path, cache=str(tmp_path / "nowhere"))
+
+
+def test_what_is_stored_small_is_near_what_it_was(runs, tmp_path):
+  _, found = runs
+  small = run(tmp_path, cache="auto", store="top2")
+  off = [
+    np.abs(value - found["cached"][key]).max() for key, value in small.items()
+  ]
+  assert 0 < max(off) < 0.1
+
+
+def test_a_damaged_cache_is_named_when_it_is_read(runs, tmp_path):
+  folders, _ = runs
+  shutil.copytree(folders["cached"], tmp_path / "run")
+  (cache,) = (tmp_path / "run" / "cache").iterdir()
+  files = [path for path in cache.rglob("*") if path.is_file()]
+  largest = max(files, key=lambda path: path.stat().st_size)
+  raw = bytearray(largest.read_bytes())
+  raw[len(raw) // 3] ^= 255
+  largest.write_bytes(raw)
+  shutil.rmtree(tmp_path / "run" / "stages" / "student")
+  with pytest.raises(UserError, match="kdjax cache"):
+    kdjax.run(made(cache="auto"), tmp_path / "run", quiet=True)
+
+
+def test_the_step_of_a_cached_teacher_does_not_run_it():
+  plain = kdjax.workdir.resolve(made(cache="auto"))
+  stage = kdjax.build.build(plain, "student")
+  shapes = jax.eval_shape(stage.fixed, stage.teacher_shapes())
+  state = jax.eval_shape(stage.init, 0, shapes)
+  example = stage.example()
+  example |= {f"partner/{key}": example[key] for key in stage.partners}
+  given = jax.eval_shape(
+    teaching.program(stage, "teacher"), (), shapes, example
+  )
+  products = lambda step, batch: str(
+    jax.make_jaxpr(step)(state, shapes, batch)
+  ).count("conv_general_dilated")
+  online = products(stage.train_step, example)
+  cached = products(
+    teaching.train_step(stage, ["teacher"]), {**example, **given}
+  )
+  assert cached < online
