@@ -111,7 +111,7 @@ class Placement:
       function: of one seed, pure.
       roles: of its arguments: "state" (one a seed), "fixed" (as placed by
         `put_fixed`), "rows" (by `put_rows`), "batch" (one a seed), "shared"
-        (one batch for all).
+        (one batch for all); a tuple of roles is an argument that is a tuple.
       donate: whether the first argument is donated.
 
     Returns:
@@ -125,9 +125,14 @@ class Placement:
         self._vmapped(function, roles), AXIS, donate_argnums=donated
       )
 
+    def of(argument, group):
+      if isinstance(argument, tuple):
+        return tuple(of(part, group) for part in argument)
+      return argument[group]
+
     def call(*arguments):
       return [
-        compiled(*(argument[group] for argument in arguments))
+        compiled(*(of(argument, group) for argument in arguments))
         for group in range(len(arguments[0]))
       ]
 
@@ -229,7 +234,10 @@ class Placement:
       data=0,
       numbers=0,
     )
-    return jax.vmap(function, in_axes=tuple(axes[role] for role in roles))
+    axis = lambda role: (
+      tuple(map(axis, role)) if isinstance(role, tuple) else axes[role]
+    )
+    return jax.vmap(function, in_axes=axis(tuple(roles)))
 
   def _pmapped(self) -> list[jax.Device] | None:
     """Devices for pmap, which takes none to mean all of all processes."""

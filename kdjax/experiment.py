@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from kdjax import build, caching, check, teachers
+from kdjax import build, caching, check, compiled, teachers
 from kdjax import workdir as workdirs
 from kdjax.devices import Placement
 from kdjax.errors import UserError
@@ -42,6 +42,7 @@ def run(
   """
   from kdjax import report
 
+  compiled.remember(pathlib.Path(workdir))
   plain = workdirs.resolve(config)
   names = [stage] if stage else list(plain["order"])
   check.plan(plain, names)
@@ -100,6 +101,7 @@ def caches(
   Raises:
     UserError: no teacher has one, or its stage has not run.
   """
+  compiled.remember(workdir)
   plain = workdirs.resolve(config)
   names = [only] if only else list(plain["order"])
   check.plan(plain, names)

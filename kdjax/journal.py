@@ -8,9 +8,11 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import tensorboardX
+from jaxtyping import Float
 
 from kdjax import strict_json
 
@@ -118,3 +120,37 @@ def replace(path: pathlib.Path, text: str) -> None:
     file.flush()
     os.fsync(file.fileno())
   os.replace(draft, path)
+
+
+def by_step(
+  recorded: Sequence[Sequence[Mapping[str, np.ndarray]]],
+) -> dict[str, Float[np.ndarray, "N S"]]:
+  """What calls of the step recorded: {name: [steps, seeds]}.
+
+  Args:
+    recorded: of each call and seed: [] of one step, or [n] of several.
+  """
+  rows = lambda call, name: np.stack([np.atleast_1d(s[name]) for s in call], 1)
+  return {
+    name: np.concatenate([rows(call, name) for call in recorded]).astype(
+      np.float64
+    )
+    for name in recorded[0][0]
+  }
+
+
+def means_of(
+  named: Mapping[str, Float[np.ndarray, "N S"]],
+) -> dict[str, Float[np.ndarray, "S"]]:
+  """The mean over steps, of each seed.
+
+  A term's loss counts in a step by how many examples it counted there.
+  """
+  found = {}
+  for name, values in named.items():
+    weights = None
+    if name.startswith("loss/"):
+      weights = named[name.replace("loss/", "count/", 1)]
+      weights = np.where(weights.sum(0) > 0, weights, 1.0)
+    found[name] = np.average(values, axis=0, weights=weights)
+  return found

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from kdjax import evaluation, feeds, strict_json, supply
+from kdjax import dispatch, evaluation, feeds, strict_json, supply
 from kdjax import state as states
 from kdjax.checkpoints import Checkpoints, unflatten
 from kdjax.devices import Placement
 from kdjax.errors import UserError
-from kdjax.journal import Journal, Silence, replace
+from kdjax.journal import Journal, Silence, by_step, means_of, replace
 from kdjax.progress import Clock, Progress
 from kdjax.stage import Stage
 from kdjax.state import Fixed, State
@@ -60,11 +60,7 @@ class Loop:
     self.feed, train_step = supply.supplied(
       stage, placement, workdir, feed, orders, (fixed, self.fixed), quiet=quiet
     )
-    self.train_step = placement.compile(
-      self.feed.over(train_step),
-      ("state", "fixed", *self.feed.roles),
-      donate=True,
-    )
+    self.train_step = self.feed.over(train_step)
     self.sources.append(stage.load("validation"))
     self.validation = evaluation.Split(stage, placement, self.sources[-1])
     maximise = stage.maximise
@@ -95,10 +91,13 @@ class Loop:
       start, steps = checkpoints.latest() or 0, self.config["steps"]
       progress = Progress(self.stage.name, steps, start, quiet=self.quiet)
       try:
+        self._compile(start)
         state = self._start(start, taught)
+        step = start
         batches = self.feed.batches(start, steps)
-        for step, batch in enumerate(batches, start + 1):
-          state = self._train(state, batch)
+        for call in dispatch.grouped(batches, self.steps_per_call):
+          state = self._train(state, call)
+          step += len(call)
           last = step == steps
           record, save = self._due("log", step), self._due("save", step)
           if record or save or last:
@@ -153,9 +152,21 @@ class Loop:
       self.journal = Journal(self.workdir, self.stage.name, self.seeds, start)
     return self.placement.put(state)
 
-  def _train(self, state: list[State], batch: tuple) -> list[State]:
-    """One step of all seeds; nothing waits for it."""
-    done = self.train_step(state, self.fixed, *batch)
+  def _compile(self, start: int) -> None:
+    """Compiles the steps of a call, in which nothing is due before its end."""
+    count = dispatch.steps_per_call(self.config, start, jax.default_backend())
+    step, roles = self.train_step, self.feed.roles
+    self.steps_per_call = count
+    if count > 1:
+      step, roles = dispatch.many(step, roles), ((roles,) * count,)
+    self.train_steps = self.placement.compile(
+      step, ("state", "fixed", *roles), donate=True
+    )
+
+  def _train(self, state: list[State], batches: tuple) -> list[State]:
+    """The steps of a call, of all seeds; nothing waits for them."""
+    arguments = batches[0] if len(batches) == 1 else (batches,)
+    done = self.train_steps(state, self.fixed, *arguments)
     self.pending.append([metrics for _, metrics in done])
     return [new for new, _ in done]
 
@@ -168,21 +179,10 @@ class Loop:
     recorded = [self.placement.fetch(metrics) for metrics in self.pending]
     self.pending = []
     self._check(state)
-    for name in recorded[0][0]:
-      values = np.array(
-        [[seed[name] for seed in metrics] for metrics in recorded], np.float64
-      )
-      weights = None
-      if name.startswith("loss/"):
-        # Steps count by how many examples the term counted in them.
-        count = name.replace("loss/", "count/", 1)
-        weights = np.array(
-          [[seed[count] for seed in metrics] for metrics in recorded]
-        )
-        weights = np.where(weights.sum(0) > 0, weights, 1.0)
-      means = np.average(values, axis=0, weights=weights)
+    named = by_step(recorded)
+    for name, means in means_of(named).items():
       self.journal.write(step, f"train/{name}", means)
-    return float(np.mean([seed["loss"] for seed in recorded[-1]]))
+    return float(np.mean(named["loss"][-1]))
 
   def _check(self, state: list[State]) -> None:
     """Raises `DivergedError` for the first fault that a seed's state holds."""

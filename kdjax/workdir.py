@@ -27,6 +27,7 @@ CHANGEABLE = (
   "stages.*.steps",
   "stages.*.log_every",
   "stages.*.save_every",
+  "stages.*.steps_per_call",
   "seed_axis",
   "placement",
   "notes.*",

@@ -53,6 +53,7 @@ MAY_IMPORT = {
   "pipeline": "errors types rooms",
   "views": "errors types pipeline",
   "cache": "errors types",
+  "compiled": "",
   "values": "errors types terms",
   # one step
   "schedules": "errors",
@@ -88,9 +89,10 @@ MAY_IMPORT = {
   "supply": (
     "errors types cache feed feeds devices state stage teaching caching making"
   ),
+  "dispatch": "errors",
   "loop": (
     "errors types rooms strict_json state devices feeds stage checkpoints"
-    " journal progress evaluation teachers termination supply"
+    " journal progress evaluation teachers termination supply dispatch"
   ),
   # one page: knows what a run wrote, not how
   "report": "errors rooms strict_json fields",
@@ -104,7 +106,7 @@ MAY_IMPORT = {
   ),
   "experiment": (
     "errors types rooms fields workdir devices state stage build check teachers"
-    " caching feed evaluation loop report"
+    " compiled caching feed evaluation loop report"
   ),
   "trained": (
     "errors rooms workdir views stage build teachers evaluation experiment"

@@ -96,6 +96,9 @@ def stage(
     "eval_every": 100,
     "log_every": 20,
     "save_every": 100,
+    # Steps that one call of the device makes, at most: where nothing is logged,
+    # evaluated or saved between them. 0: 16 on accelerators, 1 on a CPU.
+    "steps_per_call": 0,
     # Changes of the experiment's `data` for this stage alone.
     "data": ConfigDict(),
   }

@@ -1,0 +1,89 @@
+"""Several steps in one call: the same run, and nothing due is passed."""
+
+import jax
+import numpy as np
+import pytest
+
+import kdjax
+from kdjax import config, dispatch
+from kdjax.checkpoints import Checkpoints
+from kdjax.errors import UserError
+
+STEPS = 12
+
+
+def made(**changes):
+  knobs = {
+    "steps": STEPS, "batch_size": 16, "log_every": 4, "eval_every": 8,
+    "save_every": 4, **changes,
+  }  # fmt: skip
+  student = config.network("conv", widths=(4,), num_classes=10)
+  terms = {"cross_entropy": config.term("cross_entropy")}
+  return config.experiment(
+    "calls",
+    seeds=2,
+    seed_axis=changes.pop("seed_axis", "loop"),
+    data=config.data("digits", labelled_fraction=0.25),
+    stages={"alone": config.stage(student, terms=terms, **knobs)},
+  )
+
+
+def run(folder, seed_axis="loop", **changes):
+  """The parameters at the end, and the journal."""
+  one = made(**changes)
+  one.seed_axis = seed_axis
+  kdjax.run(one, folder, quiet=True)
+  with Checkpoints(folder / "stages" / "alone" / "checkpoints") as found:
+    stored = found.read()
+  parameters = {key: x for key, x in stored.items() if "params" in key}
+  return parameters, (folder / "metrics.jsonl").read_text().splitlines()
+
+
+@pytest.mark.parametrize("seed_axis", ["loop", "vmap"])
+def test_a_run_is_the_same_whatever_a_call_makes(tmp_path, seed_axis):
+  one, told = run(tmp_path / "one", seed_axis, steps_per_call=1)
+  four, told_too = run(tmp_path / "four", seed_axis, steps_per_call=9)
+  assert one
+  for key, value in one.items():
+    np.testing.assert_allclose(value, four[key], rtol=1e-4, atol=1e-5)
+  assert len(told) == len(told_too) > 0
+
+
+@pytest.mark.parametrize(
+  ("asked", "due", "start", "expected"),
+  [
+    (9, {}, 0, 4),
+    (3, {}, 0, 2),
+    (9, {"log_every": 12, "eval_every": 0, "save_every": 0}, 0, 6),
+    (9, {"log_every": 12, "eval_every": 0, "save_every": 0}, 3, 3),
+    (9, {"log_every": 5}, 0, 1),
+  ],
+)
+def test_a_call_ends_where_something_is_due(asked, due, start, expected):
+  given = {
+    "steps": STEPS, "log_every": 4, "eval_every": 8, "save_every": 4,
+    "steps_per_call": asked, **due,
+  }  # fmt: skip
+  assert dispatch.steps_per_call(given, start, "cpu") == expected
+
+
+def test_a_cpu_makes_one_step_a_call_and_an_accelerator_several():
+  given = {"steps": 64, "steps_per_call": 0}
+  given |= {f"{what}_every": 32 for what in ("log", "eval", "save")}
+  assert dispatch.steps_per_call(given, 0, "cpu") == 1
+  assert dispatch.steps_per_call(given, 0, "gpu") == 16
+
+
+def test_fewer_than_no_steps_are_refused():
+  with pytest.raises(UserError, match="steps_per_call"):
+    dispatch.steps_per_call({"steps_per_call": -1}, 0, "cpu")
+
+
+def test_what_is_the_same_in_every_call_is_not_stacked():
+  step = lambda state, fixed, rows, at: (state + rows[at].sum(), rows[at])
+  many = dispatch.many(step, ("rows", "batch"))
+  rows = np.arange(5.0)
+  calls = tuple((rows, np.array([at, at + 1])) for at in range(3))
+  state, seen = jax.jit(many)(0.0, None, calls)
+  assert state == sum(at + at + 1 for at in range(3))
+  np.testing.assert_array_equal(seen, [[0, 1], [1, 2], [2, 3]])
