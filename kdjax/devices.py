@@ -5,6 +5,7 @@ in groups: one group of all seeds under `vmap`, or one group a seed. Placed
 things are lists with an entry a group; what is not placed has an entry a seed.
 """
 
+import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -125,16 +126,13 @@ class Placement:
         self._vmapped(function, roles), AXIS, donate_argnums=donated
       )
 
-    def of(argument, group):
-      if isinstance(argument, tuple):
-        return tuple(of(part, group) for part in argument)
-      return argument[group]
+    placed = lambda thing: isinstance(thing, list)
 
     def call(*arguments):
-      return [
-        compiled(*(of(argument, group) for argument in arguments))
-        for group in range(len(arguments[0]))
-      ]
+      of = lambda group: jax.tree.map(
+        operator.itemgetter(group), arguments, is_leaf=placed
+      )
+      return [compiled(*of(group)) for group in range(len(arguments[0]))]
 
     return call
 
@@ -234,10 +232,7 @@ class Placement:
       data=0,
       numbers=0,
     )
-    axis = lambda role: (
-      tuple(map(axis, role)) if isinstance(role, tuple) else axes[role]
-    )
-    return jax.vmap(function, in_axes=axis(tuple(roles)))
+    return jax.vmap(function, in_axes=jax.tree.map(axes.get, tuple(roles)))
 
   def _pmapped(self) -> list[jax.Device] | None:
     """Devices for pmap, which takes none to mean all of all processes."""
