@@ -51,6 +51,7 @@ def build(
       _term(key, spec["terms"], common, spec["steps"]) for key in spec["terms"]
     ),
     axis_name=axis_name,
+    micro_batches=spec["micro_batches"],
   )
   rule = optimizer.make(spec["optimizer"], spec["steps"])
   families = {

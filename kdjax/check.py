@@ -45,9 +45,9 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
   _views_are_read(config)
   for name in names:
     stage = build.build(config, name)
-    for key in ("steps", "batch_size", "log_every"):
+    for key in ("steps", "batch_size", "log_every", "micro_batches"):
       _at_least(f"stages.{name}.{key}", stage.config[key], 1)
-    for key in ("eval_every", "save_every"):
+    for key in ("eval_every", "save_every", "steps_per_call"):
       _at_least(f"stages.{name}.{key}", stage.config[key], 0)
     if not stage.config["terms"]:
       raise UserError(f"Stage '{name}' has no terms.", "It learns nothing.")
@@ -58,6 +58,9 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
     for source in sources(stage.config):
       _one_of("stage before it", source, order[: order.index(name)])
     _names_are_free(stage.config, name)
+    Placement(
+      config["placement"], config["seeds"], config["seed_axis"], {}
+    ).check(stage.config["batch_size"], stage.config["micro_batches"])
     _workers_can_start(stage)
     try:
       _ids_are_known(stage)
@@ -72,10 +75,6 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
         f"Stage '{name}' does not trace: {type(error).__name__}: {line}",
         "KDJAX_TRACEBACK=1 shows where.",
       ) from error
-    paired = dict.fromkeys(stage.teacher_shapes(), True)
-    Placement(
-      config["placement"], config["seeds"], config["seed_axis"], paired
-    ).check(stage.config["batch_size"])
 
 
 def _names_are_free(stage: Mapping[str, Any], name: str) -> None:

@@ -94,12 +94,14 @@ class Placement:
     """What the step calls the axis of devices; None under jit."""
     return AXIS if self.kind == "pmap" else None
 
-  def check(self, batch_size: int) -> None:
-    """Raises `UserError` unless the devices divide the batch."""
-    count = self.mesh.size
+  def check(self, batch_size: int, parts: int = 1) -> None:
+    """Raises `UserError` unless the devices, and `parts`, divide the batch."""
+    count = self.mesh.size * parts
     if batch_size % count:
+      cut = f", each in micro_batches={parts}" if parts > 1 else ""
       raise UserError(
-        f"A batch of {batch_size} cannot be split over {count} devices.",
+        f"A batch of {batch_size} cannot be split over {self.mesh.size}"
+        f" devices{cut}.",
         f"Expected a multiple of {count}.",
       )
 

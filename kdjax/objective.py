@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import state as states
+from kdjax.accumulation import in_parts
 from kdjax.errors import UserError
 from kdjax.flow import DATA, GIVEN, Address, Flow
 from kdjax.terms import Reader, Term
@@ -41,6 +42,8 @@ class Objective:
   views: Views = dataclasses.field(default_factory=lambda: Views({}))
   # Teachers that do not run here: the batch has what terms read of them.
   given: tuple[str, ...] = ()
+  # Into how many parts a batch is cut, one after another, to save memory.
+  micro_batches: int = 1
 
   @property
   def addresses(self) -> tuple[Address, ...]:
@@ -162,20 +165,31 @@ class Objective:
       {name: f32 []}.
     """
 
-    def shares(params):
-      variables = states.join(params, collections)
-      flow = self.flow(variables, fixed, batch, key=key, train=True)
-      values = self.values(self.reader(flow), step)
-      totals = {group: jnp.float32(0) for group in groups or (ALL,)}
-      for term in self.terms:
-        value = values[term.name]
-        totals[term.group if groups else ALL] += value.weight * value.part
-      return totals, (flow.collections, values)
+    groups = groups or (ALL,)
 
-    totals, pull, (new, values) = jax.vjp(shares, params, has_aux=True)
-    one = lambda group: {name: jnp.float32(name == group) for name in totals}
-    gradients = self.sum({group: pull(one(group))[0] for group in totals})
-    if not groups:
+    def of(collections, batch, key, counts=None):
+      """Gradients by group, collections and values, of (a part of) a batch."""
+
+      def shares(params):
+        variables = states.join(params, collections)
+        flow = self.flow(variables, fixed, batch, key=key, train=True)
+        values = self.values(self.reader(flow), step, counts)
+        totals = {group: jnp.float32(0) for group in groups}
+        for term in self.terms:
+          value = values[term.name]
+          group = term.group if term.group in groups else ALL
+          totals[group] += value.weight * value.part
+        return totals, (flow.collections, values)
+
+      totals, pull, (new, values) = jax.vjp(shares, params, has_aux=True)
+      one = lambda group: {name: jnp.float32(name == group) for name in totals}
+      return {group: pull(one(group))[0] for group in totals}, new, values
+
+    gradients, new, values = in_parts(
+      of, self.micro_batches, collections, batch, key
+    )
+    gradients = self.sum(gradients)
+    if groups == (ALL,):
       gradients = gradients[ALL]
     return gradients, self._agreed(new), recorded(values)
 
@@ -183,11 +197,28 @@ class Objective:
     """What the terms read of a flow."""
     return Reader(self.terms, flow, self.axis_name)
 
-  def values(self, reader: Reader, step: Array) -> dict[str, Value]:
-    """Every term's value on the batch of all devices."""
-    return {term.name: self._value(term, reader, step) for term in self.terms}
+  def values(
+    self,
+    reader: Reader,
+    step: Array,
+    counts: Mapping[str, Array] | None = None,
+  ) -> dict[str, Value]:
+    """Every term's value on the batch of all devices.
 
-  def _value(self, term: Term, reader: Reader, step: Array) -> Value:
+    Args:
+      reader: of the batch, or of a part of it.
+      step: i32 [].
+      counts: of each term, how many examples count in all parts.
+    """
+    counts = counts or {}
+    return {
+      term.name: self._value(term, reader, step, counts.get(term.name))
+      for term in self.terms
+    }
+
+  def _value(
+    self, term: Term, reader: Reader, step: Array, counted_in_all: Array | None
+  ) -> Value:
     arrays, mask = reader.arguments(term)
     numbers = reader.flow.fixed.numbers[term.name] | {
       name: schedule(step) for name, schedule in term.schedules.items()
@@ -201,6 +232,12 @@ class Objective:
       if name != "mask" or term.takes_mask
     }
     whole = is_whole(term, call, own, mask)
+    if self.micro_batches > 1 and (whole or term.gathered):
+      raise UserError(
+        f"The term '{term.name}' is of the whole batch, which is cut into"
+        f" {self.micro_batches} parts.",
+        "Leave out micro_batches, or the term.",
+      )
     if whole:
       own, mask = reader.gather(term, own, mask)
       if term.takes_mask:
@@ -220,7 +257,9 @@ class Objective:
       value = total / jnp.maximum(count, 1.0)
       return Value(weight, value, count, value / self._devices())
     count = self.sum(count)
-    part = total / jnp.maximum(count, 1.0)
+    part = total / jnp.maximum(
+      count if counted_in_all is None else counted_in_all, 1.0
+    )
     return Value(weight, self.sum(part), count, part)
 
   def sum(self, tree):

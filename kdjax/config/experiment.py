@@ -99,6 +99,9 @@ def stage(
     # Steps that one call of the device makes, at most: where nothing is logged,
     # evaluated or saved between them. 0: 16 on accelerators, 1 on a CPU.
     "steps_per_call": 0,
+    # Parts of a batch that go through the networks in turn, in less memory. A
+    # batch norm then sees a part; terms of a whole batch cannot be cut.
+    "micro_batches": 1,
     # Changes of the experiment's `data` for this stage alone.
     "data": ConfigDict(),
   }
