@@ -268,5 +268,8 @@ def joined(found, at, others, partners):
     # A broken record stands in its place, and counts nowhere.
     batch["valid"] = at["valid"] & found["valid"]
     batch["has/record"] = found["valid"]
+    if partners:
+      # Nobody is mixed with a record that cannot be read.
+      batch["partner/valid"] = others["valid"]
   batch |= {f"partner/{key}": others[key] for key in partners}
   return bucketing.cut(batch)

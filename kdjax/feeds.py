@@ -249,5 +249,6 @@ def _gathered(rows: Mapping, at: Batch, partners: tuple[str, ...]) -> Batch:
   """The examples that were drawn, from rows of the device."""
   every = {**rows["shared"], **rows["own"]}
   take = lambda keys, place: {key: every[key][at[place]] for key in keys}
-  others = take(partners, "partner") if partners else {}
+  asked = {*partners, "valid"} & every.keys() if partners else ()
+  others = take(sorted(asked), "partner")
   return joined(take(every, "position"), at, others, partners)

@@ -181,3 +181,13 @@ def test_a_record_that_is_broken_counts_nowhere(source):
       batch, drawn = one.batch(step), one.draw(step)
       readable = drawn["position"] % 3 > 0
       np.testing.assert_array_equal(batch["valid"], drawn["valid"] & readable)
+
+
+def test_nobody_is_mixed_with_a_record_that_is_broken(source):
+  broken = ArraySource({**source.columns, "valid": np.arange(N) % 3 > 0})
+  one = feed(broken, partners=("x",))
+  for step in range(3):
+    batch, drawn = one.batch(step), one.draw(step)
+    np.testing.assert_array_equal(
+      batch["partner/valid"], drawn["partner"] % 3 > 0
+    )
