@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from kdjax import feeds
+from kdjax import feeds, supply
 from kdjax.devices import Placement
 from kdjax.feed import EvalFeed
 from kdjax.stage import Stage
@@ -23,19 +23,29 @@ class Split:
     stage: what is evaluated.
     placement: where.
     source: the split.
+    fixed: placed, where it is measured again and again with the same.
   """
 
-  def __init__(self, stage: Stage, placement: Placement, source: Source):
+  def __init__(
+    self,
+    stage: Stage,
+    placement: Placement,
+    source: Source,
+    fixed: Sequence[Fixed] | None = None,
+  ):
     self.stage, self.placement = stage, placement
     self.order = EvalFeed(source, stage.config["batch_size"], stage.buckets)
     self.feed = feeds.make(
       stage.config["data"], placement, [self.order], stage.spec
     )
-    self.step = self._compiled(stage)
+    step = stage.eval_step
+    if fixed is not None:
+      self.feed, step = supply.measured(stage, placement, self.feed, fixed)
+    self.step = self._compiled(step)
 
-  def _compiled(self, stage: Stage) -> Callable:
+  def _compiled(self, step: Callable) -> Callable:
     return self.placement.compile(
-      self.feed.over(stage.eval_step), ("state", "fixed", *self.feed.roles)
+      self.feed.over(step), ("state", "fixed", *self.feed.roles)
     )
 
   def measure(
@@ -70,7 +80,7 @@ class Split:
     """
     found: dict[str, dict[str, Any]] = {}
     for name in self.stage.corruptions:
-      step = self._compiled(self.stage.corrupted(name))
+      step = self._compiled(self.stage.corrupted(name).eval_step)
       levels = list(self.stage.config["robustness"][name]["levels"])
       found[name] = {"levels": levels}
       found[name]["sweeps"] = self.stage.config["robustness"][name]["sweeps"]

@@ -62,7 +62,8 @@ class Loop:
     )
     self.train_step = self.feed.over(train_step)
     self.sources.append(stage.load("validation"))
-    self.validation = evaluation.Split(stage, placement, self.sources[-1])
+    split = self.sources[-1]
+    self.validation = evaluation.Split(stage, placement, split, self.fixed)
     maximise = stage.maximise
     self.keep_best = placement.compile(
       lambda state, value: states.keep_best(state, value, maximise=maximise),

@@ -9,7 +9,7 @@ that every device computes the same value, of which it owns one n-th.
 
 import dataclasses
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import jax
@@ -61,13 +61,16 @@ class Objective:
     """Whether a term reads what is known of the training data."""
     return any(at.network == DATA for at in self.addresses)
 
-  def taught(self, fixed, batch, *, train: bool = True) -> dict[str, Array]:
+  def taught(
+    self, fixed, batch, *, train: bool, further: Sequence[Address] = ()
+  ) -> dict[str, Array]:
     """What the terms read of the teachers that are `given`.
 
     Args:
       fixed: with the teachers' variables.
       batch: raw, as of a step.
       train: whether in the views of training.
+      further: what else is read.
 
     Returns:
       `given/<address>`: an array with a row an example.
@@ -76,7 +79,7 @@ class Objective:
     flow = running.flow({}, fixed, batch, train=train)
     return {
       f"{GIVEN}{address}": flow[address]
-      for address in self.addresses
+      for address in dict.fromkeys((*self.addresses, *further))
       if address.network in self.given
       and not address.output.startswith("params/")
     }

@@ -86,9 +86,8 @@ def supplied(
   """
   say = (lambda _: None) if quiet else (lambda text: print(text, flush=True))
   supplies: dict[str, Any] = {}
-  for name, teacher in stage.config["teachers"].items():
-    if not (teacher.get("cache") or teacher.get("separate")):
-      continue
+  for name in apart(stage):
+    teacher = stage.config["teachers"][name]
     program = Program(teaching.program(stage, name), feed, placement, fixed[1])
     supplies[name] = program
     if teacher["cache"]:
@@ -101,6 +100,37 @@ def supplied(
   if not supplies:
     return feed, stage.train_step
   return Taught(feed, supplies.values()), teaching.train_step(stage, supplies)
+
+
+def measured(
+  stage: Stage, placement: Placement, feed: Any, placed: Sequence[Fixed]
+) -> tuple[Any, Callable]:
+  """The feed and the evaluation of a split on which a stage is often measured.
+
+  Teachers that are not in the training step run there once, not each time.
+
+  Args:
+    stage: which is measured.
+    placement: where.
+    feed: of the split.
+    placed: what the steps of each seed read.
+  """
+  teach = lambda name: teaching.program(stage, name, train=False)
+  once = {
+    name: Once(teach(name), feed, placement, placed) for name in apart(stage)
+  }
+  if not once:
+    return feed, stage.eval_step
+  return Taught(feed, once.values()), teaching.eval_step(stage, once)
+
+
+def apart(stage: Stage) -> list[str]:
+  """The teachers that are not in a stage's training step."""
+  return [
+    name
+    for name, teacher in stage.config["teachers"].items()
+    if teacher.get("cache") or teacher.get("separate")
+  ]
 
 
 def _readers(stage, placement, plans, feed, program, say) -> list[Reader]:
@@ -158,6 +188,35 @@ class Program:
     """Takes a batch, and gives the outputs for it."""
     del start, stop
     return lambda batch: self.run(self.nothing, self.fixed, *batch)
+
+
+class Once(Program):
+  """A teacher that runs beside the step, once for each batch of a split.
+
+  What it gave is kept on the devices, up to `HELD` bytes; a later pass over the
+  split reads it there.
+  """
+
+  def __init__(self, *arguments):
+    super().__init__(*arguments)
+    self.known: dict[int, list[Any]] = {}
+    self.bytes = 0
+
+  def ready(self, start: int, stop: int) -> Callable:
+    """Takes a batch, and gives the outputs for it."""
+    steps = iter(range(start, stop))
+
+    def take(batch):
+      step = next(steps)
+      if step in self.known:
+        return self.known[step]
+      made = self.run(self.nothing, self.fixed, *batch)
+      size = sum(leaf.nbytes for leaf in jax.tree.leaves(made))
+      if self.bytes + size <= HELD:
+        self.known[step], self.bytes = made, self.bytes + size
+      return made
+
+    return take
 
 
 class Stored:

@@ -5,20 +5,46 @@ from collections.abc import Callable, Collection
 
 import jax
 
+from kdjax.flow import Address
 from kdjax.stage import Stage
-from kdjax.step import make_train_step
+from kdjax.step import make_eval_step, make_train_step
 from kdjax.views import EVALUATION, Views
 
 
-def program(stage: Stage, name: str) -> Callable:
-  """What terms read of a teacher: (state, fixed, batch) -> arrays.
+def program(stage: Stage, name: str, *, train: bool = True) -> Callable:
+  """What is read of a teacher: (state, fixed, batch) -> arrays.
 
   The state is not looked at; see `Objective.taught`.
+
+  Args:
+    stage: whose terms, and in evaluation metrics, read it.
+    name: of the teacher.
+    train: whether it sees the views of training.
   """
-  objective = dataclasses.replace(
-    stage.objective, given=(name,), views=views_of(stage, name)
+  views = views_of(stage, name) if train else stage.objective.views
+  objective = dataclasses.replace(stage.objective, given=(name,), views=views)
+  further = () if train else _measured(stage)
+  return lambda _, fixed, batch: objective.taught(
+    fixed, batch, train=train, further=further
   )
-  return lambda _, fixed, batch: objective.taught(fixed, batch)
+
+
+def eval_step(stage: Stage, given: Collection[str]) -> Callable:
+  """The evaluation of a stage in which some teachers do not run."""
+  objective = dataclasses.replace(stage.objective, given=tuple(given))
+  return make_eval_step(objective, stage.measured)
+
+
+def _measured(stage: Stage) -> tuple[Address, ...]:
+  """What the metrics of a stage read."""
+  reads = [
+    read for one in stage.measured.values() for read in one.reads.values()
+  ]
+  return tuple(
+    address
+    for read in reads
+    for address in (read if isinstance(read, tuple) else (read,))
+  )
 
 
 def train_step(stage: Stage, given: Collection[str]) -> Callable:

@@ -80,9 +80,8 @@ MAY_IMPORT = {
   "journal": "errors types strict_json state",
   "progress": "errors",
   "termination": "",
-  "evaluation": "errors types state devices feed feeds views stage",
   "teachers": "errors types rooms state checkpoints",
-  "teaching": "errors types step views stage",
+  "teaching": "errors types flow step views stage",
   "caching": (
     "errors types sources cache sampling feed flow state stage teaching"
   ),
@@ -91,6 +90,7 @@ MAY_IMPORT = {
     "errors types cache feed feeds devices state stage teaching caching making"
   ),
   "dispatch": "errors",
+  "evaluation": ("errors types state devices feed feeds views stage supply"),
   "loop": (
     "errors types rooms strict_json state devices feeds stage checkpoints"
     " journal progress evaluation teachers termination supply dispatch"

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 import kdjax
-from kdjax import caching, config, experiment, making, teaching
+from kdjax import (
+  caching,
+  config,
+  evaluation,
+  experiment,
+  making,
+  supply,
+  teaching,
+)
 from kdjax.cache.store import Reader
 from kdjax.checkpoints import Checkpoints
 from kdjax.data import arrays
@@ -266,3 +274,37 @@ def test_the_step_of_a_cached_teacher_does_not_run_it():
     teaching.train_step(stage, ["teacher"]), {**example, **given}
   )
   assert cached < online
+
+
+def test_a_teacher_apart_runs_once_over_a_split_that_is_measured_again(
+  runs, monkeypatch
+):
+  folders, _ = runs
+  ran = []
+  plain = supply.Program.__init__
+
+  def counting(self, *arguments):
+    plain(self, *arguments)
+    run = self.run
+    self.run = lambda *given: ran.append(type(self).__name__) or run(*given)
+
+  monkeypatch.setattr(supply.Program, "__init__", counting)
+  plain_config = kdjax.workdir.resolve(made(separate=True))
+  stage = kdjax.build.build(plain_config, "student", "devices")
+  placement = experiment.place(plain_config, stage)
+  fixed = experiment.fixed_of(stage, folders["separate"], [0, 1])
+  placed = placement.put_fixed(fixed)
+  source = stage.load("validation")
+  again = evaluation.Split(stage, placement, source, placed)
+  inside = evaluation.Split(stage, placement, source)
+  variables = placement.put(
+    [stage.init(seed, one).best.variables for seed, one in enumerate(fixed)]
+  )
+  first, second = (again.measure(variables, placed) for _ in range(2))
+  expected = inside.measure(variables, placed)
+  batches = -(-len(source) // BATCH)
+  assert ran == ["Once"] * batches
+  for name in ("accuracy", "loss/kd"):
+    for one, other, each in zip(first, second, expected, strict=True):
+      assert one[name] == other[name]
+      np.testing.assert_allclose(one[name], each[name], rtol=1e-5)
