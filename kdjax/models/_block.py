@@ -20,6 +20,43 @@ SMALL = nn.initializers.normal(0.02)
 NEVER = -1e4
 
 
+def stack(
+  network: nn.Module,
+  x: Float[Array, "B T D"],
+  mask: Bool[Array, "B T"],
+  outputs: Outputs,
+  drop: Callable[[Array], Array],
+) -> Float[Array, "B T D"]:
+  """All blocks of a network, by its depth, heads, dtype, remat and fused.
+
+  Args:
+    network: in whose `nn.compact` method this is called.
+    x: what comes in.
+    mask: True at tokens, False at padding.
+    outputs: where all that the blocks show is recorded.
+    drop: dropout, of what each part of a block adds.
+  """
+  for index in range(network.depth):
+
+    def one(_, x, mask, index=index):
+      shown = {}
+      x = block(
+        x,
+        mask,
+        index,
+        shown,
+        heads=network.heads,
+        dtype=network.dtype,
+        drop=drop,
+        fused=network.fused,
+      )
+      return x, shown
+
+    x, shown = (nn.remat(one) if network.remat else one)(network, x, mask)
+    outputs |= shown
+  return x
+
+
 def block(
   x: Float[Array, "B T D"],
   mask: Bool[Array, "B T"],
@@ -29,6 +66,7 @@ def block(
   heads: int,
   dtype: Any,
   drop: Callable[[Array], Array],
+  fused: bool = False,
 ) -> Float[Array, "B T D"]:
   """Self-attention, then two dense layers at each position.
 
@@ -44,21 +82,26 @@ def block(
     heads: of the attention; they divide D.
     dtype: of activations.
     drop: dropout, of what each of the two parts adds.
+    fused: whether attention is a fused kernel.
 
   Returns:
     What goes out, 0 at padding.
   """
   prefix = f"block{index:02d}"
   shown = lambda name, value: outputs.__setitem__(f"{name}{index:02d}", value)
-  x = x + drop(_attend(x, mask, prefix, shown, heads=heads, dtype=dtype))
+  x = x + drop(
+    _attend(x, mask, prefix, shown, heads=heads, dtype=dtype, fused=fused)
+  )
   x = x + drop(_transform(x, prefix, dtype=dtype))
   x = jnp.where(mask[..., None], x, 0)
   shown("block", x)
   return x
 
 
-def _attend(x, mask, prefix, shown, *, heads, dtype) -> Float[Array, "B T D"]:
-  """Self-attention, unfused: its maps are outputs."""
+def _attend(
+  x, mask, prefix, shown, *, heads, dtype, fused
+) -> Float[Array, "B T D"]:
+  """Self-attention; its maps are outputs, computed where they are read."""
   width = x.shape[-1]
   if width % heads:
     raise ShapeError(
@@ -79,7 +122,13 @@ def _attend(x, mask, prefix, shown, *, heads, dtype) -> Float[Array, "B T D"]:
   scores = jnp.where(mask[:, None, None], scores, -1e30)
   attention = jnp.where(both, jax.nn.softmax(scores), 0).astype(dtype)
   shown("attention", attention)
-  attended = jnp.einsum("bhqk,bkhd->bqhd", attention, value)
+  if fused:
+    attended = jax.nn.dot_product_attention(
+      query, key, value, mask=mask[:, None, None]
+    )
+    attended = jnp.where(mask[..., None, None], attended, 0)
+  else:
+    attended = jnp.einsum("bhqk,bkhd->bqhd", attention, value)
   out = nn.DenseGeneral(
     width,
     axis=(-2, -1),

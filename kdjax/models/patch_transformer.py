@@ -43,6 +43,10 @@ class Model(OneModality, nn.Module):
     registers: how many there are.
     dropout: of values: at the input, after every branch, before the logits.
     modality: which key of the inputs it reads.
+    remat: whether the backward pass computes each block's inner values again,
+      in place of keeping them.
+    fused: whether attention is a fused kernel, where the device has one; its
+      maps are then computed beside it, where a term reads them.
     axis_name: unused, it has no batch statistics.
     dtype: of activations.
   """
@@ -57,6 +61,8 @@ class Model(OneModality, nn.Module):
   registers: int = 0
   dropout: float = 0.0
   modality: str = "image"
+  remat: bool = False
+  fused: bool = False
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
@@ -72,10 +78,7 @@ class Model(OneModality, nn.Module):
     x = drop(self._embed(inputs[self.modality], extra))
     outputs["embedded"] = x
     mask = jnp.ones(x.shape[:2], bool)
-    for index in range(self.depth):
-      x = _block.block(
-        x, mask, index, outputs, heads=self.heads, dtype=self.dtype, drop=drop
-      )
+    x = _block.stack(self, x, mask, outputs, drop)
     x = x[:, : x.shape[1] - self.registers]
     x = nn.LayerNorm(dtype=self.dtype, name="norm")(x)
     outputs["tokens"] = x

@@ -49,6 +49,10 @@ class Model(OneModality, nn.Module):
     dropout: of values: at the input, after every branch, before the logits.
     modality: which key of the inputs it reads; its padding is where
       `mask/<modality>` is False.
+    remat: whether the backward pass computes each block's inner values again,
+      in place of keeping them.
+    fused: whether attention is a fused kernel, where the device has one; its
+      maps are then computed beside it, where a term reads them.
     axis_name: unused, it has no batch statistics.
     dtype: of activations.
   """
@@ -63,6 +67,8 @@ class Model(OneModality, nn.Module):
   pooling: str = "mean"
   dropout: float = 0.0
   modality: str = "audio"
+  remat: bool = False
+  fused: bool = False
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
@@ -77,10 +83,7 @@ class Model(OneModality, nn.Module):
     x, mask = self._embed(*_spectrogram.read(inputs, self.modality))
     x = drop(x)
     outputs = {"embedded": x}
-    for index in range(self.depth):
-      x = _block.block(
-        x, mask, index, outputs, heads=self.heads, dtype=self.dtype, drop=drop
-      )
+    x = _block.stack(self, x, mask, outputs, drop)
     x = nn.LayerNorm(dtype=self.dtype, name="norm")(x)
     x = jnp.where(mask[..., None], x, 0)
     outputs["tokens"] = x

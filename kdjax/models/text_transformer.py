@@ -32,6 +32,10 @@ class Model(OneModality, nn.Module):
       by heart, and of values after every branch and before the logits.
     modality: which key of the inputs it reads; its padding is where
       `mask/<modality>` is False.
+    remat: whether the backward pass computes each block's inner values again,
+      in place of keeping them.
+    fused: whether attention is a fused kernel, where the device has one; its
+      maps are then computed beside it, where a term reads them.
     axis_name: unused, it has no batch statistics.
     dtype: of activations.
   """
@@ -44,6 +48,8 @@ class Model(OneModality, nn.Module):
   length: int = 64
   dropout: float = 0.0
   modality: str = "text"
+  remat: bool = False
+  fused: bool = False
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
@@ -62,10 +68,7 @@ class Model(OneModality, nn.Module):
     outputs = {}
     x = drop(jnp.where(words, self._embed(ids), 0), (2,))
     outputs["embedded"] = x
-    for index in range(self.depth):
-      x = _block.block(
-        x, mask, index, outputs, heads=self.heads, dtype=self.dtype, drop=drop
-      )
+    x = _block.stack(self, x, mask, outputs, drop)
     x = nn.LayerNorm(dtype=self.dtype, name="norm")(x)
     x = jnp.where(words, x, 0)
     outputs["tokens"] = x

@@ -1,0 +1,110 @@
+"""Blocks of Transformers: computed again, or fused, they are the same."""
+
+import ast
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax import rooms
+
+# Every network of blocks, and what it sees.
+INPUTS = {
+  "text_transformer": (
+    {"vocabulary": 9, "width": 8, "depth": 2, "num_classes": 3},
+    lambda draw: {
+      "text": jnp.asarray(draw.integers(9, size=(3, 5))),
+      "mask/text": jnp.arange(5)[None] < jnp.array([[5], [3], [0]]),
+    },
+  ),
+  "patch_transformer": (
+    {"patch": 2, "width": 8, "depth": 2, "num_classes": 3},
+    lambda draw: {"image": jnp.asarray(draw.random((3, 4, 4, 1)), jnp.float32)},
+  ),
+  "spectrogram_transformer": (
+    {"patch": 4, "stride": 4, "width": 8, "depth": 2, "num_classes": 3},
+    lambda draw: {
+      "audio": jnp.asarray(draw.random((3, 12, 8)), jnp.float32),
+      "mask/audio": jnp.arange(12)[None] < jnp.array([[12], [8], [4]]),
+    },
+  ),
+}
+
+
+def made(name, **changes):
+  options, inputs = INPUTS[name]
+  model = rooms.find("models", name)(heads=2, **options, **changes)
+  return model, inputs(np.random.default_rng(0))
+
+
+def loss(model, inputs, read):
+  def of(variables):
+    outputs = model.apply(
+      variables, inputs, train=True, rngs={"dropout": jax.random.key(1)}
+    )
+    return jnp.sum(outputs[read] ** 2)
+
+  return of
+
+
+def test_every_network_of_blocks_is_here():
+  found = set()
+  for name in rooms.names("models"):
+    tree = ast.parse(
+      inspect.getsource(inspect.getmodule(rooms.find("models", name)))
+    )
+    if any(getattr(node, "attr", "") == "stack" for node in ast.walk(tree)):
+      found.add(name)
+  assert {name for name in found if "transformer" in name} == set(INPUTS)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+@pytest.mark.parametrize("change", ["remat", "fused"])
+@pytest.mark.parametrize("read", ["logits", "attention01"])
+def test_a_block_computed_in_another_way_is_the_same(name, change, read):
+  plain, inputs = made(name, dropout=0.1)
+  other, _ = made(name, dropout=0.1, **{change: True})
+  variables = plain.init(jax.random.key(0), inputs, train=False)
+  shapes = lambda model: jax.tree.map(
+    jnp.shape, model.init(jax.random.key(0), inputs, train=False)
+  )
+  assert shapes(plain) == shapes(other)
+  first, second = (
+    jax.jit(jax.value_and_grad(loss(model, inputs, read)))(variables)
+    for model in (plain, other)
+  )
+  for one, two in zip(
+    jax.tree.leaves(first), jax.tree.leaves(second), strict=True
+  ):
+    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_what_remat_computes_again_is_not_kept(name):
+  plain, inputs = made(name)
+  other, _ = made(name, remat=True)
+  variables = plain.init(jax.random.key(0), inputs, train=False)
+  products = lambda model: str(
+    jax.make_jaxpr(jax.grad(loss(model, inputs, "logits")))(variables)
+  ).count("dot_general")
+  assert products(other) > products(plain)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_maps_that_nothing_reads_are_not_computed_beside_a_fused_kernel(name):
+  model, inputs = made(name, fused=True)
+  variables = model.init(jax.random.key(0), inputs, train=False)
+  products = lambda *reads: (
+    jax.jit(
+      lambda variables: [
+        model.apply(variables, inputs, train=False)[read] for read in reads
+      ]
+    )
+    .lower(variables)
+    .compile()
+    .as_text()
+    .count(" dot(")
+  )
+  assert products("logits") < products("logits", "attention00", "attention01")
