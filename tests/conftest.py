@@ -19,10 +19,24 @@ import tempfile
 
 DEVICES = 8
 
+# Most of the time of the tests is XLA's, compiling what runs once and briefly:
+# it optimizes as little as it can, and into one module instead of many.
+QUICK = [
+  "--xla_backend_optimization_level=0",
+  "--xla_cpu_parallel_codegen_split_count=1",
+]
+# An unknown flag aborts: the JAX of later Pythons no longer has this one.
+if sys.version_info < (3, 12):
+  QUICK.append("--xla_cpu_use_fusion_emitters=false")
+
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = (
-  f"{os.environ.get('XLA_FLAGS', '')}"
-  f" --xla_force_host_platform_device_count={DEVICES}"
+# Of equal flags the last one holds: what is given from outside goes last.
+os.environ["XLA_FLAGS"] = " ".join(
+  [
+    *QUICK,
+    os.environ.get("XLA_FLAGS", ""),
+    f"--xla_force_host_platform_device_count={DEVICES}",
+  ]
 )
 # XLA sizes its thread pool by the cores, and on few of them a collective of
 # eight devices never has all its threads: jax 0.10 waits and aborts.

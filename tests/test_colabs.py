@@ -31,7 +31,8 @@ def test_a_notebook_is_committed_without_outputs_and_installs_once(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_in_its_smallest_mode(path, tmp_path, monkeypatch):
   # One device, as in Colab; the kernel inherits this environment.
-  monkeypatch.setitem(os.environ, "XLA_FLAGS", "")
+  one = " --xla_force_host_platform_device_count=1"
+  monkeypatch.setitem(os.environ, "XLA_FLAGS", os.environ["XLA_FLAGS"] + one)
   monkeypatch.setitem(
     os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0"
   )

@@ -46,6 +46,12 @@ def ran(tmp_path_factory):
   return folder, kdjax.run(tiny(), folder, quiet=True)
 
 
+@pytest.fixture
+def copied(ran, tmp_path):
+  """The folder of a finished tiny run, to change."""
+  return shutil.copytree(ran[0], tmp_path / "copied")
+
+
 def test_run_returns_what_results_json_holds(ran):
   folder, results = ran
   assert results == json.loads((folder / "results.json").read_text())
@@ -143,27 +149,26 @@ def test_a_workdir_of_another_config_is_refused_and_left_alone(ran):
   assert (folder / "config.json").read_text() == before
 
 
-def test_a_stage_may_be_added_and_one_trained_anew(tmp_path):
-  kdjax.run(tiny(), tmp_path, quiet=True)
+def test_a_stage_may_be_added_and_one_trained_anew(copied):
   plan = tiny()
   with plan.unlocked():
     plan.stages.hot = plan.stages.distilled.copy_and_resolve_references()
     plan.stages.hot.terms.kd.temperature = 8.0
     plan.order = (*plan.order, "hot")
     plan.gains = (*plan.gains, ("hot", "alone"))
-  results = kdjax.run(plan, tmp_path, quiet=True)
+  results = kdjax.run(plan, copied, quiet=True)
   assert set(results["gains"]) == {"distilled - alone", "hot - alone"}
   with plan.unlocked():
     plan.stages.hot.terms.kd.temperature = 2.0
   with pytest.raises(UserError, match=r"kd\.temperature was 8\.0"):
-    kdjax.run(plan, tmp_path, quiet=True)
-  shutil.rmtree(tmp_path / "stages" / "hot")
-  again = kdjax.run(plan, tmp_path, quiet=True)
+    kdjax.run(plan, copied, quiet=True)
+  shutil.rmtree(copied / "stages" / "hot")
+  again = kdjax.run(plan, copied, quiet=True)
   before, after = (
     one["stages"]["hot"]["loss/kd"]["mean"] for one in (results, again)
   )
   assert before != after
-  kept = json.loads((tmp_path / "config.json").read_text())
+  kept = json.loads((copied / "config.json").read_text())
   assert kept["stages"]["hot"]["terms"]["kd"]["temperature"] == 2.0
 
 
@@ -387,15 +392,14 @@ def test_a_metric_that_is_never_a_number_selects_nothing(tmp_path):
     rooms._registered.pop(("losses", "mine"))
 
 
-def test_a_half_taught_student_is_not_continued_by_another_teacher(tmp_path):
-  kdjax.run(tiny(), tmp_path, quiet=True)
+def test_a_half_taught_student_is_not_continued_by_another_teacher(copied):
   # As if it had been killed half-way, and the teacher taught on meanwhile.
-  (tmp_path / "stages" / "distilled" / "result.json").unlink()
+  (copied / "stages" / "distilled" / "result.json").unlink()
   longer = tiny()
   longer.stages.alone.steps = 9
   longer.stages.distilled.steps = 9
   with pytest.raises(UserError, match=r"learned for 6 steps.*'alone': 9"):
-    kdjax.run(longer, tmp_path, quiet=True)
+    kdjax.run(longer, copied, quiet=True)
 
 
 def test_fewer_classes_than_the_labels_have_are_refused():

@@ -1,6 +1,7 @@
 """Methods of unlike kinds, run: stages, kept heads, memories, averages."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ KNOBS = {
 }
 
 
-def experiment(name, *, network=None, seeds=2, **options):
-  """A teacher and a method, a few steps each."""
+def experiment(name=None, **options):
+  """A teacher and perhaps a method, a few steps each."""
   make = lambda *widths: config.network("conv", widths=widths, num_classes=10)
   labels = {"cross_entropy": config.term("cross_entropy")}
   alone = config.stage(make(4, 6), terms=labels, **KNOBS)
@@ -26,14 +27,28 @@ def experiment(name, *, network=None, seeds=2, **options):
     alone, {}, teachers={"teacher": config.teacher("teacher")}
   )
   return config.experiment(
-    name,
-    seeds=seeds,
+    "methods",
+    seeds=2,
     data=config.data("digits", labelled_fraction=0.25, views=("strong",)),
     stages={
       "teacher": config.stage(make(5, 8), terms=labels, **KNOBS),
-      **config.method(name, base, **options),
+      **(config.method(name, base, **options) if name else {}),
     },
   )
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+  """A run whose teacher is finished: methods are stages added to it."""
+  folder = tmp_path_factory.mktemp("taught")
+  kdjax.run(experiment(), folder, quiet=True)
+  return folder
+
+
+@pytest.fixture
+def folder(taught, tmp_path):
+  """A copy of that run."""
+  return shutil.copytree(taught, tmp_path / "run")
 
 
 def run(name, folder, **options):
@@ -47,11 +62,11 @@ def stored(folder, stage):
     return opened.read("")
 
 
-def test_a_student_that_keeps_a_head_is_restored_with_it(tmp_path):
-  run("simkd", tmp_path)
+def test_a_student_that_keeps_a_head_is_restored_with_it(folder):
+  run("simkd", folder)
   test = rooms.find("data", "digits").load("test")
-  kept = np.load(tmp_path / "stages" / "simkd" / "predictions.npz")
-  model, variables = kdjax.restore(tmp_path, "simkd", seed=1)
+  kept = np.load(folder / "stages" / "simkd" / "predictions.npz")
+  model, variables = kdjax.restore(folder, "simkd", seed=1)
   image = test.columns["image"][:32]
   outputs = model.apply(variables, {"image": image}, train=False)
   np.testing.assert_allclose(
@@ -64,8 +79,10 @@ def test_a_student_that_keeps_a_head_is_restored_with_it(tmp_path):
   assert not np.allclose(plain["logits"], outputs["logits"], atol=1e-2)
 
 
-def test_a_memory_is_saved_and_the_run_goes_on_with_it(tmp_path):
-  whole, cut = tmp_path / "whole", tmp_path / "cut"
+def test_a_memory_is_saved_and_the_run_goes_on_with_it(taught, tmp_path):
+  whole, cut = (
+    shutil.copytree(taught, tmp_path / name) for name in ("whole", "cut")
+  )
   options = {"memory": "queue", "data_size": 1797, "negatives": 32}
   run("crd", whole, **options)
   plan = experiment("crd", **options)
@@ -83,46 +100,46 @@ def test_a_memory_is_saved_and_the_run_goes_on_with_it(tmp_path):
     np.testing.assert_array_equal(found[key], expected[key], err_msg=key)
 
 
-def test_an_averaged_teacher_is_reported_as_what_it_is(tmp_path):
-  results = run("mean_teacher", tmp_path)
+def test_an_averaged_teacher_is_reported_as_what_it_is(folder):
+  results = run("mean_teacher", folder)
   assert np.isfinite(results["stages"]["mean_teacher"]["accuracy"]["mean"])
-  page = (tmp_path / "report.md").read_text()
+  page = (folder / "report.md").read_text()
   assert "running average of its own `student`" in page
 
 
 def test_the_stages_of_a_method_run_in_order_and_pass_on_what_they_learned(
-  tmp_path,
+  folder,
 ):
-  results = run("fsp", tmp_path)
+  results = run("fsp", folder)
   assert list(results["stages"]) == ["teacher", "fsp-1", "fsp"]
-  result = json.loads((tmp_path / "stages" / "fsp" / "result.json").read_text())
+  result = json.loads((folder / "stages" / "fsp" / "result.json").read_text())
   assert result["teachers"] == {"teacher": 6, "fsp-1": 1}
 
 
-def test_networks_trained_together_both_learn(tmp_path):
-  results = run("dml", tmp_path)
-  folder = tmp_path / "stages" / "dml"
-  parameters = json.loads((folder / "result.json").read_text())["parameters"]
+def test_networks_trained_together_both_learn(folder):
+  results = run("dml", folder)
+  stage = folder / "stages" / "dml"
+  parameters = json.loads((stage / "result.json").read_text())["parameters"]
   assert parameters["student"] == parameters["peer"]
   first, second = (
-    kdjax.restore(tmp_path, "dml", network=name)[1]["params"]["head"]["kernel"]
+    kdjax.restore(folder, "dml", network=name)[1]["params"]["head"]["kernel"]
     for name in ("student", "peer")
   )
   assert not np.allclose(first, second)
   assert np.isfinite(results["stages"]["dml"]["nll"]["mean"])
 
 
-def test_dot_trains_a_method(tmp_path):
-  plan = experiment("kd", seeds=1)
+def test_dot_trains_a_method(folder):
+  plan = experiment("kd")
   with plan.unlocked():
     plan.stages.kd.optimizer = config.optimizer("dot", learning_rate=0.01)
-  results = kdjax.run(plan, tmp_path, quiet=True)
+  results = kdjax.run(plan, folder, quiet=True)
   assert np.isfinite(results["stages"]["kd"]["loss/kd"]["mean"])
 
 
 # The queue is above.
 @pytest.mark.parametrize("memory", ["bank", "batch"])
-def test_contrast_has_one_interface_for_each_memory(tmp_path, memory):
+def test_contrast_has_one_interface_for_each_memory(folder, memory):
   options = {"data_size": 1797, "negatives": 32}
-  results = run("crd", tmp_path, memory=memory, seeds=1, **options)
+  results = run("crd", folder, memory=memory, **options)
   assert np.isfinite(results["stages"]["crd"]["loss/crd"]["mean"])

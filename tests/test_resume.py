@@ -22,7 +22,8 @@ STAGES = ("teacher", "alone", "distilled")
 def start(workdir, *flags):
   """The experiment in a process of its own, on one device."""
   # One device, and every program cached: what is tested is not the compiler.
-  env = {**os.environ, "XLA_FLAGS": ""}
+  env = {**os.environ}
+  env["XLA_FLAGS"] += " --xla_force_host_platform_device_count=1"
   env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
   command = [sys.executable, "-m", "kdjax", "run", f"--workdir={workdir}"]
   command += ["--config=configs/digits.py:smoke", *flags]
