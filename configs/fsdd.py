@@ -10,6 +10,8 @@ eighth of its parameters.
 
   kdjax run --config=configs/fsdd.py --workdir=runs/fsdd \
     --config.data.root=../shared/data
+  kdjax run --config=configs/fsdd.py:few --workdir=runs/fsdd-few \
+    --config.data.root=../shared/data
   kdjax run --config=configs/fsdd.py:smoke --workdir=runs/fsdd-smoke \
     --config.data.root=../shared/data
 
@@ -26,6 +28,16 @@ Not two standard errors, nor any: the student of a speaker that it has not heard
 is held back by what differs between speakers, of which the teacher says little.
 Its seeds lie closer together, and its probabilities are better. After half of
 the steps, and at temperature 2 beside all of the labels, it was alike.
+
+"few": everybody has ten labels a digit, drawn anew by each seed; the student
+learns from the teacher on the other recordings too. Five seeds:
+
+  teacher    .472 +- .057, nll 1.531
+  alone      .398 +- .027, nll 1.809
+  distilled  .405 +- .036, nll 1.697
+
+The gain in accuracy is +.007 +- .024, none; in negative log-likelihood, paired
+by seed, it is .113 +- .043, better in 5 of 5: more than two standard errors.
 """
 
 from kdjax.config import (
@@ -54,8 +66,9 @@ TRAIN = f"to_wave|time_shift|{LOG_MEL}|{MASKS}"
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  """The experiment; the argument is "" or "smoke"."""
-  smoke = mode_of(argument, "smoke") == "smoke"
+  """The experiment; the argument is "", "few" or "smoke"."""
+  mode = mode_of(argument, "few", "smoke")
+  smoke, few = mode == "smoke", mode == "few"
   small = network("audio_cnn", widths=(8, 16), num_classes=CLASSES)
   large = network(
     "audio_cnn", widths=(16, 32, 32), num_classes=CLASSES, dropout=0.2
@@ -82,24 +95,29 @@ def get_config(argument: str = "") -> ConfigDict:
     "log_every": 5 if smoke else 20,
     "save_every": 0 if smoke else 200,
   }
-  kd = {"kd": term("kd", weight=0.9, temperature=4.0)}
+  kd = {"kd": term("kd", weight=1.0 if few else 0.9, temperature=4.0)}
+  teaching, learning, labelled = 800, 1600, {}
+  if few:
+    teaching, learning = 600, 600
+    labelled = {"labels_per_class": 10, "labelled_fraction": 0.25}
   return experiment(
     "fsdd",
-    seeds=2 if smoke else 3,
+    seeds=2 if smoke else 5 if few else 3,
     data=data(
       "fsdd",
       held_out="theo",
       limit=64 if smoke else 0,
+      **labelled,
       pipelines={"train": {"audio": TRAIN}, "evaluation": {"audio": HEARD}},
     ),
     stages={
-      "teacher": stage(large, terms=labels(), **training(800)),
-      "alone": stage(small, terms=labels(), **training(1600)),
+      "teacher": stage(large, terms=labels(), **training(teaching)),
+      "alone": stage(small, terms=labels(), **training(learning)),
       "distilled": stage(
         small,
         teachers={"teacher": teacher("teacher")},
         terms=labels(0.1) | kd,
-        **training(1600),
+        **training(learning),
       ),
     },
     gains=(("distilled", "alone"),),

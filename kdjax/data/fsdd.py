@@ -19,9 +19,6 @@ from kdjax.data._splits import check
 from kdjax.sources import ArraySource
 from kdjax.types import Spec
 
-# All seeds have the same examples.
-SEED_DRAWS = False
-
 
 def class_names(**options) -> tuple[str, ...]:
   """What label 0, 1, ... stands for.
@@ -54,35 +51,41 @@ def load(
   root: str = "",
   held_out: str = "",
   validation_speaker: str = "",
+  labels_per_class: int = 0,
   limit: int = 0,
 ) -> ArraySource:
   """The examples of a split; `index` is the place in the whole set.
 
   Args:
     split: "train", "validation" or "test".
-    seed: draws nothing here.
+    seed: draws which training examples keep their labels.
     root: the folder that holds fsdd/fsdd.npz.
     held_out: speakers that the test alone has: "theo" or "theo, lucas", of
       george, jackson, lucas, nicolas, theo and yweweler. "" is the official
       split, with every speaker in each.
     validation_speaker: who validates where somebody is held out; "" is the
       next by alphabet after the first of those, and george after the last.
+    labels_per_class: labels kept in training, the others are -1; 0 keeps all.
     limit: the most that a split has, of every digit its share; 0 is all.
 
   Raises:
     UserError: the file is missing, or there is no such speaker.
   """
-  del seed
   check(split, 0.0)
-  _options.check_counts(limit=limit)
+  _options.check_counts(limit=limit, labels_per_class=labels_per_class)
   _fsdd.speakers(held_out, validation_speaker)
   found = _fsdd.recordings(root)
   places = _fsdd.places(root, split, held_out, validation_speaker)
   places = places[_subset.limited(found.label[places], limit)]
+  labels = found.label[places]
+  if split == "train" and labels_per_class:
+    labels = _subset.keep_labels(
+      labels, labels_per_class, 0 if seed is None else seed
+    )
   return ArraySource(
     {
       "audio": found.padded(places),
-      "label": found.label[places],
+      "label": labels,
       "index": places.astype(np.int32),
     }
   )
