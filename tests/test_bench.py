@@ -1,4 +1,4 @@
-"""`kdjax bench data`: what is measured and how it is said, never how fast."""
+"""`kdjax bench`: what is measured and how it is said, never how fast."""
 
 import io
 import itertools
@@ -112,6 +112,11 @@ def test_that_others_are_at_work_is_said(load, told, monkeypatch, capsys):
   assert ("3.5 threads ran on 2 cores" in capsys.readouterr().out) == told
 
 
+def test_beside_pytorch_a_machine_at_work_is_warned_of():
+  assert "ratios to it say nothing" in bench._busy(3.5, 2, "loop.py")
+  assert "ratios" not in bench._busy(3.5, 2, None)
+
+
 def test_pngs_are_decoded_in_every_way(monkeypatch, capsys, few_rounds):
   monkeypatch.setattr(decoding, "PICTURES", 256)
   monkeypatch.setattr(decoding, "BATCH", 32)
@@ -191,11 +196,23 @@ def test_all_take_turns_in_every_round():
 @pytest.mark.parametrize(
   ("flags", "match"),
   [
-    ([], "needs the word data"),
-    (["data", "more"], "needs the word data"),
+    ([], "needs a --config"),
+    (["date"], "Did you mean 'data'"),
+    (["data", "more"], "no 'data more'"),
     (["data", "--seconds=0"], "seconds above 0"),
     (["data", "--workers=0"], "1 worker or more"),
     (["data", "--stage=a"], "not given"),
+    (["--methods", "--stage=a"], "not given"),
+    (["--config", "--rounds=0"], "1 round or more"),
+    (["--config", "--torch=a.py"], "--torch is of 'kdjax bench pairs'"),
+    (
+      ["pairs", "--config"],
+      "--config is of 'kdjax bench' or",
+    ),
+    (["pairs", "--pairs=mlb"], "Did you mean 'mlp'"),
+    (["pairs", "--torch=/no/such/loop.py"], "No file '/no/such/loop.py'"),
+    (["data", "--against=/no/such.json"], "No file '/no/such.json'"),
+    (["--config", "--stage=tought"], "Did you mean 'taught'"),
     (["data", "--out=/no/such/folder/a.json"], "No folder"),
     (["data", "--config", "--stage=tought"], "Did you mean 'taught'"),
   ],

@@ -112,10 +112,15 @@ MAY_IMPORT = {
   "trained": (
     "errors rooms workdir views stage build teachers evaluation experiment"
   ),
-  # what feeds cost
+  # what steps and feeds cost
   "timing": "",
   "decoding": "rooms devices feed feeds timing",
-  "benchmark": "fields workdir state feeds build experiment timing",
+  "speed": (
+    "errors rooms fields config workdir journal state feeds flow terms"
+    " objective step stage build experiment dispatch teaching supply catalogue"
+    " timing"
+  ),
+  "benchmark": "fields workdir timing speed",
   "cli": "errors rooms fields",
   "verbs": "*",
   "__main__": "cli",

@@ -1,166 +1,241 @@
-"""Times every feed: examples a second, and what share of a step it costs.
+"""Times a stage's step and its parts; with a word, feeds or pairs of networks.
 
-  kdjax bench data --config=configs/digits.py
-  kdjax bench data --config=configs/cifar100.py --stage=alone --workers=4
-  kdjax bench data                      small PNGs, beside bare decoding
+  kdjax bench --config=configs/digits.py --stage=distilled
+  kdjax bench --config=configs/digits.py --methods --out=now.json
+  kdjax bench --config=configs/digits.py --against=before.json
+  kdjax bench --config=configs/digits.py --trace=/tmp/trace
+  kdjax bench --methods
+  kdjax bench data [--config=configs/cifar100.py --stage=alone --workers=4]
+  kdjax bench pairs [--pairs=mlp,av] [--torch=torch_loop.py --python=python3]
 
-How to read it: "held batch" is the step when data costs nothing, "share" is the
-part of a step that it takes longer with a feed; a feed whose share is below its
-own spread is free, and one of 50 % makes training take twice as long.
-Examples a second are of the feed alone, its batches put on the devices, over
-all seeds. "start" is what the first batch takes: to decode a whole split, or to
-start processes. Everything is a median over rounds in which all take turns,
-and between what the middle half of them lie.
+A stage: where the time of its step goes. No stage needs to have run: teachers
+are as they are initialised. Each row of the first table is a program that does
+all of those above it and one part more, and what that part adds. --methods
+puts every published method in the place of the stage's terms, or without
+--config on small networks of digits. --trace writes a profile of some steps,
+for TensorBoard or XProf. --against prints what became of the numbers that
+--out has written before.
 
-Without --config, 4,096 PNGs of 32x32 are streamed from files by a manifest.
-"bare" decodes the same bytes from memory in as many processes and does nothing
-else, "files" opens, checks and stacks them in such processes, and "stream" has
-the batches here: what each is of "bare" says where the time goes.
+data: examples a second of every feed, and what share of a step it costs. "held
+batch" is the step when data costs nothing; a feed whose share is below its own
+spread is free, and one of 50 % makes training take twice as long. "start" is
+what the first batch takes. Without --config, small PNGs are streamed from files
+by a manifest, beside bare decoding: "bare" decodes the same bytes from memory
+and does nothing else, "files" opens, checks and stacks them in such processes,
+"stream" has the batches here.
+
+pairs: teacher, student and both in one step, in two programs and with a cache,
+on networks of usual sizes; --torch is a PyTorch loop that takes turns with them
+(see kdjax/speed/rival.py), and --python the Python that imports torch.
+
+Everything is a median over rounds in which all take turns, and between what
+the middle half of them lie.
 """
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from absl import flags
 
 from kdjax import cli, strict_json
 from kdjax.errors import UserError
+from kdjax.verbs import _speed as tables
 
 # Turns that each has.
 ROUNDS = 15
 
-# Of a console that is no terminal: nothing is cut or wrapped in a file or pipe.
-UNLIMITED = 10_000
+WORDS = ("data", "pairs")
+
+# Flag -> the words that it goes with; "" is none: a stage.
+OF = {
+  "config": ("", "data"),
+  "stage": ("", "data"),
+  "methods": ("",),
+  "trace": ("",),
+  "pairs": ("pairs",),
+  "torch": ("pairs",),
+  "python": ("pairs",),
+}
 
 
 def define(values: flags.FlagValues, argv: list[str]) -> None:
-  """Defines --config, --stage, --seconds, --workers and --out."""
+  """Defines the flags of `kdjax bench`."""
   cli.define_config(values, argv)
   text = lambda name, told: flags.DEFINE_string(
     name, None, told, flag_values=values
   )
   text("stage", "whose step is timed; the last unless given")
   text("out", "a .json file for the numbers, too")
+  text("against", "an earlier --out: ratios to it are printed, too")
+  text("trace", "a folder for a profile of some steps, too")
+  text("pairs", "names between commas; all unless given")
+  text("torch", "a PyTorch loop that serves, to take turns with")
+  text("python", "which runs --torch; this one unless given")
+  flags.DEFINE_bool(
+    "methods", False, "the step of every published method", flag_values=values
+  )
+  whole = lambda name, default, told: flags.DEFINE_integer(
+    name, default, told, flag_values=values
+  )
+  whole("workers", 2, "processes that decode")
+  whole("rounds", ROUNDS, "in which all take turns")
   flags.DEFINE_float(
     "seconds", 5.0, "of each measurement, all rounds", flag_values=values
-  )
-  flags.DEFINE_integer(
-    "workers", 2, "processes that decode", flag_values=values
   )
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
-  """Measures, prints a table, and writes the numbers where asked."""
-  if arguments != ["data"]:
+  """Measures, prints tables, and writes the numbers where asked."""
+  word = _check(values, arguments)
+  then = None
+  if values.against:
+    from kdjax.speed import against
+
+    then = against.load(values.against, _kind(values, word))
+  load, cores = os.getloadavg()[0], os.cpu_count() or 1
+  chosen = {"seconds": values.seconds, "rounds": values.rounds}
+  found, shown = {"": _stage, "data": _data, "pairs": _pairs}[word](
+    values, chosen
+  )
+  tables.show(shown(found))
+  if load > cores / 4:
+    print(_busy(load, cores, values.torch))
+  from kdjax.speed import machine
+
+  whole = {
+    "kind": _kind(values, word),
+    "conditions": machine.conditions(load),
+    **chosen,
+    "load": load,
+    "cores": cores,
+    **found,
+  }
+  if values.out:
+    text = strict_json.dumps(whole, indent=2)
+    pathlib.Path(values.out).write_text(text + "\n")
+  if then is not None:
+    compared = against.compare(whole, then)
+    tables.show(tables.of_ratios(compared, whole, then))
+
+
+def _check(values: flags.FlagValues, arguments: list[str]) -> str:
+  """The word that was given, or ""; raises for what does not go together."""
+  word = " ".join(arguments)
+  if word not in ("", *WORDS):
     raise UserError(
-      "kdjax bench needs the word data.",
-      "For example: kdjax bench data --config=configs/digits.py",
+      f"kdjax bench knows no '{word}'.",
+      "Without a word it is of a stage.",
+      exists=WORDS,
+      near=word,
     )
-  if values.seconds <= 0 or values.workers < 1:
+  for flag, words in OF.items():
+    if values[flag].value and word not in words:
+      command = lambda one: f"'{f'kdjax bench {one}'.strip()}'"
+      of = " or ".join(map(command, words))
+      raise UserError(f"--{flag} is of {of}, not of {command(word)}.")
+  if not word and values.config is None and not values.methods:
     raise UserError(
-      f"--seconds={values.seconds} --workers={values.workers}.",
-      "Expected seconds above 0, and 1 worker or more.",
+      "kdjax bench needs a --config.",
+      "For example: kdjax bench --config=configs/digits.py",
     )
-  if values.stage is not None and values.config is None:
-    raise UserError("--stage is of a --config, which is not given.")
+  for flag in ("stage", "trace"):
+    if values[flag].value is not None and values.config is None:
+      raise UserError(f"--{flag} is of a --config, which is not given.")
+  if values.seconds <= 0 or values.workers < 1 or values.rounds < 1:
+    raise UserError(
+      f"--seconds={values.seconds} --workers={values.workers}"
+      f" --rounds={values.rounds}.",
+      "Expected seconds above 0, 1 worker or more, and 1 round or more.",
+    )
   if values.out and not pathlib.Path(values.out).absolute().parent.is_dir():
     raise UserError(f"No folder for '{values.out}'.")
-  chosen = {
-    "seconds": values.seconds,
-    "workers": values.workers,
-    "rounds": ROUNDS,
-  }
-  load, cores = os.getloadavg()[0], os.cpu_count() or 1
+  return word
+
+
+def _busy(load: float, cores: int, torch: str | None) -> str:
+  """What to think of numbers from a machine at work."""
+  told = (
+    f"Before it began {load:.1f} threads ran on {cores} cores: others were at"
+    " work, and what has more threads had more of the machine."
+  )
+  if torch:
+    told += (
+      " PyTorch's threads wait for each other, and lose far more by that than"
+      " JAX's do: these ratios to it say nothing."
+    )
+  return told
+
+
+def _kind(values: flags.FlagValues, word: str) -> str:
+  """What is measured: of two alike, ratios can be made."""
+  if word == "pairs":
+    return word
+  if values.config is None:
+    return "decoding" if word else "methods"
+  return word or "stage"
+
+
+def _say(text: str) -> None:
+  print(text, file=sys.stderr, flush=True)
+
+
+def _stage(values, chosen) -> tuple[dict[str, Any], Callable]:
+  """A stage's step, its methods, its trace."""
+  from kdjax import devices, rooms
+  from kdjax.speed import stages, zoo
+
+  devices.connect()
+  found = {}
+  if values.config is not None:
+    found = stages.measure(values.config, values.stage, **chosen)
+  if values.methods:
+    names = rooms.names("methods")
+    methods = zoo.measure(
+      values.config, values.stage, names, said=_say, **chosen
+    )
+    if values.config is None:
+      return methods, tables.of_methods
+    found["methods"] = methods
+  if values.trace is None:
+    return found, tables.of_stage
+  files = stages.trace(values.config, values.stage, values.trace)
+
+  def shown(found) -> Iterator[Any]:
+    yield from tables.of_stage(found)
+    yield from (f"trace: {path}" for path in files)
+
+  return found, shown
+
+
+def _data(values, chosen) -> tuple[dict[str, Any], Callable]:
+  """Feeds, or ways to decode."""
+  chosen["workers"] = values.workers
   if values.config is None:
     from kdjax import decoding
 
-    found = {"rows": decoding.measure(**chosen)}
-    title = "32x32 PNGs, images a second"
-    table = _ways(title, found["rows"])
-    told = []
-  else:
-    from kdjax import benchmark, devices
+    return {"rows": decoding.measure(**chosen)}, tables.of_decoding
+  from kdjax import benchmark, devices
 
-    devices.connect()
-    found = benchmark.measure(values.config, values.stage, **chosen)
-    table = _feeds(found)
-    told = [
-      f"{feed} is left out: {why}." for feed, why in found["left_out"].items()
-    ]
-  if load > cores / 4:
-    told.append(
-      f"Before it began {load:.1f} threads ran on {cores} cores: others were at"
-      " work, and what has more threads had more of the machine."
-    )
-  _print(table, told)
-  if values.out:
-    whole = {**chosen, "load": load, "cores": cores, **found}
-    text = strict_json.dumps(whole, indent=2)
-    pathlib.Path(values.out).write_text(text + "\n")
+  devices.connect()
+  found = benchmark.measure(values.config, values.stage, **chosen)
+  return found, tables.of_feeds
 
 
-def _feeds(found: Mapping[str, Any]) -> Any:
-  """A row a feed."""
-  title = (
-    f"{found['stage']} on {found['data']}: {found['examples']} examples,"
-    f" {found['seeds']} seeds of {found['batch_size']} a step,"
-    f" {found['device']}"
-  )
-  heads = ["start, s", "examples/s", "", "ms a step", "", "share", ""]
-  table = _table(title, ["feed"], heads)
-  for row in found["rows"]:
-    mark = " (the config's)" if row["feed"] == found["chosen"] else ""
-    cells = ["", "", ""]
-    if "start_seconds" in row:
-      rate = row["examples_per_second"]
-      cells = [f"{row['start_seconds']:.1f}", *_spread(rate, ",.0f")]
-    cells += _spread(row["step_milliseconds"], ".2f")
-    cells += _spread(row["share"], ".1%") if "share" in row else ["", ""]
-    table.add_row(row["feed"] + mark, *cells)
-  return table
+def _pairs(values, chosen) -> tuple[dict[str, Any], Callable]:
+  """Pairs of networks, beside PyTorch where that is asked for."""
+  from kdjax.speed import networks, pairs
+  from kdjax.speed.rival import Rival
 
-
-def _ways(title: str, rows: Sequence[Mapping[str, Any]]) -> Any:
-  """A row a way to decode."""
-  table = _table(title, ["way"], ["images/s", "", "of bare", ""])
-  for row in rows:
-    table.add_row(
-      row["way"],
-      *_spread(row["images_per_second"], ",.0f"),
-      *_spread(row["of_bare"], ".2f"),
-    )
-  return table
-
-
-def _spread(value: Mapping[str, float], form: str) -> list[str]:
-  """A median, and the middle half."""
-  low, high = value["low"], value["high"]
-  return [f"{value['median']:{form}}", f"{low:{form}} to {high:{form}}"]
-
-
-def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Any:
-  import rich.table
-
-  made = rich.table.Table(
-    title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2)
-  )
-  for head in left:
-    made.add_column(head, no_wrap=True)
-  for head in right:
-    made.add_column(head, justify="right", no_wrap=True)
-  return made
-
-
-def _print(table: Any, told: Sequence[str]) -> None:
-  """Prints a table without the spaces that fill up its lines."""
-  import rich.console
-
-  console = rich.console.Console(markup=False, highlight=False, emoji=False)
-  if not console.is_terminal:
-    console.width = UNLIMITED
-  with console.capture() as capture:
-    console.print(table)
-  for line in [*capture.get().splitlines(), *told]:
-    console.out(line.rstrip(), highlight=False)
+  names = values.pairs.split(",") if values.pairs else list(networks.pairs())
+  rival = None
+  if values.torch:
+    rival = Rival(values.torch, values.python or sys.executable)
+  try:
+    found = pairs.measure(names, rival=rival, said=_say, **chosen)
+  finally:
+    if rival:
+      rival.close()
+  return found, tables.of_pairs
