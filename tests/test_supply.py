@@ -1,6 +1,7 @@
 """Teachers from a cache, or beside the step: exactly the run that computes."""
 
 import shutil
+import types
 
 import jax
 import numpy as np
@@ -20,6 +21,7 @@ from kdjax.cache.store import Reader
 from kdjax.checkpoints import Checkpoints
 from kdjax.data import arrays
 from kdjax.errors import UserError
+from kdjax.verbs import cache as verb
 
 N, K = 96, 3
 BATCH = 16
@@ -308,3 +310,33 @@ def test_a_teacher_apart_runs_once_over_a_split_that_is_measured_again(
     for one, other, each in zip(first, second, expected, strict=True):
       assert one[name] == other[name]
       np.testing.assert_allclose(one[name], each[name], rtol=1e-5)
+
+
+def test_the_command_makes_a_cache_and_verifies_it(runs, tmp_path, capsys):
+  folders, _ = runs
+  shutil.copytree(folders["cached"], tmp_path / "run")
+  shutil.rmtree(tmp_path / "run" / "cache")
+  values = types.SimpleNamespace(
+    config=made(cache="auto"),
+    workdir=str(tmp_path / "run"),
+    stage="student",
+    part="0/1",
+    batches=2,
+  )
+  verb.main(values, [])
+  verb.main(values, ["verify"])
+  told = capsys.readouterr().out
+  assert "1 of 2 chunks" in told
+  assert "2 of 4 batches are as the teacher says" in told
+
+
+@pytest.mark.parametrize("part", ["", "1", "2/2", "a/b", "1/0", "-1/2"])
+def test_a_part_is_one_of_several(part):
+  with pytest.raises(UserError, match="i/n"):
+    verb._part(part)
+
+
+def test_a_word_that_the_command_does_not_know_is_named(tmp_path):
+  values = types.SimpleNamespace(config=made(), workdir=str(tmp_path))
+  with pytest.raises(UserError, match="'import'"):
+    verb.main(values, ["import"])

@@ -1,6 +1,7 @@
 """Stores what teachers say, so that a run reads it in their place.
 
-  kdjax cache --config=configs/digits.py --workdir=runs/digits
+  kdjax cache --config=configs/digits.py --workdir=runs/digits \\
+    --config.stages.distilled.teachers.teacher.cache=auto
   kdjax cache --config=configs/mine.py --workdir=runs/mine --part=0/4
   kdjax cache verify --config=configs/mine.py --workdir=runs/mine
 
