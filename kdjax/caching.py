@@ -249,11 +249,19 @@ def _outputs(
   shapes = jax.eval_shape(
     teaching.program(stage, name), (), fixed, stage.example()
   )
-  found = {}
-  for key, leaf in shapes.items():
-    output = stored_name(key)
-    codec = store
-    if isinstance(store, Mapping):
-      codec = store.get(output, "float32")
-    found[output] = Output(leaf.shape[1:], leaf.dtype.name, codec)
-  return found
+  leaves = {stored_name(key): leaf for key, leaf in shapes.items()}
+  if isinstance(store, str):
+    store = dict.fromkeys(leaves, store)
+  for output in store:
+    if output not in leaves:
+      raise UserError(
+        f"No term reads '{output}' of '{name}', for which `store` has a codec.",
+        exists=leaves,
+        near=output,
+      )
+  return {
+    output: Output(
+      leaf.shape[1:], leaf.dtype.name, store.get(output, "float32")
+    )
+    for output, leaf in leaves.items()
+  }

@@ -1,12 +1,13 @@
 """A cache made, and made again in part: the teacher over all examples."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from kdjax import feeds, teaching
 from kdjax.cache import codecs, outputs
+from kdjax.cache.manifest import Output
 from kdjax.cache.store import Writer
 from kdjax.caching import Plan, read, stored_name
 from kdjax.devices import Placement
@@ -50,22 +51,17 @@ def make(
     chunk_rows=batches * order.batch_size,
   )
   todo = writer.host_part(*part)
-  worst: dict[str, codecs.Error] = {}
   for count, (view, chunk) in enumerate(todo, 1):
     first = view * order.length + chunk * batches
     last = min(first + batches, (view + 1) * order.length)
     rows = list(outputs_of(first, last))
     whole = {key: np.concatenate([one[key] for one in rows]) for key in rows[0]}
     stored = outputs.encode(made.manifest.outputs, whole)
-    if count == 1:
-      worst = _errors(made.manifest.outputs, whole, stored)
     writer.write(view, chunk, stored)
     said(f"{count} of {len(todo)} chunks")
-  for key, error in worst.items():
-    said(
-      f"{key} as {made.manifest.outputs[key].codec}: KL {error.kl:.2g} nats,"
-      f" at most {error.difference:.2g} off"
-    )
+    if count == 1:
+      for line in _losses(made.manifest.outputs, whole, stored):
+        said(line)
   if part == (0, 1):
     writer.finish()
 
@@ -162,11 +158,17 @@ def _program(stage: Stage, made: Plan, order: "Pass") -> Callable:
   return run
 
 
-def _errors(stored_as, whole, stored) -> dict[str, codecs.Error]:
+def _losses(
+  stored_as: Mapping[str, Output],
+  whole: Mapping[str, np.ndarray],
+  stored: Mapping[str, np.ndarray],
+) -> Iterator[str]:
   """How far what is stored is from what it was, where it is not exact."""
   decoded = outputs.decode(stored_as, stored)
-  return {
-    key: codecs.error(whole[key], np.asarray(decoded[key]))
-    for key, one in stored_as.items()
-    if one.codec != "float32"
-  }
+  for key, one in stored_as.items():
+    if one.codec == "float32":
+      continue
+    error = codecs.error(whole[key], np.asarray(decoded[key]))
+    # Rows of numbers are taken for logits.
+    kl = f"KL {error.kl:.2g} nats, " if len(one.shape) == 1 else ""
+    yield f"{key} as {one.codec}: {kl}at most {error.difference:.2g} off"

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from placed import collected
 
 import kdjax
 from kdjax import buckets, build, check, config, feeds, rooms, sampling, workdir
@@ -101,17 +102,6 @@ def seen(kind, placement, made, start=0, stop=12, count=None):
     [collected(placement, one) for one in step(*nothing, *batch)]
     for batch in feed.batches(start, stop)
   ]
-
-
-def collected(placement, tree):
-  """A whole batch of one group, of all devices."""
-  axis = 1 if placement.stacked else 0
-  if placement.kind == "mesh":
-    return {key: np.asarray(leaf) for key, leaf in tree.items()}
-  return {
-    key: np.concatenate(list(np.asarray(leaf)), axis=axis)
-    for key, leaf in tree.items()
-  }
 
 
 def by_seed(placement, step):

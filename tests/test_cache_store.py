@@ -584,8 +584,9 @@ def test_a_cache_of_something_else_is_refused_by_the_field(tmp_path, field):
 @pytest.mark.parametrize("field", INFORMATION)
 def test_a_cache_of_another_version_is_the_same(tmp_path, field):
   wanted = dataclasses.replace(MANIFEST, **{field: INFORMATION[field]})
-  writer_of(tmp_path)
-  writer_of(tmp_path, wanted)
+  assert wanted != MANIFEST
+  first, again = writer_of(tmp_path), writer_of(tmp_path, wanted)
+  assert again.missing() == first.missing()
 
 
 def test_a_cache_may_hold_more_outputs_than_a_run_reads():

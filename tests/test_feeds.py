@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from placed import collected
 
 from kdjax import feeds
 from kdjax.devices import Placement
@@ -79,17 +80,6 @@ def seen(kind, placement, start=0, stop=9, workers=0, evaluation=False):
     placed = step(*nothing, *batch)
     found.append([collected(placement, one) for one in placed])
   return found
-
-
-def collected(placement, tree):
-  """A whole batch of one group, of all devices."""
-  axis = 1 if placement.stacked else 0
-  if placement.kind == "mesh":
-    return {key: np.asarray(leaf) for key, leaf in tree.items()}
-  return {
-    key: np.concatenate(list(np.asarray(leaf)), axis=axis)
-    for key, leaf in tree.items()
-  }
 
 
 def assert_equal(one, other):

@@ -220,14 +220,24 @@ def test_a_cache_of_another_teacher_is_refused_with_what_differs(
     kdjax.run(other, tmp_path, quiet=True)
 
 
-def test_a_cache_of_another_augmentation_is_refused(runs, tmp_path):
+@pytest.mark.parametrize("field", ["augment_seed", "augmentation", "data"])
+def test_a_cache_of_other_views_or_examples_is_refused(runs, field):
   folders, _ = runs
   (cache,) = (folders["cached"] / "cache").iterdir()
   other = made(cache=str(cache))
-  other.data.augment_seed = 7
-  other.stages.large.teachers = {}
-  with pytest.raises(UserError, match=r"teacher|augment_seed"):
-    kdjax.run(other, tmp_path, quiet=True)
+  if field == "augment_seed":
+    other.data.augment_seed = 7
+  elif field == "augmentation":
+    other.data.pipelines.train.image = "crop(padding=2)|flip|to_float|mixup"
+  else:
+    images = np.zeros((N, 8, 8, 3), np.uint8)
+    splits = np.array(["train", "validation", "test"])[np.arange(N) % 3]
+    label = np.arange(N) % K
+    arrays.hold("dark", {"image": images, "label": label, "split": splits})
+    other.data.held = "dark"
+  ((_, (plan,)),) = experiment.caches(other, folders["cached"], "student")
+  with pytest.raises(UserError, match=f"'{field}'"):
+    caching.read(plan)
 
 
 def test_a_path_without_a_cache_says_who_makes_it(tmp_path):
@@ -340,3 +350,19 @@ def test_a_word_that_the_command_does_not_know_is_named(tmp_path):
   values = types.SimpleNamespace(config=made(), workdir=str(tmp_path))
   with pytest.raises(UserError, match="'import'"):
     verb.main(values, ["import"])
+
+
+def test_outputs_may_be_stored_each_in_its_own_way(runs):
+  folders, _ = runs
+  ((_, (plan,)),) = experiment.caches(
+    made(cache="auto", store={"logits": "top2"}), folders["cached"], "student"
+  )
+  assert plan.manifest.outputs["logits"].codec == "top2"
+  with pytest.raises(UserError, match="'logit'"):
+    list(
+      experiment.caches(
+        made(cache="auto", store={"logit": "top2"}),
+        folders["cached"],
+        "student",
+      )
+    )

@@ -141,7 +141,7 @@ def teacher(
     # where that pays. "": it runs.
     "cache": "",
     # How a cache keeps them: float32, bfloat16, float16, int8, or of logits
-    # top<k>.
+    # top<k>. By output: {"logits": "top10"}; others are float32.
     "store": "float32",
     # What the classes get that top<k> left out: "spread", what is left of the
     # probability; "drop", nothing.

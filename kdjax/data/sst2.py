@@ -50,12 +50,7 @@ def ids(**options) -> dict[str, int]:
   Args:
     **options: those of `load`.
   """
-  chosen = _options.chosen(load, options)
-  try:
-    words = vocabulary(chosen["root"], chosen["vocabulary_size"])
-  except UserError:
-    return {}  # which `load` says
-  return {"text": len(words)}
+  return _texts.ids(vocabulary, _options.chosen(load, options))
 
 
 def spec(**options) -> Spec:

@@ -3,7 +3,7 @@
   kdjax bench --config=configs/digits.py --stage=distilled
   kdjax bench --config=configs/digits.py --methods --out=now.json
   kdjax bench --config=configs/digits.py --against=before.json
-  kdjax bench --config=configs/digits.py --trace=/tmp/trace
+  kdjax bench --config=configs/digits.py --trace=runs/trace
   kdjax bench --methods
   kdjax bench data [--config=configs/cifar100.py --stage=alone --workers=4]
   kdjax bench pairs [--pairs=mlp,av] [--torch=torch_loop.py --python=python3]
