@@ -1,15 +1,13 @@
 """A stage's config as the objects that train it. No config goes further."""
 
-import dataclasses
 import functools
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax.numpy as jnp
 
-from kdjax import optimizer, rooms, schedules
+from kdjax import networks, optimizer, rooms, schedules
 from kdjax.errors import UserError
 from kdjax.flow import Address
 from kdjax.objective import Objective
@@ -17,11 +15,11 @@ from kdjax.pipeline import parse
 from kdjax.rooms import without
 from kdjax.stage import Stage, numbers_of
 from kdjax.step import Family, make_eval_step, make_train_step
-from kdjax.terms import HEADS, Adapter, Term
+from kdjax.terms import Adapter, Term
 from kdjax.views import Corruption, Views
 
 # Keys of a config that are not options of the thing itself.
-TERM_KEYS, NETWORK_KEYS = rooms.RESERVED["losses"], rooms.RESERVED["models"]
+TERM_KEYS = rooms.RESERVED["losses"]
 HEAD_KEYS, DATA_KEYS = rooms.RESERVED["heads"], rooms.RESERVED["data"]
 
 
@@ -41,12 +39,12 @@ def build(
   spec = dict(config["stages"][name])
   spec["data"] = {**config["data"], **spec["data"]}
   common = {"axis_name": axis_name, "dtype": jnp.dtype(config["dtype"])}
-  networks, teachers = _networks(config, name, spec, common)
+  trained, teachers = networks.of_stage(config, name, common)
   objective = Objective(
-    networks=networks,
+    networks=trained,
     teachers=teachers,
     views=_views(spec),
-    averages=_averages(spec, name),
+    averages=networks.averages(config, name),
     terms=tuple(
       _term(key, spec["terms"], common, spec["steps"]) for key in spec["terms"]
     ),
@@ -110,96 +108,6 @@ def _views(spec: Mapping[str, Any]) -> Views:
     seed=data["augment_seed"],
     classes=len(names(**without(data, DATA_KEYS))) if names else 0,
   )
-
-
-def _networks(config, name, spec, common) -> tuple[dict, dict]:
-  """The trained networks of a stage and its teachers, by name."""
-  teachers = {
-    key: _network(_taught(config, name, key), common)
-    for key in spec["teachers"]
-  }
-  networks = {
-    key: _network(network, common) for key, network in spec["networks"].items()
-  }
-  for key in networks.keys() & teachers.keys():
-    raise UserError(f"In '{name}', '{key}' is both trained and a teacher.")
-  if HEADS in {*networks, *teachers}:
-    raise UserError(f"In '{name}', the name '{HEADS}' is taken.")
-  return networks, teachers
-
-
-def _taught(config: Mapping[str, Any], name: str, key: str) -> Mapping:
-  """The config of the network that a teacher was, in its own stage."""
-  teacher = config["stages"][name]["teachers"][key]
-  if "average_of" in teacher:
-    networks = config["stages"][name]["networks"]
-    if teacher["average_of"] not in networks:
-      raise UserError(
-        f"The stage '{name}' has no network '{teacher['average_of']}', of "
-        f"which '{key}' is the average.",
-        exists=networks,
-      )
-    return networks[teacher["average_of"]]
-  order = list(config["order"])
-  before = order[: order.index(name)]
-  if teacher["stage"] not in before:
-    raise UserError(
-      f"The teacher '{key}' of '{name}' is of the stage "
-      f"'{teacher['stage']}', which does not come before it.",
-      exists=before,
-      near=teacher["stage"],
-    )
-  networks = config["stages"][teacher["stage"]]["networks"]
-  if teacher["network"] not in networks:
-    raise UserError(
-      f"The stage '{teacher['stage']}' has no network '{teacher['network']}'.",
-      exists=networks,
-    )
-  return networks[teacher["network"]]
-
-
-def _network(spec: Mapping[str, Any], common: Mapping[str, Any]) -> nn.Module:
-  """A network from its config; one made of networks has them built first."""
-
-  def value_of(value):
-    if isinstance(value, Mapping):
-      if "name" in value:
-        return _network(value, common)
-      return {key: value_of(part) for key, part in value.items()}
-    return value
-
-  return _module(
-    "models",
-    spec["name"],
-    {
-      key: value_of(value)
-      for key, value in spec.items()
-      if key not in NETWORK_KEYS
-    },
-    common,
-  )
-
-
-def _module(room, name, options, common) -> nn.Module:
-  kind = rooms.find(room, name)
-  fields = {field.name for field in dataclasses.fields(kind)}
-  extra = {key: value for key, value in common.items() if key in fields}
-  return kind(**options, **extra)
-
-
-def _averages(spec: Mapping[str, Any], name: str) -> dict[str, str]:
-  """The teachers of a stage that average one of its networks, and which."""
-  averages = {
-    key: teacher["average_of"]
-    for key, teacher in spec["teachers"].items()
-    if "average_of" in teacher
-  }
-  if averages and not spec["ema_decay"]:
-    raise UserError(
-      f"In '{name}', {', '.join(averages)} is a running average.",
-      "Set the stage's ema_decay, such as 0.99.",
-    )
-  return averages
 
 
 def _term(
@@ -274,7 +182,9 @@ def _adapter(
         near=spec["of"],
       )
     spec = heads[argument]
-  module = _module("heads", spec["name"], without(spec, HEAD_KEYS), common)
+  module = networks.module(
+    "heads", spec["name"], without(spec, HEAD_KEYS), common
+  )
   if getattr(module, "both", False) and argument != "student":
     raise UserError(
       f"The head '{spec['name']}' of '{term}' stands on both sides.",
@@ -293,7 +203,9 @@ def _family(
     adds=hasattr(family, "sums"),
     reads=_reads(spec["reads"]),
     heads={
-      key: _module("heads", head["name"], without(head, HEAD_KEYS), common)
+      key: networks.module(
+        "heads", head["name"], without(head, HEAD_KEYS), common
+      )
       for key, head in spec["heads"].items()
     },
   )

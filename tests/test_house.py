@@ -72,9 +72,10 @@ MAY_IMPORT = {
     "errors types rooms schedules state flow terms objective step devices"
     " buckets feed views"
   ),
+  "networks": "errors rooms terms",
   "build": (
     "errors types rooms schedules optimizer pipeline views state flow terms"
-    " objective step stage"
+    " objective step stage networks"
   ),
   "checkpoints": "errors types state",
   "journal": "errors types strict_json state",

@@ -1,0 +1,116 @@
+"""The networks of a stage and its teachers, from their configs."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+
+from kdjax import rooms
+from kdjax.errors import UserError
+from kdjax.terms import HEADS
+
+NETWORK_KEYS = rooms.RESERVED["models"]
+
+
+def of_stage(
+  config: Mapping[str, Any], name: str, common: Mapping[str, Any]
+) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+  """The trained networks of a stage and its teachers, by name.
+
+  Args:
+    config: of the experiment, as nested dicts.
+    name: of the stage.
+    common: what every module has that knows it: `axis_name`, `dtype`.
+  """
+  spec = config["stages"][name]
+  teachers = {
+    key: _network(_taught(config, name, key), common)
+    for key in spec["teachers"]
+  }
+  networks = {
+    key: _network(network, common) for key, network in spec["networks"].items()
+  }
+  for key in networks.keys() & teachers.keys():
+    raise UserError(f"In '{name}', '{key}' is both trained and a teacher.")
+  if HEADS in {*networks, *teachers}:
+    raise UserError(f"In '{name}', the name '{HEADS}' is taken.")
+  return networks, teachers
+
+
+def _taught(config: Mapping[str, Any], name: str, key: str) -> Mapping:
+  """The config of the network that a teacher was, in its own stage."""
+  teacher = config["stages"][name]["teachers"][key]
+  if "average_of" in teacher:
+    networks = config["stages"][name]["networks"]
+    if teacher["average_of"] not in networks:
+      raise UserError(
+        f"The stage '{name}' has no network '{teacher['average_of']}', of "
+        f"which '{key}' is the average.",
+        exists=networks,
+      )
+    return networks[teacher["average_of"]]
+  order = list(config["order"])
+  before = order[: order.index(name)]
+  if teacher["stage"] not in before:
+    raise UserError(
+      f"The teacher '{key}' of '{name}' is of the stage "
+      f"'{teacher['stage']}', which does not come before it.",
+      exists=before,
+      near=teacher["stage"],
+    )
+  networks = config["stages"][teacher["stage"]]["networks"]
+  if teacher["network"] not in networks:
+    raise UserError(
+      f"The stage '{teacher['stage']}' has no network '{teacher['network']}'.",
+      exists=networks,
+    )
+  return networks[teacher["network"]]
+
+
+def _network(spec: Mapping[str, Any], common: Mapping[str, Any]) -> nn.Module:
+  """A network from its config; one made of networks has them built first."""
+
+  def value_of(value):
+    if isinstance(value, Mapping):
+      if "name" in value:
+        return _network(value, common)
+      return {key: value_of(part) for key, part in value.items()}
+    return value
+
+  return module(
+    "models",
+    spec["name"],
+    {
+      key: value_of(value)
+      for key, value in spec.items()
+      if key not in NETWORK_KEYS
+    },
+    common,
+  )
+
+
+def module(
+  room: str, name: str, options: Mapping[str, Any], common: Mapping[str, Any]
+) -> nn.Module:
+  """A module of a room, with its options and what it knows of `common`."""
+  kind = rooms.find(room, name)
+  fields = {field.name for field in dataclasses.fields(kind)}
+  extra = {key: value for key, value in common.items() if key in fields}
+  return kind(**options, **extra)
+
+
+def averages(config: Mapping[str, Any], name: str) -> dict[str, str]:
+  """The teachers of a stage that average one of its networks, and which."""
+  spec = config["stages"][name]
+  found = {
+    key: teacher["average_of"]
+    for key, teacher in spec["teachers"].items()
+    if "average_of" in teacher
+  }
+  if found and not spec["ema_decay"]:
+    raise UserError(
+      f"In '{name}', {', '.join(found)} is a running average.",
+      "Set the stage's ema_decay, such as 0.99.",
+    )
+  return found
