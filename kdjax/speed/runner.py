@@ -103,18 +103,21 @@ def timed(
 
   Args:
     work: gives arrays, which may not be there yet.
-    seconds: how long; once at least.
+    seconds: how long, about; once at least.
     ahead: how often before, which counts for nothing.
     unawaited: how often before its arrays are waited for.
   """
   for _ in range(ahead):
     made = work()
   jax.block_until_ready(made)
-  count, start = 0, time.perf_counter()
-  while not count or time.perf_counter() - start < seconds:
+  start = time.perf_counter()
+  jax.block_until_ready(work())
+  # Counted before: steps that are not waited for take no time to start.
+  count = max(round(seconds / (time.perf_counter() - start)), 1)
+  start = time.perf_counter()
+  for done in range(1, count + 1):
     made = work()
-    count += 1
-    if count % unawaited == 0:
+    if done % unawaited == 0:
       jax.block_until_ready(made)
   jax.block_until_ready(made)
   return (time.perf_counter() - start) / count
