@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 
 import jax
+import jax.numpy as jnp
 
 from kdjax import teaching
 from kdjax.cache import codecs, outputs
@@ -92,7 +93,7 @@ def plan(
   keyed = []
   for order, one in zip(orders, fixed, strict=True):
     manifest = Manifest(
-      teacher=hash_of(one.teachers[name]),
+      teacher=_teacher(stage, name, one),
       data=_data(stage, name, order),
       split="train",
       augmentation=_augmentation(stage, name),
@@ -196,6 +197,13 @@ def given_name(teacher: str, stored: str) -> str:
   """The key in a batch of what a cache calls so."""
   output, _, view = stored.partition("@")
   return f"{GIVEN}{Address(teacher, view, output)}"
+
+
+def _teacher(stage: Stage, name: str, fixed: Fixed) -> str:
+  """A hash of a teacher's parameters, and in what it computes."""
+  dtype = jnp.dtype(stage.objective.teachers[name].dtype).name
+  told = hash_of(fixed.teachers[name])
+  return told if dtype == "float32" else f"{told}-{dtype}"
 
 
 def _views(stage: Stage, name: str) -> int:

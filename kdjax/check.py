@@ -13,8 +13,12 @@ from kdjax import buckets, build, capacity, processes, sampling, workdir
 from kdjax import state as states
 from kdjax.devices import Placement
 from kdjax.errors import UserError
+from kdjax.flow import addresses
 from kdjax.stage import Stage
+from kdjax.step import training_only
 from kdjax.views import EVALUATION, TRAIN
+
+DTYPES = ("float32", "bfloat16")
 
 
 def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -30,7 +34,7 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
   """
   for key, least in (("seeds", 1), ("seed", 0)):
     _at_least(key, config[key], least)
-  _one_of("dtype", config["dtype"], ("float32", "bfloat16"))
+  _one_of("dtype", config["dtype"], DTYPES)
   if not names:
     raise UserError("The experiment has no stages.")
   for name in config["order"]:
@@ -44,6 +48,7 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
       _one_of("stage to gain", name, config["order"])
   _views_are_read(config)
   for name in names:
+    _teachers_are_known(config["stages"].get(name, {"teachers": {}}))
     stage = build.build(config, name)
     for key in ("steps", "batch_size", "log_every", "micro_batches"):
       _at_least(f"stages.{name}.{key}", stage.config[key], 1)
@@ -52,8 +57,6 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
     if not stage.config["terms"]:
       raise UserError(f"Stage '{name}' has no terms.", "It learns nothing.")
     _one_of("select_mode", stage.config["select_mode"], ("max", "min"))
-    for teacher in _of_stages(stage.config):
-      _one_of("variables", teacher["which"], ("best", "last"))
     order = list(config["order"])
     for source in sources(stage.config):
       _one_of("stage before it", source, order[: order.index(name)])
@@ -64,6 +67,7 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
     _workers_can_start(stage)
     try:
       _ids_are_known(stage)
+      _outputs_are_known(stage)
       stage.trace()
       _texts_are_cut(stage)
     except UserError as error:
@@ -75,6 +79,14 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
         f"Stage '{name}' does not trace: {type(error).__name__}: {line}",
         "KDJAX_TRACEBACK=1 shows where.",
       ) from error
+
+
+def _teachers_are_known(stage: Mapping[str, Any]) -> None:
+  """Raises `UserError` for a knob of a teacher that has no such value."""
+  for teacher in _of_stages(stage):
+    _one_of("variables", teacher["which"], ("best", "last"))
+    _one_of("dtype", teacher["dtype"], ("", *DTYPES))
+    _at_least("chunks", teacher["chunks"], 1)
 
 
 def _names_are_free(stage: Mapping[str, Any], name: str) -> None:
@@ -101,6 +113,25 @@ def _ids_are_known(stage: Stage) -> None:
   objective = stage.objective
   for name, network in {**objective.networks, **objective.teachers}.items():
     capacity.check(name, network, ids)
+
+
+def _outputs_are_known(stage: Stage) -> None:
+  """Raises `UserError` for what needs a teacher of which outputs alone are."""
+  for name, module in stage.objective.teachers.items():
+    if not training_only(module):
+      continue
+    if stage.partners:
+      raise UserError(
+        f"Training mixes examples, of which '{name}' has no outputs.",
+        "Leave out what mixes, or run the teacher.",
+      )
+    for key, family in stage.measured.items():
+      if name in {at.network for at in addresses(family.reads)}:
+        raise UserError(
+          f"The metrics '{key}' read '{name}', of which outputs are known for"
+          " training examples alone.",
+          "Leave them out, or run the teacher.",
+        )
 
 
 def _texts_are_cut(stage: Stage) -> None:

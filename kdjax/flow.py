@@ -46,6 +46,17 @@ class Address:
     return cls(network, view, output)
 
 
+def addresses(
+  reads: Mapping[str, Address | tuple[Address, ...]],
+) -> tuple[Address, ...]:
+  """All that some arguments read."""
+  return tuple(
+    address
+    for read in reads.values()
+    for address in (read if isinstance(read, tuple) else (read,))
+  )
+
+
 class Flow:
   """One batch through the networks of a stage.
 

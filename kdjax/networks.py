@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
-from kdjax import rooms
+from kdjax import imported, rooms
 from kdjax.errors import UserError
 from kdjax.terms import HEADS
+from kdjax.types import Outputs
 
 NETWORK_KEYS = rooms.RESERVED["models"]
 
@@ -25,8 +28,7 @@ def of_stage(
   """
   spec = config["stages"][name]
   teachers = {
-    key: _network(_taught(config, name, key), common)
-    for key in spec["teachers"]
+    key: _teacher(config, name, key, common) for key in spec["teachers"]
   }
   networks = {
     key: _network(network, common) for key, network in spec["networks"].items()
@@ -36,6 +38,52 @@ def of_stage(
   if HEADS in {*networks, *teachers}:
     raise UserError(f"In '{name}', the name '{HEADS}' is taken.")
   return networks, teachers
+
+
+def _teacher(config, name: str, key: str, common) -> nn.Module:
+  """The network of a teacher, or what stands for it."""
+  teacher = config["stages"][name]["teachers"][key]
+  if "outputs" in teacher:
+    return imported.model(teacher["outputs"])
+  if teacher.get("dtype"):
+    common = {**common, "dtype": jnp.dtype(teacher["dtype"])}
+  network = _network(_taught(config, name, key), common)
+  chunks = teacher.get("chunks", 1)
+  return network if chunks == 1 else InChunks(network, chunks)
+
+
+class InChunks:
+  """A frozen network that takes a batch in parts, one after another.
+
+  What it keeps between layers is that of one part. Rows that see each other, as
+  none do in inference, would see those of their part alone.
+
+  Args:
+    network: the module.
+    count: of parts, which have as many rows each.
+  """
+
+  def __init__(self, network: nn.Module, count: int):
+    self.network, self.count = network, count
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(self.network, name)
+
+  def apply(self, variables, inputs, *, train: bool) -> Outputs:
+    """The outputs, as of the network's own `apply`."""
+    rows = len(jax.tree.leaves(inputs)[0])
+    if rows == 1:  # an example, for its shapes
+      return self.network.apply(variables, inputs, train=train)
+    if rows % self.count:
+      raise UserError(
+        f"A teacher takes {rows} examples in {self.count} chunks.",
+        "Expected chunks that divide a device's part of the batch.",
+      )
+    run = lambda part: self.network.apply(variables, part, train=train)
+    cut = lambda leaf: leaf.reshape(self.count, -1, *leaf.shape[1:])
+    joined = lambda leaf: leaf.reshape(rows, *leaf.shape[2:])
+    parts = jax.lax.map(run, jax.tree.map(cut, inputs))
+    return jax.tree.map(joined, parts)
 
 
 def _taught(config: Mapping[str, Any], name: str, key: str) -> Mapping:

@@ -8,6 +8,7 @@ that every device computes the same value, of which it owns one n-th.
 """
 
 import dataclasses
+import itertools
 import zlib
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 from kdjax import state as states
 from kdjax.accumulation import in_parts
 from kdjax.errors import UserError
-from kdjax.flow import DATA, GIVEN, Address, Flow
+from kdjax.flow import DATA, GIVEN, Address, Flow, addresses
 from kdjax.terms import Reader, Term
 from kdjax.types import Array, Batch
 from kdjax.values import Value, counted, is_whole, recorded
@@ -48,13 +49,8 @@ class Objective:
   @property
   def addresses(self) -> tuple[Address, ...]:
     """What the terms read."""
-    found = [
-      address
-      for term in self.terms
-      for argument in term.reads
-      for address in term.addresses(argument)
-    ]
-    return tuple(dict.fromkeys(found))
+    found = [addresses(term.reads) for term in self.terms]
+    return tuple(dict.fromkeys(itertools.chain(*found)))
 
   @property
   def reads_data(self) -> bool:

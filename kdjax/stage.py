@@ -283,9 +283,10 @@ class Stage:
         found = {key: rows[counts] for key, rows in found.items()}
       for key, value in family.result(found).items():
         named[key if plain else f"{name}/{key}"] = value
-    for name, total in sums["loss"]["sum"].items():
-      count = sums["loss"]["count"][name]
-      named[f"loss/{name}"] = total / count if count else np.nan
+    total, counts = sums["loss"]["sum"], sums["loss"]["count"]
+    for name in self.config["terms"]:
+      known = counts.get(name, 0)
+      named[f"loss/{name}"] = total[name] / known if known else np.nan
     return named
 
 

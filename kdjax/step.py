@@ -10,7 +10,7 @@ import optax
 
 from kdjax import state as states
 from kdjax.errors import UserError
-from kdjax.flow import Address
+from kdjax.flow import Address, addresses
 from kdjax.objective import Objective
 from kdjax.state import Fixed, State
 from kdjax.terms import Reader
@@ -128,6 +128,8 @@ def make_eval_step(
     "loss" holds each term's unweighted "sum" and "count".
   """
 
+  objective = _measurable(objective)
+
   def eval_step(variables: Mapping[str, Variables], fixed, batch):
     fixed = objective.averaged(fixed, variables)
     reader = objective.reader(objective.flow(variables, fixed, batch))
@@ -147,6 +149,23 @@ def make_eval_step(
     return sums
 
   return eval_step
+
+
+def training_only(teacher: nn.Module) -> bool:
+  """Whether what a teacher gives is known of training examples alone."""
+  return getattr(teacher, "training_only", False)
+
+
+def _measurable(objective: Objective) -> Objective:
+  """With the terms alone whose values are known outside of training."""
+  teachers = objective.teachers
+  unknown = {name for name in teachers if training_only(teachers[name])}
+  terms = tuple(
+    term
+    for term in objective.terms
+    if not unknown & {address.network for address in addresses(term.reads)}
+  )
+  return dataclasses.replace(objective, terms=terms)
 
 
 def _watch(state: State, recorded: dict[str, Array]) -> states.Fault:

@@ -11,18 +11,15 @@ from typing import Any
 
 import jax
 
-from kdjax import caching, feeds, making, teaching
-from kdjax.cache import codecs, outputs
+from kdjax import caching, making, stored, teaching
 from kdjax.cache.store import Reader
 from kdjax.devices import Placement
 from kdjax.errors import UserError
 from kdjax.feed import TrainFeed
 from kdjax.stage import Stage
 from kdjax.state import Fixed
+from kdjax.step import training_only
 from kdjax.types import Array
-
-# Bytes of a cache up to which it is read whole, once.
-HELD = 2**28
 
 
 class Taught:
@@ -31,7 +28,7 @@ class Taught:
   Args:
     feed: of the batches.
     supplies: where the teachers' outputs come from, each a `Program` or a
-      `Stored`.
+      `stored.Stored`.
   """
 
   def __init__(self, feed: Any, supplies: Sequence[Any]):
@@ -88,13 +85,16 @@ def supplied(
   supplies: dict[str, Any] = {}
   for name in apart(stage):
     teacher = stage.config["teachers"][name]
+    if "outputs" in teacher:
+      supplies[name] = stored.imported_by(name, teacher, orders, placement)
+      continue
     program = Program(teaching.program(stage, name), feed, placement, fixed[1])
     supplies[name] = program
     if teacher["cache"]:
       plans = caching.plan(stage, workdir, name, orders, fixed[0])
       readers = _readers(stage, placement, plans, feed, program, say)
       if readers:
-        supplies[name] = Stored(
+        supplies[name] = stored.Stored(
           name, readers, orders, placement, rest=teacher["rest"]
         )
   if not supplies:
@@ -117,7 +117,9 @@ def measured(
   """
   teach = lambda name: teaching.program(stage, name, train=False)
   once = {
-    name: Once(teach(name), feed, placement, placed) for name in apart(stage)
+    name: Once(teach(name), feed, placement, placed)
+    for name in apart(stage)
+    if not training_only(stage.objective.teachers[name])
   }
   if not once:
     return feed, stage.eval_step
@@ -129,7 +131,7 @@ def apart(stage: Stage) -> list[str]:
   return [
     name
     for name, teacher in stage.config["teachers"].items()
-    if teacher.get("cache") or teacher.get("separate")
+    if any(teacher.get(key) for key in ("cache", "separate", "outputs"))
   ]
 
 
@@ -193,8 +195,8 @@ class Program:
 class Once(Program):
   """A teacher that runs beside the step, once for each batch of a split.
 
-  What it gave is kept on the devices, up to `HELD` bytes; a later pass over the
-  split reads it there.
+  What it gave is kept on the devices, up to `stored.HELD` bytes; a later pass
+  over the split reads it there.
   """
 
   def __init__(self, *arguments):
@@ -212,83 +214,8 @@ class Once(Program):
         return self.known[step]
       made = self.run(self.nothing, self.fixed, *batch)
       size = sum(leaf.nbytes for leaf in jax.tree.leaves(made))
-      if self.bytes + size <= HELD:
+      if self.bytes + size <= stored.HELD:
         self.known[step], self.bytes = made, self.bytes + size
       return made
 
     return take
-
-
-class Stored:
-  """A teacher's outputs in a cache, of every seed its own or one for all.
-
-  Args:
-    name: of the teacher.
-    readers: a cache a seed.
-    orders: the examples of each seed.
-    placement: where batches go.
-    rest: what classes get that a codec left out.
-  """
-
-  def __init__(
-    self,
-    name: str,
-    readers: Sequence[Reader],
-    orders: Sequence[TrainFeed],
-    placement: Placement,
-    *,
-    rest: str,
-  ):
-    self.name, self.orders = name, orders
-    self.placement, self.rest = placement, rest
-    self.stored = readers[0].manifest.outputs
-    takes = {id(reader): _take(reader) for reader in readers}
-    self.takes = [takes[id(reader)] for reader in readers]
-
-  def outputs(self, arrays: dict[str, Array]) -> dict[str, Array]:
-    """Stored parts as what the step is to be given."""
-    found = outputs.decode(self.stored, arrays, rest=self.rest)
-    return {
-      caching.given_name(self.name, name): array.astype(self.stored[name].dtype)
-      for name, array in found.items()
-    }
-
-  def ready(self, start: int, stop: int) -> Callable:
-    """Takes a batch, and gives what is stored for it, read ahead."""
-    part = self.placement.part(self.orders[0].batch_size)
-    rows = _Rows(self.takes, self.orders, part, start, stop)
-    made = feeds.ahead(rows, 0)
-    return lambda _: self.placement.put_batch(next(made))
-
-
-class _Rows:
-  """Steps by number: for each seed what is stored of its batch."""
-
-  def __init__(self, takes, orders, part, start, stop):
-    self.takes, self.orders, self.part = takes, orders, part
-    self.start, self.stop = start, stop
-
-  def __len__(self) -> int:
-    return max(self.stop - self.start, 0)
-
-  def __getitem__(self, place: int) -> list[dict[str, Any]]:
-    found = []
-    for take, order in zip(self.takes, self.orders, strict=True):
-      drawn = order.draw(self.start + place, self.part)
-      index = order.source.index[drawn["position"]]
-      found.append(take(index, drawn["view"]))
-    return found
-
-
-def _take(reader: Reader) -> Callable:
-  """Reads rows at random: from memory, where the whole has room there."""
-  held = codecs.bytes_per_row(reader.parts) * len(reader.index) * reader.views
-  if held > HELD:
-    return reader.take
-  whole = reader.whole()
-
-  def take(index, view):
-    place = view % reader.views, reader.positions(index)
-    return {part: column[place] for part, column in whole.items()}
-
-  return take

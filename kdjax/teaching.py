@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 
 import jax
 
-from kdjax.flow import Address
+from kdjax.flow import Address, addresses
 from kdjax.stage import Stage
 from kdjax.step import make_eval_step, make_train_step
 from kdjax.views import EVALUATION, Views
@@ -37,13 +37,10 @@ def eval_step(stage: Stage, given: Collection[str]) -> Callable:
 
 def _measured(stage: Stage) -> tuple[Address, ...]:
   """What the metrics of a stage read."""
-  reads = [
-    read for one in stage.measured.values() for read in one.reads.values()
-  ]
   return tuple(
     address
-    for read in reads
-    for address in (read if isinstance(read, tuple) else (read,))
+    for one in stage.measured.values()
+    for address in addresses(one.reads)
   )
 
 

@@ -72,7 +72,9 @@ MAY_IMPORT = {
     "errors types rooms schedules state flow terms objective step devices"
     " buckets feed views"
   ),
-  "networks": "errors rooms terms",
+  "imported": "errors types cache",
+  "pretrained": "errors rooms types",
+  "networks": "errors types rooms terms imported",
   "build": (
     "errors types rooms schedules optimizer pipeline views state flow terms"
     " objective step stage networks"
@@ -87,8 +89,10 @@ MAY_IMPORT = {
     "errors types sources cache sampling feed flow state stage teaching"
   ),
   "making": ("errors types cache feed feeds devices stage teaching caching"),
+  "stored": "types cache feed feeds devices caching imported",
   "supply": (
-    "errors types cache feed feeds devices state stage teaching caching making"
+    "errors types cache feed devices state step stage teaching caching making"
+    " stored"
   ),
   "dispatch": "errors",
   "evaluation": ("errors types state devices feed feeds views stage supply"),
@@ -103,8 +107,8 @@ MAY_IMPORT = {
   # one run
   "workdir": "errors rooms strict_json fields journal",
   "check": (
-    "errors rooms workdir buckets sampling devices processes views state"
-    " capacity stage build"
+    "errors rooms workdir buckets sampling devices processes views state flow"
+    " step capacity stage build"
   ),
   "experiment": (
     "errors types rooms fields workdir devices state stage build check teachers"
@@ -118,8 +122,8 @@ MAY_IMPORT = {
   "decoding": "rooms devices feed feeds timing",
   "speed": (
     "errors rooms fields config workdir journal state feeds flow terms"
-    " objective step stage build experiment dispatch teaching supply catalogue"
-    " timing"
+    " objective step stage build experiment dispatch teaching stored supply"
+    " catalogue timing"
   ),
   "benchmark": "fields workdir timing speed",
   "cli": "errors rooms fields",

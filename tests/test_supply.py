@@ -348,8 +348,8 @@ def test_a_part_is_one_of_several(part):
 
 def test_a_word_that_the_command_does_not_know_is_named(tmp_path):
   values = types.SimpleNamespace(config=made(), workdir=str(tmp_path))
-  with pytest.raises(UserError, match="'import'"):
-    verb.main(values, ["import"])
+  with pytest.raises(UserError, match="'imports'"):
+    verb.main(values, ["imports"])
 
 
 def test_outputs_may_be_stored_each_in_its_own_way(runs):

@@ -134,6 +134,10 @@ def teacher(
   knobs = {
     # "best" by validation, or "last".
     "which": "best",
+    # Of its activations: "float32", "bfloat16"; "": as the experiment's.
+    "dtype": "",
+    # Into how many parts it takes a batch, one after another, to save memory.
+    "chunks": 1,
     # Whether it runs beside the step, in a program of its own.
     "separate": False,
     # Where its outputs are kept, in place of running it again: a path or URL
@@ -151,6 +155,19 @@ def teacher(
   return ConfigDict(
     {"stage": stage, "network": network, "paired": paired, **knobs}
   )
+
+
+def outputs(path: str, *, rest: str = "spread") -> ConfigDict:
+  """A teacher that ran elsewhere: `kdjax cache import` took its outputs.
+
+  They are of the training examples as they are, whatever augmentation shows the
+  student. Terms that read them are computed in training alone.
+
+  Args:
+    path: of the cache, or its URL.
+    rest: what the classes get that top<k> left out, as of `teacher()`.
+  """
+  return ConfigDict({"outputs": path, "rest": rest, "paired": False})
 
 
 def average(network: str = "student") -> ConfigDict:

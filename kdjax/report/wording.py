@@ -184,6 +184,12 @@ def _teachers(record: Record, stage: str) -> list[str]:
         f"`{teacher['average_of']}`."
       )
       continue
+    if "outputs" in teacher:
+      lines.append(
+        f"`{stage}` learns from `{name}`: outputs that were made elsewhere, "
+        f"`{teacher['outputs']}`, for training examples as they are."
+      )
+      continue
     pairing = (
       "paired, each seed has that of its own seed"
       if teacher["paired"]

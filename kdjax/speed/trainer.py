@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from kdjax import build, experiment, feeds, supply, teaching
+from kdjax import build, experiment, feeds, stored, supply, teaching
 from kdjax.stage import Stage
 
 # Steps of a feed without an end.
@@ -61,12 +61,7 @@ class Trainer:
       ]
     )
     self.orders = self.stage.train_feeds(self.seeds)
-    beside = lambda teacher: teacher.get("cache") or teacher.get("separate")
-    self.given = tuple(
-      name
-      for name, teacher in self.stage.config["teachers"].items()
-      if beside(teacher)
-    )
+    self.given = tuple(supply.apart(self.stage))
     self.objective, self.train_step = (
       self.stage.objective,
       self.stage.train_step,
@@ -127,8 +122,13 @@ class Trainer:
       )[0]
     supplies = []
     for name in self.given:
-      cached = self.stage.config["teachers"][name]["cache"]
-      kind = Held if cached else supply.Program
+      teacher = self.stage.config["teachers"][name]
+      if "outputs" in teacher:
+        supplies.append(
+          stored.imported_by(name, teacher, self.orders, self.placement)
+        )
+        continue
+      kind = Held if teacher["cache"] else supply.Program
       program = teaching.program(self.stage, name)
       supplies.append(kind(program, feed, self.placement, self.fixed))
     return supply.Taught(feed, supplies) if supplies else feed
