@@ -1,0 +1,10 @@
+"""Networks with published weights, and students that start from them.
+
+model, variables = pretrained.load("checkpoint", "bert")
+outputs = model.apply(variables, {"text": ids}, train=False)
+"""
+
+from kdjax.pretrained.inheritance import inherit
+from kdjax.pretrained.loading import describe, fit, load, variables
+
+__all__ = ["describe", "fit", "inherit", "load", "variables"]
