@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import ShapeError
-from kdjax.models import _batch_norm, _init
+from kdjax.models import _batch_norm, _convolution, _init
 from kdjax.types import Array, Outputs
 
 
@@ -87,6 +87,7 @@ class Layers:
       dtype=self.dtype,
       kernel_init=self.kernel_init,
       bias_init=bias_init or nn.initializers.zeros,
+      conv_general_dilated=_convolution.convolve if groups == 1 else None,
       name=name,
     )(x)
 
