@@ -11,7 +11,7 @@ from jax import lax
 
 from kdjax.models import _conv_norm, _convolution
 
-LAYOUT = ("NHWC", "HWIO", "NHWC")
+LAYOUT = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
 
 # Input, kernel, strides, padding.
 CASES = {
@@ -22,6 +22,7 @@ CASES = {
   "strided point": ((4, 7, 7, 5), (1, 1, 5, 7), (2, 2), ((0, 0), (0, 0))),
   "no padding": ((2, 8, 9, 3), (3, 5, 3, 4), (1, 1), ((0, 0), (0, 0))),
   "lopsided": ((2, 8, 9, 3), (5, 3, 3, 4), (1, 2), ((2, 1), (0, 3))),
+  "wide padding": ((2, 5, 5, 3), (2, 2, 3, 4), (1, 1), ((2, 2), (1, 3))),
   "stem": ((2, 14, 14, 3), (7, 7, 3, 4), (2, 2), ((3, 3), (3, 3))),
 }
 
@@ -35,7 +36,7 @@ def case(request):
     lax.conv_general_dilated,
     window_strides=strides,
     padding=padding,
-    dimension_numbers=LAYOUT,
+    **LAYOUT,
   )
   x, kernel = drawn(shape), drawn(kernel)
   out, pull = jax.vjp(forward, x, kernel)
@@ -49,22 +50,15 @@ def close(found, expected):
 
 
 @pytest.mark.parametrize("at_once", [1, 2000, 2**20])
-def test_the_gradient_of_a_kernel_is_xla_s(case, at_once, monkeypatch):
-  monkeypatch.setattr(_convolution, "AT_ONCE", at_once)
-  x, kernel, strides, padding, gradient, (_, expected) = case
-  found = _convolution.gradient_of_kernel(
-    x, gradient, kernel.shape, strides, padding
-  )
-  close(found, expected)
-
-
-def test_a_convolution_has_both_gradients(case, monkeypatch):
+def test_a_convolution_and_its_gradients_are_xla_s(case, at_once, monkeypatch):
   monkeypatch.setattr(_convolution, "LEAST", 0)
+  monkeypatch.setattr(_convolution, "AT_ONCE", at_once)
   x, kernel, strides, padding, gradient, (of_x, of_kernel) = case
   call = lambda x, kernel: _convolution.convolve(
-    x, kernel, strides, padding, dimension_numbers=LAYOUT
+    x, kernel, strides, padding, **LAYOUT
   )
-  _, pull = jax.vjp(call, x, kernel)
+  out, pull = jax.vjp(call, x, kernel)
+  close(out, lax.conv_general_dilated(x, kernel, strides, padding, **LAYOUT))
   found = pull(gradient)
   close(found[0], of_x)
   close(found[1], of_kernel)
@@ -91,6 +85,7 @@ def products(groups, backend, monkeypatch):
 
 
 def test_layers_use_it_on_a_cpu_alone_and_without_groups(monkeypatch):
+  # Of strides 2: XLA's convolution, and a product a row of the kernel.
   assert products(1, "cpu", monkeypatch) == 3
   assert products(1, "gpu", monkeypatch) == 0
   assert products(4, "cpu", monkeypatch) == 0
@@ -103,7 +98,7 @@ def test_seeds_may_be_a_vmap(case, monkeypatch):
 
   def of(kernel):
     call = lambda kernel: _convolution.convolve(
-      x, kernel, strides, padding, dimension_numbers=LAYOUT
+      x, kernel, strides, padding, **LAYOUT
     )
     return jax.vjp(call, kernel)[1](gradient)[0]
 
