@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from placed import collected
+from test_models import OPTIONS_TO_TEST
 
 import kdjax
 from kdjax import buckets, build, check, config, feeds, rooms, sampling, workdir
@@ -437,7 +438,10 @@ def readers():
   for name in rooms.names("models"):
     known = rooms.describe("models", name).options
     if "vocabulary" in known:
-      found[name] = rooms.find("models", name)(vocabulary=WORDS, num_classes=3)
+      small = OPTIONS_TO_TEST.get(name, {})
+      found[name] = rooms.find("models", name)(
+        vocabulary=WORDS, num_classes=3, **small
+      )
   image = mlp.Model(widths=(4,))
   for name in rooms.names("models"):
     if "encoders" not in rooms.describe("models", name).options:

@@ -26,6 +26,7 @@ INPUTS = {
   "image": lambda random: random.normal(size=(B, 8, 8, 1)),
   "text": lambda random: random.integers(0, WORDS, size=(B, T)),
   "audio": lambda random: random.normal(size=(B, T, 10)),
+  "waveform": lambda random: random.normal(size=(B, T)),
 }
 
 # Values of fields by name: those without a default, and the classes.
@@ -38,11 +39,35 @@ VALUES = {
   },
 }
 
+# Encoders that take public weights, whose defaults are published sizes.
+ENCODER = {"width": 8, "depth": 2, "heads": 2, "inner": 12}
+TOWERS = {
+  "image_size": (8, 8),
+  "patch": 4,
+  **{
+    f"{tower}_{key}": value
+    for tower in ("image", "text")
+    for key, value in ENCODER.items()
+  },
+}
+
 # Smaller than by default, to be compiled in less time; and deep networks grow
 # what is moved away from its start beyond what rounding lets compare.
 OPTIONS_TO_TEST = {
+  "ast": {
+    "width": 8,
+    "depth": 1,
+    "inner": 10,
+    "bins": 10,
+    "length": 9,
+    "patch": 4,
+    "strides": (3, 2),
+  },
   "audio_cnn": {"widths": (4, 6)},
+  "bert": ENCODER,
   "bilstm": {"width": 6, "words": 5},
+  "clip": {"width": 5, "length": 24, **TOWERS},
+  "dinov2": {**ENCODER, "image_size": (8, 8), "patch": 4},
   "lenet": {"widths": (4, 6, 10, 8), "padding": (2, 2)},
   "mlp": {"widths": (10, 8)},
   "mobilenet_v2": {
@@ -54,18 +79,52 @@ OPTIONS_TO_TEST = {
   "resnet_cifar": {"depth": 8, "widths": (4, 4, 6, 8)},
   "shufflenet_v1": {"widths": (48, 72, 96), "blocks": (1, 2, 1)},
   "shufflenet_v2": {"widths": (12, 16, 24, 32), "blocks": (1, 1, 1)},
+  "siglip": {"length": 24, **TOWERS},
   "spectrogram_transformer": {"width": 8, "depth": 1, "patch": 4, "stride": 3},
   "text_cnn": {"words": 5, "channels": 4},
   "vgg": {"widths": (4, 6, 8, 10, 8)},
+  "vit": {**ENCODER, "image_size": (8, 8), "patch": 4},
+  "wav2vec2": {
+    "modality": "waveform",
+    "width": 8,
+    "depth": 1,
+    "inner": 10,
+    "channels": (6, 5),
+    "kernels": (2, 2),
+    "strides": (2, 1),
+    "places": 2,
+    "groups": 2,
+  },
+  "whisper": {"width": 8, "depth": 1, "inner": 10, "bins": 10, "length": 5},
   "wide_resnet": {"depth": 10, "widen": 1, "width": 4},
 }
 
 # Further options under which a network keeps the contract.
 VARIANTS = {
+  "ast": ({"pooling": "mean"},),
+  "bert": (
+    {"offset": 1, "kinds": 1, "pooling": "pooler", "separator": 3},
+    {"kinds": 0, "pooler": False, "pooling": "cls"},
+  ),
+  "clip": ({"end": 3, "classifies": "text"},),
+  "dinov2": ({"gated": True, "registers": 2, "pooling": "both"},),
   "fusion": ({"join": "cross_attention"},),
   "patch_transformer": (
     {"pooling": "cls", "distillation_token": True, "registers": 2},
   ),
+  "resnet": (
+    {"blocks": (1, 2), "widths": (8, 12), "bottleneck": True, "early": True},
+  ),
+  "vit": (
+    {"pooler": True, "pooling": "pooler"},
+    {
+      "distillation_token": True,
+      "distillation_head": True,
+      "pooling": "mean",
+    },
+  ),
+  "wav2vec2": ({"conv_norm": "layer", "conv_bias": True, "norm_first": True},),
+  "whisper": ({"projector": 6},),
 }
 
 JOINS = ("concatenate", "average", "gated", "cross_attention", "bottleneck")

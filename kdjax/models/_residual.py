@@ -39,18 +39,21 @@ class Bottleneck(nn.Module):
     width: channels of the 3x3 convolution; four times as many come out.
     stride: of the 3x3 convolution, and of the shortcut.
     layers: how convolutions are made.
+    early: whether the stride is that of the first 1x1 convolution.
   """
 
   width: int
   stride: int
   layers: Layers
+  early: bool = False
 
   @nn.compact
   def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
     """Sees what the block before it gives, after ReLU."""
     conv_norm = self.layers.conv_norm
-    y = nn.relu(conv_norm(x, self.width, 1, 0))
-    y = nn.relu(conv_norm(y, self.width, 3, 1, stride=self.stride))
+    first, second = (self.stride, 1) if self.early else (1, self.stride)
+    y = nn.relu(conv_norm(x, self.width, 1, 0, stride=first))
+    y = nn.relu(conv_norm(y, self.width, 3, 1, stride=second))
     y = conv_norm(y, 4 * self.width, 1, 2)
     return y + _shortcut(x, 4 * self.width, self.stride, conv_norm)
 
