@@ -28,6 +28,7 @@ def make(
   *,
   part: tuple[int, int] = (0, 1),
   said: Callable[[str], None] = lambda text: None,
+  outputs_of: Callable | None = None,
 ) -> None:
   """Runs the teacher over all examples in all views, and stores what it gives.
 
@@ -38,9 +39,9 @@ def make(
     made: the cache.
     part: (i, n): the chunks of the i-th of n makers.
     said: told of progress.
+    outputs_of: the teacher, by `program`; None compiles it.
   """
   order = Pass(made.order, made.manifest.augmentations)
-  outputs_of = _program(stage, made, order)
   batches = max(CHUNK // order.batch_size, 1)
   writer = Writer(
     made.path,
@@ -51,6 +52,8 @@ def make(
     chunk_rows=batches * order.batch_size,
   )
   todo = writer.host_part(*part)
+  if todo and outputs_of is None:
+    outputs_of = program(stage, made)
   for count, (view, chunk) in enumerate(todo, 1):
     first = view * order.length + chunk * batches
     last = min(first + batches, (view + 1) * order.length)
@@ -80,7 +83,7 @@ def verify(
   """
   reader = read(made)
   order = Pass(made.order, made.manifest.augmentations)
-  outputs_of = _program(stage, made, order)
+  outputs_of = program(stage, made)
   total = made.manifest.augmentations * order.length
   steps = np.random.default_rng(0).permutation(total)[:batches]
   stored_as = made.manifest.outputs
@@ -137,19 +140,25 @@ class Pass:
     return gathered(self.source, self.draw(step, part), self.partners)
 
 
-def _program(stage: Stage, made: Plan, order: "Pass") -> Callable:
-  """Steps first .. last of a pass -> the outputs for each, as rows."""
+def program(stage: Stage, made: Plan) -> Callable:
+  """The teacher, compiled: steps first .. last of a pass -> rows of outputs.
+
+  Args:
+    stage: whose terms read it.
+    made: the cache.
+  """
+  order = Pass(made.order, made.manifest.augmentations)
   data = stage.config["data"]
   kind = "pmap" if stage.objective.axis_name else "mesh"
   placement = Placement(kind, 1, "loop", {made.teacher: False})
   feed = feeds.make(data, placement, [order], stage.spec)
   teach = teaching.program(stage, made.teacher)
-  program = placement.compile(feed.over(teach), ("state", "fixed", *feed.roles))
+  taught = placement.compile(feed.over(teach), ("state", "fixed", *feed.roles))
   fixed = placement.put_fixed([made.fixed])
 
   def run(first: int, last: int) -> Iterator[dict[str, np.ndarray]]:
     for step, batch in enumerate(feed.batches(first, last), first):
-      given = program([()], fixed, *batch)[0]
+      given = taught([()], fixed, *batch)[0]
       yield {
         stored_name(key): placement.rows(leaf)[: order.valid(step)]
         for key, leaf in given.items()

@@ -10,13 +10,39 @@ from kdjax.devices import Placement
 from kdjax.feed import TrainFeed
 from kdjax.types import Array
 
-# Bytes of outputs up to which they are kept in memory.
+# Bytes of outputs up to which they are kept in memory, or on the devices.
 HELD = 2**28
+
+
+def supply(
+  name: str,
+  readers: Sequence[Reader],
+  feed: Any,
+  orders: Sequence[TrainFeed],
+  placement: Placement,
+  *,
+  rest: str,
+) -> "Stored":
+  """A teacher's outputs: on the devices if the examples are and there is room.
+
+  Args:
+    name: of the teacher.
+    readers: a cache a seed; it may be one for all.
+    feed: of the batches.
+    orders: the examples of each seed.
+    placement: where batches go.
+    rest: what classes get that a codec left out.
+  """
+  every = {id(reader): reader for reader in readers}.values()
+  held = isinstance(feed, feeds.Rows) and sum(map(_bytes, every)) <= HELD
+  kind = Held if held else Stored
+  return kind(name, readers, orders, placement, rest=rest)
 
 
 def imported_by(
   name: str,
   teacher: Mapping[str, Any],
+  feed: Any,
   orders: Sequence[TrainFeed],
   placement: Placement,
 ) -> "Stored":
@@ -25,6 +51,7 @@ def imported_by(
   Args:
     name: of the teacher.
     teacher: its config.
+    feed: of the batches.
     orders: the examples of each seed.
     placement: where batches go.
   """
@@ -32,11 +59,11 @@ def imported_by(
     imported.read(teacher["outputs"], order.source.index, order.source.labels)
     for order in orders
   ]
-  return Stored(name, readers, orders, placement, rest=teacher["rest"])
+  return supply(name, readers, feed, orders, placement, rest=teacher["rest"])
 
 
 class Stored:
-  """A teacher's outputs in a cache, of every seed its own or one for all.
+  """A teacher's outputs that are read as they are needed.
 
   Args:
     name: of the teacher.
@@ -44,7 +71,12 @@ class Stored:
     orders: the examples of each seed.
     placement: where batches go.
     rest: what classes get that a codec left out.
+
+  Attributes:
+    role: of what `ready` gives, as of `Placement.compile`.
   """
+
+  role = "batch"
 
   def __init__(
     self,
@@ -55,14 +87,20 @@ class Stored:
     *,
     rest: str,
   ):
-    self.name, self.orders = name, orders
+    self.name, self.readers, self.orders = name, readers, orders
     self.placement, self.rest = placement, rest
     self.stored = readers[0].manifest.outputs
-    takes = {id(reader): _take(reader) for reader in readers}
-    self.takes = [takes[id(reader)] for reader in readers]
 
-  def outputs(self, arrays: dict[str, Array]) -> dict[str, Array]:
-    """Stored parts as what the step is to be given."""
+  def outputs(
+    self, arrays: dict[str, Array], drawn: dict[str, Array]
+  ) -> dict[str, Array]:
+    """Stored parts as what the step is to be given.
+
+    Args:
+      arrays: what `ready` gave.
+      drawn: what the feed gave of the batch.
+    """
+    del drawn
     found = outputs.decode(self.stored, arrays, rest=self.rest)
     return {
       caching.given_name(self.name, name): array.astype(self.stored[name].dtype)
@@ -72,9 +110,43 @@ class Stored:
   def ready(self, start: int, stop: int) -> Callable:
     """Takes a batch, and gives what is stored for it, read ahead."""
     part = self.placement.part(self.orders[0].batch_size)
-    rows = _Rows(self.takes, self.orders, part, start, stop)
+    takes = {id(reader): _take(reader) for reader in self.readers}
+    takes = [takes[id(reader)] for reader in self.readers]
+    rows = _Rows(takes, self.orders, part, start, stop)
     made = feeds.ahead(rows, 0)
     return lambda _: self.placement.put_batch(next(made))
+
+
+class Held(Stored):
+  """A teacher's outputs on the devices, beside examples that are there."""
+
+  role = "rows"
+
+  def __init__(self, *arguments, **options):
+    super().__init__(*arguments, **options)
+    self.views = self.readers[0].views
+    known: dict[tuple[int, int], dict] = {}
+    tables = []
+    for reader, order in zip(self.readers, self.orders, strict=True):
+      key = id(reader), id(order.source)
+      if key not in known:
+        rows = reader.positions(order.source.index)
+        whole = reader.whole().items()
+        known[key] = {part: column[:, rows] for part, column in whole}
+      tables.append(known[key])
+    self.rows = self.placement.put_rows(tables)
+
+  def outputs(self, arrays, drawn):
+    """As that of `Stored`."""
+    at = drawn["view"] % self.views, drawn["position"]
+    every = {**arrays["shared"], **arrays["own"]}
+    rows = {part: column[at] for part, column in every.items()}
+    return super().outputs(rows, drawn)
+
+  def ready(self, start: int, stop: int) -> Callable:
+    """Takes a batch, and gives all that is stored."""
+    del start, stop
+    return lambda _: self.rows
 
 
 class _Rows:
@@ -98,8 +170,7 @@ class _Rows:
 
 def _take(reader: Reader) -> Callable:
   """Reads rows at random: from memory, where the whole has room there."""
-  held = codecs.bytes_per_row(reader.parts) * len(reader.index) * reader.views
-  if held > HELD:
+  if _bytes(reader) > HELD:
     return reader.take
   whole = reader.whole()
 
@@ -108,3 +179,8 @@ def _take(reader: Reader) -> Callable:
     return {part: column[place] for part, column in whole.items()}
 
   return take
+
+
+def _bytes(reader: Reader) -> int:
+  """Of all rows of all parts."""
+  return codecs.bytes_per_row(reader.parts) * len(reader.index) * reader.views

@@ -33,7 +33,7 @@ class Taught:
 
   def __init__(self, feed: Any, supplies: Sequence[Any]):
     self.feed, self.supplies = feed, list(supplies)
-    self.roles = (*feed.roles, *("batch" for _ in supplies))
+    self.roles = (*feed.roles, *(supply.role for supply in supplies))
 
   def over(self, step: Callable) -> Callable:
     """A step of (.., batch) as one of what `batches` gives."""
@@ -44,7 +44,7 @@ class Taught:
       for supply, arrays in zip(
         self.supplies, arguments[len(inner) :], strict=True
       ):
-        found |= supply.outputs(arrays)
+        found |= supply.outputs(arrays, inner[-1])
       told = lambda state, fixed, batch: step(state, fixed, {**batch, **found})
       return self.feed.over(told)(state, fixed, *inner)
 
@@ -86,7 +86,9 @@ def supplied(
   for name in apart(stage):
     teacher = stage.config["teachers"][name]
     if "outputs" in teacher:
-      supplies[name] = stored.imported_by(name, teacher, orders, placement)
+      supplies[name] = stored.imported_by(
+        name, teacher, feed, orders, placement
+      )
       continue
     program = Program(teaching.program(stage, name), feed, placement, fixed[1])
     supplies[name] = program
@@ -94,8 +96,8 @@ def supplied(
       plans = caching.plan(stage, workdir, name, orders, fixed[0])
       readers = _readers(stage, placement, plans, feed, program, say)
       if readers:
-        supplies[name] = stored.Stored(
-          name, readers, orders, placement, rest=teacher["rest"]
+        supplies[name] = stored.supply(
+          name, readers, feed, orders, placement, rest=teacher["rest"]
         )
   if not supplies:
     return feed, stage.train_step
@@ -182,8 +184,13 @@ class Program:
       feed.over(teach), ("state", "fixed", *feed.roles)
     )
 
-  def outputs(self, arrays: dict[str, Array]) -> dict[str, Array]:
+  role = "batch"
+
+  def outputs(
+    self, arrays: dict[str, Array], drawn: dict[str, Array]
+  ) -> dict[str, Array]:
     """They are what the step is to be given."""
+    del drawn
     return arrays
 
   def ready(self, start: int, stop: int) -> Callable:

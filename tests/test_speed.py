@@ -406,6 +406,7 @@ def test_a_pair_is_timed_in_every_way_and_beside_pytorch(loop):
     "separate",
     "student, cross-entropy, on its feed",
     "cached, on its feed",
+    "a batch of the cache made",
     "PyTorch eager, teacher",
     "PyTorch eager, student",
     "PyTorch eager, online",
@@ -424,20 +425,29 @@ def test_the_ratios_of_a_pair_are_of_the_same_round():
     pairs.SEPARATE: [4.0, 8.0],
     pairs.CROSS_ENTROPY_FED: [2.0, 1.0],
     pairs.CACHED: [2.5, 1.0],
+    pairs.MADE: [5.0, 2.0],
     "PyTorch cl, online": [10.0, 4.0],
     "PyTorch cl, student": [1.0, 1.0],
   }
   found = {
     row["ratio"]: row["value"]["median"] for row in pairs.ratios_of(seconds)
   }
-  assert found == {
+  expected = {
     "online, of teacher and student apart": (1.25 + 1) / 2,
     "separate, of teacher and student apart": (1 + 2) / 2,
     "cached, of cross-entropy": (1.25 + 1) / 2,
     "online's speed-up by a cache": (2 + 4) / 2,
+    "10 epochs, online of cached and the cache made": (50 / 30 + 40 / 12) / 2,
+    "10 epochs, online of cached and the cache made: promised by teacher and"
+    " student": (40 / 31 + 40 / 22) / 2,
+    "10 epochs, online of cached and the cache made: promised of there": (
+      (40 / 31) / (50 / 30) + (40 / 22) / (40 / 12)
+    )
+    / 2,
     "speed online, of PyTorch cl, online": (2 + 1) / 2,
     "speed cached, of PyTorch cl, online": (4 + 4) / 2,
   }
+  assert found == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

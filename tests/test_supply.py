@@ -14,6 +14,8 @@ from kdjax import (
   evaluation,
   experiment,
   making,
+  starts,
+  stored,
   supply,
   teaching,
 )
@@ -107,6 +109,25 @@ def test_a_cached_run_is_the_one_whose_teacher_runs_beside_it(runs):
   assert found["cached"]
   for key, value in found["cached"].items():
     np.testing.assert_array_equal(value, found["separate"][key], err_msg=key)
+
+
+def test_a_cache_is_read_alike_from_devices_and_as_a_stream(
+  runs, tmp_path, monkeypatch
+):
+  folders, found = runs
+  (cache,) = (folders["cached"] / "cache").iterdir()
+  held = []
+  kind = stored.Held
+  monkeypatch.setattr(
+    stored, "Held", lambda *a, **k: held.append(a) or kind(*a, **k)
+  )
+  for feed in ("device", "stream"):
+    config = made(cache=str(cache))
+    config.data.feed = feed
+    kdjax.run(config, tmp_path / feed, quiet=True)
+    assert len(held) == 1, feed
+    for key, value in parameters(tmp_path / feed).items():
+      np.testing.assert_array_equal(value, found["separate"][key], err_msg=key)
 
 
 def test_a_cached_run_is_that_of_a_teacher_in_the_step_but_for_rounding(runs):
@@ -304,7 +325,7 @@ def test_a_teacher_apart_runs_once_over_a_split_that_is_measured_again(
   plain_config = kdjax.workdir.resolve(made(separate=True))
   stage = kdjax.build.build(plain_config, "student", "devices")
   placement = experiment.place(plain_config, stage)
-  fixed = experiment.fixed_of(stage, folders["separate"], [0, 1])
+  fixed = starts.fixed_of(stage, folders["separate"], [0, 1])
   placed = placement.put_fixed(fixed)
   source = stage.load("validation")
   again = evaluation.Split(stage, placement, source, placed)

@@ -125,7 +125,7 @@ class Trainer:
       teacher = self.stage.config["teachers"][name]
       if "outputs" in teacher:
         supplies.append(
-          stored.imported_by(name, teacher, self.orders, self.placement)
+          stored.imported_by(name, teacher, feed, self.orders, self.placement)
         )
         continue
       kind = Held if teacher["cache"] else supply.Program
