@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
+from kdjax import rooms
 from kdjax.errors import ShapeError, UserError
 from kdjax.models import (
   _conv_norm,
@@ -677,3 +678,47 @@ def test_what_is_no_image_is_said():
     if name != "mlp":
       with pytest.raises(ShapeError, match=r"Images are \[B H W C\]"):
         shapes(model, 2, 64)
+
+
+# Rematerialisation
+
+
+@pytest.mark.parametrize(
+  ("name", "options"),
+  [
+    ("resnet", {"depth": 10, "width": 8, "stem": "cifar"}),
+    ("resnet", {"depth": 50, "width": 8, "blocks": (1, 1)}),
+    ("resnet_cifar", {"depth": 8, "widths": (4, 4, 6, 8)}),
+    ("wide_resnet", {"depth": 10, "widen": 1, "width": 4, "dropout": 0.2}),
+  ],
+)
+def test_blocks_computed_again_are_the_same_and_are_not_kept(name, options):
+  kind = rooms.find("models", name)
+  inputs = {
+    "image": jax.random.normal(KEY, (4, 16, 16, 3)),
+    "has/image": jnp.array([True, True, False, True]),
+  }
+  found, products = {}, {}
+  for remat in (False, True):
+    model = kind(num_classes=3, remat=remat, **options)
+    variables = model.init(KEY, inputs, train=False)
+
+    def loss(params, model=model, variables=variables):
+      outputs, new = model.apply(
+        {**variables, "params": params},
+        inputs,
+        train=True,
+        mutable=["batch_stats"],
+        rngs={"dropout": KEY},
+      )
+      return jnp.sum(outputs["logits"] ** 2), new
+
+    step = jax.value_and_grad(loss, has_aux=True)
+    found[remat] = jax.jit(step)(variables["params"])
+    text = str(jax.make_jaxpr(step)(variables["params"]))
+    products[remat] = text.count("conv_general_dilated")
+  assert products[True] > products[False]
+  for one, two in zip(
+    jax.tree.leaves(found[False]), jax.tree.leaves(found[True]), strict=True
+  ):
+    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)

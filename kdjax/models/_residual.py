@@ -58,6 +58,11 @@ class Bottleneck(nn.Module):
     return y + _shortcut(x, 4 * self.width, self.stride, conv_norm)
 
 
+def kept(block: type[nn.Module], remat: bool) -> type[nn.Module]:
+  """A kind of block; where `remat`, one that keeps what enters it alone."""
+  return nn.remat(block) if remat else block
+
+
 def _shortcut(x, width, stride, conv_norm) -> Float[Array, "B h w D"]:
   """What came in, brought to the shape of what goes out where it differs."""
   if stride == 1 and x.shape[-1] == width:

@@ -75,6 +75,8 @@ class Model(OneModality, nn.Module):
     early: whether the stride of a bottleneck is in its first convolution.
     dropout: of the embedding's values before the logits.
     modality: which key of the inputs it reads.
+    remat: whether the backward pass computes each block's inner values again,
+      in place of keeping them.
     axis_name: of the devices that share batch statistics.
     dtype: of activations.
   """
@@ -90,6 +92,7 @@ class Model(OneModality, nn.Module):
   early: bool = False
   dropout: float = 0.0
   modality: str = "image"
+  remat: bool = False
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
@@ -114,13 +117,13 @@ class Model(OneModality, nn.Module):
     else:
       x = layers.conv_norm(x, self.width, 3, 0)
       x = _conv_norm.record(outputs, 0, x)
+    kind = _residual.Bottleneck if _deep(self) else _residual.Basic
+    made = _residual.kept(kind, self.remat)
     for stage, _, name, width, stride in _plan(self):
       if _deep(self):
-        block = _residual.Bottleneck(
-          width // 4, stride, layers, self.early, name=name
-        )
+        block = made(width // 4, stride, layers, self.early, name=name)
       else:
-        block = _residual.Basic(width, stride, layers, name=name)
+        block = made(width, stride, layers, name=name)
       preact = block(x)
       x = nn.relu(preact)
       outputs[f"preact{stage}"], outputs[f"stage{stage}"] = preact, x

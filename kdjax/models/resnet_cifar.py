@@ -31,6 +31,8 @@ class Model(OneModality, nn.Module):
       (32, 64, 128, 256) are those of resnet8x4 and resnet32x4.
     dropout: of the embedding's values before the logits.
     modality: which key of the inputs it reads.
+    remat: whether the backward pass computes each block's inner values again,
+      in place of keeping them.
     axis_name: of the devices that share batch statistics.
     dtype: of activations.
   """
@@ -40,6 +42,7 @@ class Model(OneModality, nn.Module):
   widths: tuple = (16, 16, 32, 64)
   dropout: float = 0.0
   modality: str = "image"
+  remat: bool = False
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
@@ -66,11 +69,12 @@ class Model(OneModality, nn.Module):
     x = layers.image(inputs[self.modality])
     x = layers.conv_norm(x, self.widths[0], 3, 0)
     x = _conv_norm.record(outputs, 0, x)
+    block = _residual.kept(_residual.Basic, self.remat)
     for stage, width in enumerate(self.widths[1:], 1):
       for index in range(self.depth // 6):
         stride = 2 if stage > 1 and index == 0 else 1
         name = f"stage{stage}_block{index:02d}"
-        preact = _residual.Basic(width, stride, layers, name=name)(x)
+        preact = block(width, stride, layers, name=name)(x)
         x = nn.relu(preact)
       x = _conv_norm.record(outputs, stage, preact)
     drop = nn.Dropout(self.dropout, deterministic=not train)

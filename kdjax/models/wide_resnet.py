@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from kdjax.errors import UserError
-from kdjax.models import _conv_norm, _init
+from kdjax.models import _conv_norm, _init, _residual
 from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
@@ -34,6 +34,8 @@ class Model(OneModality, nn.Module):
       twice those of the one before it.
     dropout: of values, between the two convolutions of a block.
     modality: which key of the inputs it reads.
+    remat: whether the backward pass computes each block's inner values again,
+      in place of keeping them.
     axis_name: of the devices that share batch statistics.
     dtype: of activations.
   """
@@ -44,6 +46,7 @@ class Model(OneModality, nn.Module):
   width: int = 16
   dropout: float = 0.0
   modality: str = "image"
+  remat: bool = False
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
@@ -64,11 +67,12 @@ class Model(OneModality, nn.Module):
     outputs = {}
     x = layers.image(inputs[self.modality])
     x = outputs["residual0"] = layers.conv(x, self.width, 3, "conv")
+    made = _residual.kept(_Block, self.remat)
     for stage in (1, 2, 3):
       width = self.width * self.widen * 2 ** (stage - 1)
       for index in range(self.depth // 6):
         stride = 2 if stage > 1 and index == 0 else 1
-        block = _Block(
+        block = made(
           width,
           stride,
           self.dropout,
