@@ -203,6 +203,11 @@ def _teacher(stage: Stage, name: str, fixed: Fixed) -> str:
   """A hash of a teacher's parameters, and in what it computes."""
   dtype = jnp.dtype(stage.objective.teachers[name].dtype).name
   told = hash_of(fixed.teachers[name])
+  frozen = stage.config["teachers"][name].get("frozen")
+  if frozen:
+    # Of one checkpoint there may be several, which pool in other ways.
+    said = json.dumps({**frozen, "pretrained": None}, sort_keys=True)
+    told += hashlib.blake2b(said.encode(), digest_size=6).hexdigest()
   return told if dtype == "float32" else f"{told}-{dtype}"
 
 

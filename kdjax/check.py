@@ -9,7 +9,15 @@ from typing import Any
 import jax
 from flax.errors import FlaxError
 
-from kdjax import buckets, build, capacity, processes, sampling, workdir
+from kdjax import (
+  buckets,
+  build,
+  capacity,
+  processes,
+  sampling,
+  starts,
+  workdir,
+)
 from kdjax import state as states
 from kdjax.devices import Placement
 from kdjax.errors import UserError
@@ -68,6 +76,7 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
     try:
       _ids_are_known(stage)
       _outputs_are_known(stage)
+      starts.check(config, stage)
       stage.trace()
       _texts_are_cut(stage)
     except UserError as error:
@@ -85,8 +94,9 @@ def _teachers_are_known(stage: Mapping[str, Any]) -> None:
   """Raises `UserError` for a knob of a teacher that has no such value."""
   for teacher in _of_stages(stage):
     _one_of("variables", teacher["which"], ("best", "last"))
-    _one_of("dtype", teacher["dtype"], ("", *DTYPES))
-    _at_least("chunks", teacher["chunks"], 1)
+  for teacher in stage["teachers"].values():
+    _one_of("dtype", teacher.get("dtype", ""), ("", *DTYPES))
+    _at_least("chunks", teacher.get("chunks", 1), 1)
 
 
 def _names_are_free(stage: Mapping[str, Any], name: str) -> None:

@@ -6,14 +6,13 @@ from typing import Any
 
 import jax
 
-from kdjax import build, caching, check, compiled, teachers
+from kdjax import build, caching, check, compiled, starts
 from kdjax import workdir as workdirs
 from kdjax.devices import Placement
 from kdjax.errors import UserError
 from kdjax.fields import ConfigDict
 from kdjax.loop import Loop
 from kdjax.stage import Stage
-from kdjax.state import Fixed
 
 
 def run(
@@ -78,8 +77,8 @@ def run_stage(
   }
   placement = place(config, stage)
   seeds = seeds_of(config)
-  fixed = fixed_of(stage, workdir, seeds)
-  given = _given(stage, workdir, seeds)
+  fixed = starts.fixed_of(stage, workdir, seeds)
+  given = starts.given(config, stage, workdir, seeds)
   stage = build.build(config, name, placement.axis_name)
   loop = Loop(stage, placement, workdir, seeds, fixed, given, quiet=quiet)
   return loop.run(taught=taught)
@@ -115,7 +114,7 @@ def caches(
     found = True
     placement = place(plain, stage)
     seeds = seeds_of(plain)
-    fixed = fixed_of(stage, workdir, seeds)
+    fixed = starts.fixed_of(stage, workdir, seeds)
     stage = build.build(plain, name, placement.axis_name)
     orders = stage.train_feeds(seeds)
     plans = [
@@ -143,72 +142,6 @@ def place(config: Mapping[str, Any], stage: Stage) -> Placement:
   )
 
 
-def fixed_of(
-  stage: Stage, workdir: pathlib.Path, seeds: list[int]
-) -> list[Fixed]:
-  """What each seed's steps read: its teachers, trained before."""
-  shapes = stage.teacher_shapes()
-  taught: list[dict[str, Any]] = [{} for _ in seeds]
-  for name, shape in shapes.items():
-    teacher = stage.config["teachers"][name]
-    if "outputs" in teacher:
-      for one in taught:
-        one[name] = {}
-      continue
-    loaded = teachers.load(
-      workdir,
-      teacher["stage"],
-      teacher["network"],
-      which=teacher["which"],
-      template=shape,
-      seeds=len(seeds),
-    )
-    for place, own in enumerate(loaded):
-      taught[place][name] = own if teacher["paired"] else loaded[0]
-  return [
-    stage.fixed(one, stage.facts(seed))
-    for seed, one in zip(seeds, taught, strict=True)
-  ]
-
-
 def seeds_of(config: Mapping[str, Any]) -> list[int]:
   """The seeds of a run."""
   return [config["seed"] + place for place in range(config["seeds"])]
-
-
-def _given(
-  stage: Stage, workdir: pathlib.Path, seeds: list[int]
-) -> list[dict[str, Any]]:
-  """For each seed, the networks and heads that start from another stage's."""
-  sources = {
-    ("networks", name): network["init_from"]
-    for name, network in stage.config["networks"].items()
-  }
-  for term, spec in stage.config["terms"].items():
-    for argument, head in spec["heads"].items():
-      sources["heads", f"{term}:{argument}"] = head.get("init_from")
-  given: list[dict[str, Any]] = [{"networks": {}, "heads": {}} for _ in seeds]
-  shapes = shapes_of(stage)
-  for (kind, name), source in sources.items():
-    if not source:
-      continue
-    # A network may be another of that stage: stage/network.
-    source, _, other = source.partition("/")
-    loaded = teachers.load(
-      workdir,
-      source,
-      other or name,
-      kind=kind,
-      which="best",
-      template=shapes[kind][name],
-      seeds=len(seeds),
-    )
-    for place, own in enumerate(loaded):
-      given[place][kind][name] = own
-  return given
-
-
-def shapes_of(stage: Stage) -> dict[str, Any]:
-  """The variables of every trained network and head, as shapes."""
-  fixed = jax.eval_shape(stage.fixed, stage.teacher_shapes())
-  return jax.eval_shape(stage.init, 0, fixed).best.variables

@@ -42,8 +42,10 @@ def load(path: str) -> ConfigDict:
   return made
 
 
-def options_of(room: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
-  """The options of a thing: its own defaults, and those given."""
+def options_of(
+  room: str, name: str, given: dict[str, Any], *, whole: bool = True
+) -> dict[str, Any]:
+  """The options of a thing: those given, and where `whole` its own defaults."""
   known = rooms.describe(room, name)
   for key in known.options:
     taken = rooms.RESERVED[room]
@@ -55,6 +57,8 @@ def options_of(room: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
   check(given, known.options, f"the options of '{name}'")
   options = {}
   for key, default in known.options.items():
+    if not whole and key not in given:
+      continue
     value = given.get(key, default)
     if value is rooms.REQUIRED:
       raise UserError(f"'{name}' needs a value for its option '{key}'.")

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from kdjax import imported, rooms
+from kdjax import imported, pretrained, rooms
 from kdjax.errors import UserError
 from kdjax.terms import HEADS
 from kdjax.types import Outputs
@@ -47,7 +47,8 @@ def _teacher(config, name: str, key: str, common) -> nn.Module:
     return imported.model(teacher["outputs"])
   if teacher.get("dtype"):
     common = {**common, "dtype": jnp.dtype(teacher["dtype"])}
-  network = _network(_taught(config, name, key), common)
+  spec = teacher.get("frozen") or _taught(config, name, key)
+  network = _network(spec, common)
   chunks = teacher.get("chunks", 1)
   return network if chunks == 1 else InChunks(network, chunks)
 
@@ -122,20 +123,23 @@ def _network(spec: Mapping[str, Any], common: Mapping[str, Any]) -> nn.Module:
   def value_of(value):
     if isinstance(value, Mapping):
       if "name" in value:
+        if value.get("pretrained"):
+          raise UserError(
+            f"'{value['name']}' inside of '{spec['name']}' is pretrained.",
+            "A whole network starts from a checkpoint; no part of one does.",
+          )
         return _network(value, common)
       return {key: value_of(part) for key, part in value.items()}
     return value
 
-  return module(
-    "models",
-    spec["name"],
-    {
-      key: value_of(value)
-      for key, value in spec.items()
-      if key not in NETWORK_KEYS
-    },
-    common,
-  )
+  options = {
+    key: value_of(value)
+    for key, value in spec.items()
+    if key not in NETWORK_KEYS
+  }
+  if spec.get("pretrained"):
+    options = pretrained.describe(spec["pretrained"], spec["name"], **options)
+  return module("models", spec["name"], options, common)
 
 
 def module(

@@ -47,7 +47,7 @@ OPTIONS_OF_MODULE = {"data": ("load",), "metrics": ("sums", "rows")}
 # Keys that a config has beside the options of a thing.
 RESERVED = {
   "losses": ("loss", "weight", "reads", "heads", "targets", "group"),
-  "models": ("name", "init_from"),
+  "models": ("name", "init_from", "pretrained", "from_layers"),
   "heads": ("name", "init_from", "still", "of"),
   "data": (
     "name",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kdjax import build, evaluation, experiment, rooms, teachers
+from kdjax import build, evaluation, experiment, rooms, starts, teachers
 from kdjax import workdir as workdirs
 from kdjax.errors import UserError
 from kdjax.stage import Stage
@@ -37,9 +37,9 @@ def evaluate(
   built = build.build(config, stage)
   placement = experiment.place(config, built)
   placement.check(built.config["batch_size"])
-  fixed = experiment.fixed_of(built, workdir, seeds)
+  fixed = starts.fixed_of(built, workdir, seeds)
   built = build.build(config, stage, placement.axis_name)
-  shapes = experiment.shapes_of(built)
+  shapes = starts.shapes_of(built)
   variables = teachers.load(
     workdir, stage, which=which, template=shapes, seeds=len(seeds)
   )
@@ -100,7 +100,7 @@ def restore(
   known = built.objective.networks
   if network not in known:
     raise UserError(f"No network '{network}'.", exists=known, near=network)
-  shapes = experiment.shapes_of(built)["networks"][network]
+  shapes = starts.shapes_of(built)["networks"][network]
   variables = teachers.load(
     workdir, stage, network, which=which, template=shapes, seeds=len(seeds)
   )
@@ -135,8 +135,8 @@ def _keeps(config: Mapping[str, Any], stage: str) -> bool:
 def _through(config, workdir, stage, seeds, place, which):
   """A student and the head that it predicts through, of one seed."""
   built = build.build(config, stage)
-  fixed = experiment.fixed_of(built, workdir, seeds)
-  shapes = experiment.shapes_of(built)
+  fixed = starts.fixed_of(built, workdir, seeds)
+  shapes = starts.shapes_of(built)
   loaded = teachers.load(
     workdir, stage, which=which, template=shapes, seeds=len(seeds)
   )

@@ -10,8 +10,10 @@ import json
 import os
 import pathlib
 import pickle
+import re
 import shutil
 
+import checkpoints
 import numpy as np
 import pytest
 
@@ -687,6 +689,92 @@ def test_a_line_of_sst2_that_cannot_be_read_is_named(tmp_path):
     (folder / f"{name}.tsv.gz").write_bytes(gzip.compress(text.encode()))
   with pytest.raises(UserError, match=r"train.tsv.gz', line 3.*2\tbad"):
     sst2.load("train", root=str(tmp_path))
+
+
+# Texts that a pretrained network reads
+
+
+WORDS = ("sst2", "emoji")
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+  """A folder with a tokenizer of a few words."""
+  folder = tmp_path_factory.mktemp("tokenizer")
+  checkpoints.tokenizer(folder)
+  return str(folder)
+
+
+def texts_of(name, split):
+  """The texts of a split, in the order of its examples."""
+  if name == "sst2":
+    return sst2.sentences(ROOT, split)[0]
+  found = emoji.emoji(ROOT)
+  pairs = zip(found.texts, found.split, strict=True)
+  return [text for text, own in pairs if own == split]
+
+
+@there
+@pytest.mark.parametrize("name", WORDS)
+def test_pieces_are_what_the_tokenizer_makes_of_the_same_text(name, reader):
+  module = rooms.find("data", name)
+  source = module.load("validation", root=ROOT, tokenizer=reader, pieces=7)
+  ids, mask = source.columns["pieces"], source.columns["mask/pieces"]
+  assert (ids.dtype, mask.dtype) == (np.int32, bool)
+  known = dict(zip(checkpoints.WORDS, range(4, 99), strict=False))
+  for row, text in enumerate(texts_of(name, "validation")):
+    # It splits where letters, digits and _ end, and marks between them.
+    said = re.findall(r"\w+|[^\w\s]+", text.lower())[:5]
+    said = [known.get(word, checkpoints.UNKNOWN) for word in said]
+    whole = [checkpoints.START, *said, checkpoints.END]
+    assert ids[row, : len(whole)].tolist() == whole, text
+    assert (ids[row, len(whole) :] == checkpoints.PADDING).all()
+    np.testing.assert_array_equal(mask[row], np.arange(7) < len(whole))
+  assert (ids > checkpoints.END).any()
+
+
+@there
+@pytest.mark.parametrize("name", WORDS)
+def test_pieces_come_beside_words_and_change_nothing_else(name, reader):
+  module = rooms.find("data", name)
+  options = {"root": ROOT, "limit": 30, "length": 9}
+  plain = module.load("train", **options)
+  both = module.load("train", **options, tokenizer=reader, pieces=6)
+  assert both.columns.keys() - plain.columns.keys() == {
+    "pieces",
+    "mask/pieces",
+  }
+  for key, column in plain.columns.items():
+    np.testing.assert_array_equal(both.columns[key], column, err_msg=key)
+
+
+@there
+@pytest.mark.parametrize("name", WORDS)
+def test_the_spec_of_pieces_is_that_of_the_examples(name, reader):
+  module = rooms.find("data", name)
+  options = {"root": ROOT, "tokenizer": reader, "pieces": 6, "limit": 20}
+  source, spec = module.load("test", **options), module.spec(**options)
+  assert source.columns.keys() == spec.keys()
+  for key, leaf in spec.items():
+    column = source.columns[key]
+    assert (column.shape[1:], column.dtype) == (leaf.shape, leaf.dtype), key
+  assert "pieces" not in module.spec(root=ROOT, pieces=6)
+
+
+@there
+@pytest.mark.parametrize("name", WORDS)
+def test_ids_of_pieces_are_those_of_the_tokenizer(name, reader):
+  module = rooms.find("data", name)
+  known = 4 + len(checkpoints.WORDS)
+  found = module.ids(root=ROOT, tokenizer=reader)
+  assert found == {"text": module.ids(root=ROOT)["text"], "pieces": known}
+
+
+@there
+@pytest.mark.parametrize("name", WORDS)
+def test_a_tokenizer_that_is_not_there_is_named(name, tmp_path):
+  with pytest.raises(UserError, match=f"No tokenizer '{tmp_path}'"):
+    rooms.find("data", name).load("test", root=ROOT, tokenizer=str(tmp_path))
 
 
 # Emoji

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import kdjax
-from kdjax import check, config, experiment, rooms, workdir
+from kdjax import check, config, rooms, teachers, workdir
 from kdjax.errors import UserError
 
 
@@ -180,7 +180,7 @@ def test_the_average_of_parameters_is_what_is_evaluated(tmp_path):
   result = json.loads((tmp_path / "stages/alone/result.json").read_text())
   again = kdjax.evaluate(tmp_path, "alone", which="last")
   assert again["accuracy"] == pytest.approx(result["test"]["last"]["accuracy"])
-  with experiment.teachers.Checkpoints(
+  with teachers.Checkpoints(
     tmp_path / "stages" / "alone" / "checkpoints"
   ) as checkpoints:
     average = checkpoints.read("average.networks.student.")["head.kernel"][0]

@@ -44,12 +44,12 @@ MAY_IMPORT = {
   "metrics": "errors types",
   # data
   "sources": "errors",
-  "preprocess": "errors",
+  "preprocess": "errors packages",
   "buckets": "errors types",
   "sampling": "errors types",
   "feed": "errors types buckets sampling",
   "decoded": "types",
-  "transforms": "errors types",
+  "transforms": "errors types pretrained",
   "pipeline": "errors types rooms",
   "views": "errors types pipeline",
   "cache": "errors types",
@@ -73,8 +73,9 @@ MAY_IMPORT = {
     " buckets feed views"
   ),
   "imported": "errors types cache",
-  "pretrained": "errors rooms types",
-  "networks": "errors types rooms terms imported",
+  "packages": "errors",
+  "pretrained": "errors rooms types packages",
+  "networks": "errors types rooms terms imported pretrained",
   "build": (
     "errors types rooms schedules optimizer pipeline views state flow terms"
     " objective step stage networks"
@@ -84,6 +85,7 @@ MAY_IMPORT = {
   "progress": "errors",
   "termination": "",
   "teachers": "errors types rooms state checkpoints",
+  "starts": "errors types state stage build teachers pretrained",
   "teaching": "errors types flow step views stage",
   "caching": (
     "errors types sources cache sampling feed flow state stage teaching"
@@ -108,22 +110,23 @@ MAY_IMPORT = {
   "workdir": "errors rooms strict_json fields journal",
   "check": (
     "errors rooms workdir buckets sampling devices processes views state flow"
-    " step capacity stage build"
+    " step capacity stage build starts"
   ),
   "experiment": (
-    "errors types rooms fields workdir devices state stage build check teachers"
+    "errors types rooms fields workdir devices state stage build check starts"
     " compiled caching feed evaluation loop report"
   ),
   "trained": (
-    "errors rooms workdir views stage build teachers evaluation experiment"
+    "errors rooms workdir views stage build starts teachers evaluation"
+    " experiment"
   ),
   # what steps and feeds cost
   "timing": "",
   "decoding": "rooms devices feed feeds timing",
   "speed": (
     "errors rooms fields config workdir journal state feeds flow terms"
-    " objective step stage build experiment dispatch teaching stored supply"
-    " catalogue timing"
+    " objective step stage build experiment dispatch teaching caching making"
+    " stored supply catalogue timing"
   ),
   "benchmark": "fields workdir timing speed",
   "cli": "errors rooms fields",

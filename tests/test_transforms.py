@@ -5,6 +5,7 @@ import colorsys
 import functools
 import inspect
 import itertools
+import json
 import pathlib
 import re
 import typing
@@ -46,6 +47,7 @@ from kdjax.transforms.token_dropout import token_dropout
 
 # What a shape in an annotation stands for.
 SHAPES = {
+  "...": (12, 10, 3),
   "H W C": (12, 10, 3),
   "*shape": (12, 10, 3),
   "*shape C": (12, 10, 3),
@@ -60,15 +62,16 @@ TYPES = {"int32": np.int32, "int16": np.int16, "uint8": np.uint8}
 class Transform:
   """A file of the room, and examples to call it with."""
 
-  def __init__(self, name):
+  def __init__(self, name, folder):
     self.name = name
     self.function = rooms.find("transforms", name)
     self.about = rooms.describe("transforms", name)
     self.hint = typing.get_type_hints(self.function)["x"]
     self.takes = self.about.reads[2:]
-    # One that has no default counts something: pixels, ids.
+    # One that has no default counts something: pixels, ids. Or it says where a
+    # checkpoint lies.
     self.options = {
-      option: 7
+      option: checkpoint(folder) if option == "path" else 7
       for option, default in self.about.options.items()
       if default is rooms.REQUIRED
     }
@@ -125,9 +128,20 @@ class Transform:
     return (x,)
 
 
+def checkpoint(folder):
+  """Writes into a folder what a checkpoint says of pictures."""
+  said = {
+    "size": {"height": 9, "width": 8},
+    "image_mean": (0.5, 0.4, 0.3),
+    "image_std": (0.2, 0.2, 0.3),
+  }
+  (folder / "preprocessor_config.json").write_text(json.dumps(said))
+  return str(folder)
+
+
 @pytest.fixture(params=rooms.names("transforms"), scope="module")
-def transform(request):
-  return Transform(request.param)
+def transform(request, tmp_path_factory):
+  return Transform(request.param, tmp_path_factory.mktemp("transform"))
 
 
 def key_of(number):

@@ -7,17 +7,21 @@ their own files; they are read from there, so none is written twice.
 """
 
 from kdjax.config.experiment import experiment, mode_of, stage
+from kdjax.config.networks import (
+  KNOBS,
+  average,
+  frozen,
+  network,
+  outputs,
+  teacher,
+)
 from kdjax.config.parts import (
   READS,
-  average,
   corruption,
   data,
   head,
   metric,
-  network,
-  outputs,
   same_head,
-  teacher,
   term,
 )
 from kdjax.config.recipes import (
@@ -32,6 +36,7 @@ from kdjax.config.rules import optimizer, schedule
 from kdjax.fields import ConfigDict
 
 __all__ = [
+  "KNOBS",
   "READS",
   "ConfigDict",
   "average",
@@ -40,6 +45,7 @@ __all__ = [
   "earlier",
   "experiment",
   "extended",
+  "frozen",
   "head",
   "kind_of",
   "method",

@@ -90,13 +90,13 @@ def spec(**options) -> Spec:
   """What one example holds.
 
   Args:
-    **options: those of `load`; `size` and `length` change it.
+    **options: those of `load`; `size`, and what is said of texts, change it.
   """
   chosen = _options.chosen(load, options)
-  size, length = chosen["size"], chosen["length"]
+  size = chosen["size"]
   return {
     "image": jax.ShapeDtypeStruct((size, size, 3), np.uint8),
-    **_texts.spec(length),
+    **_texts.spec(chosen["length"], chosen["tokenizer"], chosen["pieces"]),
     "label": jax.ShapeDtypeStruct((), np.int32),
     "index": jax.ShapeDtypeStruct((), np.int32),
   }
@@ -110,6 +110,8 @@ def load(
   size: int = 64,
   vocabulary_size: int = 5000,
   length: int = 32,
+  tokenizer: str = "",
+  pieces: int = 64,
   limit: int = 0,
 ) -> ArraySource:
   """The examples of a split; `index` is the place on the sheet.
@@ -122,6 +124,9 @@ def load(
     vocabulary_size: ids at most, 0 for padding and 1 for unknown words among
       them.
     length: words of a text; longer ones are cut, which at 32 none is.
+    tokenizer: of a pretrained network that reads the same texts, as `pieces`:
+      a folder, "package:name/folder" or a name of the hub; "" leaves them out.
+    pieces: how many of them a text has at most.
     limit: the most that a split has, of every group its share; 0 is all.
 
   Raises:
@@ -139,7 +144,9 @@ def load(
   return ArraySource(
     {
       "image": _smaller(found.images[places], SIDE // size),
-      **_texts.columns(vocabulary(root, vocabulary_size), texts, length),
+      **_texts.columns(
+        vocabulary(root, vocabulary_size), texts, length, tokenizer, pieces
+      ),
       "label": found.group[places],
       "index": places.astype(np.int32),
     }

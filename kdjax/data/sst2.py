@@ -57,11 +57,11 @@ def spec(**options) -> Spec:
   """What one example holds.
 
   Args:
-    **options: those of `load`; `length` alone changes it.
+    **options: those of `load`; `length`, `tokenizer` and `pieces` change it.
   """
-  length = _options.chosen(load, options)["length"]
+  chosen = _options.chosen(load, options)
   return {
-    **_texts.spec(length),
+    **_texts.spec(chosen["length"], chosen["tokenizer"], chosen["pieces"]),
     "label": jax.ShapeDtypeStruct((), np.int32),
     "index": jax.ShapeDtypeStruct((), np.int32),
   }
@@ -74,6 +74,8 @@ def load(
   root: str = "",
   vocabulary_size: int = 10000,
   length: int = 48,
+  tokenizer: str = "",
+  pieces: int = 64,
   train_size: int = 0,
   limit: int = 0,
 ) -> ArraySource:
@@ -87,6 +89,9 @@ def load(
       them; all words of training are 13,829 ids.
     length: words of a text; longer ones are cut, which at 48 none is in
       training.
+    tokenizer: of a pretrained network that reads the same texts, as `pieces`:
+      a folder, "package:name/folder" or a name of the hub; "" leaves them out.
+    pieces: how many of them a text has at most.
     train_size: how many examples train, of each class its share; 0 is all.
       The vocabulary is that of all.
     limit: likewise, the most that any split has.
@@ -100,7 +105,9 @@ def load(
   texts, labels = sentences(root, split)
   most = train_size if split == "train" else 0
   rows = _subset.limited(labels, most, limit)
-  words = _texts.columns(vocabulary(root, vocabulary_size), texts, length)
+  words = _texts.columns(
+    vocabulary(root, vocabulary_size), texts, length, tokenizer, pieces
+  )
   before = [*_FILES][: [*_FILES].index(split)]
   start = sum(len(sentences(root, other)[0]) for other in before)
   index = np.arange(start, start + len(texts), dtype=np.int32)

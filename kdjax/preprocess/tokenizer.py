@@ -2,7 +2,8 @@
 
   words        whole words, lower case, of the training texts
   characters   single characters, as they are written, of the training texts
-  <folder>     a tokenizer of `transformers` that lies there
+  <folder>     a tokenizer of `transformers` that lies there; "package:name/.."
+               is a folder of an installed Python package
   <hub name>   one of the Hugging Face hub, better with its revision:
                "google-bert/bert-base-uncased@86b5e09"
 
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Bool, Int32
 
+from kdjax import packages
 from kdjax.errors import UserError
 from kdjax.preprocess.words import PADDING, UNKNOWN, Vocabulary
 
@@ -57,6 +59,7 @@ def make(name: str, texts: Iterable[str], size: int | None = None) -> Tokenizer:
     return Vocabulary.build(texts, size)
   if name == "characters":
     return Characters.build(texts, size)
+  name = packages.resolve(name)
   # "@" in a folder's name is the folder's.
   revision = ""
   if not os.path.isdir(name):

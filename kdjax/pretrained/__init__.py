@@ -4,7 +4,21 @@ model, variables = pretrained.load("checkpoint", "bert")
 outputs = model.apply(variables, {"text": ids}, train=False)
 """
 
-from kdjax.pretrained.inheritance import inherit
-from kdjax.pretrained.loading import describe, fit, load, variables
+from kdjax.pretrained.inheritance import inherit, origins
+from kdjax.pretrained.loading import (
+  describe,
+  fit,
+  load,
+  shapes,
+  variables,
+)
 
-__all__ = ["describe", "fit", "inherit", "load", "variables"]
+__all__ = [
+  "describe",
+  "fit",
+  "inherit",
+  "load",
+  "origins",
+  "shapes",
+  "variables",
+]

@@ -5,16 +5,18 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from kdjax import packages
 from kdjax.errors import UserError
 from kdjax.pretrained import weights
 
 CONFIG = "config.json"
+PREPROCESSOR = "preprocessor_config.json"
 
 # What is downloaded: weights in one format, and what is said of the inputs.
 WEIGHTS = (weights.SINGLE, weights.INDEX, "model-*-of-*.safetensors")
 TEXTS = (
   CONFIG,
-  "preprocessor_config.json",
+  PREPROCESSOR,
   "processor_config.json",
   "tokenizer*",
   "vocab*",
@@ -29,15 +31,16 @@ def folder(path: str, only: Sequence[str] = (*WEIGHTS, *TEXTS)) -> str:
   """The folder of a checkpoint, downloaded where it is on the hub.
 
   Args:
-    path: a folder, or "name@revision" of the hub: a branch, a tag or a commit,
-      "main" unless given. What was downloaded before needs no network.
+    path: a folder; "package:name/folder", of an installed Python package; or
+      "name@revision" of the hub: a branch, a tag or a commit, "main" unless
+      given. What was downloaded before needs no network.
     only: the files that are wanted, as patterns.
 
   Raises:
     UserError: there is no such folder and no such name, or the hub does not
       answer or does not give it.
   """
-  path = os.path.expanduser(path)
+  path = os.path.expanduser(packages.resolve(path))
   if os.path.isdir(path):
     return path
   if os.path.isfile(path):
@@ -55,21 +58,22 @@ def folder(path: str, only: Sequence[str] = (*WEIGHTS, *TEXTS)) -> str:
   return _download(name, revision or "main", only)
 
 
-def config(path: str) -> dict[str, Any]:
-  """The config.json of a checkpoint.
+def config(path: str, name: str = CONFIG) -> dict[str, Any]:
+  """The config.json of a checkpoint, or another of its JSON files.
 
   Args:
     path: as of `folder`.
+    name: of the file.
 
   Raises:
     UserError: there is none, or it is no JSON.
   """
-  found = os.path.join(folder(path, TEXTS), CONFIG)
+  found = os.path.join(folder(path, TEXTS), name)
   try:
     with open(found, encoding="utf-8") as file:
       content = json.load(file)
   except FileNotFoundError as error:
-    raise UserError(f"The checkpoint '{path}' has no {CONFIG}.") from error
+    raise UserError(f"The checkpoint '{path}' has no {name}.") from error
   except (OSError, ValueError, RecursionError) as error:
     raise UserError(f"'{found}' cannot be read: {error}.") from error
   if not isinstance(content, dict):

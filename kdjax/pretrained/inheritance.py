@@ -12,6 +12,7 @@ from kdjax.types import Variables
 
 BLOCK = re.compile(r"block(\d\d)(?=_|/)")
 CHOICES = ("first", "last", "even")
+FLATTEN = flax.traverse_util.flatten_dict
 
 
 def inherit(
@@ -50,32 +51,59 @@ def inherit(
   Raises:
     UserError: the layers are not there, or arrays do not fit; it names all.
   """
-  flatten = flax.traverse_util.flatten_dict
-  wanted = flatten(dict(template), sep="/")
-  there = flatten(dict(source), sep="/")
-  chosen = _chosen(_depths(wanted), _depths(there), layers)
-  made, faults = {}, []
+  names = origins(template, source, layers, keep=keep)
+  wanted, there = (
+    FLATTEN(dict(template), sep="/"),
+    FLATTEN(dict(source), sep="/"),
+  )
+  made = {}
   for leaf, like in wanted.items():
-    if leaf.split("/")[1] in keep:
+    if leaf not in names:
       made[leaf] = np.asarray(like)
       continue
-    name = BLOCK.sub(
+    cut = tuple(slice(size) for size in like.shape)
+    made[leaf] = np.array(np.asarray(there[names[leaf]])[cut], like.dtype)
+  return flax.traverse_util.unflatten_dict(made, sep="/")
+
+
+def origins(
+  template: Variables,
+  source: Variables,
+  layers: str | Sequence[int] | None = None,
+  *,
+  keep: Sequence[str] = (),
+) -> dict[str, str]:
+  """Of each leaf that `inherit` fills, that of the source; reads no values.
+
+  Args:
+    template: as of `inherit`, as are the others.
+    source: variables, or their shapes.
+    layers: the source's blocks.
+    keep: parts that are left out.
+
+  Raises:
+    UserError: as of `inherit`.
+  """
+  wanted = FLATTEN(dict(template), sep="/")
+  there = FLATTEN(dict(source), sep="/")
+  chosen = _chosen(_depths(wanted), _depths(there), layers)
+  names, faults = {}, []
+  for leaf, like in wanted.items():
+    if leaf.split("/")[1] in keep:
+      continue
+    names[leaf] = BLOCK.sub(
       lambda one, leaf=leaf: (
         f"block{chosen[_part(leaf, one.start())][int(one.group(1))]:02d}"
       ),
       leaf,
     )
-    fault = _fault(leaf, like, name, there)
-    if fault:
-      faults.append(fault)
-    else:
-      cut = tuple(slice(size) for size in like.shape)
-      made[leaf] = np.array(np.asarray(there[name])[cut], like.dtype)
-  if faults:
+    faults.append(_fault(leaf, like, names[leaf], there))
+  if any(faults):
     raise UserError(
-      "The network cannot inherit from the other one:\n  " + "\n  ".join(faults)
+      "The network cannot inherit from the other one:\n  "
+      + "\n  ".join(filter(None, faults))
     )
-  return flax.traverse_util.unflatten_dict(made, sep="/")
+  return names
 
 
 def _part(leaf: str, end: int) -> str:

@@ -65,9 +65,23 @@ def load(
   Raises:
     UserError: the checkpoint cannot be read, or does not fit.
   """
-  model = rooms.find("models", name)(**describe(path, name, **options))
-  template = _shapes(_file(name), model, inputs)
+  model, template = shapes(path, name, inputs=inputs, **options)
   return model, variables(path, name, model, template, seed)
+
+
+def shapes(
+  path: str, name: str, *, inputs: Mapping[str, Any] | None = None, **options
+) -> tuple[Any, Variables]:
+  """As `load`, with the shapes of its variables alone; reads no weights.
+
+  Args:
+    path: as of `load`, as are the others.
+    name: of the network.
+    inputs: what it is called with.
+    **options: fields of the network.
+  """
+  model = rooms.find("models", name)(**describe(path, name, **options))
+  return model, _shapes(_file(name), model, inputs)
 
 
 def describe(path: str, name: str, **options) -> dict[str, Any]:

@@ -184,6 +184,12 @@ def _teachers(record: Record, stage: str) -> list[str]:
         f"`{teacher['average_of']}`."
       )
       continue
+    if "frozen" in teacher:
+      lines.append(
+        f"`{stage}` learns from `{name}`: `{text(teacher['frozen'])}`, with "
+        "its published weights."
+      )
+      continue
     if "outputs" in teacher:
       lines.append(
         f"`{stage}` learns from `{name}`: outputs that were made elsewhere, "

@@ -1,0 +1,32 @@
+"""Files inside installed Python packages, by "package:name/folder"."""
+
+import importlib.util
+import pathlib
+
+from kdjax.errors import UserError
+
+PREFIX = "package:"
+
+
+def resolve(path: str) -> str:
+  """A path; one of "package:name/folder" as the folder of that package.
+
+  Raises:
+    UserError: the package is not installed, or has no such folder.
+  """
+  if not path.startswith(PREFIX):
+    return path
+  name, _, inside = path.removeprefix(PREFIX).partition("/")
+  found = importlib.util.find_spec(name) if name.isidentifier() else None
+  if found is None or not found.submodule_search_locations:
+    raise UserError(
+      f"No Python package '{name}', of '{path}'.",
+      f"Install it: pip install --no-deps {name.replace('_', '-')}",
+    )
+  folder = pathlib.Path(found.submodule_search_locations[0], inside)
+  if not folder.is_dir():
+    raise UserError(
+      f"The package '{name}' has no folder '{inside}'.",
+      exists=[one.name for one in folder.parent.glob("*") if one.is_dir()],
+    )
+  return str(folder)
