@@ -23,6 +23,15 @@ classification into 163 names.
 The package holds the checkpoint and its tokenizer; another one is the argument:
 configs/minilm_emoji.py:checkpoint=sentence-transformers/all-MiniLM-L6-v2. The
 data folder holds `emoji`, see `kdjax/data/emoji.py`.
+
+To expect, three seeds, the 163 test pictures, five minutes on two busy cores:
+
+                          alone          distilled      gain
+  mean of six recalls     .398 +- .023   .432 +- .005   +.034 +- .012, 3 of 3
+  zero-shot (recall at 1) .196 +- .037   .217 +- .018   +.020 +- .029
+
+In the teacher's space itself, without projections, distilled is below alone
+(.364 +- .017): names that look alike are not those that mean alike.
 """
 
 from kdjax.config import (

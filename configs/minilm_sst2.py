@@ -82,7 +82,7 @@ def get_config(argument: str = "") -> ConfigDict:
     ),
     stages={
       "teacher": stage(
-        large, terms=labels(), **_training(smoke, 400, 32, 5e-5)
+        large, terms=labels(), **_training(smoke, 150, 32, 5e-5)
       ),
       "alone": stage(small, terms=labels(), **_training(smoke, 1000, 64, 2e-3)),
       "distilled": stage(
