@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from kdjax import networks, optimizer, rooms, schedules
 from kdjax.errors import UserError
 from kdjax.flow import Address
+from kdjax.grids import numbers_of
 from kdjax.objective import Objective
 from kdjax.pipeline import parse
 from kdjax.rooms import without
-from kdjax.stage import Stage, numbers_of
+from kdjax.stage import Stage
 from kdjax.step import Family, make_eval_step, make_train_step
 from kdjax.terms import Adapter, Term
 from kdjax.views import Corruption, Views

@@ -13,6 +13,7 @@ from kdjax import (
   buckets,
   build,
   capacity,
+  grids,
   processes,
   sampling,
   starts,
@@ -62,6 +63,7 @@ def plan(config: Mapping[str, Any], names: Sequence[str]) -> None:
       _at_least(f"stages.{name}.{key}", stage.config[key], 1)
     for key in ("eval_every", "save_every", "steps_per_call"):
       _at_least(f"stages.{name}.{key}", stage.config[key], 0)
+    _grids_can_be(config, stage)
     if not stage.config["terms"]:
       raise UserError(f"Stage '{name}' has no terms.", "It learns nothing.")
     _one_of("select_mode", stage.config["select_mode"], ("max", "min"))
@@ -97,6 +99,17 @@ def _teachers_are_known(stage: Mapping[str, Any]) -> None:
   for teacher in stage["teachers"].values():
     _one_of("dtype", teacher.get("dtype", ""), ("", *DTYPES))
     _at_least("chunks", teacher.get("chunks", 1), 1)
+
+
+def _grids_can_be(config: Mapping[str, Any], stage: Stage) -> None:
+  """Raises `UserError` for a wrong grid, or a teacher that is many in one."""
+  grids.check(stage.config["grid"], stage.config["terms"])
+  for source in sources(stage.config):
+    if config["stages"].get(source, {}).get("grid"):
+      raise UserError(
+        f"'{stage.name}' learns from '{source}', which has a grid.",
+        "One network of a seed teaches: make a stage of that point.",
+      )
 
 
 def _names_are_free(stage: Mapping[str, Any], name: str) -> None:

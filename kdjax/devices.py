@@ -6,7 +6,6 @@ things are lists with an entry a group; what is not placed has an entry a seed.
 """
 
 import operator
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,33 +22,6 @@ AXIS = "devices"
 
 # Arrays of fewer elements are not worth sharding on a mesh.
 SHARD_FROM = 2**14
-
-
-def connect() -> None:
-  """Joins the processes of a job, where there are several.
-
-  KDJAX_COORDINATOR_ADDRESS, KDJAX_NUM_PROCESSES and KDJAX_PROCESS_ID name
-  them; otherwise KDJAX_DISTRIBUTED=on (or a SLURM step or Open MPI) lets JAX
-  find them by itself. KDJAX_DISTRIBUTED=off never joins.
-  """
-  mode = os.environ.get("KDJAX_DISTRIBUTED", "auto")
-  if mode not in ("auto", "on", "off"):
-    raise UserError(
-      f"KDJAX_DISTRIBUTED is '{mode}'.", exists=("auto", "on", "off")
-    )
-  if mode == "off" or jax.distributed.is_initialized():
-    return
-  if "KDJAX_COORDINATOR_ADDRESS" in os.environ:
-    jax.distributed.initialize(
-      os.environ["KDJAX_COORDINATOR_ADDRESS"],
-      int(os.environ["KDJAX_NUM_PROCESSES"]),
-      int(os.environ["KDJAX_PROCESS_ID"]),
-    )
-  elif mode == "on" or any(
-    int(os.environ.get(key, 1)) > 1
-    for key in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
-  ):
-    jax.distributed.initialize()
 
 
 class Placement:
@@ -199,10 +171,20 @@ class Placement:
     start = jax.process_index() * part
     return slice(start, start + part)
 
-  def put_batch(self, batches: Sequence[Batch]) -> list[Any]:
-    """This process's part of batches of numpy arrays, one a seed, split."""
+  def put_batch(self, batches: Sequence[Batch] | Batch) -> list[Any]:
+    """This process's part of batches of numpy arrays, one a seed, split.
+
+    Or of one batch whose arrays have an axis of seeds.
+    """
     axis = 1 if self.stacked else 0
-    return [self._spread(group, axis) for group in self._groups(batches)]
+    if not isinstance(batches, Mapping):
+      groups = self._groups(batches)
+    elif self.stacked:
+      groups = [batches]
+    else:
+      each = range(self.seeds)
+      groups = [{key: x[seed] for key, x in batches.items()} for seed in each]
+    return [self._spread(group, axis) for group in groups]
 
   def put_shared(self, batch: Batch) -> list[Any]:
     """This process's part of one batch for all seeds, split."""

@@ -22,7 +22,7 @@ class Split:
   Args:
     stage: what is evaluated.
     placement: where.
-    source: the split.
+    sources: the split, one for all seeds or one each.
     fixed: placed, where it is measured again and again with the same.
   """
 
@@ -30,13 +30,15 @@ class Split:
     self,
     stage: Stage,
     placement: Placement,
-    source: Source,
+    sources: Sequence[Source],
     fixed: Sequence[Fixed] | None = None,
   ):
     self.stage, self.placement = stage, placement
-    self.order = EvalFeed(source, stage.config["batch_size"], stage.buckets)
+    size = stage.config["batch_size"]
+    self.orders = [EvalFeed(one, size, stage.buckets) for one in sources]
+    self.order = self.orders[0]
     self.feed = feeds.make(
-      stage.config["data"], placement, [self.order], stage.spec
+      stage.config["data"], placement, self.orders, stage.spec
     )
     step = stage.eval_step
     if fixed is not None:
@@ -85,11 +87,13 @@ class Split:
       found[name] = {"levels": levels}
       found[name]["sweeps"] = self.stage.config["robustness"][name]["sweeps"]
       for level in levels:
-        self.order.constants = {"level": level}
+        for order in self.orders:
+          order.constants = {"level": level}
         results = by_metric(self.measure(variables, fixed, step))
         for metric, values in results.items():
           found[name].setdefault(metric, []).append(values)
-    self.order.constants = {}
+    for order in self.orders:
+      order.constants = {}
     return found
 
   def _total(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from kdjax import build, caching, check, compiled, starts
+from kdjax import build, caching, check, compiled, grids, starts
 from kdjax import workdir as workdirs
 from kdjax.devices import Placement
 from kdjax.errors import UserError
@@ -76,10 +76,11 @@ def run_stage(
     for source in check.sources(stage.config)
   }
   placement = place(config, stage)
-  seeds = seeds_of(config)
-  fixed = starts.fixed_of(stage, workdir, seeds)
-  given = starts.given(config, stage, workdir, seeds)
+  seeds, grid = seeds_of(config), stage.config["grid"]
+  fixed = grids.fixed(grid, starts.fixed_of(stage, workdir, seeds))
+  given = grids.repeated(grid, starts.given(config, stage, workdir, seeds))
   stage = build.build(config, name, placement.axis_name)
+  seeds = grids.repeated(grid, seeds)
   loop = Loop(stage, placement, workdir, seeds, fixed, given, quiet=quiet)
   return loop.run(taught=taught)
 
@@ -137,9 +138,8 @@ def place(config: Mapping[str, Any], stage: Stage) -> Placement:
     for name, teacher in stage.config["teachers"].items()
     if "paired" in teacher
   }
-  return Placement(
-    config["placement"], config["seeds"], config["seed_axis"], paired
-  )
+  states = config["seeds"] * grids.count(stage.config["grid"])
+  return Placement(config["placement"], states, config["seed_axis"], paired)
 
 
 def seeds_of(config: Mapping[str, Any]) -> list[int]:

@@ -14,12 +14,19 @@ from jaxtyping import Int
 from kdjax import buckets as bucketing
 from kdjax import sampling as samplings
 from kdjax.errors import UserError
+from kdjax.gathering import gathered
 from kdjax.types import Source
 
 ALL = slice(None)
 
 # Streams of draws, apart from the pools of `TrainFeed`.
 _PARTNERS, _BATCHES = 2**16, 2**17
+
+# An order of so few examples takes longer to draw than the step that sees them.
+FEW = 512
+
+# What an epoch's last batch may be.
+LAST_BATCH = ("joined", "short")
 
 
 class TrainFeed:
@@ -41,6 +48,8 @@ class TrainFeed:
       two: `partner/<key>`.
     buckets: modality -> the lengths that its texts are cut to, see
       `buckets.complete`.
+    last_batch: of an epoch that no number of batches makes up: "joined" to the
+      next epoch, or "short": rows that are not valid fill it up.
   """
 
   def __init__(
@@ -54,10 +63,16 @@ class TrainFeed:
     augmentations: int = 0,
     partners: tuple[str, ...] = (),
     buckets: Mapping[str, Sequence[int]] | None = None,
+    last_batch: str = LAST_BATCH[0],
   ):
     self.source, self.seed, self.batch_size = source, seed, batch_size
     self.sampling, self.augmentations = sampling, augmentations
     self.partners = partners
+    if last_batch not in LAST_BATCH:
+      raise UserError(
+        f"No last batch '{last_batch}'.", exists=LAST_BATCH, near=last_batch
+      )
+    self.short = last_batch == "short"
     samplings.check(sampling, buckets or ())
     self.lengths = bucketing.Lengths(source, buckets or {})
     if labelled_fraction is not None and not 0 <= labelled_fraction <= 1:
@@ -117,21 +132,33 @@ class TrainFeed:
       span/<modality>: [B bucket], by whose shape texts are cut. The bucket is
       that of the whole batch, and of no other seed's.
     """
+    found = {key: value[0] for key, value in self.draws(step, step + 1).items()}
+    position = found["position"]
+    spans = self.lengths.spans(position, found.get("partner"), self.partners)
+    found |= bucketing.marked(spans, len(position))
+    return {key: value[part] for key, value in found.items()}
+
+  def draws(
+    self, start: int, stop: int, part: slice = ALL
+  ) -> dict[str, np.ndarray]:
+    """`draw` of the steps from `start` up to `stop`, but for buckets: [n B]."""
+    count = stop - start
     drawn = [
-      self._draw(pool, step * share, share)
+      [
+        found.reshape(count, share)
+        for found in self._draw(pool, start * share, count * share)
+      ]
       for pool, (_, share) in enumerate(self.pools)
       if share
     ]
-    position, view, partner = (
-      np.concatenate(found).astype(np.int32)
+    position, view, partner, valid = (
+      np.concatenate(found, axis=1)[:, part]
       for found in zip(*drawn, strict=True)
     )
-    spans = self.lengths.spans(position, partner, self.partners)
     found = {"position": position, "view": view}
-    found["valid"] = np.ones(len(position), bool)
     found |= {"partner": partner} if self.partners else {}
-    found |= bucketing.marked(spans, len(position))
-    return {key: value[part] for key, value in found.items()}
+    found = {key: value.astype(np.int32) for key, value in found.items()}
+    return {**found, "valid": valid}
 
   def batch(self, step: int, part: slice = ALL) -> dict[str, np.ndarray]:
     """The examples of a step from 0."""
@@ -139,29 +166,39 @@ class TrainFeed:
 
   def _draw(self, pool: int, start: int, count: int):
     """Places start .. start + count of the endless stream of a pool."""
-    members, _ = self.pools[pool]
-    drawn, views, partners = [], [], []
-    while count:
-      epoch, offset = divmod(start, len(members))
-      part = self._order(pool, epoch)[offset : offset + count]
-      drawn.append(members[part])
-      view = np.full(len(part), epoch)
-      if self._chances[pool] is not None:
-        # One that comes often in an epoch looks another way each time.
-        view = start + np.arange(len(part))
-      views.append(view % self.augmentations if self.augmentations else view)
+    members, share = self.pools[pool]
+    blank = np.zeros(-len(members) % share if self.short else 0, np.int64)
+    size = len(members) + len(blank)
+    drawn, partners, epochs = [], [], []
+    place, stop = start, start + count
+    while place < stop:
+      epoch, offset = divmod(place, size)
+      rows = slice(offset, offset + stop - place)
+      part = self._order(pool, epoch)
+      part = (np.append(part, blank) if len(blank) else part)[rows]
+      drawn.append(part)
+      epochs.append((epoch, len(part)))
       if self.partners:
-        partners.append(members[self._partner(pool, epoch)[part]])
-      start, count = start + len(part), count - len(part)
-    return tuple(map(np.concatenate, (drawn, views, partners or drawn)))
+        partners.append(self._partner(pool, epoch)[part])
+      place += len(part)
+    view = np.repeat(*np.array(epochs).T)
+    if self._chances[pool] is not None:
+      # One that comes often in an epoch looks another way each time.
+      view = np.arange(start, stop)
+    view = view % self.augmentations if self.augmentations else view
+    valid = np.arange(start, stop) % size < len(members)
+    drawn = np.concatenate(drawn)
+    other = members[np.concatenate(partners) if partners else drawn]
+    return members[drawn], view, other, valid
 
   def _epoch(self, pool: int, epoch: int) -> Int[np.ndarray, "N"]:
     members, share = self.pools[pool]
     size = len(members)
-    rng = np.random.default_rng([self.seed, pool, epoch])
     if self._chances[pool] is not None:
+      rng = np.random.default_rng([self.seed, pool, epoch])
       return rng.choice(size, size, p=self._chances[pool])
-    order = rng.permutation(size)
+    permuted = _kept if size <= FEW else _permuted
+    order = permuted(self.seed, pool, epoch, size)
     if self.sampling == "similar_length":
       # Seeds that go together have their long batches at the same step: the
       # batches are shuffled in the same way for all seeds.
@@ -243,33 +280,12 @@ class EvalFeed:
     return gathered(self.source, self.draw(step, part))
 
 
-def gathered(
-  source: Source,
-  at: Mapping[str, np.ndarray],
-  partners: tuple[str, ...] = (),
-) -> dict[str, np.ndarray]:
-  """The examples that were drawn, from a source of the host."""
-  others = source.take(at["partner"]) if partners else {}
-  return joined(source.take(at["position"]), at, others, partners)
+def _permuted(seed: int, pool: int, epoch: int, size: int) -> np.ndarray:
+  """The order of a seed's epoch."""
+  return np.random.default_rng([seed, pool, epoch]).permutation(size)
 
 
-def joined(found, at, others, partners):
-  """Examples, what was drawn beside them, and their partners.
-
-  Of arrays of the host or of a device.
-  """
-  batch = dict(found)
-  batch |= {
-    key: value
-    for key, value in at.items()
-    if key not in ("position", "partner")
-  }
-  if "valid" in found:
-    # A broken record stands in its place, and counts nowhere.
-    batch["valid"] = at["valid"] & found["valid"]
-    batch["has/record"] = found["valid"]
-    if partners:
-      # Nobody is mixed with a record that cannot be read.
-      batch["partner/valid"] = others["valid"]
-  batch |= {f"partner/{key}": others[key] for key in partners}
-  return bucketing.cut(batch)
+@functools.lru_cache(maxsize=2**17)
+def _kept(seed: int, pool: int, epoch: int, size: int) -> np.ndarray:
+  """The same, as its next stages will ask for it again."""
+  return _permuted(seed, pool, epoch, size).astype(np.uint16)

@@ -19,7 +19,8 @@ from kdjax import decoded, processes
 from kdjax.buckets import together
 from kdjax.devices import Placement
 from kdjax.errors import UserError
-from kdjax.feed import EvalFeed, TrainFeed, gathered, joined
+from kdjax.feed import EvalFeed, TrainFeed
+from kdjax.gathering import gathered, joined
 from kdjax.sources import ArraySource
 from kdjax.types import Batch, Source, Spec
 
@@ -34,6 +35,10 @@ CHUNK = 256
 
 # Batches that are made ahead.
 AHEAD = 4
+
+# Steps whose positions are drawn at once: an epoch of few examples is over
+# after some steps, and to draw is then what a step costs.
+DRAWN = 64
 
 # Bytes of an array from which a worker shares it: a shared memory of its own
 # costs more than to copy a smaller one.
@@ -94,7 +99,7 @@ class Rows:
 
   Args:
     placement: where.
-    feeds: a `TrainFeed` a seed, or one `EvalFeed` for all.
+    feeds: a `TrainFeed` a seed, or one `EvalFeed` for all, or one a seed.
   """
 
   def __init__(
@@ -122,9 +127,11 @@ class Rows:
     """What the steps from `start` up to `stop` are called with."""
     part = self.placement.part(self.feeds[0].batch_size)
     put = self.placement.put_shared if self.shared else self.placement.put_batch
-    for step in range(start, stop):
-      at = together([feed.draw(step, part) for feed in self.feeds])
-      yield self.rows, put(at[0] if self.shared else at)
+    feeds = self.feeds[:1] if self.shared else self.feeds
+    for first in range(start, stop, DRAWN):
+      last = min(first + DRAWN, stop)
+      for drawn in _drawn(feeds, first, last, part):
+        yield self.rows, put(drawn[0] if self.shared else drawn)
 
 
 class Stream:
@@ -132,7 +139,7 @@ class Stream:
 
   Args:
     placement: where batches go.
-    feeds: a `TrainFeed` a seed, or one `EvalFeed` for all.
+    feeds: a `TrainFeed` a seed, or one `EvalFeed` for all, or one a seed.
     workers: processes that decode; 0 is threads of this one.
   """
 
@@ -143,7 +150,7 @@ class Stream:
     workers: int = 0,
   ):
     self.placement, self.feeds, self.workers = placement, list(feeds), workers
-    self.shared = isinstance(feeds[0], EvalFeed)
+    self.shared = isinstance(feeds[0], EvalFeed) and len(feeds) == 1
     self.roles = ("shared" if self.shared else "batch",)
 
   def over(self, step: Callable) -> Callable:
@@ -243,6 +250,27 @@ def columns(source: Source) -> dict[str, np.ndarray]:
   }
   decoded.keep(source, found, CPU_BYTES)
   return found
+
+
+def _drawn(feeds, start: int, stop: int, part: slice) -> Iterator[Any]:
+  """What feeds draw for the steps from `start` up to `stop`.
+
+  Yields:
+    A batch of each; or all in one, [S B], where nothing is cut to buckets.
+  """
+  if not isinstance(feeds[0], TrainFeed) or feeds[0].lengths.buckets:
+    for step in range(start, stop):
+      yield together([feed.draw(step, part) for feed in feeds])
+    return
+  # Those of a seed that is there several times are the same.
+  known = {id(feed): feed for feed in feeds}
+  own = {at: feed.draws(start, stop, part) for at, feed in known.items()}
+  whole = {
+    key: np.stack([own[id(feed)][key] for feed in feeds], axis=1)
+    for key in own[id(feeds[0])]
+  }
+  for place in range(stop - start):
+    yield {key: value[place] for key, value in whole.items()}
 
 
 def _gathered(rows: Mapping, at: Batch, partners: tuple[str, ...]) -> Batch:

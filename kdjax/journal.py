@@ -14,7 +14,10 @@ import numpy as np
 import tensorboardX
 from jaxtyping import Float
 
-from kdjax import strict_json
+from kdjax import grids, strict_json
+
+# Seeds with curves in TensorBoard: each has a file and a thread of its own.
+CURVES = 16
 
 
 class Journal:
@@ -23,7 +26,7 @@ class Journal:
   Args:
     workdir: of the experiment.
     stage: whose records these are.
-    seeds: the seeds of the run.
+    seeds: the seeds of the run; what is written is the mean of equal ones.
     step: the step to continue from: what was recorded after it is dropped.
   """
 
@@ -31,7 +34,7 @@ class Journal:
     self, workdir: pathlib.Path, stage: str, seeds: Sequence[int], step: int
   ):
     self.path = workdir / "metrics.jsonl"
-    self.stage, self.seeds = stage, list(seeds)
+    self.stage, self.seeds = stage, list(dict.fromkeys(seeds))
     kept = list(read(self.path))
     kept = [
       line for line in kept if line["stage"] != stage or line["step"] <= step
@@ -42,7 +45,7 @@ class Journal:
     shutil.rmtree(folder, ignore_errors=True)
     self.events = {
       seed: tensorboardX.SummaryWriter(str(folder / f"seed{seed}"))
-      for seed in self.seeds
+      for seed in self.seeds[:CURVES]
     }
     for line in kept:
       if line["stage"] == stage:
@@ -50,7 +53,8 @@ class Journal:
 
   def write(self, step: int, name: str, values: Sequence[float]) -> None:
     """Records a number of each seed."""
-    for seed, value in zip(self.seeds, values, strict=True):
+    means = grids.by_seed(values, len(self.seeds))
+    for seed, value in zip(self.seeds, means, strict=True):
       line = {
         "stage": self.stage,
         "step": step,

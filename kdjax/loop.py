@@ -8,20 +8,25 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from kdjax import dispatch, evaluation, feeds, strict_json, supply
+from kdjax import (
+  dispatch,
+  evaluation,
+  feeds,
+  grids,
+  outcome,
+  strict_json,
+  supply,
+)
 from kdjax import state as states
 from kdjax.checkpoints import Checkpoints, unflatten
 from kdjax.devices import Placement
 from kdjax.errors import UserError
 from kdjax.journal import Journal, Silence, by_step, means_of, replace
+from kdjax.outcome import DivergedError
 from kdjax.progress import Clock, Progress
 from kdjax.stage import Stage
 from kdjax.state import Fixed, State
 from kdjax.termination import Termination
-
-
-class DivergedError(UserError):
-  """A loss or gradient that is not finite."""
 
 
 class Loop:
@@ -31,9 +36,9 @@ class Loop:
     stage: built with the placement's axis name.
     placement: where it runs.
     workdir: of the experiment.
-    seeds: the seeds of the run.
-    fixed: what the steps of each seed read.
-    given: for each seed, network -> variables to start from.
+    seeds: the seeds of the run, each once for every point of a grid.
+    fixed: what the steps of each of them read.
+    given: for each, network -> variables to start from.
     quiet: whether no progress is shown.
   """
 
@@ -61,8 +66,8 @@ class Loop:
       stage, placement, workdir, feed, orders, (fixed, self.fixed), quiet=quiet
     )
     self.train_step = self.feed.over(train_step)
-    self.sources.append(stage.load("validation"))
-    split = self.sources[-1]
+    split = stage.measured_on("validation", self.seeds)
+    self.sources += split
     self.validation = evaluation.Split(stage, placement, split, self.fixed)
     maximise = stage.maximise
     self.keep_best = placement.compile(
@@ -215,12 +220,13 @@ class Loop:
     """Measures on validation and keeps the best variables of each seed."""
     variables = [states.evaluated(group) for group in state]
     results = self.validation.measure(variables, self.fixed)
-    weights = self.stage.weights(step - 1)
+    plain = self.stage.weights(step - 1)
+    weights = grids.weights(self.config["grid"], plain, len(results))
     for name, values in evaluation.by_metric(results).items():
       self.journal.write(step, f"validation/{name}", values)
     losses = [
-      sum(weight * one[f"loss/{name}"] for name, weight in weights.items())
-      for one in results
+      sum(weight * one[f"loss/{name}"] for name, weight in own.items())
+      for own, one in zip(weights, results, strict=True)
     ]
     self.journal.write(step, "validation/loss", losses)
     chosen = [np.float32(one[self.config["select"]]) for one in results]
@@ -242,50 +248,26 @@ class Loop:
     self, state: list[State], taught: Mapping[str, int]
   ) -> dict[str, Any]:
     """Measures on test and writes the stage's result."""
-    test = self.stage.load("test")
-    self.sources.append(test)
-    split = evaluation.Split(self.stage, self.placement, test)
-    variables = {
-      "best": [group.best.variables for group in state],
-      "last": [states.evaluated(group) for group in state],
-    }
-    measured = {
-      which: evaluation.by_metric(split.measure(placed, self.fixed))
-      for which, placed in variables.items()
-    }
-    robustness = split.robustness(variables["best"], self.fixed)
-    best = self.placement.fetch([group.best for group in state])
-    select = self.config["select"]
-    for seed, one in zip(self.seeds, best, strict=True):
-      if one.step == 0:
-        raise DivergedError(
-          f"Stage '{self.stage.name}': '{select}' on validation was never a "
-          f"number for seed {seed}, so no step is its best.",
-          "Select by another metric, in another workdir.",
-        )
-    result = {
+    seeds = list(dict.fromkeys(self.seeds))
+    test = self.stage.measured_on("test", self.seeds)
+    self.sources += test
+    facts = {
       "stage": self.stage.name,
       "steps": self.config["steps"],
-      "seeds": self.seeds,
+      "seeds": seeds,
       "teachers": dict(taught),
-      "test": measured,
-      "validation": {"best": {select: [float(one.value) for one in best]}},
-      "robustness": robustness,
-      "broken": self._broken(),
-      "best_step": [int(one.step) for one in best],
-      "parameters": {
-        name: sum(leaf.size for leaf in jax.tree.leaves(tree["params"]))
-        for name, tree in best[0].variables["networks"].items()
-      },
+    }
+    finished = outcome.Finished(self.stage, self.placement, seeds, test, state)
+    found = finished.measured(self.fixed)
+    speed = {
       "examples_per_second": self.clock.rate,
       "seconds": self.clock.total(),
       "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     }
+    result = {**facts, **found, "broken": self._broken(), **speed}
     if jax.process_index() == 0:
-      chosen = [one.variables for one in best]
-      predictions = evaluation.predict(self.stage, chosen, self.starts[0], test)
-      if predictions:
-        np.savez(self.folder / "predictions.npz", **predictions)
+      if self.config["predictions"]:
+        finished.predict(self.starts[0], self.folder)
       text = strict_json.dumps(result, indent=2)
       replace(self.folder / "result.json", text + "\n")
     return result

@@ -12,7 +12,8 @@ from kdjax.cache.store import Writer
 from kdjax.caching import Plan, read, stored_name
 from kdjax.devices import Placement
 from kdjax.errors import UserError
-from kdjax.feed import ALL, TrainFeed, gathered
+from kdjax.feed import ALL, TrainFeed
+from kdjax.gathering import gathered
 from kdjax.stage import Stage
 
 # Examples of one file of a cache, about.

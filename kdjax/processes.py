@@ -1,15 +1,46 @@
-"""Processes to be started: each of them imports the user's script anew.
+"""Processes: those of a job, which find each other, and those to be started.
 
-What stands there outside of `if __name__ == "__main__":` is then run again, in
-every process, which would start more of them.
+One that is started imports the user's script anew: what stands there outside of
+`if __name__ == "__main__":` is run again, in every process, which would start
+more of them.
 """
 
 import ast
 import multiprocessing
+import os
 import pathlib
 import sys
 
+import jax
+
 from kdjax.errors import UserError
+
+
+def connect() -> None:
+  """Joins the processes of a job, where there are several.
+
+  KDJAX_COORDINATOR_ADDRESS, KDJAX_NUM_PROCESSES and KDJAX_PROCESS_ID name
+  them; otherwise KDJAX_DISTRIBUTED=on (or a SLURM step or Open MPI) lets JAX
+  find them by itself. KDJAX_DISTRIBUTED=off never joins.
+  """
+  mode = os.environ.get("KDJAX_DISTRIBUTED", "auto")
+  if mode not in ("auto", "on", "off"):
+    raise UserError(
+      f"KDJAX_DISTRIBUTED is '{mode}'.", exists=("auto", "on", "off")
+    )
+  if mode == "off" or jax.distributed.is_initialized():
+    return
+  if "KDJAX_COORDINATOR_ADDRESS" in os.environ:
+    jax.distributed.initialize(
+      os.environ["KDJAX_COORDINATOR_ADDRESS"],
+      int(os.environ["KDJAX_NUM_PROCESSES"]),
+      int(os.environ["KDJAX_PROCESS_ID"]),
+    )
+  elif mode == "on" or any(
+    int(os.environ.get(key, 1)) > 1
+    for key in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
+  ):
+    jax.distributed.initialize()
 
 
 def check() -> None:

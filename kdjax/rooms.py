@@ -47,7 +47,7 @@ OPTIONS_OF_MODULE = {"data": ("load",), "metrics": ("sums", "rows")}
 # Keys that a config has beside the options of a thing.
 RESERVED = {
   "losses": ("loss", "weight", "reads", "heads", "targets", "group"),
-  "models": ("name", "init_from", "pretrained", "from_layers"),
+  "models": ("name", "init_from", "pretrained", "from_layers", "arrays"),
   "heads": ("name", "init_from", "still", "of"),
   "data": (
     "name",
@@ -59,6 +59,7 @@ RESERVED = {
     "pipelines",
     "augmentations",
     "augment_seed",
+    "last_batch",
   ),
   "metrics": ("name", "reads", "heads"),
 }
@@ -206,11 +207,7 @@ def _locate(room: str, name: str) -> tuple[pathlib.Path, str | None]:
     if found is not None and found.origin:
       stem = place.rpartition(".")[2]
       return pathlib.Path(found.origin), asked or (entry and entry.format(stem))
-  raise UserError(
-    f"No '{name}' in {room}.",
-    exists=names(room),
-    near=name,
-  )
+  raise UserError(f"No '{name}' in {room}.", exists=names(room), near=name)
 
 
 def _import_path(path: pathlib.Path) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from kdjax import buckets as bucketing
-from kdjax import rooms, schedules
+from kdjax import grids, rooms, schedules
 from kdjax import state as states
 from kdjax.errors import UserError
 from kdjax.feed import TrainFeed
@@ -52,7 +52,14 @@ class Stage:
     """A split of each seed: one and the same where the data draw nothing."""
     if not getattr(self.dataset, "SEED_DRAWS", True):
       return [self.load(split)] * len(seeds)
-    return [self.load(split, seed) for seed in seeds]
+    own = {seed: self.load(split, seed) for seed in dict.fromkeys(seeds)}
+    return [own[seed] for seed in seeds]
+
+  def measured_on(self, split: str, seeds: Sequence[int]) -> list[Source]:
+    """A split for all seeds, or one each where the data draw that too."""
+    if getattr(self.dataset, "SEED_DRAWS_ALL", False):
+      return self.load_all(split, seeds)
+    return [self.load(split)]
 
   @property
   def dataset(self) -> Any:
@@ -71,11 +78,9 @@ class Stage:
 
   def train_feeds(self, seeds: Sequence[int]) -> list[TrainFeed]:
     """The order in which each seed sees the training examples."""
-    loaded = self.load_all("train", seeds)
-    return [
-      self.train_feed(source, seed)
-      for source, seed in zip(loaded, seeds, strict=True)
-    ]
+    loaded = dict(zip(seeds, self.load_all("train", seeds), strict=True))
+    own = {seed: self.train_feed(loaded[seed], seed) for seed in loaded}
+    return [own[seed] for seed in seeds]
 
   def train_feed(self, source: Source, seed: int) -> TrainFeed:
     """The order in which a seed sees a source."""
@@ -89,6 +94,7 @@ class Stage:
       augmentations=data["augmentations"],
       partners=self.partners,
       buckets=self.buckets,
+      last_batch=data["last_batch"],
     )
 
   def example(self) -> dict[str, np.ndarray]:
@@ -180,7 +186,7 @@ class Stage:
       data=dict(self.facts() if facts is None else facts),
       numbers={
         name: {key: jnp.float32(value) for key, value in numbers.items()}
-        for name, numbers in numbers_of(self.config["terms"]).items()
+        for name, numbers in grids.numbers_of(self.config["terms"]).items()
       },
     )
 
@@ -288,13 +294,3 @@ class Stage:
       known = counts.get(name, 0)
       named[f"loss/{name}"] = total[name] / known if known else np.nan
     return named
-
-
-def numbers_of(terms: Mapping[str, Mapping]) -> dict[str, dict[str, float]]:
-  """Weights and float options: what enters the step as arrays."""
-  return {
-    name: {
-      key: value for key, value in term.items() if isinstance(value, float)
-    }
-    for name, term in terms.items()
-  }

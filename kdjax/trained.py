@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kdjax import build, evaluation, experiment, rooms, starts, teachers
+from kdjax import build, evaluation, experiment, grids, rooms, starts, teachers
 from kdjax import workdir as workdirs
 from kdjax.errors import UserError
 from kdjax.stage import Stage
@@ -29,7 +29,8 @@ def evaluate(
     which: "best" by validation, or "last".
 
   Returns:
-    metric -> the value of each seed: a float, or an array like `confusion`.
+    metric -> the value of each seed, a float or an array like `confusion`; of
+    a grid, at each point: seed 0 point 0, seed 0 point 1, ..
   """
   workdir = pathlib.Path(workdir)
   config = workdirs.read_config(workdir)
@@ -37,24 +38,26 @@ def evaluate(
   built = build.build(config, stage)
   placement = experiment.place(config, built)
   placement.check(built.config["batch_size"])
-  fixed = starts.fixed_of(built, workdir, seeds)
+  grid = built.config["grid"]
+  fixed = grids.fixed(grid, starts.fixed_of(built, workdir, seeds))
+  seeds = grids.repeated(grid, seeds)
   built = build.build(config, stage, placement.axis_name)
   shapes = starts.shapes_of(built)
   variables = teachers.load(
     workdir, stage, which=which, template=shapes, seeds=len(seeds)
   )
   variables, fixed = placement.put(variables), placement.put_fixed(fixed)
-  measure = lambda source: evaluation.Split(built, placement, source).measure(
+  measure = lambda sources: evaluation.Split(built, placement, sources).measure(
     variables, fixed
   )
   if split == "train":
     # A seed draws what it trains on: which labels, for one.
     results = [
-      measure(built.load(split, seed))[place]
+      measure([built.load(split, seed)])[place]
       for place, seed in enumerate(seeds)
     ]
   else:
-    results = measure(built.load(split))
+    results = measure(built.measured_on(split, seeds))
   return {name: [one[name] for one in results] for name in results[0]}
 
 
@@ -65,6 +68,7 @@ def restore(
   network: str = "student",
   seed: int | None = None,
   which: str = "best",
+  point: int = 0,
 ) -> tuple[Any, Any]:
   """A trained network, ready to call.
 
@@ -77,6 +81,7 @@ def restore(
     network: which of its networks.
     seed: of those of the run; the first unless given.
     which: "best" by validation, or "last".
+    point: of the stage's grid, where it has one.
 
   Returns:
     The Flax module, and its variables. Where the data goes through pipelines,
@@ -90,6 +95,13 @@ def restore(
   seed = seeds[0] if seed is None else seed
   if seed not in seeds:
     raise UserError(f"No seed {seed} in {workdir}.", exists=map(str, seeds))
+  grid = config["stages"].get(stage, {}).get("grid")
+  if grid:
+    count = grids.count(grid)
+    if not 0 <= point < count:
+      raise UserError(f"No point {point} in '{stage}', which has {count}.")
+    place, seeds = seeds.index(seed) * count + point, range(len(seeds) * count)
+    seed = place
   if network == "student" and _keeps(config, stage):
     return _through(config, workdir, stage, seeds, seeds.index(seed), which)
   if stage in config["stages"]:

@@ -28,6 +28,7 @@ CHANGEABLE = (
   "stages.*.log_every",
   "stages.*.save_every",
   "stages.*.steps_per_call",
+  "stages.*.predictions",
   "seed_axis",
   "placement",
   "notes.*",

@@ -191,3 +191,49 @@ def test_nobody_is_mixed_with_a_record_that_is_broken(source):
     np.testing.assert_array_equal(
       batch["partner/valid"], drawn["partner"] % 3 > 0
     )
+
+
+# Short last batches
+
+
+def short(count, size, **options):
+  source = ArraySource(
+    {
+      "index": np.arange(count, dtype=np.int32),
+      "label": np.zeros(count, np.int32),
+    }
+  )
+  return TrainFeed(
+    source, seed=3, batch_size=size, last_batch="short", **options
+  )
+
+
+def test_a_short_last_batch_holds_what_is_left_of_its_epoch():
+  feed = short(10, 4)
+  for epoch in range(3):
+    drawn = [feed.draw(3 * epoch + step) for step in range(3)]
+    assert [one["valid"].sum() for one in drawn] == [4, 4, 2]
+    seen = np.concatenate([one["position"][one["valid"]] for one in drawn])
+    assert sorted(seen) == [*range(10)]
+    assert all((one["view"] == epoch).all() for one in drawn)
+
+
+def test_a_batch_that_divides_the_epoch_is_never_short():
+  whole, other = short(12, 4), short(12, 4)
+  other.short = False
+  for step in range(7):
+    for key, value in whole.draw(step).items():
+      np.testing.assert_array_equal(value, other.draw(step)[key])
+
+
+def test_many_steps_are_drawn_as_one_by_one():
+  feed = short(10, 4)
+  drawn = feed.draws(2, 9)
+  for place, step in enumerate(range(2, 9)):
+    for key, value in feed.draw(step).items():
+      np.testing.assert_array_equal(drawn[key][place], value)
+
+
+def test_a_last_batch_of_another_kind_is_a_mistake():
+  with pytest.raises(UserError, match="Did you mean 'short'"):
+    TrainFeed(short(10, 4).source, seed=0, batch_size=4, last_batch="shrt")

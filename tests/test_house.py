@@ -47,7 +47,8 @@ MAY_IMPORT = {
   "preprocess": "errors packages",
   "buckets": "errors types",
   "sampling": "errors types",
-  "feed": "errors types buckets sampling",
+  "gathering": "types buckets",
+  "feed": "errors types buckets sampling gathering",
   "decoded": "types",
   "transforms": "errors types pretrained",
   "pipeline": "errors types rooms",
@@ -65,12 +66,15 @@ MAY_IMPORT = {
   "objective": "errors types state flow terms values accumulation views",
   "step": "errors types rooms state flow terms objective",
   "devices": "errors types state",
-  "feeds": "errors types sources devices buckets processes feed decoded",
+  "feeds": (
+    "errors types sources devices buckets processes feed decoded gathering"
+  ),
   # one stage
+  "grids": "errors state",
   "capacity": "errors",
   "stage": (
     "errors types rooms schedules state flow terms objective step devices"
-    " buckets feed views"
+    " buckets feed views grids"
   ),
   "imported": "errors types cache",
   "packages": "errors",
@@ -78,10 +82,10 @@ MAY_IMPORT = {
   "networks": "errors types rooms terms imported pretrained",
   "build": (
     "errors types rooms schedules optimizer pipeline views state flow terms"
-    " objective step stage networks"
+    " objective step stage networks grids"
   ),
   "checkpoints": "errors types state",
-  "journal": "errors types strict_json state",
+  "journal": "errors types strict_json state grids",
   "progress": "errors",
   "termination": "",
   "teachers": "errors types rooms state checkpoints",
@@ -90,7 +94,9 @@ MAY_IMPORT = {
   "caching": (
     "errors types sources cache sampling feed flow state stage teaching"
   ),
-  "making": ("errors types cache feed feeds devices stage teaching caching"),
+  "making": (
+    "errors types cache feed feeds devices stage teaching caching gathering"
+  ),
   "stored": "types cache feed feeds devices caching imported",
   "supply": (
     "errors types cache feed devices state step stage teaching caching making"
@@ -98,9 +104,11 @@ MAY_IMPORT = {
   ),
   "dispatch": "errors",
   "evaluation": ("errors types state devices feed feeds views stage supply"),
+  "outcome": "errors types state devices grids stage evaluation",
   "loop": (
     "errors types rooms strict_json state devices feeds stage checkpoints"
     " journal progress evaluation teachers termination supply dispatch"
+    " grids outcome"
   ),
   # one page: knows what a run wrote, not how
   "report": "errors rooms strict_json fields",
@@ -109,24 +117,24 @@ MAY_IMPORT = {
   # one run
   "workdir": "errors rooms strict_json fields journal",
   "check": (
-    "errors rooms workdir buckets sampling devices processes views state flow"
-    " step capacity stage build starts"
+    "errors rooms workdir buckets sampling devices processes views state"
+    " flow step capacity stage build starts grids"
   ),
   "experiment": (
-    "errors types rooms fields workdir devices state stage build check starts"
-    " compiled caching feed evaluation loop report"
+    "errors types rooms fields workdir devices state stage build check"
+    " starts compiled caching feed evaluation loop report grids"
   ),
   "trained": (
     "errors rooms workdir views stage build starts teachers evaluation"
-    " experiment"
+    " experiment grids"
   ),
   # what steps and feeds cost
   "timing": "",
   "decoding": "rooms devices feed feeds timing",
   "speed": (
     "errors rooms fields config workdir journal state feeds flow terms"
-    " objective step stage build experiment dispatch teaching caching making"
-    " stored supply catalogue timing"
+    " objective step stage build experiment dispatch teaching caching"
+    " making stored supply catalogue timing grids"
   ),
   "benchmark": "fields workdir timing speed",
   "cli": "errors rooms fields",

@@ -328,8 +328,8 @@ def test_a_teacher_apart_runs_once_over_a_split_that_is_measured_again(
   fixed = starts.fixed_of(stage, folders["separate"], [0, 1])
   placed = placement.put_fixed(fixed)
   source = stage.load("validation")
-  again = evaluation.Split(stage, placement, source, placed)
-  inside = evaluation.Split(stage, placement, source)
+  again = evaluation.Split(stage, placement, [source], placed)
+  inside = evaluation.Split(stage, placement, [source])
   variables = placement.put(
     [stage.init(seed, one).best.variables for seed, one in enumerate(fixed)]
   )

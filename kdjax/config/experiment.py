@@ -1,5 +1,7 @@
 """An experiment and its stages."""
 
+from typing import Any
+
 from kdjax.config.parts import metric
 from kdjax.config.rules import optimizer
 from kdjax.errors import UserError
@@ -73,9 +75,25 @@ def stage(
     terms: metric name -> from `term()`.
     teachers: name -> from `teacher()`; frozen.
     networks: name -> from `network()`; trained beside the student.
-    **changes: knobs that differ from the defaults below.
+    **changes: knobs that differ from the defaults of `_of_a_stage`.
   """
-  knobs = {
+  knobs = knobs_of(_of_a_stage(), changes, "a stage")
+  knobs["grid"] = ConfigDict(knobs["grid"])
+  if "student" in (networks or {}):
+    raise UserError("A stage has two networks called 'student'.")
+  return ConfigDict(
+    {
+      "networks": {"student": student, **(networks or {})},
+      "teachers": teachers or {},
+      "terms": terms,
+      **knobs,
+    }
+  )
+
+
+def _of_a_stage() -> dict[str, Any]:
+  """The knobs of a stage, with their defaults."""
+  return {
     # Steps of the optimizer. More than before continue a finished stage.
     "steps": 1000,
     # Examples a step, over all devices of all hosts.
@@ -102,17 +120,12 @@ def stage(
     # Parts of a batch that go through the networks in turn, in less memory. A
     # batch norm then sees a part; terms of a whole batch cannot be cut.
     "micro_batches": 1,
+    # Numbers that each seed has all of: {"kd/temperature": (1.0, 4.0), ..}, as
+    # many values of each, a point of the grid its values at one place. All
+    # points train at once; a result is their mean, and has a table of them.
+    "grid": ConfigDict(),
+    # Whether what the student says of the test examples is kept.
+    "predictions": True,
     # Changes of the experiment's `data` for this stage alone.
     "data": ConfigDict(),
   }
-  knobs = knobs_of(knobs, changes, "a stage")
-  if "student" in (networks or {}):
-    raise UserError("A stage has two networks called 'student'.")
-  return ConfigDict(
-    {
-      "networks": {"student": student, **(networks or {})},
-      "teachers": teachers or {},
-      "terms": terms,
-      **knobs,
-    }
-  )

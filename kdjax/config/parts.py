@@ -56,6 +56,10 @@ def data(
     "augmentations": 0,
     # Of what augmentation draws: the same for all seeds of a run.
     "augment_seed": 0,
+    # Where batches do not divide an epoch, its last one: "joined" goes on with
+    # the next epoch; "short" has what is left, and rows that count in no term.
+    # A batch norm would count them.
+    "last_batch": "joined",
   }
   changes = {key: given.pop(key) for key in knobs if key in given}
   if "labelled_fraction" in changes:

@@ -53,10 +53,11 @@ def summarize(workdirs: Workdir | list[Workdir]) -> Results:
     parameters, examples_per_second, seconds}}, gains: {"better - worse":
     {metric, mode, mean, stderr, seeds}}, rankings: as `ranking.rankings`, and
     robustness: {stage: {corruption: {levels, metric: [[a value a seed] a
-    level]}}}, unfinished: {stage: {step, steps}}. A metric is of each seed's
-    best variables on the test split, `<metric>_last` of its last ones. What
-    does not exist, such as the deviation of one seed, is None. Of a list:
-    {workdir's name: the above}.
+    level]}}}, unfinished: {stage: {step, steps}}; and where a stage has a grid,
+    grids: {stage: [{at, metric: [a value a seed]} of each point]}. A metric is
+    of each seed's best variables on the test split, `<metric>_last` of its last
+    ones. What does not exist, such as the deviation of one seed, is None. Of a
+    list: {workdir's name: the above}.
   """
   if isinstance(workdirs, str | pathlib.Path):
     return _results(records.read(workdirs))
@@ -184,6 +185,10 @@ def _results(record: records.Record) -> Results:
     },
     "unfinished": unfinished,
   }
+  points = {
+    stage: it["grid"] for stage, it in record.results.items() if it.get("grid")
+  }
+  results |= {"grids": points} if points else {}
   return {**results, "rankings": ranking.rankings(record, results)}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from kdjax import build, experiment, feeds, stored, supply, teaching
+from kdjax import build, experiment, feeds, grids, stored, supply, teaching
 from kdjax.stage import Stage
 
 # Steps of a feed without an end.
@@ -47,7 +47,9 @@ class Trainer:
     self.placement.check(plain.config["batch_size"])
     self.stage = build.build(config, name, self.placement.axis_name)
     self.workdir = workdir
-    self.seeds = experiment.seeds_of(config)
+    self.seeds = grids.repeated(
+      self.stage.config["grid"], experiment.seeds_of(config)
+    )
     init = jax.jit(self.stage.init)
     self.hosted = [
       self.stage.fixed(fresh(self.stage, seed), self.stage.facts(seed))

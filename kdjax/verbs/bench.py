@@ -184,10 +184,10 @@ def _say(text: str) -> None:
 
 def _stage(values, chosen) -> tuple[dict[str, Any], Callable]:
   """A stage's step, its methods, its trace."""
-  from kdjax import devices, rooms
+  from kdjax import processes, rooms
   from kdjax.speed import stages, zoo
 
-  devices.connect()
+  processes.connect()
   found = {}
   if values.config is not None:
     found = stages.measure(values.config, values.stage, **chosen)
@@ -217,9 +217,9 @@ def _data(values, chosen) -> tuple[dict[str, Any], Callable]:
     from kdjax import decoding
 
     return {"rows": decoding.measure(**chosen)}, tables.of_decoding
-  from kdjax import benchmark, devices
+  from kdjax import benchmark, processes
 
-  devices.connect()
+  processes.connect()
   found = benchmark.measure(values.config, values.stage, **chosen)
   return found, tables.of_feeds
 

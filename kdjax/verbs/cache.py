@@ -63,9 +63,9 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       "kdjax cache needs --config and --workdir.",
       "For example: kdjax cache --config=configs/digits.py --workdir=runs/here",
     )
-  from kdjax import devices, experiment, making
+  from kdjax import experiment, making, processes
 
-  devices.connect()
+  processes.connect()
   workdir = pathlib.Path(values.workdir)
   caches = experiment.caches(values.config, workdir, values.stage)
   for stage, plans in caches:

@@ -32,9 +32,9 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   import rich.console
   import rich.table
 
-  from kdjax import devices, trained
+  from kdjax import processes, trained
 
-  devices.connect()
+  processes.connect()
   measured = trained.evaluate(
     values.workdir, values.stage, split=values.split, which=values.which
   )

@@ -33,9 +33,9 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       "kdjax run needs --config and --workdir.",
       "For example: kdjax run --config=configs/digits.py --workdir=runs/digits",
     )
-  from kdjax import devices, experiment, report
+  from kdjax import experiment, processes, report
 
-  devices.connect()
+  processes.connect()
   results = experiment.run(values.config, values.workdir, stage=values.stage)
   if results:
     report.show(results, values.workdir)

@@ -1,0 +1,127 @@
+"""A grid of numbers is the runs that it stands for, beside each other."""
+
+import json
+
+import numpy as np
+import pytest
+
+import kdjax
+from kdjax import config, grids
+from kdjax.errors import UserError
+
+POINTS = {
+  "kd/temperature": (1.0, 8.0, 2.0),
+  "kd/weight": (0.5, 0.5, 1.0),
+  "cross_entropy/weight": (0.5, 0.5, 0.0),
+}
+
+
+def made(**student):
+  """A teacher, and a student of it, on two moons."""
+  knobs = {
+    "steps": 12, "batch_size": 24, "eval_every": 6, "log_every": 6,
+    "save_every": 0,
+    "optimizer": config.optimizer("sgd", learning_rate=0.5),
+  }  # fmt: skip
+  network = config.network("mlp", num_classes=2, widths=(8,), modality="both")
+  terms = {"cross_entropy": config.term("cross_entropy")}
+  numbers = {"weight": 1.0, "temperature": 4.0, **student.pop("kd", {})}
+  labels = student.pop("labels", 1.0)
+  return config.experiment(
+    "grid",
+    data=config.data("two_moons"),
+    seeds=2,
+    seed_axis="vmap",
+    stages={
+      "teacher": config.stage(network, terms=terms, **knobs),
+      "student": config.stage(
+        network,
+        teachers={"teacher": config.teacher("teacher")},
+        terms={
+          "cross_entropy": config.term("cross_entropy", weight=labels),
+          "kd": config.term("kd", student_temperature=1.0, **numbers),
+        },
+        **{**knobs, **student},
+      ),
+    },
+    gains=(("student", "teacher"),),
+  )
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("grid")
+  results = kdjax.run(made(grid=config.ConfigDict(POINTS)), folder, quiet=True)
+  result = json.loads((folder / "stages/student/result.json").read_text())
+  return folder, results, result
+
+
+def test_a_point_of_a_grid_is_the_run_with_its_numbers(ran, tmp_path):
+  _, _, result = ran
+  values = zip(*POINTS.values(), strict=True)
+  for place, (temperature, weight, labels) in enumerate(values):
+    numbers = {"temperature": temperature, "weight": weight}
+    folder = tmp_path / str(place)
+    kdjax.run(made(kd=numbers, labels=labels), folder, quiet=True)
+    alone = json.loads((folder / "stages/student/result.json").read_text())
+    point = result["grid"][place]
+    assert point["at"]["kd/temperature"] == temperature
+    for name, expected in alone["test"]["best"].items():
+      np.testing.assert_allclose(point[name], expected, rtol=1e-4, err_msg=name)
+
+
+def test_what_is_reported_is_the_mean_over_the_points_of_each_seed(ran):
+  _, results, result = ran
+  assert result["seeds"] == [0, 1]
+  each = np.array([point["accuracy"] for point in result["grid"]])
+  expected = each.mean(axis=0)
+  np.testing.assert_allclose(result["test"]["best"]["accuracy"], expected)
+  accuracy = results["stages"]["student"]["accuracy"]
+  np.testing.assert_allclose(accuracy["seeds"], expected)
+  assert len(results["gains"]["student - teacher"]["seeds"]) == 2
+  assert results["grids"] == {"student": result["grid"]}
+
+
+def test_the_network_of_each_point_can_be_restored_and_measured(ran):
+  folder, _, result = ran
+  measured = kdjax.evaluate(folder, "student")["accuracy"]
+  expected = np.array([point["accuracy"] for point in result["grid"]]).T
+  np.testing.assert_allclose(measured, expected.ravel(), rtol=1e-6)
+  kernels = [
+    kdjax.restore(folder, "student", seed=1, point=place)[1]["params"]["head"][
+      "kernel"
+    ]
+    for place in range(3)
+  ]
+  assert np.abs(kernels[0] - kernels[1]).max() > 1e-4
+  with pytest.raises(UserError, match="point 3 in 'student', which has 3"):
+    kdjax.restore(folder, "student", point=3)
+
+
+@pytest.mark.parametrize(
+  ("grid", "told"),
+  [
+    ({"kd/temprature": (1.0,)}, "Did you mean 'kd/temperature'"),
+    ({"kd/weight": (1.0,), "kd/temperature": (1.0, 2.0)}, "as many of all"),
+    ({"kd/weight": ()}, "kd/weight 0 values"),
+  ],
+)
+def test_a_grid_that_cannot_be_is_a_mistake(grid, told, tmp_path):
+  with pytest.raises(UserError, match=told):
+    kdjax.run(made(grid=config.ConfigDict(grid)), tmp_path, quiet=True)
+
+
+def test_a_stage_with_a_grid_teaches_nobody(tmp_path):
+  plan = made()
+  with plan.unlocked():
+    plan.stages.teacher.grid = config.ConfigDict(
+      {"cross_entropy/weight": (1.0, 2.0)}
+    )
+  with pytest.raises(UserError, match="'teacher', which has a grid"):
+    kdjax.run(plan, tmp_path, quiet=True)
+
+
+def test_without_a_grid_there_is_one_point_that_changes_nothing():
+  assert grids.points({}) == [{}] and grids.count({}) == 1
+  assert grids.repeated({}, [3, 4]) == [3, 4]
+  assert grids.by_seed([0.25, 0.5], 2) == [0.25, 0.5]
