@@ -70,6 +70,11 @@ def given(
     elif spec.get("pretrained"):
       module = stage.objective.networks[name]
       loaded = (_published(spec, module, template, seed) for seed in seeds)
+    elif spec.get("arrays"):
+      loaded = (
+        pretrained.from_arrays(**spec["arrays"], template=template, seed=seed)
+        for seed in seeds
+      )
     for place, own in enumerate(loaded):
       found[place]["networks"][name] = own
   for term, spec in stage.config["terms"].items():

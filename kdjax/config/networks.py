@@ -30,6 +30,7 @@ def network(
   init_from: str | None = None,
   pretrained: str | None = None,
   from_layers: str | tuple[int, ...] | None = None,
+  arrays: tuple[str, dict[str, str]] | None = None,
   **options,
 ) -> ConfigDict:
   """A network, with the fields of its `Model`.
@@ -44,6 +45,8 @@ def network(
     from_layers: where it is shallower or narrower than what it starts from: the
       blocks that its own are, "first", "last", "even" or their numbers, as
       `kdjax.pretrained.inherit` says.
+    arrays: an .npz of PyTorch's arrays that it starts from, and of each of its
+      layers the name there: {"dense0": "start.{seed}.0", ..}.
     **options: of the network; one that holds networks takes `network()`s.
   """
   if pretrained == "":
@@ -55,6 +58,8 @@ def network(
     )
   known = options_of("models", name, options, whole=pretrained is None)
   start = {"pretrained": pretrained, "from_layers": from_layers}
+  if arrays is not None:
+    start["arrays"] = dict(zip(("path", "layers"), arrays, strict=True))
   start = {key: value for key, value in start.items() if value is not None}
   return ConfigDict(
     {"name": name, "init_from": optional(init_from, str), **start, **known}

@@ -4,6 +4,7 @@ model, variables = pretrained.load("checkpoint", "bert")
 outputs = model.apply(variables, {"text": ids}, train=False)
 """
 
+from kdjax.pretrained.arrays import from_arrays
 from kdjax.pretrained.inheritance import inherit, origins
 from kdjax.pretrained.loading import (
   describe,
@@ -16,6 +17,7 @@ from kdjax.pretrained.loading import (
 __all__ = [
   "describe",
   "fit",
+  "from_arrays",
   "inherit",
   "load",
   "origins",

@@ -15,6 +15,7 @@ def noise(
   mask: Bool[Array, "T"] | None = None,
   *,
   snr: float = 20.0,
+  deviation: float | None = None,
 ) -> Float[Array, "*shape"] | tuple[Float[Array, "*shape"], Bool[Array, "T"]]:
   """White noise whose power is a part of the example's own.
 
@@ -32,6 +33,8 @@ def noise(
       P and stay as they are.
     snr: the ratio of signal to noise in decibels: 0 is as much noise as signal,
       20 a hundredth of its power.
+    deviation: of the noise, the same for all examples whatever their power; it
+      takes the place of `snr`.
 
   Returns:
     The noisy example, and the mask where one is given.
@@ -52,6 +55,7 @@ def noise(
   counted = jnp.broadcast_to(real, x.shape)
   total = jnp.sum(x**2, where=counted)
   power = total / jnp.maximum(jnp.sum(counted), 1)
-  deviation = jnp.sqrt(power * 10.0 ** (-snr / 10.0))
+  if deviation is None:
+    deviation = jnp.sqrt(power * 10.0 ** (-snr / 10.0))
   noisy = jnp.where(real, x + deviation * jax.random.normal(key, x.shape), x)
   return noisy if mask is None else (noisy, mask)
