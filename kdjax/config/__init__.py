@@ -32,6 +32,7 @@ from kdjax.config.recipes import (
   methods,
   named,
 )
+from kdjax.config.results import result
 from kdjax.config.rules import optimizer, schedule
 from kdjax.fields import ConfigDict
 
@@ -56,6 +57,7 @@ __all__ = [
   "network",
   "optimizer",
   "outputs",
+  "result",
   "same_head",
   "schedule",
   "stage",

@@ -1,0 +1,109 @@
+"""MNIST at 28x28 and, as `small`, at 7x7: a sharp view and a blurred one.
+
+Some of the images train, drawn by each seed. The splits are those of `mnist`:
+the last 5,000 of the 60,000 validate. `small` is the whole image by bilinear
+interpolation with antialiasing: a triangle as wide as an output pixel on either
+side, whose weights add up to 1 at the borders too.
+
+Lopez-Paz, Bottou, Schoelkopf and Vapnik, "Unifying distillation and privileged
+information", ICLR 2016, arXiv:1511.03643, Section 6.2.
+"""
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from kdjax.data import _mnist, _options, _subset
+from kdjax.errors import UserError
+from kdjax.sources import ArraySource
+from kdjax.types import Spec
+
+SIDE, SMALL = 28, 7
+
+# Of the draws, apart from those of a seed's other streams.
+_SEED = 749
+
+
+def class_names(**options) -> tuple[str, ...]:
+  """What label 0, 1, ... stands for.
+
+  Args:
+    **options: those of `load`; none changes it.
+  """
+  _options.chosen(load, options)
+  return tuple("0123456789")
+
+
+def spec(**options) -> Spec:
+  """What one example holds.
+
+  Args:
+    **options: those of `load`; none changes it.
+  """
+  _options.chosen(load, options)
+  return {
+    "image": jax.ShapeDtypeStruct((SIDE, SIDE, 1), np.uint8),
+    "small": jax.ShapeDtypeStruct((SMALL, SMALL, 1), np.float32),
+    "label": jax.ShapeDtypeStruct((), np.int32),
+    "index": jax.ShapeDtypeStruct((), np.int32),
+  }
+
+
+def load(
+  split: str,
+  seed: int | None = None,
+  *,
+  root: str = "",
+  mnist: str = "files",
+  train_size: int = 300,
+  validation: int = 1000,
+  limit: int = 0,
+) -> ArraySource:
+  """The examples of a split; `index` is the place in training, then in test.
+
+  Args:
+    split: "train", "validation" or "test".
+    seed: draws which images train; None is 0.
+    root: the folder that holds mnist/, or the one of TFDS's data sets.
+    mnist: "files" or "tfds", as of the data set `mnist`.
+    train_size: how many images train, from all of 55,000.
+    validation: how many validate, of every class its share; 0 is all.
+    limit: the most that any split has.
+
+  Raises:
+    UserError: a file is missing, or is not what it should be.
+  """
+  _mnist.check(split, mnist)
+  counts = {"validation": validation, "limit": limit}
+  _options.check_counts(**counts)
+  images, labels = _mnist.part(root, mnist, split)
+  if split == "train":
+    count = min(train_size, limit or train_size)
+    if not 0 < count <= len(labels):
+      raise UserError(
+        f"train_size={train_size}.", f"Expected 1 to {len(labels)}."
+      )
+    rng = np.random.default_rng([_SEED, seed or 0])
+    rows = rng.choice(len(labels), count, replace=False)
+  else:
+    most = validation if split == "validation" else 0
+    rows = _subset.limited(labels, most, limit)
+  index = np.arange(*_mnist.ROWS[split], dtype=np.int32)
+  return ArraySource(
+    {
+      "image": images[rows][..., None],
+      "small": shrunk(images[rows])[..., None],
+      "label": labels[rows],
+      "index": index[rows],
+    }
+  )
+
+
+def shrunk(images: UInt8[np.ndarray, "N 28 28"]) -> Float[np.ndarray, "N 7 7"]:
+  """The small view of images, 0 to 1."""
+  scale = SIDE // SMALL
+  centres = scale * (np.arange(SMALL) + 0.5)
+  away = np.abs(np.arange(SIDE) + 0.5 - centres[:, None])
+  weights = np.maximum(0.0, 1.0 - away / scale)
+  weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+  return weights @ (images.astype(np.float32) / 255) @ weights.T

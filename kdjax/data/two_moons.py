@@ -1,0 +1,99 @@
+"""Two half moons: 500 points, of which 30 have a label.
+
+`both` is a point, `first` its first coordinate: one modality of two. All points
+are standardised together; 200 test, and 30 of the other 300 are labelled. They
+train where `part` is "labelled", and the 270 others where it is "unlabelled":
+the part that does not train validates. Labels are there in either.
+
+Xue et al., "Multimodal Knowledge Expansion", ICCV 2021, arXiv:2103.14431,
+Section 4.1: scikit-learn's moons and splits, all with its random state 42.
+"""
+
+import functools
+
+import jax
+import numpy as np
+
+from kdjax.data import _options
+from kdjax.data._splits import SPLITS
+from kdjax.errors import UserError
+from kdjax.sources import ArraySource
+from kdjax.types import Spec
+
+# All seeds have the same examples.
+SEED_DRAWS = False
+
+PARTS = ("labelled", "unlabelled")
+COUNT, NOISE, STATE = 500, 0.1, 42
+TEST, UNLABELLED = 0.4, 0.9
+
+
+def class_names(**options) -> tuple[str, ...]:
+  """What label 0 and 1 stand for.
+
+  Args:
+    **options: those of `load`; none changes it.
+  """
+  _options.chosen(load, options)
+  return ("outer", "inner")
+
+
+def spec(**options) -> Spec:
+  """What one example holds.
+
+  Args:
+    **options: those of `load`; none changes it.
+  """
+  _options.chosen(load, options)
+  return {
+    "first": jax.ShapeDtypeStruct((1,), np.float32),
+    "both": jax.ShapeDtypeStruct((2,), np.float32),
+    "label": jax.ShapeDtypeStruct((), np.int32),
+    "index": jax.ShapeDtypeStruct((), np.int32),
+  }
+
+
+def load(
+  split: str, seed: int | None = None, *, part: str = "labelled"
+) -> ArraySource:
+  """The examples of a split.
+
+  Args:
+    split: "train", "validation" or "test".
+    seed: draws nothing here.
+    part: which of the points train, "labelled" or "unlabelled".
+  """
+  del seed
+  if split not in SPLITS:
+    raise UserError(f"No split '{split}'.", exists=SPLITS, near=split)
+  if part not in PARTS:
+    raise UserError(f"No part '{part}'.", exists=PARTS, near=part)
+  rows = split
+  if split != "test":
+    rows = PARTS[(PARTS.index(part) + (split == "validation")) % 2]
+  points, labels, places = _split()
+  rows = places[rows]
+  return ArraySource(
+    {
+      "first": points[rows, :1],
+      "both": points[rows],
+      "label": labels[rows],
+      "index": rows.astype(np.int32),
+    }
+  )
+
+
+@functools.cache
+def _split() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+  """All points, their labels, and which are of which part."""
+  from sklearn import datasets, model_selection, preprocessing
+
+  points, labels = datasets.make_moons(COUNT, noise=NOISE, random_state=STATE)
+  points = preprocessing.StandardScaler().fit_transform(points)
+  divided = functools.partial(
+    model_selection.train_test_split, random_state=STATE
+  )
+  rest, test = divided(np.arange(COUNT), test_size=TEST)
+  labelled, unlabelled = divided(rest, test_size=UNLABELLED)
+  places = {"labelled": labelled, "unlabelled": unlabelled, "test": test}
+  return points.astype(np.float32), labels.astype(np.int32), places
