@@ -128,6 +128,9 @@ MAY_IMPORT = {
     "errors rooms workdir views stage build starts teachers evaluation"
     " experiment grids"
   ),
+  # what others have found
+  "closed_forms": "errors rooms workdir build trained",
+  "reproduction": "errors fields workdir experiment closed_forms",
   # what steps and feeds cost
   "timing": "",
   "decoding": "rooms devices feed feeds timing",
