@@ -94,6 +94,6 @@ def _cells(row: Any) -> list[str]:
 
 def _number(value: float, tolerance: float) -> str:
   """As many digits as the tolerance asks for."""
-  if tolerance < 1e-3 and 0 < abs(value) < 0.1:
+  if tolerance < 1e-3 and 1e-12 < abs(value) < 0.1:
     return f"{value:.1e}"
   return f"{value:.4f}"
