@@ -77,6 +77,7 @@ def load(
   tokenizer: str = "",
   pieces: int = 64,
   train_size: int = 0,
+  labels_per_class: int = 0,
   limit: int = 0,
 ) -> ArraySource:
   """The examples of a split; `index` counts train, validation, then test.
@@ -94,6 +95,8 @@ def load(
     pieces: how many of them a text has at most.
     train_size: how many examples train, of each class its share; 0 is all.
       The vocabulary is that of all.
+    labels_per_class: how many training examples of each class keep their
+      label, the same for all seeds; the others have -1. 0 is all.
     limit: likewise, the most that any split has.
 
   Raises:
@@ -105,6 +108,8 @@ def load(
   texts, labels = sentences(root, split)
   most = train_size if split == "train" else 0
   rows = _subset.limited(labels, most, limit)
+  if labels_per_class and split == "train":
+    labels = _subset.keep_labels(labels, labels_per_class, seed=0)
   words = _texts.columns(
     vocabulary(root, vocabulary_size), texts, length, tokenizer, pieces
   )
