@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax import build, config, rooms
+from kdjax import config, networks, rooms
 from kdjax.errors import ShapeError, UserError
 from kdjax.models import conv, fusion, patch_transformer, text_transformer
 
@@ -863,7 +863,7 @@ def test_fusion_is_built_from_a_config():
     },
   ).to_dict()
   common = {"axis_name": None, "dtype": jnp.dtype("float32")}
-  model = build._network(spec, common)
+  model = networks._network(spec, common)
   _, variables = shapes(model, make_inputs(model))
   names = {"encoders_image", "encoders_text"}
   assert names <= variables["params"].keys()
