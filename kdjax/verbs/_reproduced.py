@@ -58,10 +58,13 @@ def _summary(rows: Sequence[Any]) -> str:
   known = [row for row in rows if row.ours]
   if not known:
     return "not measured here yet."
-  within = sum(row.verdict == "within" for row in known)
   missing = len(rows) - len(known)
   more = f", {missing} not measured" if missing else ""
-  return f"{within} of {len(known)} rows within tolerance{more}."
+  compared = [row for row in known if row.difference is not None]
+  if not compared:
+    return f"{len(known)} rows measured, none to compare{more}."
+  within = sum(row.verdict == "within" for row in compared)
+  return f"{within} of {len(compared)} rows within tolerance{more}."
 
 
 def _cells(row: Any) -> list[str]:
