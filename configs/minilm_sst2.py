@@ -19,6 +19,20 @@ says of all sentences what they are.
 The package holds the checkpoint and its tokenizer; another one is the argument:
 configs/minilm_sst2.py:checkpoint=sentence-transformers/all-MiniLM-L6-v2. The
 data folder holds `sst2`, see `kdjax/data/sst2.py`.
+
+To expect, three seeds, 1,821 test sentences, nine minutes on two CPU cores,
+five of them the teacher's training:
+
+             accuracy       negative log-likelihood  calibration error
+  teacher    .787 +- .006   .670 +- .185             .134 +- .064
+  alone      .614 +- .011   .847 +- .137             .172 +- .068
+  distilled  .764 +- .005   .555 +- .073             .074 +- .049
+  gain       +.151 +- .009, better in 3 of 3 seeds
+
+With every sentence labelled (`--config.data.labels_per_class=0`; the teacher
+150 steps, the students 1,000) the student learned of the teacher only how sure
+to be: teacher .866, alone .799 +- .007, distilled .797 +- .007, its negative
+log-likelihood .437 and not .459, its calibration error .020 and not .058.
 """
 
 from kdjax.config import (

@@ -629,6 +629,21 @@ def test_sst2_has_its_known_counts():
 
 
 @there
+def test_few_labels_of_sst2_are_of_what_trains_and_the_same_for_all_seeds():
+  load = lambda split="train", seed=None: sst2.load(
+    split, seed, root=ROOT, train_size=200, labels_per_class=15
+  )
+  few = load()
+  assert np.bincount(few.labels[few.labelled]).tolist() == [15, 15]
+  truth = sst2.load("train", root=ROOT, train_size=200).labels
+  np.testing.assert_array_equal(few.labels, np.where(few.labelled, truth, -1))
+  np.testing.assert_array_equal(few.labels, load(seed=3).labels)
+  assert load("test").labelled.all()
+  with pytest.raises(UserError, match="labels_per_class=1000"):
+    sst2.load("train", root=ROOT, train_size=200, labels_per_class=1000)
+
+
+@there
 def test_sst2_ids_are_the_words_of_the_line():
   with gzip.open(f"{ROOT}/sst2/test.tsv.gz", "rt", encoding="utf-8") as lines:
     expected = lines.read().split("\n")[1:-1]

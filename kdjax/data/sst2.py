@@ -104,12 +104,15 @@ def load(
   """
   del seed
   check(split, 0.0)
-  _options.check_counts(train_size=train_size, limit=limit)
+  _options.check_counts(
+    train_size=train_size, labels_per_class=labels_per_class, limit=limit
+  )
   texts, labels = sentences(root, split)
   most = train_size if split == "train" else 0
   rows = _subset.limited(labels, most, limit)
+  kept = labels[rows]
   if labels_per_class and split == "train":
-    labels = _subset.keep_labels(labels, labels_per_class, seed=0)
+    kept = _subset.keep_labels(kept, labels_per_class, seed=0)
   words = _texts.columns(
     vocabulary(root, vocabulary_size), texts, length, tokenizer, pieces
   )
@@ -119,7 +122,7 @@ def load(
   return ArraySource(
     {
       **{key: column[rows] for key, column in words.items()},
-      "label": labels[rows],
+      "label": kept,
       "index": index[rows],
     }
   )
