@@ -164,7 +164,7 @@ def _experiment(
   labels = {"cross_entropy": term("cross_entropy")}
   alone = stage(_network(small, classes), terms=labels, **knobs)
   taught = extended(alone, {}, teachers={"teacher": teacher("teacher")})
-  made = method(name, taught, taps=_taps(large, small))
+  made = method(name, taught, taps=_taps(name, large, small))
   return experiment(
     f"cifar100-{large}-{small}",
     seeds=seeds,
@@ -190,13 +190,16 @@ def _network(name: str, classes: int) -> ConfigDict:
   return network(file, num_classes=classes, **options)
 
 
-def _taps(large: str, small: str) -> dict:
-  """Where methods find maps: RepDistiller's hint is stage2 of stage0 to 3."""
+def _taps(name: str, large: str, small: str) -> dict:
+  """RepDistiller's maps, stage1 to 3; one map is the last, a hint the middle.
 
-  def of(owner, name):
-    # Of a wide ResNet it takes the sums before BatchNorm and ReLU.
-    tap = "residual" if name.startswith("wrn") else "stage"
-    maps = tuple(f"{owner}/{tap}{place}" for place in (1, 2, 3))
-    return {f"{owner}_map": maps[1], f"{owner}_maps": maps}
+  Of a wide ResNet it takes the sums before BatchNorm and ReLU.
+  """
+  place = 1 if name == "fitnet" else 2
+
+  def of(owner, network):
+    tap = "residual" if network.startswith("wrn") else "stage"
+    maps = tuple(f"{owner}/{tap}{stage}" for stage in (1, 2, 3))
+    return {f"{owner}_map": maps[place], f"{owner}_maps": maps}
 
   return of("teacher", large) | of("student", small)
