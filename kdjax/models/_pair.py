@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from kdjax.errors import UserError
-from kdjax.models import _encoder, _patches
+from kdjax.models import _encoder, _patches, _towers
 from kdjax.models.two_tower import FEATURES
 from kdjax.types import Array, Outputs
 
@@ -49,19 +49,25 @@ class Pair:
 def encode(
   model: nn.Module,
   inputs: Mapping[str, Array],
-  towers: Mapping[str, Callable],
   project: Mapping[str, Callable],
   train: bool,
+  *,
+  class_token: bool,
+  last: bool,
+  special: int | None,
 ) -> Outputs:
   """What the towers show whose inputs are there, and what is classified.
 
   Args:
     model: in whose `nn.compact` method this is called; it `classifies`.
     inputs: of the network.
-    towers: modality -> what gives features and outputs, of dropout.
     project: modality -> what makes features the embedding, if anything does.
     train: whether values are dropped.
+    class_token: of the image's tower.
+    last: of the text's tower.
+    special: of the text's tower.
   """
+  towers = _both(model, inputs, class_token, last, special)
   if model.classifies not in towers:
     raise UserError(
       f"No tower '{model.classifies}' to classify by.",
@@ -91,6 +97,31 @@ def encode(
       head = _encoder.dense(model.num_classes, jnp.float32, "head")
       outputs["logits"] = head(drop(embedding))
   return outputs
+
+
+def _both(model, inputs, class_token, last, special) -> dict[str, Callable]:
+  """Modality -> what gives features and outputs, of dropout."""
+  image = _towers.Image(
+    blocks=blocks(model, "image"),
+    width=model.image_width,
+    image_size=model.image_size,
+    patch=model.patch,
+    class_token=class_token,
+    name="image",
+  )
+  text = _towers.Text(
+    blocks=blocks(model, "text"),
+    width=model.text_width,
+    vocabulary=model.vocabulary,
+    length=model.length,
+    last=last,
+    special=special,
+    name="text",
+  )
+  return {
+    "image": lambda drop: image(inputs["image"], drop),
+    "text": lambda drop: text(inputs["text"], inputs.get("mask/text"), drop),
+  }
 
 
 def blocks(model: nn.Module, tower: str) -> _encoder.Blocks:

@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from kdjax.models import _encoder, _pair, _towers
+from kdjax.models import _encoder, _pair
 from kdjax.types import Array, Outputs
 
 TYPES = ("clip",)
@@ -95,32 +95,19 @@ class Model(_pair.Pair, nn.Module):
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
     """Sees image [B H W C] and text, int [B T], with its mask, bool [B T]."""
-    image = _towers.Image(
-      blocks=_pair.blocks(self, "image"),
-      width=self.image_width,
-      image_size=self.image_size,
-      patch=self.patch,
-      class_token=True,
-      name="image",
-    )
-    text = _towers.Text(
-      blocks=_pair.blocks(self, "text"),
-      width=self.text_width,
-      vocabulary=self.vocabulary,
-      length=self.length,
-      last=False,
-      special=self.end,
-      name="text",
-    )
-    towers = {
-      "image": lambda drop: image(inputs["image"], drop),
-      "text": lambda drop: text(inputs["text"], inputs.get("mask/text"), drop),
-    }
     project = {
       name: _encoder.dense(self.width, self.dtype, f"project_{name}", False)
-      for name in towers
+      for name in _pair.TOWERS
     }
-    outputs = _pair.encode(self, inputs, towers, project, train)
+    outputs = _pair.encode(
+      self,
+      inputs,
+      project,
+      train,
+      class_token=True,
+      last=False,
+      special=self.end,
+    )
     start = nn.initializers.constant(-math.log(self.temperature))
     scale = jnp.exp(self.param("log_scale", start, ()))
     rows = next(iter(outputs.values())).shape[0]

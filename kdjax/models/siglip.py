@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from kdjax.models import _encoder, _pair, _towers
+from kdjax.models import _encoder, _pair
 from kdjax.types import Array, Outputs
 
 TYPES = ("siglip",)
@@ -93,31 +93,18 @@ class Model(_pair.Pair, nn.Module):
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
     """Sees image [B H W C] and text, int [B T], with its mask, bool [B T]."""
-    image = _towers.Image(
-      blocks=_pair.blocks(self, "image"),
-      width=self.image_width,
-      image_size=self.image_size,
-      patch=self.patch,
-      class_token=False,
-      name="image",
-    )
-    text = _towers.Text(
-      blocks=_pair.blocks(self, "text"),
-      width=self.text_width,
-      vocabulary=self.vocabulary,
-      length=self.length,
-      last=True,
-      special=self.padding,
-      name="text",
-    )
-    towers = {
-      "image": lambda drop: image(inputs["image"], drop),
-      "text": lambda drop: text(inputs["text"], inputs.get("mask/text"), drop),
-    }
     # The images' space is that of their features.
     width = self.image_width
     project = {"text": _encoder.dense(width, self.dtype, "project_text")}
-    outputs = _pair.encode(self, inputs, towers, project, train)
+    outputs = _pair.encode(
+      self,
+      inputs,
+      project,
+      train,
+      class_token=False,
+      last=True,
+      special=self.padding,
+    )
     constant = nn.initializers.constant
     scale = constant(-math.log(self.temperature))
     scale = jnp.exp(self.param("log_scale", scale, (1,)))
