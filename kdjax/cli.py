@@ -9,7 +9,7 @@ import os
 import re
 import sys
 
-from kdjax import rooms
+from kdjax import pages, rooms
 from kdjax.errors import UserError
 
 CONFIG = re.compile(r"--?config(?:=(.*))?$")
@@ -17,8 +17,14 @@ OVERRIDE = re.compile(r"--?config\.([^=]+)")
 
 
 def main(argv: list[str] | None = None) -> None:
-  """The command `kdjax`; exits with 2 on a mistake of the user's."""
-  argv = sys.argv[1:] if argv is None else argv
+  """The command `kdjax`; exits with 2 on a mistake of the user's.
+
+  Args:
+    argv: its words; None are the process's, which then starts anew.
+  """
+  if argv is None:
+    pages.huge()
+    argv = sys.argv[1:]
   # As `python -m` has it: what lies here can be named in a config.
   sys.path.insert(0, os.getcwd())
   try:

@@ -26,6 +26,7 @@ MAY_IMPORT = {
   # words
   "errors": "",
   "types": "",
+  "pages": "",
   "rooms": "errors",
   "strict_json": "",
   "processes": "errors",
@@ -140,7 +141,7 @@ MAY_IMPORT = {
     " making stored supply catalogue timing grids"
   ),
   "benchmark": "fields workdir timing speed",
-  "cli": "errors rooms fields",
+  "cli": "errors pages rooms fields",
   "verbs": "*",
   "__main__": "cli",
 }
