@@ -13,9 +13,6 @@ import numpy as np
 from kdjax import config, rooms
 from kdjax.fields import ConfigDict
 
-# Batches of examples, all random: what they are costs nothing.
-BATCHES = 4
-
 # The weight and the temperature of KD beside cross-entropy.
 WEIGHT, TEMPERATURE = 0.9, 4.0
 
@@ -32,6 +29,7 @@ class Pair:
     classes: how many.
     differs: from the PyTorch networks; "" is not at all.
     variants: of these that are worth timing.
+    batches: of examples there are, all random.
     optimizer: of the student.
   """
 
@@ -42,6 +40,7 @@ class Pair:
   classes: int
   differs: str = ""
   variants: tuple[str, ...] = ("eager",)
+  batches: int = 4
   optimizer: ConfigDict = dataclasses.field(
     default_factory=lambda: config.optimizer("adamw", weight_decay=0.01)
   )
@@ -71,7 +70,7 @@ def experiment(name: str, pair: Pair, **changes) -> ConfigDict:
     "cached" (cross-entropy and KD).
   """
   rng = np.random.default_rng(0)
-  rows = BATCHES * pair.batch_size
+  rows = pair.batches * pair.batch_size
   columns = pair.columns(rng, rows)
   label = rng.permutation(np.arange(rows) % pair.classes).astype(np.int32)
   held = f"speed-{name}"
@@ -187,6 +186,8 @@ def _mlp() -> Pair:
     batch_size=128,
     columns=_noise(image=(28, 28, 1)),
     classes=10,
+    # A chunk of a cache: what one costs by itself is much beside this teacher.
+    batches=32,
   )
 
 

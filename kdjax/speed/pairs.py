@@ -152,11 +152,11 @@ def _turns(name, pair, folder, stack) -> dict[str, Callable[[float], float]]:
   return {
     TEACHER: lambda seconds: timed(teacher, seconds),
     **{key: one.step_seconds for key, one in runners.items()},
-    MADE: _making(cached, folder),
+    MADE: _making(cached, folder, pair.batches),
   }
 
 
-def _making(trainer: Trainer, folder: pathlib.Path) -> Callable:
+def _making(trainer: Trainer, folder: pathlib.Path, batches: int) -> Callable:
   """Measures for some seconds: those of a batch of a cache that is made."""
   stage = trainer.stage
   plan = caching.plan(stage, folder, "teacher", trainer.orders, trainer.hosted)[
@@ -169,4 +169,4 @@ def _making(trainer: Trainer, folder: pathlib.Path) -> Callable:
     made = dataclasses.replace(plan, path=str(folder / f"made{next(numbers)}"))
     making.make(stage, made, outputs_of=outputs_of)
 
-  return lambda seconds: timed(make, seconds) / networks.BATCHES
+  return lambda seconds: timed(make, seconds) / batches
