@@ -153,8 +153,10 @@ def test_rows_that_do_not_count_change_no_score_and_no_memory(example):
     losses = crd(*scores, data_size=SIZE)
     return jnp.sum(jnp.where(mask, losses, 0.0))
 
-  plain = jax.grad(total)(example.variables["params"], example.x, example.like)
-  noisy = jax.grad(total)(example.variables["params"], noise, like)
+  plain = jax.jit(jax.grad(total))(
+    example.variables["params"], example.x, example.like
+  )
+  noisy = jax.jit(jax.grad(total))(example.variables["params"], noise, like)
   jax.tree.map(equal, noisy, plain)
 
 
@@ -174,7 +176,7 @@ def test_the_loss_pulls_on_both_layers_and_on_the_students_features(example):
     scores, _ = example.train((features, example.index), variables=variables)
     return jnp.sum(crd(*scores, data_size=SIZE))
 
-  gradients = jax.grad(total, argnums=(0, 1))(
+  gradients = jax.jit(jax.grad(total, argnums=(0, 1)))(
     example.variables["params"], example.x[0]
   )
   for leaf in jax.tree.leaves(gradients):
@@ -190,7 +192,7 @@ def test_what_is_kept_carries_no_gradient(example):
       if leaf.dtype == jnp.float32
     )
 
-  gradients = jax.grad(total)(example.variables["params"])
+  gradients = jax.jit(jax.grad(total))(example.variables["params"])
   assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradients))
 
 
@@ -357,7 +359,7 @@ def test_crd_takes_a_negative_of_minus_infinity_for_none():
   fewer = jnp.delete(scores, 3, axis=1)
   hidden = scores.at[:, 3].set(-jnp.inf)
   equal(crd(hidden), crd(fewer))
-  gradient = jax.grad(lambda x: jnp.sum(crd(x)))(hidden)
+  gradient = jax.jit(jax.grad(lambda x: jnp.sum(crd(x))))(hidden)
   assert np.all(np.isfinite(gradient)) and not np.any(gradient[:, 3])
 
 
@@ -367,7 +369,7 @@ def test_crd_without_a_teacher_is_one_direction():
 
 
 def test_crd_falls_as_the_own_score_rises_and_rises_with_the_others():
-  gradient = jax.grad(lambda x: jnp.sum(crd(x)))(normal(0, B, 7))
+  gradient = jax.jit(jax.grad(lambda x: jnp.sum(crd(x))))(normal(0, B, 7))
   assert np.all(gradient[:, 0] < 0) and np.all(gradient[:, 1:] > 0)
 
 
@@ -391,8 +393,8 @@ def test_clip_sees_directions_alone_and_no_side_before_the_other():
 
 def test_ckd_of_one_network_with_itself_is_zero_and_pulls_nowhere():
   student = pair(0)
-  value, gradient = jax.value_and_grad(
-    lambda x: clip_ckd(x, student, SCALE, SCALE)
+  value, gradient = jax.jit(
+    jax.value_and_grad(lambda x: clip_ckd(x, student, SCALE, SCALE))
   )(student)
   equal(value, 0.0, 1e-6)
   jax.tree.map(lambda leaf: equal(leaf, np.zeros((B, D)), 1e-6), gradient)
@@ -400,9 +402,9 @@ def test_ckd_of_one_network_with_itself_is_zero_and_pulls_nowhere():
 
 def test_soft_affinities_pull_as_ckd_does():
   student, teacher = pair(0), pair(2, D + 1)
-  pull = lambda loss: jax.grad(lambda x: loss(x, teacher, SCALE, 2 * SCALE))(
-    student
-  )
+  pull = lambda loss: jax.jit(
+    jax.grad(lambda x: loss(x, teacher, SCALE, 2 * SCALE))
+  )(student)
   jax.tree.map(equal, pull(clip_soft), pull(clip_ckd))
 
 
@@ -411,7 +413,9 @@ def test_gd_matches_the_gradients_that_clip_has():
   unit = lambda side: tuple(map(norms.unit, side))
   raw = lambda image, text: clip(image, text, SCALE, normalize=False)
   # Both directions at once: the sum of their gradients, twice the mean.
-  own, other = (jax.grad(raw, (0, 1))(*unit(x)) for x in (student, teacher))
+  own, other = (
+    jax.jit(jax.grad(raw, (0, 1)))(*unit(x)) for x in (student, teacher)
+  )
   gap = sum(
     jnp.mean((2 * (a - b)) ** 2) for a, b in zip(own, other, strict=True)
   )

@@ -180,10 +180,12 @@ def test_vid_predicts_at_the_size_of_the_smaller_map():
 def test_every_parameter_of_vid_learns_from_its_loss():
   x, like = normal(1, 3, 4, 6, 4), normal(2, 3, 4, 6, 5)
   params = vid.Head().init(KEY, x, like)["params"]
-  gradient = jax.grad(
-    lambda params: vid_loss(
-      vid.Head().apply({"params": params}, x, like), like
-    ).sum()
+  gradient = jax.jit(
+    jax.grad(
+      lambda params: vid_loss(
+        vid.Head().apply({"params": params}, x, like), like
+      ).sum()
+    )
   )(params)
   assert set(gradient) == {"Dense_0", "Dense_1", "Dense_2", "log_scale"}
   assert all(np.any(leaf) for leaf in jax.tree.leaves(gradient))

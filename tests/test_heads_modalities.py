@@ -87,9 +87,11 @@ def test_temperatures_do_not_see_masked_rows_and_are_not_below_the_lowest(head):
 def test_flsw_has_a_finite_gradient_where_both_agree_or_say_nothing():
   for power in (0.5, 1.0, 2.0):
     for student in (normal(1, 3, 5), jnp.zeros((3, 5))):
-      pull = jax.grad(
-        lambda z, power=power: jnp.sum(
-          flsw.Head(power=power).apply({}, (z, normal(1, 3, 5)))
+      pull = jax.jit(
+        jax.grad(
+          lambda z, power=power: jnp.sum(
+            flsw.Head(power=power).apply({}, (z, normal(1, 3, 5)))
+          )
         )
       )(student)
       assert np.all(np.isfinite(pull))
@@ -156,7 +158,7 @@ def test_a_router_learns_from_labels_whom_to_ask():
     cost = lambda params: (
       -jnp.mean(head.apply(params, (knows, errs))[jnp.arange(20), label])
     )
-    pull = jax.grad(cost)(params)
+    pull = jax.jit(jax.grad(cost))(params)
     return jax.tree.map(lambda at, to: at - to, params, pull), cost(params)
 
   _, before = step(params)

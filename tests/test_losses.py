@@ -430,7 +430,7 @@ def test_an_unlabelled_example_has_no_loss_and_no_gradient(loss):
       total = lambda student, rest, call=call: jnp.sum(
         call({**rest, "student": student})
       )
-      gradient = jax.grad(total)(arguments["student"], arguments)
+      gradient = jax.jit(jax.grad(total))(arguments["student"], arguments)
       assert not np.any(loss(arguments, **options)[unlabelled])
       assert not np.any(gradient[unlabelled])
       if np.any(loss(arguments, **options)):
@@ -490,7 +490,9 @@ def test_kd_is_zero_when_student_equals_teacher():
 
 
 def test_kd_pulls_nowhere_when_student_equals_teacher():
-  gradient = jax.grad(lambda student: kd(student, logits(0)).sum())(logits(0))
+  gradient = jax.jit(jax.grad(lambda student: kd(student, logits(0)).sum()))(
+    logits(0)
+  )
   equal(gradient, np.zeros((3, 5)), 1e-6)
 
 
@@ -542,8 +544,8 @@ def test_the_gradient_of_kd_is_that_of_cross_entropy_with_soft_targets():
   temperature = 2.0
   soft = jax.nn.softmax(logits(1) / temperature)
   own = jax.nn.softmax(logits(0) / temperature)
-  gradient = jax.grad(
-    lambda z: kd(z, logits(1), temperature=temperature).sum()
+  gradient = jax.jit(
+    jax.grad(lambda z: kd(z, logits(1), temperature=temperature).sum())
   )(logits(0))
   equal(gradient, temperature * (own - soft), 1e-5)
 
@@ -586,10 +588,12 @@ def test_uniform_smoothing_is_the_other_smoothing_with_less_of_it():
 
 def test_smoothed_cross_entropy_is_least_at_the_smoothed_label():
   target = jnp.full(5, 0.05).at[2].set(0.8)
-  gradient = jax.grad(
-    lambda z: cross_entropy(
-      z, jnp.array([2]), label_smoothing=0.2, smoothing="others"
-    ).sum()
+  gradient = jax.jit(
+    jax.grad(
+      lambda z: cross_entropy(
+        z, jnp.array([2]), label_smoothing=0.2, smoothing="others"
+      ).sum()
+    )
   )(jnp.log(target)[None])
   equal(gradient, np.zeros((1, 5)), 1e-6)
 
@@ -628,7 +632,7 @@ def test_a_distance_of_one_number_an_example_needs_no_further_axis(distance):
 
 
 def test_l1_has_no_gradient_where_student_equals_teacher():
-  gradient = jax.grad(lambda z: l1(z, logits(0)).sum())(logits(0))
+  gradient = jax.jit(jax.grad(lambda z: l1(z, logits(0)).sum()))(logits(0))
   assert not np.any(gradient)
 
 

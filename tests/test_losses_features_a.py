@@ -60,7 +60,7 @@ def test_repeated_channels_change_nothing(loss):
 
 @pytest.mark.parametrize("loss", [at, nst, ft])
 def test_maps_that_are_zero_pull_nowhere(loss):
-  gradient = jax.grad(lambda x: loss(x, normal(1)).sum())(
+  gradient = jax.jit(jax.grad(lambda x: loss(x, normal(1)).sum()))(
     jnp.zeros((B, H, W, C))
   )
   assert not np.any(gradient)
@@ -83,9 +83,9 @@ def test_at_of_an_odd_power_sees_signs_where_asked():
 
 def test_at_of_the_first_power_pulls_at_numbers_that_are_zero():
   student = jax.nn.relu(normal(0))
-  gradient = jax.grad(lambda x: at(x, normal(1), power=1.0, signed=True).sum())(
-    student
-  )
+  gradient = jax.jit(
+    jax.grad(lambda x: at(x, normal(1), power=1.0, signed=True).sum())
+  )(student)
   assert np.all(np.asarray(gradient)[np.asarray(student) == 0.0] != 0.0)
 
 
@@ -126,8 +126,8 @@ def test_fsp_by_columns_is_between_the_norm_and_the_sum_of_all():
 
 def test_fsp_takes_the_first_of_numbers_that_are_equally_great():
   flat, after = jnp.zeros((1, 2, 2, 1)), jnp.ones((1, 1, 1, 1))
-  gradient = jax.grad(
-    lambda x: fsp((x, after), (flat + 1.0, after), pool="max").sum()
+  gradient = jax.jit(
+    jax.grad(lambda x: fsp((x, after), (flat + 1.0, after), pool="max").sum())
   )(flat)
   assert np.flatnonzero(gradient).tolist() == [0]
 
@@ -167,13 +167,13 @@ def test_the_gradient_of_kdsvd_is_that_of_small_differences():
     jax.tree.map(lambda x, dx: x + step * dx, student, way), teacher
   ).sum()
   numeric = (total(1e-3) - total(-1e-3)) / 2e-3
-  equal(jax.grad(total)(0.0), numeric, 1e-3)
+  equal(jax.jit(jax.grad(total))(0.0), numeric, 1e-3)
 
 
 @pytest.mark.parametrize("make", [jnp.zeros_like, jnp.ones_like])
 def test_kdsvd_has_gradients_where_singular_values_meet(make):
   teacher = rank_one(0)
-  gradient = jax.grad(lambda maps: kdsvd(maps, teacher, rank=2).sum())(
+  gradient = jax.jit(jax.grad(lambda maps: kdsvd(maps, teacher, rank=2).sum()))(
     tuple(map(make, teacher))
   )
   assert all(np.isfinite(leaf).all() for leaf in gradient)
@@ -182,9 +182,9 @@ def test_kdsvd_has_gradients_where_singular_values_meet(make):
 def test_kdsvd_of_equal_singular_values_has_a_finite_gradient():
   teacher = (normal(0, 1, 3, 2, 6), normal(1, 1, 3, 2, 6))
   identity = jnp.eye(6).reshape(1, 3, 2, 6)
-  gradient = jax.grad(lambda x: kdsvd((x, identity), teacher, rank=2).sum())(
-    identity
-  )
+  gradient = jax.jit(
+    jax.grad(lambda x: kdsvd((x, identity), teacher, rank=2).sum())
+  )(identity)
   assert np.isfinite(gradient).all()
 
 
@@ -231,7 +231,9 @@ def test_ab_is_zero_beyond_the_margin_on_the_right_side():
 
 def test_ab_pulls_each_neuron_to_the_side_of_the_teachers():
   teacher = normal(0)
-  gradient = jax.grad(lambda x: ab(x, teacher).sum())(jnp.zeros_like(teacher))
+  gradient = jax.jit(jax.grad(lambda x: ab(x, teacher).sum()))(
+    jnp.zeros_like(teacher)
+  )
   equal(gradient, np.where(teacher > 0, -2.0, 2.0))
 
 
@@ -246,7 +248,7 @@ def test_ab_sees_only_signs_of_the_teacher():
 def test_vid_is_least_at_the_variance_of_the_error():
   mean, teacher = normal(0), normal(1)
   error = jnp.mean((mean - teacher) ** 2, axis=(0, 1, 2))
-  gradient = jax.grad(lambda v: vid((mean, v), teacher).sum())(error)
+  gradient = jax.jit(jax.grad(lambda v: vid((mean, v), teacher).sum()))(error)
   equal(gradient, np.zeros(C))
 
 

@@ -76,8 +76,8 @@ def test_tckd_tells_apart_teachers_that_are_both_all_but_certain():
   # 1 - p is 1e-13 and 1e-22: both 0 once they are taken from 1 in float32.
   sure = lambda margin: jnp.array([[margin, 0.0, 0.0]])
   label, student = jnp.array([0]), sure(2.0)
-  pull = lambda z: jax.grad(
-    lambda x: tckd(student, x, label, temperature=1.0).sum()
+  pull = lambda z: jax.jit(
+    jax.grad(lambda x: tckd(student, x, label, temperature=1.0).sum())
   )(sure(z))
   assert np.all(np.abs(pull(30.0)) > np.abs(pull(50.0)))
   assert np.any(pull(50.0))
@@ -94,7 +94,7 @@ def test_a_label_that_is_no_class_is_not_a_number(loss):
 
 def test_nkd_is_least_where_the_others_are_the_teachers():
   teacher = logits(1)
-  others = jax.grad(lambda z: nkd(z, teacher, LABEL).sum())(teacher)
+  others = jax.jit(jax.grad(lambda z: nkd(z, teacher, LABEL).sum()))(teacher)
   wrong = jnp.arange(5)[None] != LABEL[:, None]
   # What is left pulls on the label's class alone: on the others by their share.
   p = jax.nn.softmax(teacher)
@@ -110,7 +110,9 @@ def test_wsld_leaves_out_what_the_student_knows_already():
 
 def test_the_weights_of_wsld_carry_no_gradient_to_the_student():
   student, teacher = logits(0), logits(1)
-  gradient = jax.grad(lambda z: wsld(z, teacher, LABEL, student).sum())(student)
+  gradient = jax.jit(
+    jax.grad(lambda z: wsld(z, teacher, LABEL, student).sum())
+  )(student)
   ratio = cross_entropy(student, LABEL) / cross_entropy(teacher, LABEL)
   weight = (1 - jnp.exp(-ratio))[:, None]
   soft = jax.nn.softmax(student / 4) - jax.nn.softmax(teacher / 4)
@@ -126,9 +128,9 @@ def test_ofa_with_power_one_is_the_cross_entropy_with_the_teachers_classes():
 def test_more_power_pulls_more_on_the_label_and_less_on_the_others():
   own = jnp.arange(5)[None] == LABEL[:, None]
   pull = lambda power: (
-    -jax.grad(lambda q: ofa(jnp.log(q), logits(1), LABEL, power=power).sum())(
-      jnp.full((3, 5), 0.2)
-    )
+    -jax.jit(
+      jax.grad(lambda q: ofa(jnp.log(q), logits(1), LABEL, power=power).sum())
+    )(jnp.full((3, 5), 0.2))
   )
   # Less the part of the normaliser, which is the same for every class.
   centred = lambda x: x - x[:, :1]
@@ -147,7 +149,9 @@ def test_topk_kd_of_all_classes_is_kd():
 
 
 def test_topk_kd_pulls_on_the_teachers_best_alone():
-  gradient = jax.grad(lambda z: topk_kd(z, logits(1), top=2).sum())(logits(0))
+  gradient = jax.jit(jax.grad(lambda z: topk_kd(z, logits(1), top=2).sum()))(
+    logits(0)
+  )
   best = np.argsort(-np.asarray(logits(1)), axis=1)[:, :2]
   expected = np.zeros((3, 5), bool)
   np.put_along_axis(expected, best, True, axis=1)
@@ -161,7 +165,7 @@ def test_hard_label_is_cross_entropy_with_the_teachers_class():
 
 def test_tfkd_pulls_nowhere_at_the_virtual_teachers_own_softmax():
   virtual = jnp.where(jnp.arange(5)[None] == LABEL[:, None], 0.99, 0.01 / 4)
-  gradient = jax.grad(lambda z: tfkd(z, LABEL).sum())(virtual / 20.0)
+  gradient = jax.jit(jax.grad(lambda z: tfkd(z, LABEL).sum()))(virtual / 20.0)
   equal(gradient, np.zeros((3, 5)), 1e-6)
 
 
@@ -211,7 +215,7 @@ def test_mlkd_of_one_example_each_is_kd_at_every_temperature():
 def test_mlkd_may_leave_out_examples_of_which_the_teacher_is_sure():
   teacher = jnp.asarray([[9.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 3.0, 0.0]])
   for loss in (mlkd_instance, mlkd_batch):
-    pull = jax.grad(lambda z, f=loss: f(z, teacher, select="low"))(
+    pull = jax.jit(jax.grad(lambda z, f=loss: f(z, teacher, select="low")))(
       logits(0, K=3)
     )
     assert np.any(pull[1]) and np.any(pull[2])
@@ -220,8 +224,8 @@ def test_mlkd_may_leave_out_examples_of_which_the_teacher_is_sure():
 
 def test_how_sure_the_teacher_is_may_be_said_by_logits_of_its_own():
   raw = jnp.asarray([[9.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 3.0, 0.0]])
-  pull = jax.grad(
-    lambda z: mlkd_instance(z, logits(1, K=3), raw, select="low")
+  pull = jax.jit(
+    jax.grad(lambda z: mlkd_instance(z, logits(1, K=3), raw, select="low"))
   )(logits(0, K=3))
   assert [bool(np.any(row)) for row in pull] == [False, True, True]
 
@@ -239,7 +243,7 @@ def test_a_share_of_mlkd_is_all_of_it_times_the_share_of_unsure_ones():
 def test_which_example_is_surer_is_known_where_probabilities_are_rounded():
   # All are 1 in float32; as odds they are not.
   teacher = jnp.asarray([[30.0, 0.0], [24.0, 0.0], [27.0, 0.0]])
-  pull = jax.grad(lambda z: mlkd_instance(z, teacher, select="low"))(
+  pull = jax.jit(jax.grad(lambda z: mlkd_instance(z, teacher, select="low")))(
     logits(0, K=2)
   )
   assert [bool(np.any(row)) for row in pull] == [False, True, True]

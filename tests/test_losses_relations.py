@@ -67,9 +67,9 @@ def test_a_hidden_row_is_as_if_it_were_not_there(loss, options):
   kept = np.array([0, 1, 3, 5])
   mask = jnp.zeros(6, bool).at[kept].set(True)
   call = lambda student: loss(student, teacher, mask, **options)
-  value, gradient = jax.value_and_grad(call)(student)
+  value, gradient = jax.jit(jax.value_and_grad(call))(student)
   left = lambda student: loss(student, teacher[kept], **options)
-  expected, expected_gradient = jax.value_and_grad(left)(student[kept])
+  expected, expected_gradient = jax.jit(jax.value_and_grad(left))(student[kept])
   equal(value, expected)
   np.testing.assert_allclose(gradient[kept], expected_gradient, 1e-4, 1e-6)
   assert not np.any(gradient[np.array([2, 4])])
@@ -80,7 +80,7 @@ def test_a_hidden_row_may_hold_numbers_that_are_not_finite(loss, options):
   mask = jnp.array([True, True, False, True, True, True])
   student, teacher = (x.at[2].set(jnp.nan) for x in (features(0), features(1)))
   call = lambda student: loss(student, teacher, mask, **options)
-  value, gradient = jax.value_and_grad(call)(student)
+  value, gradient = jax.jit(jax.value_and_grad(call))(student)
   assert jnp.isfinite(value) and jnp.isfinite(gradient).all()
 
 
@@ -89,7 +89,7 @@ def test_a_hidden_row_may_hold_numbers_that_are_not_finite(loss, options):
 def test_a_batch_of_one_row_or_none_has_a_finite_loss(loss, options, shown):
   mask = jnp.arange(6) < shown
   call = lambda student: loss(student, features(1), mask, **options)
-  value, gradient = jax.value_and_grad(call)(features(0))
+  value, gradient = jax.jit(jax.value_and_grad(call))(features(0))
   assert jnp.isfinite(value) and jnp.isfinite(gradient).all()
 
 
@@ -103,7 +103,7 @@ def test_a_hidden_example_changes_no_transformation():
   student, teacher = maps(0), maps(2)
   spoilt = jax.tree.map(lambda x: x.at[1].set(jnp.nan), student)
   call = lambda student: irg_transform(student, teacher, mask)
-  value, gradient = jax.value_and_grad(call)(spoilt)
+  value, gradient = jax.jit(jax.value_and_grad(call))(spoilt)
   some = lambda maps: tuple(x[kept] for x in maps)
   equal(value, irg_transform(some(student), some(teacher)))
   assert all(jnp.isfinite(leaf).all() for leaf in gradient)
@@ -137,7 +137,7 @@ def test_rows_that_meet_or_vanish_have_finite_gradients(loss, options, case):
 def test_affinity_of_a_map_to_itself_has_no_gradient(form):
   x = features(0, 2, 3, 4, 5).at[0].set(0.0)
   call = lambda student: jnp.sum(affinity(student, x, form=form))
-  value, gradient = jax.value_and_grad(call)(x)
+  value, gradient = jax.jit(jax.value_and_grad(call))(x)
   assert value == 0.0 and not np.any(gradient)
 
 

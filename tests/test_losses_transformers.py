@@ -57,8 +57,8 @@ def test_what_lies_at_padding_changes_neither_value_nor_gradient(name):
   seen = both if attention else MASK[..., None]
   blank = lambda tree: jax.tree.map(lambda x: jnp.where(seen, x, 7.0), tree)
   total = lambda student, teacher: jnp.sum(loss(student, teacher, MASK))
-  gradient = jax.grad(total)(make(0), make(1))
-  changed = jax.grad(total)(blank(make(0)), blank(make(1)))
+  gradient = jax.jit(jax.grad(total))(make(0), make(1))
+  changed = jax.jit(jax.grad(total))(blank(make(0)), blank(make(1)))
   equal(
     loss(blank(make(0)), blank(make(1)), MASK), loss(make(0), make(1), MASK)
   )
@@ -74,7 +74,7 @@ def test_a_row_without_a_token_has_no_loss_and_no_gradient(name):
   loss, make = MASKED[name]
   total = lambda student: jnp.sum(loss(student, make(1), MASK))
   assert not np.any(loss(make(0), make(1), MASK)[2])
-  for gradient in jax.tree.leaves(jax.grad(total)(make(0))):
+  for gradient in jax.tree.leaves(jax.jit(jax.grad(total))(make(0))):
     assert np.isfinite(gradient).all() and not np.any(gradient[2])
 
 
@@ -108,7 +108,7 @@ def test_scores_far_below_the_floor_match_any_others_that_are():
 
 def test_attention_cross_entropy_pulls_nowhere_at_the_teacher():
   total = lambda student: attention_cross_entropy(student, scores(1)).sum()
-  equal(jax.grad(total)(scores(1)), np.zeros((B, M, T, T)), 1e-6)
+  equal(jax.jit(jax.grad(total))(scores(1)), np.zeros((B, M, T, T)), 1e-6)
 
 
 def test_heads_that_are_joined_may_be_of_different_number():

@@ -1,6 +1,7 @@
 """Blocks of Transformers: computed again, or fused, they are the same."""
 
 import ast
+import functools
 import inspect
 
 import jax
@@ -49,6 +50,12 @@ def loss(model, inputs, read):
   return of
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def started(model, inputs):
+  """Its variables at random."""
+  return model.init(jax.random.key(0), inputs, train=False)
+
+
 def test_every_network_of_blocks_is_here():
   found = set()
   for name in rooms.names("models"):
@@ -66,9 +73,9 @@ def test_every_network_of_blocks_is_here():
 def test_a_block_computed_in_another_way_is_the_same(name, change, read):
   plain, inputs = made(name, dropout=0.1)
   other, _ = made(name, dropout=0.1, **{change: True})
-  variables = plain.init(jax.random.key(0), inputs, train=False)
+  variables = started(plain, inputs)
   shapes = lambda model: jax.tree.map(
-    jnp.shape, model.init(jax.random.key(0), inputs, train=False)
+    jnp.shape, jax.eval_shape(functools.partial(started, model), inputs)
   )
   assert shapes(plain) == shapes(other)
   first, second = (
@@ -85,7 +92,7 @@ def test_a_block_computed_in_another_way_is_the_same(name, change, read):
 def test_what_remat_computes_again_is_not_kept(name):
   plain, inputs = made(name)
   other, _ = made(name, remat=True)
-  variables = plain.init(jax.random.key(0), inputs, train=False)
+  variables = started(plain, inputs)
   products = lambda model: str(
     jax.make_jaxpr(jax.grad(loss(model, inputs, "logits")))(variables)
   ).count("dot_general")
@@ -95,7 +102,7 @@ def test_what_remat_computes_again_is_not_kept(name):
 @pytest.mark.parametrize("name", INPUTS)
 def test_maps_that_nothing_reads_are_not_computed_beside_a_fused_kernel(name):
   model, inputs = made(name, fused=True)
-  variables = model.init(jax.random.key(0), inputs, train=False)
+  variables = started(model, inputs)
   products = lambda *reads: (
     jax.jit(
       lambda variables: [

@@ -701,7 +701,8 @@ def test_blocks_computed_again_are_the_same_and_are_not_kept(name, options):
   found, products = {}, {}
   for remat in (False, True):
     model = kind(num_classes=3, remat=remat, **options)
-    variables = model.init(KEY, inputs, train=False)
+    start = lambda model=model: model.init(KEY, inputs, train=False)
+    variables = jax.jit(start)()
 
     def loss(params, model=model, variables=variables):
       outputs, new = model.apply(

@@ -104,7 +104,7 @@ class Network:
       squares = [jnp.sum(leaf * 1.0 * leaf) for leaf in outputs.values()]
       return sum(squares), (outputs, kept)
 
-    return jax.grad(total, has_aux=True)(self.variables["params"])
+    return jax.jit(jax.grad(total, has_aux=True))(self.variables["params"])
 
 
 @pytest.fixture(scope="module", params=EVERY, ids=str)
