@@ -8,6 +8,7 @@ letter is one size. JAX lets nothing grow a rank.
 """
 
 import functools
+import gc
 import getpass
 import importlib.machinery
 import inspect
@@ -51,8 +52,37 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 CHECKED = re.compile(r"kdjax\.(losses|heads)\.[a-z]\w*")
 
 
+# The files that take longest, longest first. They begin first, so that none is
+# left to one worker in the end.
+LONG = (
+  "models",
+  "losses",
+  "resume",
+  "colabs",
+  "experiment",
+  "supply",
+  "method_runs",
+  "methods",
+  "starts",
+  "readme",
+  "speed",
+  "papers",
+  "transforms",
+  "buckets",
+  "methods_transformers",
+)
+
+
+def pytest_collection_modifyitems(items):
+  rank = {f"test_{name}": place for place, name in enumerate(LONG)}
+  items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
+
+
 def pytest_configure():
   import jax
+
+  # What JAX traces are many small objects, nearly none of them in a cycle.
+  gc.set_threshold(100_000, 20, 50)
 
   # [B] + [B K] is a mistake more often than it is meant.
   jax.config.update("jax_numpy_rank_promotion", "raise")

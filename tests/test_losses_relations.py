@@ -137,7 +137,8 @@ def test_rows_that_meet_or_vanish_have_finite_gradients(loss, options, case):
 def test_affinity_of_a_map_to_itself_has_no_gradient(form):
   x = features(0, 2, 3, 4, 5).at[0].set(0.0)
   call = lambda student: jnp.sum(affinity(student, x, form=form))
-  value, gradient = jax.jit(jax.value_and_grad(call))(x)
+  # Operation by operation: a compiler may round the two sides otherwise.
+  value, gradient = jax.value_and_grad(call)(x)
   assert value == 0.0 and not np.any(gradient)
 
 
