@@ -80,7 +80,7 @@ def name(request):
 
 def test_a_method_traces(name):
   plain = workdir.resolve(around(name))
-  check.plan(plain, list(plain["order"]))
+  check.plan(plain, [one for one in plain["order"] if one != "teacher"])
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def trace(teacher, stages):
       stages={"teacher": teacher, **config.named("method", stages)},
     )
   )
-  check.plan(plain, list(plain["order"]))
+  check.plan(plain, [one for one in plain["order"] if one != "teacher"])
 
 
 def call(name, **options):
