@@ -158,13 +158,14 @@ def _check(values: flags.FlagValues, arguments: list[str]) -> str:
 def _busy(load: float, cores: int, torch: str | None) -> str:
   """What to think of numbers from a machine at work."""
   told = (
-    f"Before it began {load:.1f} threads ran on {cores} cores: others were at"
-    " work, and what has more threads had more of the machine."
+    f"In the minute before it began {load:.1f} threads ran on {cores} cores. If"
+    " that was not a benchmark like this one, others are at work, and what has"
+    " more threads has more of the machine."
   )
   if torch:
     told += (
       " PyTorch's threads wait for each other, and lose far more by that than"
-      " JAX's do: these ratios to it say nothing."
+      " JAX's do: then these ratios to it say nothing."
     )
   return told
 
