@@ -1,8 +1,8 @@
 """Memory in huge pages, which a step on a CPU is faster with.
 
 XLA takes memory for the inner values of every step and gives it back. In pages
-of 4 KiB Linux clears each when it is first written to: a third of the processors'
-time in a step of Transformers on two cores. In pages of 2 MiB that is a tenth.
+of 4 KiB Linux clears each when it is first written to: a third of what two
+cores do in a step of Transformers. In pages of 2 MiB that is a tenth.
 """
 
 import os
