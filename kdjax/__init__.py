@@ -8,16 +8,16 @@ kd = kdjax.find("losses", "kd")
 import importlib
 
 from kdjax.errors import UserError
-from kdjax.rooms import find, names, register
+from kdjax.registry import find, names, register
 
 __version__ = "0.1.0"
 
 # Loaded when first asked for: most import JAX.
 _LATER = {
-  "load": "kdjax.fields",
-  "run": "kdjax.experiment",
-  "evaluate": "kdjax.trained",
-  "restore": "kdjax.trained",
+  "load": "kdjax.config.fields",
+  "run": "kdjax.training.experiment",
+  "evaluate": "kdjax.training.restore",
+  "restore": "kdjax.training.restore",
   "summarize": "kdjax.report",
 }
 _MODULES = ("config", "report")

@@ -9,7 +9,8 @@ import os
 import re
 import sys
 
-from kdjax import pages, rooms
+from kdjax import registry
+from kdjax.devices import huge_pages
 from kdjax.errors import UserError
 
 CONFIG = re.compile(r"--?config(?:=(.*))?$")
@@ -23,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     argv: its words; None are the process's, which then starts anew.
   """
   if argv is None:
-    pages.huge()
+    huge_pages.huge()
     argv = sys.argv[1:]
   # As `python -m` has it: what lies here can be named in a config.
   sys.path.insert(0, os.getcwd())
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
 def verbs() -> dict[str, str]:
   """Every verb and the first line of its docstring, read without import."""
   found = {}
-  for path in sorted((rooms.PACKAGE / "verbs").glob("[a-z]*.py")):
+  for path in sorted((registry.PACKAGE / "verbs").glob("[a-z]*.py")):
     found[path.stem] = path.read_text().lstrip('"').partition("\n")[0]
   return {name: line.rstrip('"') for name, line in found.items()}
 
@@ -120,7 +121,7 @@ def _check_overrides(argv: list[str]) -> None:
   given = [place for place, word in enumerate(argv) if CONFIG.fullmatch(word)]
   if not given:
     return
-  from kdjax import fields
+  from kdjax.config import fields
 
   inline = CONFIG.fullmatch(argv[given[-1]]).group(1)
   following = "".join(argv[given[-1] + 1 :][:1])

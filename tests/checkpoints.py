@@ -10,7 +10,7 @@ import numpy as np
 from examples import image_file, write_csv
 from safetensors.numpy import save_file
 
-from kdjax import rooms
+from kdjax import registry
 
 PADDING, UNKNOWN, START, END = range(4)
 WORDS = ("red", "green", "blue", "a", "dog", "cat", "house", "film")
@@ -79,7 +79,7 @@ def write(folder, name, config, *, seed=0, without=(), words=True, **options):
   Returns:
     The leaves of the network's variables, by their path.
   """
-  file = sys.modules[rooms.find("models", name).__module__]
+  file = sys.modules[registry.find("models", name).__module__]
   model = file.Model(**{**file.options(config), **options})
   leaves = random_leaves(model, seed)
   names = file.names(model)

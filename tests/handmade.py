@@ -6,7 +6,7 @@ import types
 
 import numpy as np
 
-from kdjax import rooms
+from kdjax import registry
 
 ACCURACY = {
   "teacher": [0.90, 0.92, 0.94],
@@ -59,7 +59,7 @@ def install(monkeypatch):
     load=lambda split, seed=None, *, size: made,
     class_names=lambda *, size: ("ant", "bee", "cat"),
   )
-  monkeypatch.setitem(rooms._registered, ("data", "tiny"), tiny)
+  monkeypatch.setitem(registry._registered, ("data", "tiny"), tiny)
   return made
 
 

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax import build, check, config, workdir
+from kdjax import config
 from kdjax.errors import UserError
+from kdjax.stage import build
+from kdjax.training import check, workdir
 
 B = 16
 

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdjax import benchmark, cli, decoding, feeds, fields, rooms, timing
+from kdjax import cli, registry
+from kdjax.bench import decoding, feed_throughput, timing
+from kdjax.config import fields
+from kdjax.feed import loaders
 from kdjax.verbs import bench
 
 CONFIG = """
@@ -51,7 +54,7 @@ def in_line(monkeypatch):
     made.append(workers)
     yield from (items[place] for place in itertools.count())
 
-  monkeypatch.setattr(feeds, "ahead", ahead)
+  monkeypatch.setattr(loaders, "ahead", ahead)
   return made
 
 
@@ -138,7 +141,7 @@ def test_pngs_are_decoded_in_every_way(monkeypatch, capsys, few_rounds):
 
 def test_the_images_are_pieces_of_photographs_as_their_manifest_says(tmp_path):
   encoded = decoding.write(tmp_path, 6)
-  source = rooms.find("data", "manifest").load(
+  source = registry.find("data", "manifest").load(
     "train", root=str(tmp_path), validation=0.0, test=0.0
   )
   found = source.take(np.arange(6))
@@ -152,8 +155,8 @@ def test_the_images_are_pieces_of_photographs_as_their_manifest_says(tmp_path):
 
 
 def test_a_set_that_is_too_large_is_not_held(config, in_line, monkeypatch):
-  monkeypatch.setattr(feeds, "CPU_BYTES", 100)
-  found = benchmark.measure(
+  monkeypatch.setattr(loaders, "CPU_BYTES", 100)
+  found = feed_throughput.measure(
     fields.load(str(config)), "alone", seconds=0.02, workers=3, rounds=2
   )
   assert [row["feed"] for row in found["rows"]] == [
@@ -168,7 +171,7 @@ def test_a_set_that_is_too_large_is_not_held(config, in_line, monkeypatch):
 
 
 def test_a_feed_is_measured_against_the_held_batch_of_its_own_round():
-  floor, *rows = benchmark.rows_of(
+  floor, *rows = feed_throughput.rows_of(
     {
       "a": [(0.010, 0.0125), (0.020, 0.040), (0.030, 0.030)],
       "a alone": [0.001, 0.002, 0.004],

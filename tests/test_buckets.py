@@ -16,15 +16,18 @@ from placed import collected
 from test_models import OPTIONS_TO_TEST
 
 import kdjax
-from kdjax import buckets, build, check, config, feeds, rooms, sampling, workdir
+from kdjax import config, registry
 from kdjax.data import arrays
-from kdjax.devices import Placement
+from kdjax.devices.placement import Placement
 from kdjax.errors import UserError
-from kdjax.feed import EvalFeed, TrainFeed
+from kdjax.feed import buckets, loaders, sampling
+from kdjax.feed.index_stream import EvalFeed, TrainFeed
+from kdjax.feed.sources import ArraySource, RecordSource
 from kdjax.models import fusion, mlp
-from kdjax.pipeline import parse
-from kdjax.sources import ArraySource, RecordSource
-from kdjax.state import Fixed
+from kdjax.stage import build
+from kdjax.step.pipeline import parse
+from kdjax.step.state import Fixed
+from kdjax.training import check, workdir
 
 N, T, WORDS, BATCH, SEEDS = 103, 24, 13, 16, 2
 ENDS = {"text": (6, 11, T)}
@@ -82,9 +85,9 @@ def bucket_of(feeds_, step, partners=False):
 def seen(kind, placement, made, start=0, stop=12, count=None):
   """What a step is called with, as the host's arrays: a list a step."""
   if kind == "device":
-    feed = feeds.Rows(placement, made)
+    feed = loaders.Rows(placement, made)
   else:
-    feed = feeds.Stream(placement, made)
+    feed = loaders.Stream(placement, made)
 
   def noted(state, fixed, batch):
     if count is not None:
@@ -279,7 +282,7 @@ def padding(table, seeds, batch, ends, way, steps):
 )
 @pytest.mark.parametrize("seeds", [1, 5])
 def test_padding_of_real_sentences_falls_where_batches_are_of_one_length(seeds):
-  table = rooms.find("data", "sst2").load("train", root=ROOT)
+  table = registry.find("data", "sst2").load("train", root=ROOT)
   ends = (16, 24, 32, 48)
   whole = padding(table, seeds, 64, (48,), "uniform", 108)
   random = padding(table, seeds, 64, ends, "uniform", 108)
@@ -435,22 +438,22 @@ def test_what_needs_whole_texts_is_found_before_training():
 def readers():
   """Every network of texts, alone and as a part of each that has parts."""
   found = {}
-  for name in rooms.names("models"):
-    known = rooms.describe("models", name).options
+  for name in registry.names("models"):
+    known = registry.describe("models", name).options
     if "vocabulary" in known:
       small = OPTIONS_TO_TEST.get(name, {})
-      found[name] = rooms.find("models", name)(
+      found[name] = registry.find("models", name)(
         vocabulary=WORDS, num_classes=3, **small
       )
   image = mlp.Model(widths=(4,))
-  for name in rooms.names("models"):
-    if "encoders" not in rooms.describe("models", name).options:
+  for name in registry.names("models"):
+    if "encoders" not in registry.describe("models", name).options:
       continue
     parts = {"image": image, "text": found["text_transformer"]}
     joins = fusion._joins.JOINS if name == "fusion" else [None]
     for join in joins:
       more = {"join": join} if join else {}
-      model = rooms.find("models", name)
+      model = registry.find("models", name)
       found[f"{name}-{join}"] = model(parts, num_classes=3, **more)
   return found
 

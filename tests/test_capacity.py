@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 import kdjax
-from kdjax import capacity, check, config, rooms, workdir
+from kdjax import config, registry
 from kdjax.data import digits, emoji, manifest
 from kdjax.errors import UserError
+from kdjax.stage import vocabulary as capacity
+from kdjax.training import check, workdir
 
 
 def reader(vocabulary, **options):
@@ -85,7 +87,7 @@ def test_a_network_shorter_than_the_texts_is_found_too(table):
 
 
 def test_a_data_set_that_knows_no_ids_is_taken_as_it_is():
-  network = rooms.find("models", "text_transformer")(vocabulary=2)
+  network = registry.find("models", "text_transformer")(vocabulary=2)
   capacity.check("student", network, {})
   capacity.check("student", network, {"text": 2})
   with pytest.raises(UserError, match="'student' has vocabulary=2"):

@@ -3,8 +3,11 @@
 import pytest
 from absl import flags
 
-from kdjax import build, catalogue, config, rooms, workdir
+from kdjax import config, registry
+from kdjax.bench import method_costs
 from kdjax.errors import UserError
+from kdjax.stage import build
+from kdjax.training import workdir
 from kdjax.verbs import _methods as table
 from kdjax.verbs import list as verb
 
@@ -22,34 +25,34 @@ def listed(capsys):
   return run
 
 
-@pytest.mark.parametrize("name", rooms.names("methods"))
+@pytest.mark.parametrize("name", registry.names("methods"))
 def test_what_was_measured_of_a_method_is_what_it_is(name):
   kept = table.measured()["methods"]
   assert name in kept, "Run `kdjax list methods --measure`."
-  made = catalogue.experiment(config.kind_of(name), [name])
+  made = method_costs.experiment(config.kind_of(name), [name])
   plain = workdir.resolve(made)
-  found = catalogue.describe(build.build(plain, name))
+  found = method_costs.describe(build.build(plain, name))
   assert {key: kept[name][key] for key in found} == found
   assert kept[name]["stages"] == len(plain["order"]) - 2
   assert kept[name]["step"] > 0
 
 
 def test_nothing_is_kept_of_a_method_that_is_gone():
-  assert set(table.measured()["methods"]) == set(rooms.names("methods"))
+  assert set(table.measured()["methods"]) == set(registry.names("methods"))
 
 
 def test_methods_are_listed_with_paper_and_what_was_measured(listed):
   out = listed("methods")
   rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
-  assert set(rooms.names("methods")) <= rows.keys()
+  assert set(registry.names("methods")) <= rows.keys()
   assert "Hinton et al., 2014, arXiv:1503.02531" in rows["kd"]
   assert "batch" in rows["rkd"].split() and "example" in rows["kd"].split()
   assert rows["kd"].split()[-1].startswith("x")
 
 
 def test_every_method_has_a_paper_that_can_be_read():
-  for name in rooms.names("methods"):
-    found = table.paper(rooms.describe("methods", name).doc)
+  for name in registry.names("methods"):
+    found = table.paper(registry.describe("methods", name).doc)
     assert found != "-" and found[0].isalpha(), (name, found)
 
 
@@ -68,8 +71,8 @@ def test_a_paper_is_said_in_short():
 
 
 def test_methods_are_timed_beside_the_student_alone(monkeypatch):
-  monkeypatch.setattr(catalogue, "ROUNDS", 1)
-  found = catalogue.measure(["dml"])["methods"]["dml"]
+  monkeypatch.setattr(method_costs, "ROUNDS", 1)
+  found = method_costs.measure(["dml"])["methods"]["dml"]
   assert found["step"] > 0
   assert found["learns"] > 0 and found["keeps"] == 0
   assert found["reads"] == ["label", "logits"]

@@ -96,7 +96,7 @@ def test_an_address_that_no_network_records(attempt):
 def test_different_numbers_of_classes_and_the_head_that_maps_them(attempt):
   said = attempt("plan(conv(num_classes=10), conv(num_classes=4))")
   assert "select" in said and "4]" in said and "10]" in said
-  from kdjax import check, workdir
+  from kdjax.training import check, workdir
 
   space = {}
   exec(HEAD + "  pass", space)

@@ -5,7 +5,7 @@ import sys
 import pytest
 from absl import flags
 
-from kdjax import rooms
+from kdjax import registry
 from kdjax.errors import UserError
 from kdjax.verbs import list as verb
 
@@ -41,11 +41,11 @@ def mine(tmp_path):
 
 def test_all_rooms_are_listed_with_all_their_names_and_summaries(listed):
   out = listed()
-  assert set(verb.ROOMS) == set(rooms.ENTRIES)
-  for room in rooms.ENTRIES:
+  assert set(verb.ROOMS) == set(registry.ENTRIES)
+  for room in registry.ENTRIES:
     assert f"\n{room} (" in out
-    for name in rooms.names(room):
-      summary = rooms.describe(room, name).summary
+    for name in registry.names(room):
+      summary = registry.describe(room, name).summary
       assert any(
         line.split(None, 1) == [name, summary] for line in out.splitlines()
       ), (room, name)
@@ -55,7 +55,7 @@ def test_one_room_is_listed_without_the_others(listed):
   out = listed("losses")
   assert "cross_entropy" in out
   assert "classification" not in out
-  assert len(out.split("\n")) == len(rooms.names("losses")) + 3
+  assert len(out.split("\n")) == len(registry.names("losses")) + 3
 
 
 def test_one_thing_shows_reads_options_docstring_and_file(listed):
@@ -63,15 +63,15 @@ def test_one_thing_shows_reads_options_docstring_and_file(listed):
   assert "reads      student: Float[Array, 'B *T K']\n" in out
   assert "options    temperature: float = 4.0\n" in out
   assert "student_temperature: float | None = None\n" in out
-  assert f"file       {rooms.PACKAGE / 'losses' / 'kd.py'}\n" in out
-  assert rooms.describe("losses", "kd").doc in out
+  assert f"file       {registry.PACKAGE / 'losses' / 'kd.py'}\n" in out
+  assert registry.describe("losses", "kd").doc in out
 
 
-@pytest.mark.parametrize("room", rooms.ENTRIES)
+@pytest.mark.parametrize("room", registry.ENTRIES)
 def test_everything_can_be_shown(listed, room):
-  for name in rooms.names(room):
+  for name in registry.names(room):
     out = listed(room, name)
-    about = rooms.describe(room, name)
+    about = registry.describe(room, name)
     assert about.doc in out
     for option in about.options:
       assert option in out

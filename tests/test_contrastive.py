@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax import norms
+from kdjax import numerics
 from kdjax.data import digits
 from kdjax.errors import UserError
 from kdjax.heads import (
@@ -410,7 +410,7 @@ def test_soft_affinities_pull_as_ckd_does():
 
 def test_gd_matches_the_gradients_that_clip_has():
   student, teacher = pair(0), pair(2)
-  unit = lambda side: tuple(map(norms.unit, side))
+  unit = lambda side: tuple(map(numerics.unit, side))
   raw = lambda image, text: clip(image, text, SCALE, normalize=False)
   # Both directions at once: the sum of their gradients, twice the mean.
   own, other = (

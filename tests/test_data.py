@@ -10,7 +10,7 @@ import examples
 import numpy as np
 import pytest
 
-from kdjax import rooms
+from kdjax import registry
 from kdjax.data import digits
 from kdjax.errors import UserError
 from kdjax.preprocess import words
@@ -43,7 +43,7 @@ TELLING = {
 }
 
 
-@pytest.fixture(params=rooms.names("data"), scope="module")
+@pytest.fixture(params=registry.names("data"), scope="module")
 def made(request, tmp_path_factory):
   """A data set, and options with which it has something to load.
 
@@ -51,10 +51,10 @@ def made(request, tmp_path_factory):
   project, of which some examples are enough.
   """
   name = request.param
-  module, options = rooms.find("data", name), {}
+  module, options = registry.find("data", name), {}
   if hasattr(examples, name):
     options = getattr(examples, name)(tmp_path_factory.mktemp(name))
-  elif "root" in rooms.describe("data", name).options:
+  elif "root" in registry.describe("data", name).options:
     if not SHARED.is_dir():
       pytest.skip(f"There is no {SHARED}.")
     options = {"root": str(SHARED), "limit": 60}
@@ -171,15 +171,15 @@ def test_a_missing_modality_is_zeros(data, options):
       assert not absent.any(), key
 
 
-@pytest.mark.parametrize("name", rooms.names("data"))
+@pytest.mark.parametrize("name", registry.names("data"))
 def test_options_have_literal_defaults(name):
-  found = rooms.describe("data", name).options
-  assert rooms.REQUIRED not in found.values()
-  assert not any(isinstance(value, rooms.Code) for value in found.values())
+  found = registry.describe("data", name).options
+  assert registry.REQUIRED not in found.values()
+  assert not any(isinstance(value, registry.Code) for value in found.values())
 
 
 def test_spec_and_class_names_take_the_options_of_load(data, options):
-  known = rooms.describe("data", data.__name__.rpartition(".")[2]).options
+  known = registry.describe("data", data.__name__.rpartition(".")[2]).options
   data.spec(**{**known, **options})
   data.class_names(**{**known, **options})
   if options:
@@ -208,7 +208,7 @@ def test_an_unknown_split_is_answered_with_those_there_are(data, options):
 def without_files(name):
   """Options with which a spec is known and nothing can be read."""
   options = {}
-  if "root" in rooms.describe("data", name).options:
+  if "root" in registry.describe("data", name).options:
     options["root"] = "/no/such/folder"
   if name == "manifest":
     options["columns"] = examples.COLUMNS
@@ -216,13 +216,13 @@ def without_files(name):
 
 
 # Of arrays, what they are is in the headers of their files alone.
-STATED = [name for name in rooms.names("data") if name != "arrays"]
+STATED = [name for name in registry.names("data") if name != "arrays"]
 
 
 @pytest.mark.parametrize("name", STATED)
 def test_a_spec_needs_no_data(name):
   options = without_files(name)
-  assert "index" in rooms.find("data", name).spec(**options)
+  assert "index" in registry.find("data", name).spec(**options)
 
 
 @pytest.mark.parametrize(

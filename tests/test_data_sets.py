@@ -17,7 +17,7 @@ import checkpoints
 import numpy as np
 import pytest
 
-from kdjax import rooms
+from kdjax import registry
 from kdjax.data import (
   _fsdd,
   _noise,
@@ -52,7 +52,7 @@ SETS = {
 
 def whole(name, key, **options):
   """A column of the three splits, one after the other."""
-  load = rooms.find("data", name).load
+  load = registry.find("data", name).load
   parts = [load(split, root=ROOT, **options) for split in SPLITS]
   return np.concatenate([part.columns[key] for part in parts])
 
@@ -75,7 +75,7 @@ def name(request):
 
 @there
 def test_the_splits_are_as_large_as_documented(name):
-  load = rooms.find("data", name).load
+  load = registry.find("data", name).load
   sizes = tuple(len(load(split, root=ROOT)) for split in SPLITS)
   assert sizes == SETS[name]
 
@@ -83,7 +83,7 @@ def test_the_splits_are_as_large_as_documented(name):
 @there
 @pytest.mark.parametrize("split", SPLITS)
 def test_examples_are_what_the_spec_says(name, split):
-  module = rooms.find("data", name)
+  module = registry.find("data", name)
   source, spec = module.load(split, root=ROOT), module.spec(root=ROOT)
   taken = source.take(np.array([3, 0, len(source) - 1, 3]))
   assert taken.keys() == spec.keys()
@@ -103,7 +103,7 @@ def test_an_index_is_of_one_example_over_all_splits(name):
 @there
 @pytest.mark.parametrize("split", SPLITS)
 def test_every_class_is_in_every_split(name, split):
-  module = rooms.find("data", name)
+  module = registry.find("data", name)
   source = module.load(split, root=ROOT)
   classes = len(module.class_names(root=ROOT))
   counts = np.bincount(source.labels, minlength=classes)
@@ -114,7 +114,7 @@ def test_every_class_is_in_every_split(name, split):
 
 @there
 def test_loading_again_and_from_a_pickle_gives_the_same(name):
-  load = rooms.find("data", name).load
+  load = registry.find("data", name).load
   source, again = load("test", root=ROOT), load("test", 5, root=ROOT)
   sent = pickle.loads(pickle.dumps(source))
   positions = np.array([7, 2, 2])
@@ -127,7 +127,7 @@ def test_loading_again_and_from_a_pickle_gives_the_same(name):
 
 @there
 def test_a_limit_takes_examples_that_are_there_and_every_class_its_share(name):
-  load = rooms.find("data", name).load
+  load = registry.find("data", name).load
   source = load("train", root=ROOT)
   few, fewer = (load("train", root=ROOT, limit=count) for count in (600, 120))
   assert len(few) == 600 and len(fewer) == 120
@@ -142,27 +142,27 @@ def test_a_limit_takes_examples_that_are_there_and_every_class_its_share(name):
 @there
 def test_train_size_limits_training_alone():
   for name in ("mnist", "cifar100", "avmnist", "sst2"):
-    load = rooms.find("data", name).load
+    load = registry.find("data", name).load
     sizes = [len(load(split, root=ROOT, train_size=200)) for split in SPLITS]
     assert sizes == [200, *SETS[name][1:]]
 
 
 def test_a_missing_file_is_named_with_its_source_and_the_option(name, tmp_path):
-  load = rooms.find("data", name).load
+  load = registry.find("data", name).load
   for root in ("", str(tmp_path)):
     with pytest.raises(UserError, match=r"root='.*(gz|npz|zip).*github|goog"):
       load("train", root=root)
 
 
 def test_an_option_that_there_is_not_is_answered_with_those_there_are(name):
-  module = rooms.find("data", name)
+  module = registry.find("data", name)
   for ask in (module.spec, module.class_names):
     with pytest.raises(UserError, match=r"'limti'.*limit"):
       ask(limti=3)
 
 
 def test_a_number_below_zero_and_another_split_are_mistakes(name):
-  load = rooms.find("data", name).load
+  load = registry.find("data", name).load
   with pytest.raises(UserError, match="limit=-1"):
     load("train", limit=-1)
   with pytest.raises(UserError, match=r"'tets'.*There are: .*test"):
@@ -665,7 +665,7 @@ def test_sst2_ids_are_the_words_of_the_line():
 @pytest.mark.parametrize("size", [500, 20_000])
 def test_vocabularies_know_training_alone_and_have_their_size(size):
   for name in ("sst2", "emoji"):
-    module = rooms.find("data", name)
+    module = registry.find("data", name)
     words = {*module.vocabulary(ROOT, size).words}
     if name == "sst2":
       texts, others = (sst2.sentences(ROOT, s)[0] for s in ("train", "test"))
@@ -691,7 +691,7 @@ def test_no_text_of_training_is_cut():
     "emoji": emoji.emoji(ROOT).texts,
   }
   for name, found in texts.items():
-    (length,) = rooms.find("data", name).spec()["text"].shape
+    (length,) = registry.find("data", name).spec()["text"].shape
     assert max(len(words_of(text)) for text in found) <= length
 
 
@@ -732,7 +732,7 @@ def texts_of(name, split):
 @there
 @pytest.mark.parametrize("name", WORDS)
 def test_pieces_are_what_the_tokenizer_makes_of_the_same_text(name, reader):
-  module = rooms.find("data", name)
+  module = registry.find("data", name)
   source = module.load("validation", root=ROOT, tokenizer=reader, pieces=7)
   ids, mask = source.columns["pieces"], source.columns["mask/pieces"]
   assert (ids.dtype, mask.dtype) == (np.int32, bool)
@@ -751,7 +751,7 @@ def test_pieces_are_what_the_tokenizer_makes_of_the_same_text(name, reader):
 @there
 @pytest.mark.parametrize("name", WORDS)
 def test_pieces_come_beside_words_and_change_nothing_else(name, reader):
-  module = rooms.find("data", name)
+  module = registry.find("data", name)
   options = {"root": ROOT, "limit": 30, "length": 9}
   plain = module.load("train", **options)
   both = module.load("train", **options, tokenizer=reader, pieces=6)
@@ -766,7 +766,7 @@ def test_pieces_come_beside_words_and_change_nothing_else(name, reader):
 @there
 @pytest.mark.parametrize("name", WORDS)
 def test_the_spec_of_pieces_is_that_of_the_examples(name, reader):
-  module = rooms.find("data", name)
+  module = registry.find("data", name)
   options = {"root": ROOT, "tokenizer": reader, "pieces": 6, "limit": 20}
   source, spec = module.load("test", **options), module.spec(**options)
   assert source.columns.keys() == spec.keys()
@@ -779,7 +779,7 @@ def test_the_spec_of_pieces_is_that_of_the_examples(name, reader):
 @there
 @pytest.mark.parametrize("name", WORDS)
 def test_ids_of_pieces_are_those_of_the_tokenizer(name, reader):
-  module = rooms.find("data", name)
+  module = registry.find("data", name)
   known = 4 + len(checkpoints.WORDS)
   found = module.ids(root=ROOT, tokenizer=reader)
   assert found == {"text": module.ids(root=ROOT)["text"], "pieces": known}
@@ -789,7 +789,7 @@ def test_ids_of_pieces_are_those_of_the_tokenizer(name, reader):
 @pytest.mark.parametrize("name", WORDS)
 def test_a_tokenizer_that_is_not_there_is_named(name, tmp_path):
   with pytest.raises(UserError, match=f"No tokenizer '{tmp_path}'"):
-    rooms.find("data", name).load("test", root=ROOT, tokenizer=str(tmp_path))
+    registry.find("data", name).load("test", root=ROOT, tokenizer=str(tmp_path))
 
 
 # Emoji

@@ -9,18 +9,20 @@ import numpy as np
 import pytest
 
 import kdjax
-from kdjax import config, decoded, feeds, workdir
-from kdjax.build import build
+from kdjax import config
 from kdjax.data import _records, arrays, digits, manifest
 from kdjax.errors import UserError
-from kdjax.sources import ArraySource, digest
+from kdjax.feed import decoded_splits, loaders
+from kdjax.feed.sources import ArraySource, digest
+from kdjax.stage.build import build
+from kdjax.training import workdir
 
 
 @pytest.fixture(autouse=True)
 def _forgotten():
-  decoded.forget()
+  decoded_splits.forget()
   yield
-  decoded.forget()
+  decoded_splits.forget()
 
 
 @pytest.fixture
@@ -147,19 +149,19 @@ def test_labels_that_a_seed_draws_are_other_data():
 
 
 def test_the_same_data_are_decoded_once(options, reads):
-  first = feeds.columns(manifest.load("train", 0, **options))
+  first = loaders.columns(manifest.load("train", 0, **options))
   assert total(reads) == len(first["index"])
-  again = feeds.columns(manifest.load("train", 1, **options))
+  again = loaders.columns(manifest.load("train", 1, **options))
   assert total(reads) == len(first["index"])
   assert again.keys() == first.keys()
   assert all(again[key] is first[key] for key in first)
 
 
 def test_data_that_have_changed_are_decoded_again(options, tmp_path):
-  before = feeds.columns(manifest.load("train", **options))
+  before = loaders.columns(manifest.load("train", **options))
   place = int(before["index"][0])
   examples.image_file(tmp_path / "data" / f"img/{place}.png", 99, (8, 8))
-  after = feeds.columns(manifest.load("train", **options))
+  after = loaders.columns(manifest.load("train", **options))
   changed = (after["image"] != before["image"]).any(axis=(1, 2, 3))
   assert np.flatnonzero(changed).tolist() == [0]
 
@@ -171,23 +173,23 @@ def test_who_gets_what_was_decoded_knows_its_broken_records(options, reads):
   skipping = {**options, "on_error": "skip", "most_broken": 0.5}
   reads.clear()
   sources = [manifest.load("train", seed, **skipping) for seed in (0, 1)]
-  columns = [feeds.columns(source) for source in sources]
+  columns = [loaders.columns(source) for source in sources]
   assert columns[0]["image"] is columns[1]["image"]
   assert reads[-1][1] == 1 and total(reads) == len(train) + 1
   told = [list(map(str, source.records())) for source in sources]
   assert told[0] == told[1] and len(told[0]) == 1
   assert f"line {place + 2}" in told[0][0]
   with pytest.raises(UserError, match=f"line {place + 2}"):
-    feeds.columns(manifest.load("train", **options))
+    loaders.columns(manifest.load("train", **options))
 
 
 def test_no_more_is_kept_than_fits(options, monkeypatch, reads):
-  size = len(feeds.columns(manifest.load("test", **options))["index"])
+  size = len(loaders.columns(manifest.load("test", **options))["index"])
   assert total(reads) == size
-  monkeypatch.setattr(feeds, "CPU_BYTES", 1000)
-  decoded.forget()
+  monkeypatch.setattr(loaders, "CPU_BYTES", 1000)
+  decoded_splits.forget()
   for _ in range(2):
-    feeds.columns(manifest.load("test", **options))
+    loaders.columns(manifest.load("test", **options))
   assert total(reads) == 3 * size
 
 
@@ -198,16 +200,19 @@ def test_what_was_not_asked_for_longest_is_forgotten():
 
   column = lambda: {"x": np.zeros(100, np.uint8)}
   one, two, three = map(Known, ("1", "2", "3"))
-  decoded.keep(one, column(), 250)
-  decoded.keep(two, column(), 250)
-  assert decoded.find(one) is not None
-  decoded.keep(three, column(), 250)
-  assert decoded.find(two) is None
-  assert decoded.find(one) is not None and decoded.find(three) is not None
+  decoded_splits.keep(one, column(), 250)
+  decoded_splits.keep(two, column(), 250)
+  assert decoded_splits.find(one) is not None
+  decoded_splits.keep(three, column(), 250)
+  assert decoded_splits.find(two) is None
+  assert (
+    decoded_splits.find(one) is not None
+    and decoded_splits.find(three) is not None
+  )
 
 
 def test_what_is_kept_cannot_be_written_into(options):
-  found = feeds.columns(manifest.load("test", **options))
+  found = loaders.columns(manifest.load("test", **options))
   with pytest.raises(ValueError, match="read-only"):
     found["image"][0] = 0
 

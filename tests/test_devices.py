@@ -9,10 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax import build, config, devices, rooms, workdir
-from kdjax.devices import Placement
+from kdjax import config, registry
+from kdjax.devices import placement as devices
+from kdjax.devices.placement import Placement
 from kdjax.errors import UserError
-from kdjax.feed import TrainFeed
+from kdjax.feed.index_stream import TrainFeed
+from kdjax.stage import build
+from kdjax.training import workdir
 
 SEEDS, BATCH, STEPS = 2, 32, 20
 
@@ -53,11 +56,11 @@ class Smooth(nn.Module):
 @pytest.fixture(autouse=True, scope="module")
 def registered():
   """What is above, under names that a config can use."""
-  rooms.register("losses", "gram", gram)
-  rooms.register("models", "smooth", Smooth)
+  registry.register("losses", "gram", gram)
+  registry.register("models", "smooth", Smooth)
   yield
-  rooms._registered.pop(("losses", "gram"))
-  rooms._registered.pop(("models", "smooth"))
+  registry._registered.pop(("losses", "gram"))
+  registry._registered.pop(("models", "smooth"))
 
 
 def experiment(optimizer):

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 import kdjax
-from kdjax import config, dispatch
-from kdjax.checkpoints import Checkpoints
+from kdjax import config
+from kdjax.devices import multistep
 from kdjax.errors import UserError
+from kdjax.training.checkpoints import Checkpoints
 
 STEPS = 12
 
@@ -64,24 +65,24 @@ def test_a_call_ends_where_something_is_due(asked, due, start, expected):
     "steps": STEPS, "log_every": 4, "eval_every": 8, "save_every": 4,
     "steps_per_call": asked, **due,
   }  # fmt: skip
-  assert dispatch.steps_per_call(given, start, "cpu") == expected
+  assert multistep.steps_per_call(given, start, "cpu") == expected
 
 
 def test_a_cpu_makes_one_step_a_call_and_an_accelerator_several():
   given = {"steps": 64, "steps_per_call": 0}
   given |= {f"{what}_every": 32 for what in ("log", "eval", "save")}
-  assert dispatch.steps_per_call(given, 0, "cpu") == 1
-  assert dispatch.steps_per_call(given, 0, "gpu") == 16
+  assert multistep.steps_per_call(given, 0, "cpu") == 1
+  assert multistep.steps_per_call(given, 0, "gpu") == 16
 
 
 def test_fewer_than_no_steps_are_refused():
   with pytest.raises(UserError, match="steps_per_call"):
-    dispatch.steps_per_call({"steps_per_call": -1}, 0, "cpu")
+    multistep.steps_per_call({"steps_per_call": -1}, 0, "cpu")
 
 
 def test_what_is_the_same_in_every_call_is_not_stacked():
   step = lambda state, fixed, rows, at: (state + rows[at].sum(), rows[at])
-  many = dispatch.many(step, ("rows", "batch"))
+  many = multistep.many(step, ("rows", "batch"))
   rows = np.arange(5.0)
   calls = tuple((rows, np.array([at, at + 1])) for at in range(3))
   state, seen = jax.jit(many)(0.0, None, calls)

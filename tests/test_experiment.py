@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import kdjax
-from kdjax import check, config, rooms, teachers, workdir
+from kdjax import config, registry
 from kdjax.errors import UserError
+from kdjax.training import check, stage_variables, workdir
 
 
 def tiny(**changes):
@@ -66,7 +67,7 @@ def test_run_returns_what_results_json_holds(ran):
 
 def test_a_restored_network_says_what_the_run_predicted(ran):
   folder, _ = ran
-  test = rooms.find("data", "digits").load("test")
+  test = registry.find("data", "digits").load("test")
   stored = np.load(folder / "stages" / "distilled" / "predictions.npz")
   np.testing.assert_array_equal(stored["index"], test.columns["index"])
   for seed in (0, 1):
@@ -180,7 +181,7 @@ def test_the_average_of_parameters_is_what_is_evaluated(tmp_path):
   result = json.loads((tmp_path / "stages/alone/result.json").read_text())
   again = kdjax.evaluate(tmp_path, "alone", which="last")
   assert again["accuracy"] == pytest.approx(result["test"]["last"]["accuracy"])
-  with teachers.Checkpoints(
+  with stage_variables.Checkpoints(
     tmp_path / "stages" / "alone" / "checkpoints"
   ) as checkpoints:
     average = checkpoints.read("average.networks.student.")["head.kernel"][0]
@@ -233,7 +234,7 @@ def test_a_loss_registered_by_hand_trains_and_leaves_its_hash(tmp_path):
     plan.stages.distilled.terms.mine = config.term("squared", power=1.5)
     kdjax.run(plan, tmp_path, quiet=True)
   finally:
-    rooms._registered.pop(("losses", "squared"))
+    registry._registered.pop(("losses", "squared"))
   stored = json.loads((tmp_path / "config.json").read_text())
   assert len(stored["sources"]["losses:squared"]) == 64
   assert stored["stages"]["distilled"]["terms"]["mine"]["power"] == 1.5
@@ -329,7 +330,7 @@ def test_an_option_that_a_term_needs_itself_is_refused():
     with pytest.raises(UserError, match="calls an option 'weight'"):
       config.term("heavy", weight=0.5)
   finally:
-    rooms._registered.pop(("losses", "heavy"))
+    registry._registered.pop(("losses", "heavy"))
 
 
 def test_a_default_that_is_no_literal_is_the_files_own(tmp_path):
@@ -389,7 +390,7 @@ def test_a_metric_that_is_never_a_number_selects_nothing(tmp_path):
       plan.stages.alone.select_mode = "min"
       kdjax.run(plan, tmp_path, stage="alone", quiet=True)
   finally:
-    rooms._registered.pop(("losses", "mine"))
+    registry._registered.pop(("losses", "mine"))
 
 
 def test_a_half_taught_student_is_not_continued_by_another_teacher(copied):
@@ -420,11 +421,13 @@ def test_training_labels_are_those_of_each_seed(ran):
   folder, _ = ran
   measured = kdjax.evaluate(folder, "alone", split="train", which="last")
   for seed, confusion in enumerate(measured["confusion"]):
-    labels = rooms.find("data", "digits").load("train", seed).columns["label"]
+    labels = (
+      registry.find("data", "digits").load("train", seed).columns["label"]
+    )
     kept = np.bincount(labels[labels >= 0], minlength=10)
     np.testing.assert_array_equal(confusion.sum(1), kept)
     model, variables = kdjax.restore(folder, "alone", seed=seed, which="last")
-    source = rooms.find("data", "digits").load("train", seed).columns
+    source = registry.find("data", "digits").load("train", seed).columns
     logits = model.apply(variables, {"image": source["image"]}, train=False)
     right = np.argmax(logits["logits"], -1)[labels >= 0] == labels[labels >= 0]
     assert measured["accuracy"][seed] == pytest.approx(right.mean())
@@ -447,7 +450,7 @@ def test_a_network_is_restored_without_the_losses_it_learned_from(tmp_path):
   with plan.unlocked():
     plan.stages.distilled.terms.plain = config.term("plain")
   kdjax.run(plan, tmp_path, quiet=True)
-  rooms._registered.pop(("losses", "plain"))
+  registry._registered.pop(("losses", "plain"))
   model, variables = kdjax.restore(tmp_path, "distilled")
   assert model.apply(variables, {"image": np.ones((1, 8, 8, 1))}, train=False)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from kdjax.errors import UserError
-from kdjax.feed import EvalFeed, TrainFeed
-from kdjax.sources import ArraySource
+from kdjax.feed.index_stream import EvalFeed, TrainFeed
+from kdjax.feed.sources import ArraySource
 
 N, LABELLED = 23, 5
 

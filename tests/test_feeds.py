@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from placed import collected
 
-from kdjax import feeds
-from kdjax.devices import Placement
+from kdjax.devices.placement import Placement
 from kdjax.errors import UserError
-from kdjax.feed import EvalFeed, TrainFeed
-from kdjax.sources import ArraySource
-from kdjax.state import Fixed
+from kdjax.feed import loaders
+from kdjax.feed.index_stream import EvalFeed, TrainFeed
+from kdjax.feed.sources import ArraySource
+from kdjax.step.state import Fixed
 
 N, BATCH, SEEDS = 50, 16, 2
 
@@ -63,9 +63,9 @@ def seen(kind, placement, start=0, stop=9, workers=0, evaluation=False):
   """What a step is called with, as the host's arrays: a list a step."""
   made = [EvalFeed(Decoding(), BATCH)] if evaluation else orders()
   if kind == "device":
-    feed = feeds.Rows(placement, made)
+    feed = loaders.Rows(placement, made)
   else:
-    feed = feeds.Stream(placement, made, workers)
+    feed = loaders.Stream(placement, made, workers)
   step = placement.compile(
     feed.over(lambda state, fixed, batch: batch),
     ("state", "fixed", *feed.roles),
@@ -143,25 +143,25 @@ def test_worker_processes_give_the_batches_of_threads_in_their_order():
 
 def test_what_a_seed_has_of_its_own_is_placed_beside_what_all_share():
   placement = Placement("pmap", SEEDS, "loop", {})
-  first, second = feeds.Rows(placement, orders()).rows
+  first, second = loaders.Rows(placement, orders()).rows
   assert set(first["own"]) == {"label"}
   assert first["shared"]["image"] is second["shared"]["image"]
 
 
 def test_large_sets_are_streamed(monkeypatch):
   spec = {"x": np.zeros((4, 4), np.float32)}
-  assert feeds.kind_of("auto", spec, 1000) == "device"
-  monkeypatch.setattr(feeds, "CPU_BYTES", 63_999)
-  assert feeds.kind_of("auto", spec, 1000) == "stream"
-  assert feeds.kind_of("device", spec, 1000) == "device"
+  assert loaders.kind_of("auto", spec, 1000) == "device"
+  monkeypatch.setattr(loaders, "CPU_BYTES", 63_999)
+  assert loaders.kind_of("auto", spec, 1000) == "stream"
+  assert loaders.kind_of("device", spec, 1000) == "device"
   with pytest.raises(UserError, match="stream"):
-    feeds.kind_of("steam", spec, 1000)
+    loaders.kind_of("steam", spec, 1000)
 
 
 def test_a_split_is_read_whole_in_its_order(monkeypatch):
-  monkeypatch.setattr(feeds, "CHUNK", 7)
-  whole = feeds.columns(Decoding())
+  monkeypatch.setattr(loaders, "CHUNK", 7)
+  whole = loaders.columns(Decoding())
   for key, column in Decoding().take(np.arange(N)).items():
     np.testing.assert_array_equal(whole[key], column)
   table = ArraySource({"index": np.arange(3)})
-  assert feeds.columns(table)["index"] is table.columns["index"]
+  assert loaders.columns(table)["index"] is table.columns["index"]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import kdjax
-from kdjax import config, grids
+from kdjax import config
 from kdjax.errors import UserError
+from kdjax.stage import grids
 
 POINTS = {
   "kd/temperature": (1.0, 8.0, 2.0),

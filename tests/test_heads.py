@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from signatures import Signature
 
-from kdjax import config, rooms
+from kdjax import config, registry
 from kdjax.errors import ShapeError, UserError
 from kdjax.heads import conv, linear, mlp, select
 
@@ -28,14 +28,14 @@ class Example:
 
   def __init__(self, name):
     self.name = name
-    self.head = rooms.find("heads", name)
-    self.about = rooms.describe("heads", name)
+    self.head = registry.find("heads", name)
+    self.about = registry.describe("heads", name)
     self.signature = Signature(self.head.__call__, **LIKE)
     self.signature.hints.pop("mask", None)
     self.options = {
       option: VALUES[self.about.annotations[option]]
       for option, default in self.about.options.items()
-      if default is rooms.REQUIRED
+      if default is registry.REQUIRED
     }
 
   def __call__(self, **fields):
@@ -66,7 +66,7 @@ class Example:
     return permuted(output, self.signature.result)
 
 
-@pytest.fixture(params=rooms.names("heads"), scope="module")
+@pytest.fixture(params=registry.names("heads"), scope="module")
 def example(request):
   return Example(request.param)
 
@@ -122,9 +122,9 @@ def test_a_head_takes_x_like_and_train(example):
 
 
 def test_fields_have_literal_defaults_or_none(example):
-  options = rooms.describe("heads", example.name).options
+  options = registry.describe("heads", example.name).options
   code = [
-    key for key, value in options.items() if isinstance(value, rooms.Code)
+    key for key, value in options.items() if isinstance(value, registry.Code)
   ]
   assert code == []
 

@@ -9,11 +9,13 @@ import pytest
 from safetensors.numpy import save_file
 
 import kdjax
-from kdjax import cli, config, imported, workdir
+from kdjax import cli, config
+from kdjax.cache import imported
 from kdjax.cache.store import Reader
-from kdjax.checkpoints import Checkpoints
 from kdjax.data import arrays
 from kdjax.errors import UserError
+from kdjax.training import workdir
+from kdjax.training.checkpoints import Checkpoints
 from kdjax.verbs import cache as verb
 
 N, K = 48, 3

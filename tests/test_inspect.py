@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdjax import cli, rooms
+from kdjax import cli, registry
 from kdjax.verbs import _contact as contact
 from kdjax.verbs import _inspection as inspection
 
@@ -168,6 +168,6 @@ def test_a_mistake_is_said(flags, match, tmp_path, capsys):
 
 
 def test_every_data_set_that_may_skip_does_so_here():
-  for name in rooms.names("data"):
-    known = rooms.describe("data", name).options
+  for name in registry.names("data"):
+    known = registry.describe("data", name).options
     assert ("on_error" in known) == ("most_broken" in known), name

@@ -5,7 +5,7 @@ import json
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from kdjax.journal import Journal, read, replace
+from kdjax.training.metrics_log import Journal, read, replace
 
 
 def events(workdir, stage="alone", seed=0):

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 from signatures import Signature, choices, option_sets, parts_of
 
-from kdjax import config, rooms
+from kdjax import config, registry
 from kdjax.errors import ShapeError, UserError
-from kdjax.flow import Address
 from kdjax.losses.cosine import cosine
 from kdjax.losses.cross_entropy import cross_entropy
 from kdjax.losses.kd import kd
 from kdjax.losses.l1 import l1
 from kdjax.losses.mse import mse
-from kdjax.objective import Objective
-from kdjax.state import Fixed
-from kdjax.terms import Term
+from kdjax.step.flow import Address
+from kdjax.step.objective import Objective
+from kdjax.step.state import Fixed
+from kdjax.step.terms import Term
 
 REFERENCES = pathlib.Path(__file__).parent / "references"
 
@@ -42,8 +42,8 @@ class Loss:
 
   def __init__(self, name):
     self.name = name
-    self.function = rooms.find("losses", name)
-    self.about = rooms.describe("losses", name)
+    self.function = registry.find("losses", name)
+    self.about = registry.describe("losses", name)
     self.signature = Signature(self.function)
     self.cases = list(self.signature.cases())
 
@@ -81,7 +81,7 @@ class Loss:
     }
 
 
-@pytest.fixture(params=rooms.names("losses"), scope="module")
+@pytest.fixture(params=registry.names("losses"), scope="module")
 def loss(request):
   return Loss(request.param)
 

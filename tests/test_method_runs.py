@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import kdjax
-from kdjax import checkpoints, config, rooms
+from kdjax import config, registry
+from kdjax.training import checkpoints
 
 KNOBS = {
   "steps": 6,
@@ -64,7 +65,7 @@ def stored(folder, stage):
 
 def test_a_student_that_keeps_a_head_is_restored_with_it(folder):
   run("simkd", folder)
-  test = rooms.find("data", "digits").load("test")
+  test = registry.find("data", "digits").load("test")
   kept = np.load(folder / "stages" / "simkd" / "predictions.npz")
   model, variables = kdjax.restore(folder, "simkd", seed=1)
   image = test.columns["image"][:32]

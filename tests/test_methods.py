@@ -6,8 +6,10 @@ import re
 
 import pytest
 
-from kdjax import build, check, config, fields, rooms, workdir
-from kdjax.config import head, network, stage, teacher, term
+from kdjax import config, registry
+from kdjax.config import fields, head, network, stage, teacher, term
+from kdjax.stage import build
+from kdjax.training import check, workdir
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -73,7 +75,7 @@ def around(name, **options):
   )
 
 
-@pytest.fixture(params=rooms.names("methods"), scope="module")
+@pytest.fixture(params=registry.names("methods"), scope="module")
 def name(request):
   return request.param
 
@@ -98,13 +100,13 @@ def test_a_method_is_found_on_the_digits_by_its_name(name):
 def test_a_method_leaves_the_stage_it_was_given(name):
   given = base(name)
   before = given.to_json()
-  made = rooms.find("methods", name)(given)
+  made = registry.find("methods", name)(given)
   assert given.to_json() == before
   assert made and all(isinstance(one, config.ConfigDict) for one in made)
 
 
 def test_a_method_keeps_the_options_of_the_supervised_term(name):
-  made = rooms.find("methods", name)(base(name))[-1]
+  made = registry.find("methods", name)(base(name))[-1]
   found = made.terms.cross_entropy
   assert found.loss == "cross_entropy" and "weight" in found
   if name != "label_smoothing":
@@ -112,7 +114,7 @@ def test_a_method_keeps_the_options_of_the_supervised_term(name):
 
 
 def test_a_methods_options_are_keywords_with_defaults_and_described(name):
-  function = rooms.find("methods", name)
+  function = registry.find("methods", name)
   parameters = dict(inspect.signature(function).parameters)
   first = next(iter(parameters))
   assert first == "stage"
@@ -124,7 +126,7 @@ def test_a_methods_options_are_keywords_with_defaults_and_described(name):
 
 
 def test_a_method_says_formula_paper_defaults_needs_and_costs(name):
-  about = rooms.describe("methods", name)
+  about = registry.describe("methods", name)
   assert about.summary.endswith(".")
   assert re.search(r"^ *loss\w* *=", about.doc, re.MULTILINE)
   assert re.search(r"arXiv:|\b(19|20)\d\d\b", about.doc)
@@ -133,7 +135,7 @@ def test_a_method_says_formula_paper_defaults_needs_and_costs(name):
 
 
 def test_the_last_stage_of_a_method_is_measured_like_the_one_it_was_given(name):
-  given, made = base(name), rooms.find("methods", name)(base(name))[-1]
+  given, made = base(name), registry.find("methods", name)(base(name))[-1]
   for knob in ("batch_size", "steps", "select", "eval_every"):
     assert made[knob] == given[knob]
   assert "classification" in made.metrics
@@ -141,16 +143,16 @@ def test_the_last_stage_of_a_method_is_measured_like_the_one_it_was_given(name):
 
 def test_every_head_of_the_room_is_used_by_a_method_or_stands_alone():
   sources = [
-    pathlib.Path(rooms.describe("methods", one).path).read_text()
-    for one in rooms.names("methods")
+    pathlib.Path(registry.describe("methods", one).path).read_text()
+    for one in registry.names("methods")
   ]
   said = set(re.findall(r'"(\w+)"', "".join(sources)))
   alone = {"mlp", "select", "negative_mean"}
-  assert set(rooms.names("heads")) - said <= alone
+  assert set(registry.names("heads")) - said <= alone
 
 
 def test_kd_shares_the_weight_between_teacher_and_labels():
-  (made,) = rooms.find("methods", "kd")(
+  (made,) = registry.find("methods", "kd")(
     base("kd"), temperature=2.0, weight=0.75
   )
   assert made.terms.kd.weight == 0.75
@@ -159,8 +161,8 @@ def test_kd_shares_the_weight_between_teacher_and_labels():
 
 
 def test_a_stage_can_have_terms_of_two_methods():
-  (made,) = rooms.find("methods", "kd")(base("kd"))
-  (both,) = rooms.find("methods", "fitnet")(made)
+  (made,) = registry.find("methods", "kd")(base("kd"))
+  (both,) = registry.find("methods", "fitnet")(made)
   assert {"cross_entropy", "kd", "fitnet"} <= set(both.terms)
 
 
@@ -189,6 +191,6 @@ def test_a_head_shared_with_nobody_is_an_error_that_lists_those_there_are():
 def test_the_zoo_runs_every_method_and_gives_no_reason_for_another():
   plan = fields.load(str(ROOT / "configs" / "zoo.py"))
   ranked = {better for better, _ in plan.gains}
-  assert set(rooms.names("methods")) <= ranked
+  assert set(registry.names("methods")) <= ranked
   assert set(plan.notes) <= ranked
   assert all(name in plan.stages for pair in plan.gains for name in pair)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from kdjax import check, config, rooms, workdir
+from kdjax import config, registry
 from kdjax.data import digits
 from kdjax.errors import UserError
+from kdjax.training import check, workdir
 
 WORDS = digits.VOCABULARY
 
@@ -55,7 +56,7 @@ def made(name, parts=twice, data=(), **options):
     batch_size=8,
   )
   before = stage.to_json()
-  stages = rooms.find("methods", name)(stage, **options)
+  stages = registry.find("methods", name)(stage, **options)
   assert stage.to_json() == before
   whole = workdir.resolve(
     config.experiment(
@@ -119,7 +120,7 @@ def test_tinyclip_is_affinities_alone_unless_asked():
 def test_sskd_trains_the_teachers_head_before_the_student():
   _, teacher = plain()
   teacher.teachers = {"teacher": config.teacher("teacher")}
-  first, last = rooms.find("methods", "sskd")(teacher)
+  first, last = registry.find("methods", "sskd")(teacher)
   assert set(first.terms) == {"sskd_aux"} and first.eval_every == 0
   head = last.terms.sskd_aux.heads.student
   assert head.init_from == config.earlier(0) and head.still
@@ -131,7 +132,7 @@ def test_sskd_counts_labels_for_a_tenth_unless_asked():
   _, stage = plain()
   stage.teachers = {"teacher": config.teacher("teacher")}
   for options, weight in (({}, 0.1), ({"labels": 0.5}, 0.5)):
-    terms = rooms.find("methods", "sskd")(stage, **options)[1].terms
+    terms = registry.find("methods", "sskd")(stage, **options)[1].terms
     assert terms.cross_entropy.weight == weight
     assert terms.sskd_transformed.weight == 2.7
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from kdjax import check, config, rooms, workdir
+from kdjax import config, registry
 from kdjax.errors import UserError
+from kdjax.training import check, workdir
 
 NAMES = (
   "ab",
@@ -35,7 +36,7 @@ def stage():
 
 
 def made(name, **options):
-  return rooms.find("methods", name)(stage(), **options)
+  return registry.find("methods", name)(stage(), **options)
 
 
 def plan(stages):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdjax import config, rooms
+from kdjax import config, registry
 from kdjax.errors import UserError
 
 
@@ -17,7 +17,7 @@ def stage(**changes):
 
 
 def made(name, given=None, **options):
-  (one,) = rooms.find("methods", name)(given or stage(), **options)
+  (one,) = registry.find("methods", name)(given or stage(), **options)
   return one
 
 
@@ -86,7 +86,7 @@ def test_adversaries_share_a_discriminator_that_only_one_of_them_teaches():
 
 
 def test_adversaries_may_come_before_the_labels():
-  find = rooms.find("methods", "adversarial")
+  find = registry.find("methods", "adversarial")
   first, last = find(stage(steps=30), phases=True)
   assert set(first.terms) == {"features", "discriminator", "generator"}
   assert (first.steps, last.steps) == (30, 30) and first.eval_every == 0

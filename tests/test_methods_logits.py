@@ -3,11 +3,12 @@
 import pytest
 from test_methods import around, base
 
-from kdjax import check, config, rooms, workdir
+from kdjax import config, registry
+from kdjax.training import check, workdir
 
 
 def make(name, **options):
-  return rooms.find("methods", name)(base(name), **options)
+  return registry.find("methods", name)(base(name), **options)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_dot_gives_the_optimizer_of_the_stage_another_rule():
     weight_decay=0.1,
     clip_norm=1.0,
   )
-  (made,) = rooms.find("methods", "dot")(given, delta=0.09)
+  (made,) = registry.find("methods", "dot")(given, delta=0.09)
   rule = made.optimizer
   assert (rule.name, rule.delta, rule.momentum) == ("dot", 0.09, 0.9)
   assert (rule.weight_decay, rule.clip_norm) == (5e-4, 0.0)
@@ -111,7 +112,7 @@ def test_dot_gives_the_optimizer_of_the_stage_another_rule():
 def test_dot_may_keep_what_the_stage_has():
   given = base("dot")
   given.optimizer = config.optimizer("sgd", learning_rate=0.2, weight_decay=0.1)
-  find = rooms.find("methods", "dot")
+  find = registry.find("methods", "dot")
   (kept,) = find(given, learning_rate=None, weight_decay=None)
   assert kept.optimizer.learning_rate == 0.2
   assert kept.optimizer.weight_decay == 0.1

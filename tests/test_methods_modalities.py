@@ -2,8 +2,9 @@
 
 import pytest
 
-from kdjax import check, config, rooms, workdir
+from kdjax import config, registry
 from kdjax.errors import UserError
+from kdjax.training import check, workdir
 
 
 def network(*widths):
@@ -21,7 +22,7 @@ def stage():
 
 
 def made(method, **options):
-  return rooms.find("methods", method)(stage(), **options)
+  return registry.find("methods", method)(stage(), **options)
 
 
 def traced(method, **options):

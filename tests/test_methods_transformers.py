@@ -4,8 +4,9 @@ import functools
 
 import pytest
 
-from kdjax import check, config, rooms, workdir
+from kdjax import config, registry
 from kdjax.errors import UserError
+from kdjax.training import check, workdir
 
 METHODS = {
   "tinybert": ({}, {"depths": (2, 4), "student_embedded": None}),
@@ -58,14 +59,14 @@ def trace(teacher, stages):
 
 
 def call(name, **options):
-  return rooms.find("methods", name)(base()[1], **options)
+  return registry.find("methods", name)(base()[1], **options)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_a_method_for_transformers_traces_on_images(name, options):
   teacher, stage = base()
   before = stage.to_json()
-  stages = rooms.find("methods", name)(stage, **options)
+  stages = registry.find("methods", name)(stage, **options)
   assert stage.to_json() == before
   trace(teacher, stages)
 
@@ -75,7 +76,7 @@ def test_a_method_for_transformers_traces_on_images(name, options):
 )
 def test_a_method_for_transformers_traces_on_texts_with_their_mask(name):
   teacher, stage = base("text")
-  method = rooms.find("methods", name)
+  method = registry.find("methods", name)
   trace(teacher, method(stage, token_mask="batch/mask/text"))
 
 

@@ -13,7 +13,7 @@ import sklearn.calibration
 import sklearn.metrics
 from signatures import Signature
 
-from kdjax import config, rooms
+from kdjax import config, registry
 from kdjax.errors import ShapeError, UserError
 from kdjax.metrics import (
   agreement,
@@ -99,7 +99,7 @@ class Family:
 
   def __init__(self, name, rows=9):
     self.name = name
-    self.module = rooms.find("metrics", name)
+    self.module = registry.find("metrics", name)
     self.is_sums = hasattr(self.module, "sums")
     self.function = self.module.sums if self.is_sums else self.module.rows
     self.signature = Signature(self.function, B=rows)
@@ -117,7 +117,7 @@ class Family:
     return measured(self.module, parts)
 
 
-@pytest.fixture(params=rooms.names("metrics"), scope="module")
+@pytest.fixture(params=registry.names("metrics"), scope="module")
 def family(request):
   return Family(request.param)
 
@@ -203,7 +203,7 @@ def test_results_are_numbers_or_arrays_on_the_host(family):
 
 def test_a_family_says_what_it_is(family):
   assert family.function.__doc__ and family.module.result.__doc__
-  about = rooms.describe("metrics", family.name)
+  about = registry.describe("metrics", family.name)
   assert about.summary
   assert {*family.signature.parameters} - {"mask"} <= {*about.reads}
   assert config.metric(family.name).name == family.name

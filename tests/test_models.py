@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax import config, networks, rooms
+from kdjax import config, registry
 from kdjax.errors import ShapeError, UserError
 from kdjax.models import conv, fusion, patch_transformer, text_transformer
+from kdjax.stage import networks
 
 KEY = jax.random.key(0)
 B, K, T, WORDS = 6, 5, 7, 11
@@ -134,13 +135,13 @@ class Example:
   """A file of the room, a small instance of it and what it is called with."""
 
   def __init__(self, name, options):
-    self.about = rooms.describe("models", name)
-    self.kind = rooms.find("models", name)
+    self.about = registry.describe("models", name)
+    self.kind = registry.find("models", name)
     given = {}
     for field, default in self.about.options.items():
       if field in VALUES:
         given[field] = VALUES[field]()
-      assert default is not rooms.REQUIRED or field in VALUES, (
+      assert default is not registry.REQUIRED or field in VALUES, (
         f"'{name}' needs '{field}': give VALUES one to test with."
       )
     self.options = {**given, **OPTIONS_TO_TEST.get(name, {}), **options}
@@ -225,7 +226,7 @@ def equal(actual, expected, tolerance=1e-4):
 @pytest.fixture(
   params=[
     (name, options)
-    for name in rooms.names("models")
+    for name in registry.names("models")
     for options in ({}, *VARIANTS.get(name, ()))
   ],
   ids=lambda given: "-".join([given[0], *map(str, given[1].values())]),
@@ -343,10 +344,10 @@ def test_gradients_are_finite_in_training(example):
   assert not still
 
 
-@pytest.mark.parametrize("name", rooms.names("models"))
+@pytest.mark.parametrize("name", registry.names("models"))
 def test_a_network_computes_no_loss_and_knows_no_label(name):
   tree = ast.parse(
-    pathlib.Path(rooms.describe("models", name).path).read_text()
+    pathlib.Path(registry.describe("models", name).path).read_text()
   )
   strings = {
     node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)

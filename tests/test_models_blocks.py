@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax import rooms
+from kdjax import registry
 
 # Every network of blocks, and what it sees.
 INPUTS = {
@@ -36,7 +36,7 @@ INPUTS = {
 
 def made(name, **changes):
   options, inputs = INPUTS[name]
-  model = rooms.find("models", name)(heads=2, **options, **changes)
+  model = registry.find("models", name)(heads=2, **options, **changes)
   return model, inputs(np.random.default_rng(0))
 
 
@@ -58,9 +58,9 @@ def started(model, inputs):
 
 def test_every_network_of_blocks_is_here():
   found = set()
-  for name in rooms.names("models"):
+  for name in registry.names("models"):
     tree = ast.parse(
-      inspect.getsource(inspect.getmodule(rooms.find("models", name)))
+      inspect.getsource(inspect.getmodule(registry.find("models", name)))
     )
     if any(getattr(node, "attr", "") == "stack" for node in ast.walk(tree)):
       found.add(name)

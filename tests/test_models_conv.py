@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from kdjax import rooms
+from kdjax import registry
 from kdjax.errors import ShapeError, UserError
 from kdjax.models import (
   _conv_norm,
@@ -693,7 +693,7 @@ def test_what_is_no_image_is_said():
   ],
 )
 def test_blocks_computed_again_are_the_same_and_are_not_kept(name, options):
-  kind = rooms.find("models", name)
+  kind = registry.find("models", name)
   inputs = {
     "image": jax.random.normal(KEY, (4, 16, 16, 3)),
     "has/image": jnp.array([True, True, False, True]),

@@ -10,9 +10,11 @@ import pytest
 from examples import image_file
 from test_models import OPTIONS_TO_TEST, QUICK, VALUES, make_inputs
 
-from kdjax import build, config, rooms, workdir
-from kdjax.flow import Flow
+from kdjax import config, registry
 from kdjax.models import _batch_norm, conv
+from kdjax.stage import build
+from kdjax.step.flow import Flow
+from kdjax.training import workdir
 
 KEY = jax.random.key(0)
 B, DEVICES = 16, 8
@@ -25,10 +27,10 @@ class Network:
   """A small network of the room, and what it is called with."""
 
   def __init__(self, name):
-    options = rooms.describe("models", name).options
+    options = registry.describe("models", name).options
     given = {key: VALUES[key]() for key in options if key in VALUES}
     given |= OPTIONS_TO_TEST.get(name, {})
-    self.make = functools.partial(rooms.find("models", name), **given)
+    self.make = functools.partial(registry.find("models", name), **given)
     self.model = self.make()
     # Of each key more than one example, and never the same one twice.
     parts = [make_inputs(self.model, seed) for seed in range(B // 4)]
@@ -72,7 +74,7 @@ def network(name):
 
 WITH_STATISTICS = [
   name
-  for name in rooms.names("models")
+  for name in registry.names("models")
   if "batch_stats" in network(name).shapes
 ]
 
@@ -198,7 +200,7 @@ def test_where_nothing_can_be_missing_a_network_is_told_nothing():
 
 
 def test_a_padding_that_is_missing_stays_boolean():
-  model = rooms.find("models", "audio_cnn")(modality="image")
+  model = registry.find("models", "audio_cnn")(modality="image")
   mask = {"mask/image": jnp.ones((4, 2), bool)}
   found = given({**mask, "has/record": jnp.arange(4) > 1}, model)
   assert found["mask/image"].dtype == bool

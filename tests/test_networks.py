@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 import kdjax
-from kdjax import build, caching, check, config, experiment, workdir
+from kdjax import config
 from kdjax.data import arrays
 from kdjax.errors import UserError
+from kdjax.stage import build
+from kdjax.teachers import cache_plan
+from kdjax.training import check, experiment, workdir
 
 N, K, BATCH = 48, 3, 8
 
@@ -105,4 +108,4 @@ def test_a_cache_of_a_teacher_in_another_dtype_is_another(tmp_path):
   ]
   assert plans[0].manifest.teacher != plans[1].manifest.teacher
   assert plans[0].path != plans[1].path
-  assert not any(map(caching.is_done, plans))
+  assert not any(map(cache_plan.is_done, plans))

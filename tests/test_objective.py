@@ -10,17 +10,17 @@ import numpy as np
 import optax
 import pytest
 
-from kdjax import state as states
 from kdjax.errors import UserError
-from kdjax.flow import Address
 from kdjax.losses.cross_entropy import cross_entropy
 from kdjax.losses.kd import kd
 from kdjax.losses.mse import mse
-from kdjax.objective import Objective
-from kdjax.schedules import make as schedule
-from kdjax.state import Fixed
-from kdjax.step import make_eval_step, make_train_step
-from kdjax.terms import Adapter, Term
+from kdjax.step import state as states
+from kdjax.step.flow import Address
+from kdjax.step.objective import Objective
+from kdjax.step.schedules import make as schedule
+from kdjax.step.state import Fixed
+from kdjax.step.step import make_eval_step, make_train_step
+from kdjax.step.terms import Adapter, Term
 
 B, D, K = 6, 7, 5
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from kdjax import packages
+from kdjax.config import packages
 from kdjax.errors import UserError
 from kdjax.preprocess import tokenizer
 from kdjax.pretrained import files

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from kdjax import pages
+from kdjax.devices import huge_pages
 
 CODE = """
 import os, sys
@@ -22,9 +22,9 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone")
 def lines(tunables):
   """What a process prints that asks for huge pages."""
   env = dict(os.environ)
-  env.pop(pages.TUNABLES, None)
+  env.pop(huge_pages.TUNABLES, None)
   if tunables is not None:
-    env[pages.TUNABLES] = tunables
+    env[huge_pages.TUNABLES] = tunables
   found = subprocess.run(
     [sys.executable, "-c", CODE, "two words", "--three=*"],
     env=env,
@@ -40,7 +40,7 @@ def test_a_process_starts_anew_once_with_the_same_words_and_number():
   first, second, last = lines(None)
   number, tunables, words = first.split(" ", 2)
   assert tunables == "None"
-  assert second == f"{number} {pages.HUGE} {words}"
+  assert second == f"{number} {huge_pages.HUGE} {words}"
   assert "two words" in words and "--three=*" in words
   assert last == "works"
 
@@ -57,10 +57,10 @@ def test_a_command_starts_anew(tmp_path):
   (tmp_path / "mine.py").write_text(
     "import os\nfrom kdjax.errors import UserError\n"
     "def get_config():\n"
-    f"  raise UserError(os.environ.get('{pages.TUNABLES}', 'none'))\n"
+    f"  raise UserError(os.environ.get('{huge_pages.TUNABLES}', 'none'))\n"
   )
   env = dict(os.environ)
-  env.pop(pages.TUNABLES, None)
+  env.pop(huge_pages.TUNABLES, None)
   found = subprocess.run(
     [sys.executable, "-m", "kdjax", "run", "--config=mine.py"],
     cwd=tmp_path,
@@ -69,4 +69,4 @@ def test_a_command_starts_anew(tmp_path):
     text=True,
   )
   assert found.returncode == 2
-  assert pages.HUGE in found.stderr
+  assert huge_pages.HUGE in found.stderr

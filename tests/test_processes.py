@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kdjax import processes
+from kdjax.devices import processes
 from kdjax.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[1]

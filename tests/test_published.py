@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from kdjax.errors import ShapeError, UserError
-from kdjax.pipeline import parse
+from kdjax.step.pipeline import parse
 from kdjax.transforms.published import published
 
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from absl import flags
 
-from kdjax import check, cli, config, experiment, fields, rooms, workdir
+from kdjax import cli, config, registry
+from kdjax.config import fields
+from kdjax.training import check, experiment, workdir
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -85,7 +87,7 @@ def test_every_config_traces_dry_in_every_mode(path, tmp_path):
       plan.data.root = str(tmp_path)
     plain = workdir.resolve(plan)
     # What a method makes of its options' defaults is traced in test_methods.
-    plainly = set(rooms.names("methods")) - set(plan.notes)
+    plainly = set(registry.names("methods")) - set(plan.notes)
     check.plan(plain, [name for name in plain["order"] if name not in plainly])
 
 
@@ -126,5 +128,5 @@ def test_what_python_calls_there_exists():
 def test_files_and_folders_that_are_linked_exist():
   for target in re.findall(r"\]\(([^)#]+)\)", README):
     assert (ROOT / target).exists(), target
-  for room in rooms.ENTRIES:
+  for room in registry.ENTRIES:
     assert (ROOT / "kdjax" / room).is_dir()

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from kdjax.checkpoints import Checkpoints
+from kdjax.training.checkpoints import Checkpoints
 
 ROOT = pathlib.Path(__file__).parents[1]
 KILLS = 5

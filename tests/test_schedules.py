@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax import config, optimizer, schedules
+from kdjax import config
 from kdjax.errors import UserError
+from kdjax.step import optimizer, schedules
 
 
 def at(spec, steps, total=100):

@@ -8,20 +8,22 @@ import jax
 import numpy as np
 import pytest
 
-from kdjax import build, cli, config, workdir
-from kdjax.errors import UserError
-from kdjax.speed import (
-  against,
-  loops,
+from kdjax import cli, config
+from kdjax.bench import (
+  comparison,
+  host_loop,
   machine,
+  methods,
   networks,
   pairs,
-  parts,
   stages,
-  zoo,
+  step_parts,
 )
-from kdjax.speed.rival import Rival
-from kdjax.speed.trainer import Trainer
+from kdjax.bench.torch_process import Rival
+from kdjax.bench.trainer import Trainer
+from kdjax.errors import UserError
+from kdjax.stage import build
+from kdjax.training import workdir
 
 SPREAD = {"median", "low", "high"}
 
@@ -153,23 +155,23 @@ def trainer():
 def test_the_last_program_with_all_terms_gives_the_gradients_of_the_step(
   trainer,
 ):
-  found = parts.programs(trainer)
+  found = step_parts.programs(trainer)
   held = trainer.first(trainer.feed())
   run = lambda part: trainer.placement.compile(
     found[part][0], ("state", "fixed", "batch")
   )(trainer.state, trainer.fixed, held)
-  whole, _ = run(parts.WHOLE)[0]
+  whole, _ = run(step_parts.WHOLE)[0]
   updated, _ = run("optimizer")[0]
   jax.tree.map(np.testing.assert_array_equal, updated.params, whole.params)
-  assert found[parts.WHOLE][0] is trainer.train_step
-  nothing, recorded = run(parts.CALL)[0]
+  assert found[step_parts.WHOLE][0] is trainer.train_step
+  nothing, recorded = run(step_parts.CALL)[0]
   state = trainer.state[0]
   jax.tree.map(np.testing.assert_array_equal, nothing.params, state.params)
   assert not any(map(np.any, recorded.values()))
 
 
 def test_a_program_of_some_terms_drops_nothing_that_later_ones_read(trainer):
-  found = parts.programs(trainer)
+  found = step_parts.programs(trainer)
   held = trainer.first(trainer.feed())
   made, _ = found["backward, with ce"]
   run = trainer.placement.compile(made, ("state", "fixed", "batch"))
@@ -180,7 +182,7 @@ def test_a_program_of_some_terms_drops_nothing_that_later_ones_read(trainer):
 
 
 def test_terms_that_read_no_teacher_come_first(trainer):
-  terms = parts.in_order(trainer.objective)
+  terms = step_parts.in_order(trainer.objective)
   assert [term.name for term in terms] == ["ce", "hint", "kd"]
 
 
@@ -209,9 +211,9 @@ def test_where_a_call_makes_several_steps_it_is_a_part_on_a_mesh_too(quick):
 def test_the_loop_fetches_its_metrics_when_they_are_due(trainer, monkeypatch):
   fetched = []
   monkeypatch.setattr(
-    loops, "by_step", lambda recorded: fetched.append(len(recorded)) or {}
+    host_loop, "by_step", lambda recorded: fetched.append(len(recorded)) or {}
   )
-  calls = loops.Calls(trainer, trainer.feed(), 1)
+  calls = host_loop.Calls(trainer, trainer.feed(), 1)
   measured = calls.seconds_of(recorded=True)
   # A step when it was made; one before, one to tell its length, one timed.
   assert measured(0.0) > 0
@@ -280,7 +282,7 @@ def test_ratios_are_of_every_number_that_both_results_have():
       {"part": "y", "adds": 1.0, "up_to": {"median": 8.0}},
     ],
   )
-  found = against.compare(now, result())
+  found = comparison.compare(now, result())
   assert {row["row"]: row["ratio"] for row in found["rows"]} == {
     "parts: x, adds": 1.5,
     "parts: x, up_to": 0.25,
@@ -305,11 +307,11 @@ def test_ratios_to_something_else_are_refused(text, match, tmp_path):
   path = tmp_path / "before.json"
   path.write_text(text)
   with pytest.raises(UserError, match=match):
-    against.load(str(path), "stage")
+    comparison.load(str(path), "stage")
 
 
 def test_methods_are_put_on_a_stage_and_those_that_need_more_are_left_out():
-  found = zoo.measure(
+  found = methods.measure(
     experiment(),
     "taught",
     ["kd", "minilm", "rkd", "soft_router"],
@@ -336,7 +338,7 @@ def test_methods_are_put_on_a_stage_and_those_that_need_more_are_left_out():
 
 
 def test_methods_are_put_on_the_networks_that_they_are_for():
-  found = zoo.measure(None, None, ["kd"], seconds=0.01, rounds=1)
+  found = methods.measure(None, None, ["kd"], seconds=0.01, rounds=1)
   assert found["left_out"] == {}
   (row,) = found["rows"]
   assert (row["method"], row["networks"]) == ("kd", "classes")
@@ -344,7 +346,7 @@ def test_methods_are_put_on_the_networks_that_they_are_for():
 
 def test_methods_need_a_teacher():
   with pytest.raises(UserError, match="no teacher of the name 'teacher'"):
-    zoo.measure(experiment(), "large", ["kd"], seconds=0.01, rounds=1)
+    methods.measure(experiment(), "large", ["kd"], seconds=0.01, rounds=1)
 
 
 def tiny():

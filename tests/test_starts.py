@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 import kdjax
-from kdjax import build, caching, check, config, experiment, starts, workdir
+from kdjax import config
 from kdjax.data import arrays
 from kdjax.errors import UserError
+from kdjax.stage import build
+from kdjax.teachers import cache_plan
+from kdjax.training import check, experiment, initialization, workdir
 
 ROOT = pathlib.Path(__file__).parents[1]
 N, T, K, BATCH = 40, 5, 3, 8
@@ -104,7 +107,7 @@ def same(actual, expected):
 def given(folder, name="one", **stages):
   """What the student of each of two seeds starts from, by leaf."""
   plain, one = built(name, **stages)
-  found = starts.given(plain, one, folder, [0, 1])
+  found = initialization.given(plain, one, folder, [0, 1])
   return [flat(seed["networks"]["student"]) for seed in found]
 
 
@@ -117,7 +120,7 @@ def test_a_frozen_teacher_has_the_variables_of_its_checkpoint(
 ):
   folder, leaves = bert
   _, one = built(one=taught(folder, chunks=chunks))
-  fixed = starts.fixed_of(one, tmp_path, [0, 1])
+  fixed = initialization.fixed_of(one, tmp_path, [0, 1])
   same(flat(fixed[0].teachers["teacher"]), leaves)
   # One copy is in memory, whatever the number of seeds.
   assert fixed[0].teachers["teacher"] is fixed[1].teachers["teacher"]
@@ -125,7 +128,7 @@ def test_a_frozen_teacher_has_the_variables_of_its_checkpoint(
 
 def test_a_step_reads_the_frozen_teacher(bert, tmp_path):
   _, one = built(one=taught(bert[0]))
-  fixed = starts.fixed_of(one, tmp_path, [0])[0]
+  fixed = initialization.fixed_of(one, tmp_path, [0])[0]
   batch = one.train_feeds([0])[0].batch(0)
   step = jax.jit(one.train_step)
   _, metrics = step(one.init(0, fixed), fixed, batch)
@@ -157,9 +160,9 @@ def test_teachers_that_pool_in_other_ways_have_caches_of_their_own(
   for pooling in ("mean", "cls", "mean"):
     frozen = config.frozen(network(bert[0], pooling=pooling), cache="auto")
     _, one = built(one=stage(conv(), {"teacher": frozen}, embeddings()))
-    fixed = starts.fixed_of(one, tmp_path, [0])
+    fixed = initialization.fixed_of(one, tmp_path, [0])
     orders = one.train_feeds([0])
-    (plan,) = caching.plan(one, tmp_path, "teacher", orders, fixed)
+    (plan,) = cache_plan.plan(one, tmp_path, "teacher", orders, fixed)
     paths.append(plan.path)
   assert paths[0] == paths[2] != paths[1]
 
@@ -169,9 +172,9 @@ def test_a_copy_of_a_checkpoint_shares_its_cache(bert, tmp_path):
   paths = []
   for folder in (bert[0], tmp_path / "copy"):
     _, one = built(one=taught(folder, cache="auto"))
-    fixed = starts.fixed_of(one, tmp_path, [0])
+    fixed = initialization.fixed_of(one, tmp_path, [0])
     orders = one.train_feeds([0])
-    (plan,) = caching.plan(one, tmp_path, "teacher", orders, fixed)
+    (plan,) = cache_plan.plan(one, tmp_path, "teacher", orders, fixed)
     paths.append(plan.path)
   assert paths[0] == paths[1]
 
@@ -197,7 +200,7 @@ def test_a_network_starts_from_its_checkpoint_and_a_head_from_its_seed(
 def test_training_starts_from_what_is_given(bert, tmp_path):
   folder, leaves = bert
   plain, one = built(one=stage(network(folder, num_classes=K)))
-  found = starts.given(plain, one, tmp_path, [0])[0]
+  found = initialization.given(plain, one, tmp_path, [0])[0]
   fixed = one.fixed({}, one.facts(0))
   state = one.init(0, fixed, found)
   params = flat({"params": state.params["networks"]["student"]})
@@ -428,7 +431,9 @@ def test_a_network_starts_from_layers_of_an_earlier_stage(
   plan = whole(bert[0])
   change(plan, from_layers=layers, **wide)
   plain = workdir.resolve(plan)
-  found = starts.given(plain, build.build(plain, "small"), ran[0], [0, 1])
+  found = initialization.given(
+    plain, build.build(plain, "small"), ran[0], [0, 1]
+  )
   for own, other in zip(found, large, strict=True):
     own = flat(own["networks"]["student"])
     blocks_are(own, other, expected)
@@ -468,7 +473,7 @@ def test_what_goes_on_from_a_stage_that_took_layers_has_them_already(
   plain = workdir.resolve(plan)
   check.plan(plain, ["second"])
   one = build.build(plain, "second")
-  found = starts.given(plain, one, tmp_path, [0])
+  found = initialization.given(plain, one, tmp_path, [0])
   _, first = kdjax.restore(tmp_path, "first")
   same(flat(found[0]["networks"]["student"]), flat(first))
 

@@ -9,10 +9,12 @@ import pytest
 from test_experiment import tiny
 
 import kdjax
-from kdjax import config, strict_json, workdir
+from kdjax import config
+from kdjax.config import strict_json
 from kdjax.errors import UserError
 from kdjax.report import records
-from kdjax.stage import Stage
+from kdjax.stage.stage import Stage
+from kdjax.training import workdir
 
 ODD = {"nothing": math.nan, "endless": math.inf}
 

@@ -8,21 +8,20 @@ import numpy as np
 import pytest
 
 import kdjax
-from kdjax import (
-  caching,
-  config,
-  evaluation,
-  experiment,
-  making,
-  starts,
-  stored,
-  supply,
-  teaching,
-)
+from kdjax import config
 from kdjax.cache.store import Reader
-from kdjax.checkpoints import Checkpoints
 from kdjax.data import arrays
 from kdjax.errors import UserError
+from kdjax.stage import build
+from kdjax.teachers import (
+  cache_plan,
+  cache_reader,
+  cache_writer,
+  outputs,
+  programs,
+)
+from kdjax.training import evaluation, experiment, initialization, workdir
+from kdjax.training.checkpoints import Checkpoints
 from kdjax.verbs import cache as verb
 
 N, K = 96, 3
@@ -87,8 +86,8 @@ def run(folder, **changes):
 
 def parameters(folder):
   with Checkpoints(folder / "stages" / "student" / "checkpoints") as found:
-    stored = found.read()
-  return {key: value for key, value in stored.items() if "params" in key}
+    cache_reader = found.read()
+  return {key: value for key, value in cache_reader.items() if "params" in key}
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +116,9 @@ def test_a_cache_is_read_alike_from_devices_and_as_a_stream(
   folders, found = runs
   (cache,) = (folders["cached"] / "cache").iterdir()
   held = []
-  kind = stored.Held
+  kind = cache_reader.Held
   monkeypatch.setattr(
-    stored, "Held", lambda *a, **k: held.append(a) or kind(*a, **k)
+    cache_reader, "Held", lambda *a, **k: held.append(a) or kind(*a, **k)
   )
   for feed in ("device", "stream"):
     config = made(cache=str(cache))
@@ -153,7 +152,7 @@ def test_what_is_cached_is_what_the_teacher_says_of_the_view(runs):
   ((stage, (plan,)),) = experiment.caches(
     made(cache="auto"), folders["cached"], "student"
   )
-  making.verify(stage, plan, batches=4)
+  cache_writer.verify(stage, plan, batches=4)
   first, second = (
     Reader(plan.path).take(plan.order.source.index, np.full(N // 3, view))
     for view in (0, 1)
@@ -222,7 +221,7 @@ def test_a_cache_pays_that_is_read_more_often_than_it_is_made(runs):
       "student",
     )
     # Two seeds of three epochs read six outputs of an example.
-    assert (caching.pays(stage, plan) == "") == paid
+    assert (cache_plan.pays(stage, plan) == "") == paid
 
 
 def test_one_that_does_not_pay_is_not_made(tmp_path):
@@ -258,7 +257,7 @@ def test_a_cache_of_other_views_or_examples_is_refused(runs, field):
     other.data.held = "dark"
   ((_, (plan,)),) = experiment.caches(other, folders["cached"], "student")
   with pytest.raises(UserError, match=f"'{field}'"):
-    caching.read(plan)
+    cache_plan.read(plan)
 
 
 def test_a_path_without_a_cache_says_who_makes_it(tmp_path):
@@ -290,21 +289,21 @@ def test_a_damaged_cache_is_named_when_it_is_read(runs, tmp_path):
 
 
 def test_the_step_of_a_cached_teacher_does_not_run_it():
-  plain = kdjax.workdir.resolve(made(cache="auto"))
-  stage = kdjax.build.build(plain, "student")
+  plain = workdir.resolve(made(cache="auto"))
+  stage = build.build(plain, "student")
   shapes = jax.eval_shape(stage.fixed, stage.teacher_shapes())
   state = jax.eval_shape(stage.init, 0, shapes)
   example = stage.example()
   example |= {f"partner/{key}": example[key] for key in stage.partners}
   given = jax.eval_shape(
-    teaching.program(stage, "teacher"), (), shapes, example
+    programs.program(stage, "teacher"), (), shapes, example
   )
   products = lambda step, batch: str(
     jax.make_jaxpr(step)(state, shapes, batch)
   ).count("conv_general_dilated")
   online = products(stage.train_step, example)
   cached = products(
-    teaching.train_step(stage, ["teacher"]), {**example, **given}
+    programs.train_step(stage, ["teacher"]), {**example, **given}
   )
   assert cached < online
 
@@ -314,18 +313,18 @@ def test_a_teacher_apart_runs_once_over_a_split_that_is_measured_again(
 ):
   folders, _ = runs
   ran = []
-  plain = supply.Program.__init__
+  plain = outputs.Program.__init__
 
   def counting(self, *arguments):
     plain(self, *arguments)
     run = self.run
     self.run = lambda *given: ran.append(type(self).__name__) or run(*given)
 
-  monkeypatch.setattr(supply.Program, "__init__", counting)
-  plain_config = kdjax.workdir.resolve(made(separate=True))
-  stage = kdjax.build.build(plain_config, "student", "devices")
+  monkeypatch.setattr(outputs.Program, "__init__", counting)
+  plain_config = workdir.resolve(made(separate=True))
+  stage = build.build(plain_config, "student", "devices")
   placement = experiment.place(plain_config, stage)
-  fixed = starts.fixed_of(stage, folders["separate"], [0, 1])
+  fixed = initialization.fixed_of(stage, folders["separate"], [0, 1])
   placed = placement.put_fixed(fixed)
   source = stage.load("validation")
   again = evaluation.Split(stage, placement, [source], placed)

@@ -7,9 +7,9 @@ import pytest
 
 import kdjax
 from kdjax import config
-from kdjax.checkpoints import Checkpoints
 from kdjax.data import arrays
 from kdjax.errors import UserError
+from kdjax.training.checkpoints import Checkpoints
 
 N, D, K = 120, 6, 3
 STEPS = 12

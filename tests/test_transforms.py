@@ -20,7 +20,7 @@ import pytest
 import scipy.ndimage
 import scipy.stats
 
-from kdjax import rooms
+from kdjax import registry
 from kdjax.errors import ShapeError, UserError
 from kdjax.transforms import _color, _operations
 from kdjax.transforms.blur import blur
@@ -64,8 +64,8 @@ class Transform:
 
   def __init__(self, name, folder):
     self.name = name
-    self.function = rooms.find("transforms", name)
-    self.about = rooms.describe("transforms", name)
+    self.function = registry.find("transforms", name)
+    self.about = registry.describe("transforms", name)
     self.hint = typing.get_type_hints(self.function)["x"]
     self.takes = self.about.reads[2:]
     # One that has no default counts something: pixels, ids. Or it says where a
@@ -73,7 +73,7 @@ class Transform:
     self.options = {
       option: checkpoint(folder) if option == "path" else 7
       for option, default in self.about.options.items()
-      if default is rooms.REQUIRED
+      if default is registry.REQUIRED
     }
 
   def __call__(self, key, *arrays, **options):
@@ -139,7 +139,7 @@ def checkpoint(folder):
   return str(folder)
 
 
-@pytest.fixture(params=rooms.names("transforms"), scope="module")
+@pytest.fixture(params=registry.names("transforms"), scope="module")
 def transform(request, tmp_path_factory):
   return Transform(request.param, tmp_path_factory.mktemp("transform"))
 
@@ -232,7 +232,7 @@ def test_it_takes_a_key_an_example_and_a_mask_or_a_partner(transform):
 
 def test_defaults_are_literals(transform):
   for default in transform.about.options.values():
-    assert not isinstance(default, rooms.Code)
+    assert not isinstance(default, registry.Code)
 
 
 def test_the_docstring_names_all_arguments_and_a_source(transform):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kdjax.errors import UserError
-from kdjax.pipeline import parse
-from kdjax.views import Corruption, Views
+from kdjax.step.pipeline import parse
+from kdjax.step.views import Corruption, Views
 
 B, K = 6, 4
 

@@ -7,6 +7,7 @@ their own files; they are read from there, so none is written twice.
 """
 
 from kdjax.config.experiment import experiment, mode_of, stage
+from kdjax.config.fields import ConfigDict
 from kdjax.config.networks import (
   KNOBS,
   average,
@@ -34,7 +35,6 @@ from kdjax.config.recipes import (
 )
 from kdjax.config.results import result
 from kdjax.config.rules import optimizer, schedule
-from kdjax.fields import ConfigDict
 
 __all__ = [
   "KNOBS",

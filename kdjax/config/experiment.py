@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from kdjax.config.fields import ConfigDict, knobs_of, own
 from kdjax.config.parts import metric
 from kdjax.config.rules import optimizer
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict, knobs_of, own
 
 
 def mode_of(argument: str, *modes: str) -> str:

@@ -1,7 +1,7 @@
 """Which networks a stage has, and which teach it."""
 
+from kdjax.config.fields import ConfigDict, knobs_of, optional, options_of
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict, knobs_of, optional, options_of
 
 # What may be said of a teacher that is a network.
 KNOBS = {

@@ -2,8 +2,14 @@
 
 from typing import Any
 
-from kdjax import rooms
-from kdjax.fields import ConfigDict, check, knobs_of, optional, options_of
+from kdjax import registry
+from kdjax.config.fields import (
+  ConfigDict,
+  check,
+  knobs_of,
+  optional,
+  options_of,
+)
 
 # Where a loss's or metric's arguments come from unless the config says
 # otherwise.
@@ -126,7 +132,7 @@ def term(
       "task" and "kd").
     **options: of the loss; a float may be a `schedule()`.
   """
-  known = rooms.describe("losses", loss)
+  known = registry.describe("losses", loss)
   reads = {
     **{key: READS[key] for key in known.reads if key in READS},
     **(reads or {}),
@@ -199,7 +205,7 @@ def metric(
     heads: argument -> `head()` on what it reads, of those without parameters.
     **options: of the family.
   """
-  known = rooms.describe("metrics", family)
+  known = registry.describe("metrics", family)
   reads = {
     **{key: READS[key] for key in known.reads if key in READS},
     **(reads or {}),

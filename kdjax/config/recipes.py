@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from kdjax import rooms
+from kdjax import registry
+from kdjax.config.fields import ConfigDict, check, own
 from kdjax.config.parts import term
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict, check, own
 
 # Stands for the i-th stage of a method, whose name its user chooses.
 EARLIER = "#{}"
@@ -89,8 +89,8 @@ def named(name: str, stages: list[ConfigDict]) -> dict[str, ConfigDict]:
 def methods() -> dict[str, frozenset[str]]:
   """Every published method there is, and the names of its options."""
   return {
-    name: frozenset(rooms.describe("methods", name).options)
-    for name in rooms.names("methods")
+    name: frozenset(registry.describe("methods", name).options)
+    for name in registry.names("methods")
   }
 
 
@@ -105,7 +105,7 @@ def kind_of(name: str) -> str:
     "classes" (any that classify), "transformers" or "towers" (one of images
     and one of texts).
   """
-  options = rooms.describe("methods", name).options
+  options = registry.describe("methods", name).options
   if {"student_image", "student_text"} <= options.keys():
     return "towers"
   marks = ("hidden", "scores", "attentions", "qkv")
@@ -131,10 +131,10 @@ def method(
     called: the name of the last stage; None is the method's.
     **options: of the method.
   """
-  known = rooms.describe("methods", name).options
+  known = registry.describe("methods", name).options
   check(options, known, f"the options of the method '{name}'")
   given = {key: at for key, at in (taps or {}).items() if key in known}
-  made = rooms.find("methods", name)(stage, **{**given, **options})
+  made = registry.find("methods", name)(stage, **{**given, **options})
   if not isinstance(made, list) or not all(
     isinstance(one, ConfigDict) for one in made
   ):

@@ -1,6 +1,6 @@
 """Optimizers, and numbers that change with the step."""
 
-from kdjax.fields import ConfigDict, knobs_of, optional
+from kdjax.config.fields import ConfigDict, knobs_of, optional
 
 
 def optimizer(name: str = "adamw", **changes) -> ConfigDict:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Int16
 
 from kdjax.data._fsdd import LENGTH, Recordings
-from kdjax.sources import are_labelled, digest
+from kdjax.feed.sources import are_labelled, digest
 
 
 @dataclasses.dataclass(frozen=True)

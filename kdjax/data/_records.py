@@ -10,8 +10,8 @@ import numpy as np
 
 from kdjax.data._manifest import FILES, Options, Whole, open_table
 from kdjax.errors import UserError
+from kdjax.feed.sources import Fault, digest
 from kdjax.preprocess import audio, images
-from kdjax.sources import Fault, digest
 
 # An image's file up to here is read at once: to open a small one by its name
 # and let Pillow read piece by piece costs a fifth of decoding it.

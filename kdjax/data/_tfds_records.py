@@ -9,8 +9,8 @@ import numpy as np
 
 from kdjax.data import _tfds
 from kdjax.data._tfds import Feature
+from kdjax.feed.sources import Fault, digest
 from kdjax.preprocess import audio, images, tokenizer
-from kdjax.sources import Fault, digest
 
 # Records at once, where all of a split are read.
 _CHUNK = 4096

@@ -28,7 +28,7 @@ import numpy as np
 
 from kdjax.data import _arrays, _options, _splits
 from kdjax.errors import UserError
-from kdjax.sources import ArraySource
+from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
 # All seeds have the same examples.

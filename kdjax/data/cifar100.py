@@ -21,7 +21,7 @@ import numpy as np
 from kdjax.data import _files, _options, _subset
 from kdjax.data._splits import check
 from kdjax.errors import UserError
-from kdjax.sources import ArraySource
+from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
 # Group -> its classes. Labels are the places of the names by alphabet.

@@ -27,8 +27,8 @@ from jaxtyping import Float, Int
 
 from kdjax.data import _subset, _texts
 from kdjax.errors import UserError
+from kdjax.feed.sources import ArraySource
 from kdjax.preprocess.words import Vocabulary
-from kdjax.sources import ArraySource
 from kdjax.types import Spec
 
 # split -> first index, and the first after it. The settings of

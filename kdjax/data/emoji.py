@@ -20,8 +20,8 @@ from jaxtyping import Int, UInt8
 from kdjax.data import _files, _options, _subset, _texts
 from kdjax.data._splits import check, named
 from kdjax.errors import UserError
+from kdjax.feed.sources import ArraySource
 from kdjax.preprocess.words import Vocabulary
-from kdjax.sources import ArraySource
 from kdjax.types import Spec
 
 GROUPS = (

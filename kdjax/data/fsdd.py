@@ -16,7 +16,7 @@ import numpy as np
 
 from kdjax.data import _fsdd, _options, _subset
 from kdjax.data._splits import check
-from kdjax.sources import ArraySource
+from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from kdjax.data import _options
 from kdjax.data._splits import SPLITS
 from kdjax.errors import UserError
-from kdjax.sources import ArraySource
+from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
 # Each seed has examples of its own in every split.

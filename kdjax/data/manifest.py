@@ -38,8 +38,8 @@ import numpy as np
 from kdjax.data import _columns, _options, _splits
 from kdjax.data._manifest import Options, open_table
 from kdjax.data._records import opened
+from kdjax.feed.sources import RecordSource
 from kdjax.preprocess import audio, images
-from kdjax.sources import RecordSource
 from kdjax.types import Spec
 
 # All seeds have the same examples.

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from kdjax.data import _mnist, _options, _subset
-from kdjax.sources import ArraySource
+from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
 # All seeds have the same examples.

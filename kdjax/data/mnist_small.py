@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 
 from kdjax.data import _mnist, _options, _subset
 from kdjax.errors import UserError
-from kdjax.sources import ArraySource
+from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
 SIDE, SMALL = 28, 7

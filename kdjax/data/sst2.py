@@ -16,8 +16,8 @@ import numpy as np
 from kdjax.data import _files, _options, _subset, _texts
 from kdjax.data._splits import check
 from kdjax.errors import UserError
+from kdjax.feed.sources import ArraySource
 from kdjax.preprocess.words import Vocabulary
-from kdjax.sources import ArraySource
 from kdjax.types import Spec
 
 # In the order of `index`: split -> its file

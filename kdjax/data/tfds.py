@@ -30,8 +30,8 @@ from kdjax.data import _options, _splits, _tfds
 from kdjax.data._tfds import Feature
 from kdjax.data._tfds_records import Records, reader
 from kdjax.errors import UserError
+from kdjax.feed.sources import RecordSource
 from kdjax.preprocess import images
-from kdjax.sources import RecordSource
 from kdjax.types import Spec
 
 # All seeds have the same examples.

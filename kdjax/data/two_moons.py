@@ -17,7 +17,7 @@ import numpy as np
 from kdjax.data import _options
 from kdjax.data._splits import SPLITS
 from kdjax.errors import UserError
-from kdjax.sources import ArraySource
+from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
 # All seeds have the same examples.

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.pooling import nearest
+from kdjax.numerics import nearest
 from kdjax.types import Array
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from kdjax.norms import unit
+from kdjax.numerics import unit
 from kdjax.types import Array
 
 EXACT = jax.lax.Precision.HIGHEST

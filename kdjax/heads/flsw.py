@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.heads import _spread
-from kdjax.norms import unit
+from kdjax.numerics import unit
 from kdjax.types import Array
 
 

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.norms import unit
+from kdjax.numerics import unit
 from kdjax.types import Array
 
 

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.pooling import pooled
+from kdjax.numerics import pooled
 from kdjax.types import Array
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError
-from kdjax.norms import unit
+from kdjax.numerics import unit
 from kdjax.types import Array
 
 

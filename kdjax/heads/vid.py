@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError
-from kdjax.pooling import pooled
+from kdjax.numerics import pooled
 from kdjax.types import Array
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.norms import root
+from kdjax.numerics import root
 from kdjax.types import Array
 
 

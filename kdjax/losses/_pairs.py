@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import same_shape
-from kdjax.norms import unit
+from kdjax.numerics import unit
 from kdjax.types import Array
 
 # The logit of a pair that does not count. It is finite, so that 0 times its

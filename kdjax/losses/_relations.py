@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.norms import flat
+from kdjax.numerics import flat
 from kdjax.types import Array
 
 

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 
 from kdjax.errors import ShapeError
 from kdjax.losses import _pairs
-from kdjax.norms import unit
+from kdjax.numerics import unit
 from kdjax.types import Array
 
 

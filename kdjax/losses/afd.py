@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import same_shape
-from kdjax.norms import root
+from kdjax.numerics import root
 from kdjax.types import Array
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError, same_shape
-from kdjax.norms import root, unit
+from kdjax.numerics import root, unit
 from kdjax.types import Array
 
 

@@ -6,8 +6,7 @@ from jaxtyping import Float
 from kdjax.errors import UserError
 from kdjax.losses._powers import power as raised
 from kdjax.losses._powers import unit
-from kdjax.norms import flat, root
-from kdjax.pooling import smaller
+from kdjax.numerics import flat, root, smaller
 from kdjax.types import Array
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError
 from kdjax.losses._relations import count, pairs, rows, shown
-from kdjax.norms import root, unit
+from kdjax.numerics import root, unit
 from kdjax.types import Array
 
 

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 
 from kdjax.errors import same_shape
 from kdjax.losses._relations import rows, shown
-from kdjax.norms import magnitude
+from kdjax.numerics import magnitude
 from kdjax.types import Array
 
 

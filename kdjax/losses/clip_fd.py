@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import same_shape
-from kdjax.norms import unit
+from kdjax.numerics import unit
 from kdjax.types import Array
 
 

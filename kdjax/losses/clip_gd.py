@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError, same_shape
 from kdjax.losses import _pairs
-from kdjax.norms import unit
+from kdjax.numerics import unit
 from kdjax.types import Array
 
 

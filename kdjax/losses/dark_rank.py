@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.losses._relations import count, rows, shown, squares
-from kdjax.norms import unit
+from kdjax.numerics import unit
 from kdjax.types import Array
 
 

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError, same_shape
-from kdjax.norms import root
-from kdjax.pooling import smaller
+from kdjax.numerics import root, smaller
 from kdjax.types import Array
 
 

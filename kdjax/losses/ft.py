@@ -6,8 +6,7 @@ from jaxtyping import Float
 from kdjax.errors import UserError, same_shape
 from kdjax.losses._powers import norm, unit
 from kdjax.losses._powers import power as raised
-from kdjax.norms import flat
-from kdjax.pooling import smaller
+from kdjax.numerics import flat, smaller
 from kdjax.types import Array
 
 

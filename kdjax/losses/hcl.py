@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import ShapeError, same_shape
-from kdjax.pooling import average_pool
+from kdjax.numerics import average_pool
 from kdjax.types import Array
 
 

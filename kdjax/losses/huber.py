@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import ShapeError, UserError
-from kdjax.norms import magnitude
+from kdjax.numerics import magnitude
 from kdjax.types import Array
 
 

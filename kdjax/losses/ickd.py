@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import ShapeError
-from kdjax.norms import unit
+from kdjax.numerics import unit
 from kdjax.types import Array
 
 

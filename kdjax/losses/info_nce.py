@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 
 from kdjax.errors import same_shape
 from kdjax.losses._relations import count, pairs, rows, shown
-from kdjax.norms import unit
+from kdjax.numerics import unit
 from kdjax.types import Array
 
 

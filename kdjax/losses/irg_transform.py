@@ -4,8 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.losses._relations import count, over, shown
-from kdjax.norms import flat
-from kdjax.pooling import average_pool, smaller
+from kdjax.numerics import average_pool, flat, smaller
 from kdjax.types import Array
 
 

@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from kdjax.errors import ShapeError
 from kdjax.losses._singular import right_vectors
-from kdjax.norms import unit
+from kdjax.numerics import unit
 from kdjax.types import Array
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from kdjax.errors import UserError, same_shape
-from kdjax.norms import root
+from kdjax.numerics import root
 from kdjax.types import Array
 
 

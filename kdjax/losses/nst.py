@@ -5,8 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError
-from kdjax.norms import unit
-from kdjax.pooling import smaller
+from kdjax.numerics import smaller, unit
 from kdjax.types import Array
 
 

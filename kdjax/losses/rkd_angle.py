@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.losses._relations import count, pairs, rows, shown, smooth_l1
-from kdjax.norms import unit
+from kdjax.numerics import unit
 from kdjax.types import Array
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.losses._relations import count, over, rows, shown, smooth_l1, squares
-from kdjax.norms import root
+from kdjax.numerics import root
 from kdjax.types import Array
 
 

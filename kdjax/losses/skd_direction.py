@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError, same_shape
 from kdjax.losses._batch import count, gram, low, shown
-from kdjax.norms import root, unit
+from kdjax.numerics import root, unit
 from kdjax.types import Array
 
 

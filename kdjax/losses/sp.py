@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError
 from kdjax.losses._relations import count, rows, shown
-from kdjax.norms import magnitude, unit
+from kdjax.numerics import magnitude, unit
 from kdjax.types import Array
 
 

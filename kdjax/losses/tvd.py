@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import same_shape
-from kdjax.norms import magnitude
+from kdjax.numerics import magnitude
 from kdjax.types import Array
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import same_shape
-from kdjax.pooling import smaller
+from kdjax.numerics import smaller
 from kdjax.types import Array
 
 

@@ -1,8 +1,8 @@
 """Which layer of a teacher teaches which layer of a student."""
 
 from kdjax.config import head, same_head
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 
 
 def matched(

@@ -3,8 +3,8 @@
 import itertools
 
 from kdjax.config import extended
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 
 
 def pairs(

@@ -1,8 +1,8 @@
 """FLSW and CWSM: a temperature of each example, by how hard it is."""
 
 from kdjax.config import extended, head, term
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 
 
 def adaptive_temperature(

@@ -1,8 +1,8 @@
 """Adversarial feature distillation (ADMD), or by a reversed gradient."""
 
 from kdjax.config import earlier, extended, head, same_head, term
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 from kdjax.methods import _maps
 
 

@@ -1,7 +1,7 @@
 """Distillation of affinities within a map."""
 
 from kdjax.config import extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def affinity(

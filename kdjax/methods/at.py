@@ -1,8 +1,8 @@
 """Attention transfer: where the teacher looks."""
 
 from kdjax.config import extended, term
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 from kdjax.methods import _maps
 
 # mode -> the weight that goes with the size of its values

@@ -1,8 +1,8 @@
 """Born-again networks (BAN): generations of the same network."""
 
 from kdjax.config import earlier, extended, teacher, term
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 
 
 def born_again(

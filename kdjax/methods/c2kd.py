@@ -1,7 +1,7 @@
 """C2KD: teacher and student of two modalities meet in proxies."""
 
 from kdjax.config import extended, head, term
-from kdjax.fields import ConfigDict, own
+from kdjax.config.fields import ConfigDict, own
 
 
 def c2kd(

@@ -1,7 +1,7 @@
 """Confidence-aware distillation from several teachers."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def ca_mkd(

@@ -1,8 +1,8 @@
 """Correlation congruence."""
 
 from kdjax.config import extended, head, term
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 
 # form -> the weight that goes with the size of its values
 WEIGHTS = {"adjacent": 0.02, "gaussian": 0.003, "bilinear": 0.003}

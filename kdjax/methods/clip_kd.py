@@ -1,7 +1,7 @@
 """CLIP-KD: two towers taught by two larger ones."""
 
 from kdjax.config import extended, head, same_head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 # Arguments that are the teacher's, whatever they are called.
 TARGETS = ("teacher", "teacher_scale")

@@ -1,8 +1,8 @@
 """Contrastive representation distillation."""
 
 from kdjax.config import extended, head, term
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 
 
 def crd(

@@ -1,7 +1,7 @@
 """Curriculum temperature: distillation at the hardest temperature."""
 
 from kdjax.config import extended, head, schedule, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def ctkd(

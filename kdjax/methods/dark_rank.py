@@ -1,7 +1,7 @@
 """DarkRank in its hard form (HardDarkRank): distillation of rankings."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def dark_rank(

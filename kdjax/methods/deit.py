@@ -1,8 +1,8 @@
 """DeiT: the teacher's decision, at a token of its own."""
 
 from kdjax.config import extended, term
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 
 
 def deit(

@@ -1,7 +1,7 @@
 """Distillation from a stronger teacher."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def dist(

@@ -1,7 +1,7 @@
 """DIST, of a feature map too."""
 
 from kdjax.config import extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def dist_plus(

@@ -1,7 +1,7 @@
 """DistilBERT: softened classes, labels, and the direction of hidden states."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 from kdjax.methods import _layers
 
 

@@ -1,7 +1,7 @@
 """Decoupled knowledge distillation."""
 
 from kdjax.config import extended, schedule, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def dkd(

@@ -1,7 +1,7 @@
 """Deep mutual learning: two students that teach each other."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict, own
+from kdjax.config.fields import ConfigDict, own
 
 
 def dml(

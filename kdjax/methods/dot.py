@@ -1,7 +1,7 @@
 """DOT: distillation with a momentum for labels and another for the teacher."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict, own
+from kdjax.config.fields import ConfigDict, own
 
 
 def dot(

@@ -1,7 +1,7 @@
 """Distillation from the mean of several teachers."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def ensemble(

@@ -1,7 +1,7 @@
 """Squared differences of features."""
 
 from kdjax.config import extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def feature_l2(

@@ -1,7 +1,7 @@
 """FitNets: a hint from the middle of the teacher."""
 
 from kdjax.config import extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def fitnet(

@@ -1,7 +1,7 @@
 """FSP: the flow from one layer to a later one, then the labels."""
 
 from kdjax.config import earlier, extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 from kdjax.methods import _maps
 
 

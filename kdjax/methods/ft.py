@@ -1,8 +1,8 @@
 """Factor transfer: the teacher paraphrased, the student translated."""
 
 from kdjax.config import earlier, extended, head, term
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 from kdjax.methods import _maps
 
 # form -> the weight that goes with the size of its values

@@ -1,7 +1,7 @@
 """Generalized distillation (Lopez-Paz): a teacher with privileged inputs."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def generalized_distillation(

@@ -1,7 +1,7 @@
 """Modality hallucination: features of what will not be there."""
 
 from kdjax.config import earlier, extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def hallucination(

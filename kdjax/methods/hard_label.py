@@ -1,7 +1,7 @@
 """The teacher's decision as a second label."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def hard_label(

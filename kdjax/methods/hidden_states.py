@@ -1,8 +1,8 @@
 """Hidden states of matched layers, through a projection."""
 
 from kdjax.config import extended, term
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 from kdjax.methods import _layers
 
 

@@ -1,7 +1,7 @@
 """Inter-channel correlation."""
 
 from kdjax.config import extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def ickd(

@@ -1,7 +1,7 @@
 """Contrast of the student's embeddings with the teacher's."""
 
 from kdjax.config import extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def info_nce(

@@ -1,7 +1,7 @@
 """Distillation by the divergence from a mixture of both."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def jsd(

@@ -1,7 +1,7 @@
 """Knowledge distillation: the teacher's softened classes beside the labels."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def kd(

@@ -1,7 +1,7 @@
 """Distillation by singular value decomposition."""
 
 from kdjax.config import extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 from kdjax.methods import _maps
 
 

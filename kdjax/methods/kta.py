@@ -1,7 +1,7 @@
 """KTA: knowledge translation and adaptation, with affinities (KTAAD)."""
 
 from kdjax.config import earlier, extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 from kdjax.methods import _maps
 
 

@@ -1,7 +1,7 @@
 """Label smoothing, the plainest of all teachers."""
 
 from kdjax.config import extended
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def label_smoothing(

@@ -1,8 +1,8 @@
 """Logit standardisation before KD, DKD or MLKD."""
 
 from kdjax.config import extended, head, term
+from kdjax.config.fields import ConfigDict, own
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict, own
 from kdjax.methods import dkd as _dkd
 from kdjax.methods import mlkd as _mlkd
 

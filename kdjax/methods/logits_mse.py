@@ -1,7 +1,7 @@
 """Logits as a regression."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def logits_mse(

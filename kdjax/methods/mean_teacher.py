@@ -1,8 +1,8 @@
 """Mean teacher, an EMA teacher: the student's own running average."""
 
 from kdjax.config import average, extended, schedule, term
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 
 # form -> the weight that goes with the size of its values
 WEIGHTS = {"mse": 100.0, "kl": 1.0}

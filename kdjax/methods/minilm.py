@@ -1,8 +1,8 @@
 """MiniLM: how tokens relate inside of one layer's self-attention."""
 
 from kdjax.config import extended, term
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 from kdjax.methods import _layers
 
 

@@ -1,8 +1,8 @@
 """Multi-level logit distillation."""
 
 from kdjax.config import extended, term
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 
 
 def mlkd(

@@ -1,7 +1,7 @@
 """Similarities of tokens in matched layers."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 from kdjax.methods import _layers
 
 

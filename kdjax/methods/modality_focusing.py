@@ -1,7 +1,7 @@
 """The modality focusing hypothesis (MFH): what both modalities know."""
 
 from kdjax.config import earlier, extended, head, teacher, term
-from kdjax.fields import ConfigDict, own
+from kdjax.config.fields import ConfigDict, own
 
 
 def modality_focusing(

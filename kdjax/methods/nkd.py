@@ -1,7 +1,7 @@
 """Normalised knowledge distillation."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def nkd(

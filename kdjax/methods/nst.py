@@ -1,7 +1,7 @@
 """Neuron selectivity transfer: what the teacher's neurons fire at."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 from kdjax.methods import _maps
 
 

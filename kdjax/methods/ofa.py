@@ -1,7 +1,7 @@
 """One-for-all: the teacher's classes at every exit of the student."""
 
 from kdjax.config import extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def ofa(

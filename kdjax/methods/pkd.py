@@ -1,7 +1,7 @@
 """Patient distillation: the first token's states of several layers."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 from kdjax.methods import _layers
 
 

@@ -1,7 +1,7 @@
 """Probabilistic knowledge transfer."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def pkt(

@@ -1,7 +1,7 @@
 """Knowledge review."""
 
 from kdjax.config import extended, head, schedule, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def reviewkd(

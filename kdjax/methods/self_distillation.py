@@ -1,8 +1,8 @@
 """Be your own teacher (BYOT): the last stage teaches the earlier ones."""
 
 from kdjax.config import extended, head, term
+from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.fields import ConfigDict
 
 
 def self_distillation(

@@ -1,7 +1,7 @@
 """Cross-layer distillation with semantic calibration."""
 
 from kdjax.config import extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def semckd(

@@ -1,7 +1,7 @@
 """The reused teacher classifier."""
 
 from kdjax.config import extended, head, metric, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def simkd(

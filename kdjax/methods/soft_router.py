@@ -1,7 +1,7 @@
 """Several teachers, gated: a router learns whom to ask."""
 
 from kdjax.config import extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def soft_router(

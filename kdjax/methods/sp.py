@@ -1,7 +1,7 @@
 """Similarity-preserving distillation."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def sp(

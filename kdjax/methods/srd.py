@@ -1,7 +1,7 @@
 """A simple recipe: a projector, a normalisation and a soft maximum."""
 
 from kdjax.config import extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def srd(

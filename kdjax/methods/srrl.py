@@ -1,7 +1,7 @@
 """Softmax regression representation learning."""
 
 from kdjax.config import extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def srrl(

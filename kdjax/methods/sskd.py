@@ -1,7 +1,7 @@
 """SSKD: what a teacher knows of transformed examples."""
 
 from kdjax.config import earlier, extended, head, same_head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def sskd(

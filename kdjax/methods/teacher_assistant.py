@@ -1,7 +1,7 @@
 """TAKD: by way of a teacher assistant between teacher and student."""
 
 from kdjax.config import earlier, extended, teacher, term
-from kdjax.fields import ConfigDict, own
+from kdjax.config.fields import ConfigDict, own
 
 
 def teacher_assistant(

@@ -1,7 +1,7 @@
 """Teacher-free distillation from a virtual teacher."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def tfkd(

@@ -1,7 +1,7 @@
 """Teacher-free distillation from the network's own first training."""
 
 from kdjax.config import earlier, extended, teacher, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def tfkd_self(

@@ -1,7 +1,7 @@
 """TinyBERT: attention and hidden states of every layer, then the classes."""
 
 from kdjax.config import earlier, extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 from kdjax.methods import _layers
 
 

@@ -1,7 +1,7 @@
 """TinyCLIP: affinities of two towers as soft labels."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def tinyclip(

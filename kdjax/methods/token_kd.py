@@ -1,7 +1,7 @@
 """Distillation at every token of a sequence."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 from kdjax.methods import _layers
 
 

@@ -1,7 +1,7 @@
 """Knowledge distillation among the teacher's best classes."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def topk_kd(

@@ -1,7 +1,7 @@
 """Distillation by the distance of probabilities."""
 
 from kdjax.config import extended, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 
 
 def tvd(

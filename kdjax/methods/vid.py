@@ -1,7 +1,7 @@
 """Variational information distillation."""
 
 from kdjax.config import extended, head, term
-from kdjax.fields import ConfigDict
+from kdjax.config.fields import ConfigDict
 from kdjax.methods import _maps
 
 

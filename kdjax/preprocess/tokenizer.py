@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from kdjax import packages
+from kdjax.config import packages
 from kdjax.errors import UserError
 from kdjax.preprocess.words import PADDING, UNKNOWN, Vocabulary
 

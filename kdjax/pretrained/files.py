@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from kdjax import packages
+from kdjax.config import packages
 from kdjax.errors import UserError
 from kdjax.pretrained import weights
 

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import rooms
+from kdjax import registry
 from kdjax.errors import ShapeError, UserError
 from kdjax.pretrained import files, matching
 from kdjax.pretrained.matching import Plan
@@ -80,7 +80,7 @@ def shapes(
     inputs: what it is called with.
     **options: fields of the network.
   """
-  model = rooms.find("models", name)(**describe(path, name, **options))
+  model = registry.find("models", name)(**describe(path, name, **options))
   return model, _shapes(_file(name), model, inputs)
 
 
@@ -96,7 +96,7 @@ def describe(path: str, name: str, **options) -> dict[str, Any]:
     UserError: there is no config.json, it is of another network, or of a kind
       that is not built.
   """
-  file, kind = _file(name), rooms.find("models", name)
+  file, kind = _file(name), registry.find("models", name)
   fields = {field.name for field in dataclasses.fields(kind)}
   for key in options:
     if key not in fields:
@@ -201,7 +201,7 @@ def _fresh(leaf: str, like: Any, seed: int) -> np.ndarray:
 
 def _file(name: str) -> Any:
   """The file of a network that takes public weights."""
-  file = sys.modules[rooms.find("models", name).__module__]
+  file = sys.modules[registry.find("models", name).__module__]
   if not hasattr(file, "names"):
     raise UserError(
       f"'{name}' takes no published weights.", exists=_takers(), near=name
@@ -212,8 +212,8 @@ def _file(name: str) -> Any:
 def _takers() -> dict[str, tuple[str, ...]]:
   """Networks that take public weights, and the model_types of each."""
   found = {}
-  for name in rooms.names("models"):
-    file = sys.modules[rooms.find("models", name).__module__]
+  for name in registry.names("models"):
+    file = sys.modules[registry.find("models", name).__module__]
     if hasattr(file, "names"):
       found[name] = file.TYPES
   return found

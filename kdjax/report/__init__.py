@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import rich.console
 
-from kdjax import strict_json
+from kdjax.config import strict_json
 from kdjax.errors import UserError
 from kdjax.report import (
   confusion,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
-from kdjax import rooms
+from kdjax import registry
 from kdjax.errors import UserError
 from kdjax.report.records import Predictions, Record
 from kdjax.report.theme import (
@@ -63,7 +63,7 @@ def class_names(record: Record, classes: int) -> list[str]:
   """What the labels stand for: the data set's words, or else numbers."""
   name, options = data_options(record)
   try:
-    names = rooms.find("data", name).class_names(**options)
+    names = registry.find("data", name).class_names(**options)
   except (UserError, ImportError, AttributeError):
     # A data set from outside may be gone from this machine, or have no names.
     names = ()
@@ -82,7 +82,7 @@ def data_options(
     key: tuple(value) if isinstance(value, list) else value
     for key, value in options.items()
     # The others are of the batches, and no options of the data set.
-    if key not in rooms.RESERVED["data"]
+    if key not in registry.RESERVED["data"]
   }
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kdjax import fields
+from kdjax.config import fields
 from kdjax.report import page, ranking, robustness, theme, wording
 from kdjax.report.page import Document, Grid, Section
 from kdjax.report.records import Record

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from kdjax import rooms
+from kdjax import registry
 from kdjax.report.confusion import class_names, data_options, has_classes
 from kdjax.report.records import Predictions, Record
 from kdjax.report.theme import WIDTH, AbsentError, Drawing, Theme, colour
@@ -95,7 +95,7 @@ def _load(
   """The images of some rows of the test split, and their texts or ""s."""
   name, options = data_options(record, stage)
   try:
-    data = rooms.find("data", name)
+    data = registry.find("data", name)
     source = data.load("test", seed=None, **options)
     found = _take(source, index, shown)
     texts = _texts(data, options, index[shown])

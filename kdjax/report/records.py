@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from kdjax import strict_json
+from kdjax.config import strict_json
 from kdjax.errors import UserError
 
 # seed -> step -> value

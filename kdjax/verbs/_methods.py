@@ -5,10 +5,11 @@ import pathlib
 import re
 from typing import Any
 
-from kdjax import rooms, strict_json
+from kdjax import registry
+from kdjax.config import strict_json
 
 # What `kdjax list methods --measure` found last.
-MEASURED = pathlib.Path(rooms.PACKAGE) / "methods" / "measured.json"
+MEASURED = pathlib.Path(registry.PACKAGE) / "methods" / "measured.json"
 
 # Column -> the side that it is flush with.
 COLUMNS = {
@@ -69,7 +70,7 @@ def paper(doc: str) -> str:
 
 def row(name: str, found: dict[str, Any] | None) -> list[str]:
   """The cells of a method; what was not measured is a dash."""
-  cells = [name, paper(rooms.describe("methods", name).doc)]
+  cells = [name, paper(registry.describe("methods", name).doc)]
   if found is None:
     return [*cells, *["-"] * (len(COLUMNS) - 2)]
   return [

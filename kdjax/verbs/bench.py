@@ -26,7 +26,7 @@ and does nothing else, "files" opens, checks and stacks them in such processes,
 
 pairs: teacher, student and both in one step, in two programs and with a cache,
 on networks of usual sizes; --torch is a PyTorch loop that takes turns with them
-(see kdjax/speed/rival.py), and --python the Python that imports torch.
+(see kdjax/bench/torch_process.py), and --python the Python that imports torch.
 
 Everything is a median over rounds in which all take turns, and between what
 the middle half of them lie.
@@ -40,7 +40,8 @@ from typing import Any
 
 from absl import flags
 
-from kdjax import cli, strict_json
+from kdjax import cli
+from kdjax.config import strict_json
 from kdjax.errors import UserError
 from kdjax.verbs import _speed as tables
 
@@ -92,9 +93,9 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   word = _check(values, arguments)
   then = None
   if values.against:
-    from kdjax.speed import against
+    from kdjax.bench import comparison
 
-    then = against.load(values.against, _kind(values, word))
+    then = comparison.load(values.against, _kind(values, word))
   load, cores = os.getloadavg()[0], os.cpu_count() or 1
   chosen = {"seconds": values.seconds, "rounds": values.rounds}
   found, shown = {"": _stage, "data": _data, "pairs": _pairs}[word](
@@ -103,7 +104,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   tables.show(shown(found))
   if load > cores / 4:
     print(_busy(load, cores, values.torch))
-  from kdjax.speed import machine
+  from kdjax.bench import machine
 
   whole = {
     "kind": _kind(values, word),
@@ -117,7 +118,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     text = strict_json.dumps(whole, indent=2)
     pathlib.Path(values.out).write_text(text + "\n")
   if then is not None:
-    compared = against.compare(whole, then)
+    compared = comparison.compare(whole, then)
     tables.show(tables.of_ratios(compared, whole, then))
 
 
@@ -185,15 +186,17 @@ def _say(text: str) -> None:
 
 def _stage(values, chosen) -> tuple[dict[str, Any], Callable]:
   """A stage's step, its methods, its trace."""
-  from kdjax import processes, rooms
-  from kdjax.speed import stages, zoo
+  from kdjax import registry
+  from kdjax.bench import methods as zoo
+  from kdjax.bench import stages
+  from kdjax.devices import processes
 
   processes.connect()
   found = {}
   if values.config is not None:
     found = stages.measure(values.config, values.stage, **chosen)
   if values.methods:
-    names = rooms.names("methods")
+    names = registry.names("methods")
     methods = zoo.measure(
       values.config, values.stage, names, said=_say, **chosen
     )
@@ -215,20 +218,21 @@ def _data(values, chosen) -> tuple[dict[str, Any], Callable]:
   """Feeds, or ways to decode."""
   chosen["workers"] = values.workers
   if values.config is None:
-    from kdjax import decoding
+    from kdjax.bench import decoding
 
     return {"rows": decoding.measure(**chosen)}, tables.of_decoding
-  from kdjax import benchmark, processes
+  from kdjax.bench import feed_throughput
+  from kdjax.devices import processes
 
   processes.connect()
-  found = benchmark.measure(values.config, values.stage, **chosen)
+  found = feed_throughput.measure(values.config, values.stage, **chosen)
   return found, tables.of_feeds
 
 
 def _pairs(values, chosen) -> tuple[dict[str, Any], Callable]:
   """Pairs of networks, beside PyTorch where that is asked for."""
-  from kdjax.speed import networks, pairs
-  from kdjax.speed.rival import Rival
+  from kdjax.bench import networks, pairs
+  from kdjax.bench.torch_process import Rival
 
   names = values.pairs.split(",") if values.pairs else list(networks.pairs())
   rival = None

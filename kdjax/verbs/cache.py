@@ -63,7 +63,9 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       "kdjax cache needs --config and --workdir.",
       "For example: kdjax cache --config=configs/digits.py --workdir=runs/here",
     )
-  from kdjax import experiment, making, processes
+  from kdjax.devices import processes
+  from kdjax.teachers import cache_writer
+  from kdjax.training import experiment
 
   processes.connect()
   workdir = pathlib.Path(values.workdir)
@@ -72,9 +74,9 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     for one in plans:
       print(f"{stage.name}: {one.teacher}: {one.path}", flush=True)
       if arguments:
-        making.verify(stage, one, batches=values.batches, said=_said)
+        cache_writer.verify(stage, one, batches=values.batches, said=_said)
       else:
-        making.make(stage, one, part=_part(values.part), said=_said)
+        cache_writer.make(stage, one, part=_part(values.part), said=_said)
 
 
 def _import(values: flags.FlagValues, files: list[str]) -> None:
@@ -84,7 +86,7 @@ def _import(values: flags.FlagValues, files: list[str]) -> None:
       "kdjax cache import needs one file, and --to.",
       "For example: kdjax cache import outputs.npz --to=caches/mine",
     )
-  from kdjax import imported
+  from kdjax.cache import imported
 
   imported.make(files[0], values.to, store=values.store, said=print)
 

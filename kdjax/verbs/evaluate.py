@@ -32,10 +32,11 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   import rich.console
   import rich.table
 
-  from kdjax import processes, trained
+  from kdjax.devices import processes
+  from kdjax.training import restore
 
   processes.connect()
-  measured = trained.evaluate(
+  measured = restore.evaluate(
     values.workdir, values.stage, split=values.split, which=values.which
   )
   table = rich.table.Table(title=f"{values.stage}, {values.split}")

@@ -56,7 +56,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     )
   import rich.console
 
-  from kdjax import rooms
+  from kdjax import registry
   from kdjax.verbs import _contact as contact
   from kdjax.verbs import _inspection as inspection
 
@@ -64,7 +64,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   if not console.is_terminal:
     console.width = UNLIMITED
   name, options = _data(values.config, values.stage)
-  data = rooms.find("data", name)
+  data = registry.find("data", name)
   spec, names = data.spec(**options), _names(data, options)
   found = {}
   for split in [values.split] if values.split else SPLITS:
@@ -89,7 +89,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
 
 def _data(config: Any, stage: str | None) -> tuple[str, dict[str, Any]]:
   """The data set of an experiment, and its options: broken records skipped."""
-  from kdjax import rooms
+  from kdjax import registry
 
   plain = config.to_dict()
   chosen = dict(plain["data"])
@@ -99,7 +99,7 @@ def _data(config: Any, stage: str | None) -> tuple[str, dict[str, Any]]:
         f"No stage '{stage}'.", exists=plain["stages"], near=stage
       )
     chosen |= plain["stages"][stage]["data"]
-  known = rooms.describe("data", chosen["name"]).options
+  known = registry.describe("data", chosen["name"]).options
   listing = {"on_error": "skip", "most_broken": 1.0}
   # Other keys are of the batches, and no options of the data set.
   return chosen["name"], {

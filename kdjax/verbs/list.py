@@ -16,7 +16,7 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from kdjax import rooms
+from kdjax import registry
 from kdjax.errors import UserError
 from kdjax.verbs import _methods as methods
 
@@ -74,9 +74,9 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
 
 def _show_room(console: Console, room: str, *, brief: bool = False) -> None:
   table = _columns()
-  names = rooms.names(room)
+  names = registry.names(room)
   for name in names:
-    table.add_row(name, rooms.describe(room, name).summary)
+    table.add_row(name, registry.describe(room, name).summary)
   title, _ = ROOMS[room]
   console.print(f"\n{room} ({title}): {len(names)}", style="bold")
   _print(console, table)
@@ -86,9 +86,9 @@ def _show_room(console: Console, room: str, *, brief: bool = False) -> None:
 
 def _measure() -> None:
   """Traces and times all methods, and keeps what was found."""
-  from kdjax import catalogue
+  from kdjax.bench import method_costs
 
-  methods.keep(catalogue.measure(rooms.names("methods")))
+  methods.keep(method_costs.measure(registry.names("methods")))
 
 
 def _show_methods(console: Console, names: list[str]) -> None:
@@ -104,7 +104,7 @@ def _show_methods(console: Console, names: list[str]) -> None:
 
 
 def _show_thing(console: Console, room: str, name: str) -> None:
-  thing = rooms.describe(room, name)
+  thing = registry.describe(room, name)
   _, takes = ROOMS[room]
   table = _columns()
   for number, argument in enumerate(thing.reads):
@@ -138,11 +138,11 @@ def _print(console: Console, table: Table) -> None:
     console.out(f"  {line.rstrip()}", highlight=False)
 
 
-def _typed(name: str, thing: rooms.Description) -> str:
+def _typed(name: str, thing: registry.Description) -> str:
   annotation = thing.annotations.get(name)
   return f"{name}: {annotation}" if annotation else name
 
 
 def _shown(default: Any) -> str:
   """A default as it is written in a file; one without says so."""
-  return "(required)" if default is rooms.REQUIRED else repr(default)
+  return "(required)" if default is registry.REQUIRED else repr(default)

@@ -38,7 +38,8 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   """Runs, prints and writes."""
   import rich.console
 
-  from kdjax import processes, reproduction
+  from kdjax.devices import processes
+  from kdjax.papers import reproduction
 
   known = reproduction.tables(values.configs)
   todo = reproduction.chosen(known, arguments)

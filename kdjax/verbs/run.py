@@ -33,7 +33,9 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       "kdjax run needs --config and --workdir.",
       "For example: kdjax run --config=configs/digits.py --workdir=runs/digits",
     )
-  from kdjax import experiment, processes, report
+  from kdjax import report
+  from kdjax.devices import processes
+  from kdjax.training import experiment
 
   processes.connect()
   results = experiment.run(values.config, values.workdir, stage=values.stage)

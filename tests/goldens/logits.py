@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from goldens._case import Array, Case
-from kdjax import rooms
+from kdjax import registry
 from kdjax.heads.standardize import Head as Standardize
 
-LOSS = lambda name: rooms.find("losses", name)
+LOSS = lambda name: registry.find("losses", name)
 CROSS_ENTROPY = LOSS("cross_entropy")
 KD = LOSS("kd")
 DKD = LOSS("dkd")

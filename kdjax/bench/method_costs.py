@@ -1,0 +1,176 @@
+"""What each published method reads, learns, keeps and costs, found by tracing.
+
+A method is put on the pair of networks that it is for, and its last stage is
+traced and timed, beside the student alone. `kdjax list methods --measure` keeps
+what is found.
+"""
+
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdjax import config, registry
+from kdjax.config.fields import ConfigDict
+from kdjax.stage import build
+from kdjax.stage.stage import Stage
+from kdjax.training import workdir
+
+# Rounds of steps, all methods in turn, of which the median counts.
+ROUNDS, STEPS = 15, 4
+
+CLASSES, WORDS = 10, 17
+
+VIEWS = ("strong", "rotate90", "rotate180", "rotate270", "masked")
+
+# The baseline of each kind in what is measured.
+ALONE = "alone"
+
+
+def networks(kind: str) -> tuple[ConfigDict, ConfigDict]:
+  """A small student and a larger teacher of a kind, see `config.kind_of`."""
+  network = config.network
+  if kind == "classes":
+    make = lambda width: network(
+      "conv", widths=(width, 2 * width), num_classes=CLASSES
+    )
+    return make(8), make(32)
+  if kind == "transformers":
+    make = lambda width, depth: network(
+      "patch_transformer",
+      width=width,
+      depth=depth,
+      heads=2,
+      num_classes=CLASSES,
+    )
+    return make(16, 2), make(32, 4)
+  make = lambda width: network(
+    "two_tower",
+    encoders={
+      "image": network("conv", widths=(width, 2 * width)),
+      "text": network("text_transformer", vocabulary=WORDS, width=width),
+    },
+    width=2 * width,
+    num_classes=CLASSES,
+  )
+  return make(8), make(24)
+
+
+def experiment(kind: str, names: Sequence[str]) -> ConfigDict:
+  """A teacher, the student alone, and methods of one kind."""
+  student, larger = networks(kind)
+  labels = {"cross_entropy": config.term("cross_entropy")}
+  alone = config.stage(student, terms=labels)
+  teachers = {"teacher": config.teacher("teacher")}
+  base = config.extended(alone, {}, teachers=teachers)
+  stages = {"teacher": config.stage(larger, terms=labels), ALONE: alone}
+  for name in names:
+    stages |= config.method(name, base)
+  return config.experiment(
+    kind,
+    data=config.data("digits", labels_per_class=0, views=VIEWS),
+    stages=stages,
+  )
+
+
+def describe(stage: Stage) -> dict[str, Any]:
+  """What a method's last stage reads, learns, keeps and sees, by tracing.
+
+  Returns:
+    {reads: outputs, learns: parameters of heads and further networks, keeps:
+    numbers of their memories, sees: "example" or "batch"}.
+  """
+  fixed = jax.eval_shape(stage.fixed, stage.teacher_shapes())
+  state = jax.eval_shape(stage.init, 0, fixed)
+  size = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
+  further = {
+    name: tree
+    for name, tree in state.params["networks"].items()
+    if name != "student"
+  }
+  reads, sees = set(), "example"
+  terms = stage.objective.terms
+  for term in terms:
+    for argument in term.reads:
+      reads |= {
+        "parameters" if at.output.startswith("params/") else at.output
+        for at in term.addresses(argument)
+        if at.network != "heads"
+      }
+    result = registry.describe(
+      "losses", stage.config["terms"][term.name]["loss"]
+    )
+    if term.gathered or re.search(r"\[Array, ['\"]{2}\]", result.result):
+      sees = "batch"
+  return {
+    "reads": sorted(reads),
+    "learns": size(state.params["heads"]) + size(further),
+    "keeps": sum(
+      size(tree.get("memory", {}))
+      for tree in state.collections["heads"].values()
+    ),
+    "sees": sees,
+  }
+
+
+def measure(names: Sequence[str]) -> dict[str, Any]:
+  """Describes and times methods; all of a kind take turns, step by step.
+
+  Args:
+    names: of methods.
+
+  Returns:
+    {"device": .., "methods": {name: {.., stages, step}}}; `step` is the median
+    time of a step in that of the same student alone.
+  """
+  found = {}
+  for kind in dict.fromkeys(map(config.kind_of, names)):
+    chosen = [name for name in names if config.kind_of(name) == kind]
+    made = experiment(kind, chosen)
+    plain = workdir.resolve(made)
+    stages = {name: build.build(plain, name) for name in (ALONE, *chosen)}
+    times = _times({name: _runner(one) for name, one in stages.items()})
+    for name in chosen:
+      found[name] = {
+        **describe(stages[name]),
+        "stages": sum(
+          bool(re.fullmatch(rf"{name}(-\d+)?", one)) for one in plain["order"]
+        ),
+        "step": round(times[name] / times[ALONE], 2),
+      }
+  device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+  return {"device": device, "methods": dict(sorted(found.items()))}
+
+
+def _runner(stage: Stage):
+  """A function that takes some steps, compiled."""
+  teachers = jax.tree.map(
+    lambda leaf: np.ones(leaf.shape, leaf.dtype) * 0.01, stage.teacher_shapes()
+  )
+  fixed = stage.fixed(teachers)
+  batch = stage.train_feed(stage.load("train", 0), 0).batch(0)
+  step = jax.jit(stage.train_step)
+  state, _ = step(jax.jit(stage.init)(0, fixed), fixed, batch)
+
+  def run():
+    now = state
+    for _ in range(STEPS):
+      now, _ = step(now, fixed, batch)
+    jax.block_until_ready(now)
+
+  run()
+  return run
+
+
+def _times(runners: dict[str, Any]) -> dict[str, float]:
+  """The median seconds of each, taken in turn."""
+  seconds: dict[str, list[float]] = {name: [] for name in runners}
+  for _ in range(ROUNDS):
+    for name, run in runners.items():
+      start = time.perf_counter()
+      run()
+      seconds[name].append(time.perf_counter() - start)
+  return {name: float(np.median(values)) for name, values in seconds.items()}

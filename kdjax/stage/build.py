@@ -1,0 +1,214 @@
+"""A stage's config as the objects that train it. No config goes further."""
+
+import functools
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from kdjax import registry
+from kdjax.errors import UserError
+from kdjax.registry import without
+from kdjax.stage import networks
+from kdjax.stage.grids import numbers_of
+from kdjax.stage.stage import Stage
+from kdjax.step import optimizer, schedules
+from kdjax.step.flow import Address
+from kdjax.step.objective import Objective
+from kdjax.step.pipeline import parse
+from kdjax.step.step import Family, make_eval_step, make_train_step
+from kdjax.step.terms import Adapter, Term
+from kdjax.step.views import Corruption, Views
+
+# Keys of a config that are not options of the thing itself.
+TERM_KEYS = registry.RESERVED["losses"]
+HEAD_KEYS, DATA_KEYS = registry.RESERVED["heads"], registry.RESERVED["data"]
+
+
+def build(
+  config: Mapping[str, Any], name: str, axis_name: str | None = None
+) -> Stage:
+  """A stage of an experiment.
+
+  Args:
+    config: of the experiment, as nested dicts.
+    name: of the stage.
+    axis_name: what its step calls the axis of devices.
+  """
+  if name not in config["stages"]:
+    exists = config["order"]
+    raise UserError(f"No stage '{name}'.", exists=exists, near=name)
+  spec = dict(config["stages"][name])
+  spec["data"] = {**config["data"], **spec["data"]}
+  common = {"axis_name": axis_name, "dtype": jnp.dtype(config["dtype"])}
+  trained, teachers = networks.of_stage(config, name, common)
+  objective = Objective(
+    networks=trained,
+    teachers=teachers,
+    views=_views(spec),
+    averages=networks.averages(config, name),
+    terms=tuple(
+      _term(key, spec["terms"], common, spec["steps"]) for key in spec["terms"]
+    ),
+    axis_name=axis_name,
+    micro_batches=spec["micro_batches"],
+  )
+  rule = optimizer.make(spec["optimizer"], spec["steps"])
+  families = {
+    key: registry.find("metrics", metric["name"])
+    for key, metric in spec["metrics"].items()
+  }
+  measured = {
+    key: _family(families[key], metric, common)
+    for key, metric in spec["metrics"].items()
+  }
+  data = spec["data"]
+  return Stage(
+    name=name,
+    config=spec,
+    objective=objective,
+    optimizer=rule,
+    families=families,
+    spec=registry.find("data", data["name"]).spec(**without(data, DATA_KEYS)),
+    train_step=make_train_step(objective, rule, ema_decay=spec["ema_decay"]),
+    measured=measured,
+    eval_step=make_eval_step(objective, measured),
+    corruptions=_corruptions(spec),
+  )
+
+
+def _corruptions(spec: Mapping[str, Any]) -> dict[str, Corruption]:
+  """What a stage is measured under, by name."""
+  return {
+    name: Corruption(
+      given["modality"],
+      parse(given["pipeline"]) if given["pipeline"] else None,
+      given["sweeps"],
+    )
+    for name, given in spec["robustness"].items()
+  }
+
+
+def _views(spec: Mapping[str, Any]) -> Views:
+  """The pipelines of a stage's data."""
+  data = spec["data"]
+  names = getattr(registry.find("data", data["name"]), "class_names", None)
+  pipelines = {
+    view: {modality: parse(text) for modality, text in of.items()}
+    for view, of in data["pipelines"].items()
+  }
+  for view, of in pipelines.items():
+    mixing = [modality for modality, one in of.items() if one.mixes]
+    if len(mixing) > 1:
+      raise UserError(
+        f"The view '{view}' mixes {' and '.join(mixing)}, each in its own"
+        " share.",
+        "One modality at most, whose share the target has.",
+      )
+  return Views(
+    pipelines,
+    seed=data["augment_seed"],
+    classes=len(names(**without(data, DATA_KEYS))) if names else 0,
+  )
+
+
+def _term(
+  name: str,
+  terms: Mapping[str, Mapping],
+  common: Mapping[str, Any],
+  steps: int,
+) -> Term:
+  spec = terms[name]
+  loss = registry.find("losses", spec["loss"])
+  for target in set(spec["targets"]) - {"teacher"}:
+    if target not in spec["reads"]:
+      raise UserError(
+        f"'{name}' does not read its target '{target}'.", exists=spec["reads"]
+      )
+  options = without(spec, TERM_KEYS)
+  numbers = numbers_of({name: spec})[name]
+  scheduled = {
+    key: schedules.make(value, steps)
+    for key, value in {**options, "weight": spec["weight"]}.items()
+    if isinstance(value, Mapping)
+  }
+  return Term(
+    name=name,
+    loss=loss,
+    reads=_reads(spec["reads"]),
+    heads={key: _adapter(terms, name, key, common) for key in spec["heads"]},
+    targets=tuple(spec["targets"]),
+    group=spec["group"],
+    takes_mask="mask" in inspect.signature(loss).parameters,
+    options={
+      key: value
+      for key, value in options.items()
+      if key not in numbers and key not in scheduled
+    },
+    schedules=scheduled,
+  )
+
+
+def _reads(
+  reads: Mapping[str, str | Sequence[str]],
+) -> dict[str, Address | tuple[Address, ...]]:
+  return {
+    argument: Address.parse(read)
+    if isinstance(read, str)
+    else tuple(Address.parse(part) for part in read)
+    for argument, read in reads.items()
+  }
+
+
+def _adapter(
+  terms: Mapping[str, Mapping],
+  term: str,
+  argument: str,
+  common: Mapping[str, Any],
+) -> Adapter:
+  """A head where a term uses it: its own, or that of another term."""
+  spec = terms[term]["heads"][argument]
+  still = spec["still"]
+  if "of" in spec:
+    term, _, argument = spec["of"].partition("/")
+    heads = terms[term]["heads"] if term in terms else {}
+    if "name" not in heads.get(argument, {}):
+      raise UserError(
+        f"No head '{spec['of']}' to share.",
+        exists=(
+          f"{one}/{key}"
+          for one, other in terms.items()
+          for key, head in other["heads"].items()
+          if "name" in head
+        ),
+        near=spec["of"],
+      )
+    spec = heads[argument]
+  module = networks.module(
+    "heads", spec["name"], without(spec, HEAD_KEYS), common
+  )
+  if getattr(module, "both", False) and argument != "student":
+    raise UserError(
+      f"The head '{spec['name']}' of '{term}' stands on both sides.",
+      "Put it on 'student'.",
+    )
+  return Adapter(f"{term}:{argument}", module, still)
+
+
+def _family(
+  family: Any, spec: Mapping[str, Any], common: Mapping[str, Any]
+) -> Family:
+  options = without(spec, ("name", "reads", "heads"))
+  measured = getattr(family, "sums", None) or family.rows
+  return Family(
+    measured=functools.partial(measured, **options),
+    adds=hasattr(family, "sums"),
+    reads=_reads(spec["reads"]),
+    heads={
+      key: networks.module(
+        "heads", head["name"], without(head, HEAD_KEYS), common
+      )
+      for key, head in spec["heads"].items()
+    },
+  )

@@ -1,0 +1,285 @@
+"""The arrays of one step by address; a network runs when first read.
+
+An address names an array: `student/logits`, `teacher/stage2`, `batch/label`;
+with a view `student@strong/logits`; a parameter `teacher/params/head/kernel`.
+"""
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Collection, Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from kdjax.errors import UserError
+from kdjax.step import state as states
+from kdjax.types import Array, Batch, Outputs, Variables
+
+# The owner of what is known of the training data: data/class_count.
+DATA = "data"
+
+# Keys of a batch that hold what a teacher gave outside of the step.
+GIVEN = "given/"
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+  """Where an array of the flow is found."""
+
+  network: str  # or "batch", or "data"
+  view: str  # "" is the plain one
+  output: str
+
+  def __str__(self) -> str:
+    view = f"@{self.view}" if self.view else ""
+    return f"{self.network}{view}/{self.output}"
+
+  @classmethod
+  def parse(cls, text: str) -> "Address":
+    """Reads `network/output` or `network@view/output`."""
+    owner, slash, output = text.partition("/")
+    network, _, view = owner.partition("@")
+    if not (slash and network and output):
+      raise UserError(f"'{text}' is no address.", "Expected network/output.")
+    return cls(network, view, output)
+
+
+def addresses(
+  reads: Mapping[str, Address | tuple[Address, ...]],
+) -> tuple[Address, ...]:
+  """All that some arguments read."""
+  return tuple(
+    address
+    for read in reads.values()
+    for address in (read if isinstance(read, tuple) else (read,))
+  )
+
+
+class Flow:
+  """One batch through the networks of a stage.
+
+  Args:
+    networks: name -> module, trained.
+    teachers: name -> module, frozen.
+    variables: {"networks": {name: variables}, "heads": {name: variables}}.
+    fixed: the teachers' variables.
+    batch: what goes in.
+    key: for what is drawn; needed where `train`. Each device draws its own,
+      but for heads that see the batch of all.
+    train: whether the trained networks and heads are in training mode.
+    axis_name: of the devices that share the batch.
+    given: teachers that do not run: the batch has what is read of them, as
+      `given/<address>`.
+  """
+
+  def __init__(
+    self,
+    networks: Mapping[str, nn.Module],
+    teachers: Mapping[str, nn.Module],
+    variables: Mapping[str, Mapping[str, Variables]],
+    fixed: states.Fixed,
+    batch: Batch,
+    *,
+    key: Array | None = None,
+    train: bool = False,
+    axis_name: str | None = None,
+    given: Collection[str] = (),
+  ):
+    self.networks, self.teachers, self.given = networks, teachers, given
+    self.variables, self.fixed, self.batch = variables, fixed, batch
+    self.train, self.shared_key, self.key = train, key, key
+    if key is not None and axis_name:
+      self.key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+    self.outputs: dict[tuple[str, str], Outputs] = {}
+    # What the forward passes leave in the mutable collections.
+    self.collections = {
+      kind: {name: states.split(tree)[1] for name, tree in trees.items()}
+      for kind, trees in variables.items()
+    }
+
+  def __getitem__(self, address: Address) -> Array:
+    if address.network == "batch":
+      found = self.batch
+    elif address.network == DATA:
+      found = self.fixed.data
+    elif address.output.startswith("params/"):
+      return self._parameter(address)
+    else:
+      found = self.run(address.network, address.view)
+    if address.output not in found:
+      raise UserError(f"No '{address}'.", exists=self.all(), near=str(address))
+    return found[address.output]
+
+  def run(self, name: str, view: str = "") -> Outputs:
+    """The outputs of a network on a view, computed once."""
+    if name in self.given:
+      prefix = f"{GIVEN}{Address(name, view, '')}"
+      return {
+        key.removeprefix(prefix): array
+        for key, array in self.batch.items()
+        if key.startswith(prefix)
+      }
+    if (name, view) not in self.outputs:
+      module = self.module(name)
+      inputs = self.inputs(name, view)
+      if name in self.teachers:
+        outputs = module.apply(self.fixed.teachers[name], inputs, train=False)
+      else:
+        outputs = self._apply("networks", name, module, f"@{view}", inputs)
+      self.outputs[name, view] = outputs
+    return self.outputs[name, view]
+
+  def adapt(
+    self, name: str, head: nn.Module, read, like, *, still, shared, **extra
+  ):
+    """What a head makes of an array (or tuple of arrays).
+
+    Args:
+      name: of its variables.
+      head: the module.
+      read: what it stands on.
+      like: what the other side of its term reads, or None.
+      still: whether it is as in evaluation, and carries no gradient.
+      shared: whether all devices draw the same.
+      **extra: further arguments of the head.
+    """
+    if still:
+      variables = jax.lax.stop_gradient(self.variables["heads"][name])
+      return head.apply(variables, read, like, train=False, **extra)
+    return self._apply(
+      "heads", name, head, "", read, like, shared=shared, **extra
+    )
+
+  def module(self, name: str) -> nn.Module:
+    """A network or teacher by name."""
+    known = {**self.networks, **self.teachers}
+    if name not in known:
+      raise UserError(
+        f"No network or teacher '{name}'.",
+        "A stage gets one by its `teachers` or `networks`.",
+        exists=known,
+        near=name,
+      )
+    return known[name]
+
+  def all(self) -> list[str]:
+    """Every address that this flow has."""
+    found = [f"batch/{key}" for key in self.batch]
+    for name in (*self.networks, *self.teachers):
+      found += [f"{name}/{output}" for output in self.run(name)]
+    return found
+
+  def present(self, address: Address) -> Array:
+    """bool [B]: where the modalities that an address needs are there."""
+    mask = self.batch["valid"]
+    if address.network == DATA:
+      return mask
+    if address.network == "batch":
+      needs = (address.output,)
+    else:
+      module = self.module(address.network)
+      # One made of others knows what each of its parts needs.
+      of = getattr(module, "needs_of", lambda output: module.needs)
+      needs = of(address.output)
+    for modality in needs:
+      # Where it was taken away to see what happens, who had it counts.
+      for key in (f"asked/{modality}", f"has/{modality}"):
+        if key in self.batch:
+          mask = mask & self.batch[key]
+          break
+    return mask
+
+  def inputs(self, name: str, view: str = "") -> Batch:
+    """The part of the batch that a network reads, in a view.
+
+    What an absent modality holds is anything: the network sees zeros, and so
+    of a broken record. One that reads `has/<modality>` is told of both.
+    """
+    module = self.module(name)
+    chosen = {
+      key: self.batch[f"{key}@{view}"]
+      if view and f"{key}@{view}" in self.batch
+      else self.batch[key]
+      for key in module.reads
+      if key in self.batch
+    }
+    modalities = [key for key in module.reads if "/" not in key]
+    for key in modalities:
+      if key not in chosen:
+        raise UserError(
+          f"The network '{name}' reads '{key}', which the data lacks.",
+          exists=(key for key in self.batch if "/" not in key),
+        )
+    if view and not any(f"{key}@{view}" in self.batch for key in modalities):
+      raise UserError(
+        f"No view '{view}' of {', '.join(modalities)} for '{name}'.",
+        exists=(key for key in self.batch if "@" in key),
+      )
+    for key in modalities:
+      has = self._has(key)
+      if has is None:
+        continue
+      for own in (key, f"mask/{key}"):
+        if own in chosen:
+          rows = has.reshape(has.shape + (1,) * (chosen[own].ndim - 1))
+          absent = jnp.zeros_like(chosen[own])
+          chosen[own] = jnp.where(rows, chosen[own], absent)
+      if f"has/{key}" in module.reads:
+        chosen[f"has/{key}"] = has
+    return chosen
+
+  def _has(self, modality: str) -> Array | None:
+    """bool [B]: where a modality is there; None: nothing can be missing."""
+    known = [
+      self.batch[key]
+      for key in (f"has/{modality}", "has/record")
+      if key in self.batch
+    ]
+    return functools.reduce(jnp.logical_and, known) if known else None
+
+  def _parameter(self, address: Address) -> Array:
+    self.module(address.network)
+    frozen = address.network in self.teachers
+    place = self.fixed.teachers if frozen else self.variables["networks"]
+    leaves = {
+      "/".join(str(step.key) for step in path): leaf
+      for path, leaf in jax.tree.leaves_with_path(place[address.network])
+    }
+    if address.output not in leaves:
+      raise UserError(
+        f"No parameter '{address.output}' in '{address.network}'.",
+        exists=leaves,
+        near=address.output,
+      )
+    return leaves[address.output]
+
+  def _apply(
+    self,
+    kind: str,
+    name: str,
+    module: nn.Module,
+    tag: str,
+    *reads,
+    shared: bool = False,
+    **extra,
+  ):
+    """A trained module's outputs; its collections' updates are kept."""
+    variables = self.variables[kind][name]
+    if not self.train:
+      return module.apply(variables, *reads, train=False, **extra)
+    collections = self.collections[kind][name]
+    params, _ = states.split(variables)
+    seed = zlib.crc32(f"{kind}/{name}{tag}".encode())
+    key = jax.random.fold_in(self.shared_key if shared else self.key, seed)
+    outputs, updated = module.apply(
+      states.merge(params, collections),
+      *reads,
+      train=True,
+      rngs={"dropout": key, "draw": jax.random.fold_in(key, 1)},
+      mutable=list(collections),
+      **extra,
+    )
+    self.collections[kind][name] = {**collections, **updated}
+    return outputs

@@ -1,0 +1,183 @@
+"""One step of training and one of evaluation: pure functions of one seed."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from kdjax.errors import UserError
+from kdjax.step import state as states
+from kdjax.step.flow import Address, addresses
+from kdjax.step.objective import Objective
+from kdjax.step.state import Fixed, State
+from kdjax.step.terms import Reader
+from kdjax.types import Array, Batch, Variables
+
+# Which rows of a family of metrics count, beside them.
+COUNTS = "counts"
+
+# Streams of one seed's randomness.
+INIT, TRAIN = 0, 1
+
+
+def key_of(seed: Array, stream: int) -> Array:
+  """The key of a stream of a seed's randomness."""
+  return jax.random.fold_in(jax.random.key(seed), stream)
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+  """A family of metrics where a stage uses it."""
+
+  measured: Callable
+  adds: bool  # whether what it gives adds up; otherwise it has a row an example
+  reads: Mapping[str, Address | tuple[Address, ...]]
+  heads: Mapping[str, nn.Module]  # without parameters
+
+  def arguments(self, reader: Reader):
+    """What it measures, by argument, and bool [B]: who counts."""
+    mask = reader.flow.batch["valid"]
+    arrays = {}
+    for argument, read in self.reads.items():
+      for address in read if isinstance(read, tuple) else (read,):
+        mask = mask & reader.present(address)
+      arrays[argument] = reader.at(read)
+      if argument in self.heads:
+        arrays[argument] = self.heads[argument].apply({}, arrays[argument])
+    return arrays, mask
+
+
+def make_train_step(
+  objective: Objective,
+  optimizer: optax.GradientTransformation,
+  *,
+  ema_decay: float,
+) -> Callable[[State, Fixed, Batch], tuple[State, dict[str, Array]]]:
+  """The step of a stage.
+
+  Args:
+    objective: terms over networks.
+    optimizer: of optax.
+    ema_decay: of the average of parameters, where the state holds one.
+
+  Returns:
+    (state, fixed, batch) -> (state, metrics), pure; metrics are f32 [], over
+    the batch of all devices.
+  """
+
+  # Only an optimizer that keeps groups of terms apart asks for them.
+  groups = getattr(optimizer, "groups", ())
+  for term in objective.terms if groups else ():
+    if term.group not in groups:
+      raise UserError(
+        f"Term '{term.name}' is of the group '{term.group}', which the "
+        "optimizer has not.",
+        exists=groups,
+        near=term.group,
+      )
+
+  def train_step(state, fixed, batch):
+    key = jax.random.fold_in(key_of(state.seed, TRAIN), state.step)
+    gradients, collections, recorded = objective.gradients(
+      state.params,
+      state.collections,
+      objective.averaged(fixed, states.evaluated(state)),
+      batch,
+      key=key,
+      step=state.step,
+      groups=groups,
+    )
+    recorded["gradient_norm"] = optax.tree.norm(gradients)
+    updates, new = optimizer.update(gradients, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    average = state.average
+    if average is not None:
+      # Early on the average is young: it must not remember the initialisation.
+      done = state.step.astype(jnp.float32)
+      decay = jnp.minimum(ema_decay, (1 + done) / (10 + done))
+      average = optax.incremental_update(params, average, 1 - decay)
+    state = state.replace(
+      step=state.step + 1,
+      params=params,
+      collections=collections,
+      optimizer=new,
+      average=average,
+      fault=_watch(state, recorded),
+    )
+    return state, recorded
+
+  return train_step
+
+
+def make_eval_step(
+  objective: Objective,
+  families: Mapping[str, Family],
+) -> Callable[[Mapping, Fixed, Batch], dict]:
+  """The evaluation of a stage on one batch.
+
+  Args:
+    objective: whose terms are measured too.
+    families: of metrics, by name.
+
+  Returns:
+    (variables, fixed, batch) -> {family: sums}, to be added up over batches (or
+    rows, to be put behind each other, and which of them count, by COUNTS);
+    "loss" holds each term's unweighted "sum" and "count".
+  """
+
+  objective = _measurable(objective)
+
+  def eval_step(variables: Mapping[str, Variables], fixed, batch):
+    fixed = objective.averaged(fixed, variables)
+    reader = objective.reader(objective.flow(variables, fixed, batch))
+    sums = {}
+    for name, family in families.items():
+      arrays, mask = family.arguments(reader)
+      found = family.measured(**arrays, mask=mask)
+      if family.adds:
+        sums[name] = objective.sum(found)
+      else:
+        sums[name] = objective.gather({**found, COUNTS: mask})
+    values = objective.values(reader, jnp.zeros((), jnp.int32))
+    sums["loss"] = {
+      "sum": {name: value.mean * value.count for name, value in values.items()},
+      "count": {name: value.count for name, value in values.items()},
+    }
+    return sums
+
+  return eval_step
+
+
+def training_only(teacher: nn.Module) -> bool:
+  """Whether what a teacher gives is known of training examples alone."""
+  return getattr(teacher, "training_only", False)
+
+
+def _measurable(objective: Objective) -> Objective:
+  """With the terms alone whose values are known outside of training."""
+  teachers = objective.teachers
+  unknown = {name for name in teachers if training_only(teachers[name])}
+  terms = tuple(
+    term
+    for term in objective.terms
+    if not unknown & {address.network for address in addresses(term.reads)}
+  )
+  return dataclasses.replace(objective, terms=terms)
+
+
+def _watch(state: State, recorded: dict[str, Array]) -> states.Fault:
+  """The first fault: kept if there was one, else this step's if it is one."""
+  finite = jnp.isfinite(recorded["loss"])
+  finite = finite & jnp.isfinite(recorded["gradient_norm"])
+  first = ~finite & (state.fault.step < 0)
+  keep = lambda new, old: jnp.where(first, new, old)
+  return states.Fault(
+    step=keep(state.step + 1, state.fault.step),
+    terms={
+      name: keep(recorded[f"loss/{name}"], old)
+      for name, old in state.fault.terms.items()
+    },
+  )
