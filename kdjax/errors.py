@@ -1,34 +1,38 @@
-"""What a user did that cannot work: given, expected, what exists."""
+"""Errors that a user can mend: the problem, what was expected, what exists."""
 
-import difflib
 from collections.abc import Iterable
+
+# Up to so many names are listed; of more, the nearest.
+LISTED, NEAREST = 12, 3
+# From this similarity on, 0 to 1, a name is offered as what was meant.
+LIKELY = 0.6
 
 
 class UserError(Exception):
-  """A mistake of the user's, said in one message and without a traceback.
+  """An error that the user can mend; a command prints it without a traceback.
 
   Args:
-    given: what was given, as a sentence: "No loss 'kdd'."
-    expected: what was expected, as a sentence, where `given` leaves it open.
-    exists: what there is to choose from.
-    near: the name to compare `exists` with, for a "Did you mean".
+    problem: what is wrong, and where, as a sentence: "No loss 'kdd'."
+    expected: what was expected or what to do, as a sentence.
+    exists: the names to choose from. Up to twelve are listed; of more, the
+      three nearest to `near`.
+    near: the name that was not found, for "Did you mean".
+    lists: the command that lists all names, where there is one.
   """
 
   def __init__(
     self,
-    given: str,
+    problem: str,
     expected: str = "",
     exists: Iterable[str] | None = None,
     near: str = "",
+    lists: str = "",
   ):
-    parts = [given]
+    parts = [problem]
     if expected:
       parts.append(expected)
     if exists is not None:
-      exists = sorted(exists)
-      guesses = difflib.get_close_matches(near, exists, n=1) if near else []
-      parts += [f"Did you mean '{guess}'?" for guess in guesses]
-      parts.append(f"There are: {', '.join(exists) or 'none'}.")
+      parts += _choices(sorted(exists), near, lists)
     super().__init__(" ".join(parts))
 
 
@@ -40,7 +44,34 @@ def same_shape(**arrays) -> None:
   """Raises `ShapeError` unless all named arrays have one shape."""
   shapes = {name: tuple(array.shape) for name, array in arrays.items()}
   if len(set(shapes.values())) > 1:
-    given = " and ".join(
+    different = " and ".join(
       f"{name} {list(shape)}" for name, shape in shapes.items()
     )
-    raise ShapeError(f"The shapes of {given} differ.", "They must be equal.")
+    raise ShapeError(
+      f"The shapes of {different} differ.", "Expected equal shapes."
+    )
+
+
+def _choices(names: list[str], near: str, lists: str) -> list[str]:
+  """The sentences about what exists."""
+  # By edits, of which swapping two neighbours is one: `rdk` is near `rkd`.
+  from rapidfuzz.distance import OSA, Prefix
+
+  likeness = {
+    name: (OSA.normalized_similarity(near, name), Prefix.similarity(near, name))
+    for name in names
+  }
+  nearest = sorted(names, key=likeness.get, reverse=True)[:NEAREST]
+  sentences = []
+  if near and nearest and likeness[nearest[0]][0] >= LIKELY:
+    sentences.append(f"Did you mean '{nearest[0]}'?")
+  if len(names) <= LISTED:
+    sentences.append(f"There are: {', '.join(names) or 'none'}.")
+  elif near:
+    sentences.append(f"Nearest of {len(names)}: {', '.join(nearest)}.")
+  else:
+    more = len(names) - LISTED
+    sentences.append(f"There are: {', '.join(names[:LISTED])} and {more} more.")
+  if lists:
+    sentences.append(f"`{lists}` lists all.")
+  return sentences

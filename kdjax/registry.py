@@ -1,17 +1,19 @@
-"""Names are file names: `names(room)` lists a room, `find` opens a file of it.
+"""Components by name: `names(kind)` lists a kind, `find` imports one of it.
 
-A room is a folder of this package that holds one thing a file. To add a thing,
-create its file; nothing else is edited. What a file must define is its entry:
+A component kind is a folder of this package with one component a file; its name
+is the file's. To add a component, create its file and edit no other. What each
+file must define:
 
-  losses      a function of the file's name     methods   likewise
-  transforms  likewise                          heads     class Head
-  models      class Model                       metrics   sums() or rows(), and
-  data        spec() and load()                           result()
+  losses, methods, transforms  a function with the file's name
+  heads                        class Head
+  models                       class Model
+  metrics                      sums() or rows(), and result()
+  data                         spec() and load()
 
-A name may also come from outside the package: "mylab.losses:mine",
-"path/to/mine.py" (or "path/to/mine.py:other"), or one registered by hand in a
-notebook. Nothing here imports a file to list or describe it: sources are read
-by `ast`, so that configs and `kdjax list` stay light.
+A component may also be outside of the package: "mylab.losses:mine",
+"path/to/mine.py", "path/to/mine.py:other", or a name given to `register` in a
+notebook. Files are listed and described by `ast`, without importing them, so
+configs and `kdjax list` import no JAX.
 """
 
 import ast
@@ -23,14 +25,13 @@ import inspect
 import pathlib
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdjax.errors import UserError
 
 PACKAGE = pathlib.Path(__file__).parent
 
-# What a file of the room defines: {} is the file's own name, None the module.
+# What a file of each kind defines: {} is the file's name, None the module.
 ENTRIES = {
   "data": None,
   "models": "Model",
@@ -41,37 +42,17 @@ ENTRIES = {
   "metrics": None,
 }
 
-# In a room whose entry is a module: the functions that may carry the options.
+# Where the component is a module: the functions whose arguments are options.
 OPTIONS_OF_MODULE = {"data": ("load",), "metrics": ("sums", "rows")}
 
-# Keys that a config has beside the options of a thing.
-RESERVED = {
-  "losses": ("loss", "weight", "reads", "heads", "targets", "group"),
-  "models": ("name", "init_from", "pretrained", "from_layers", "arrays"),
-  "heads": ("name", "init_from", "still", "of"),
-  "data": (
-    "name",
-    "feed",
-    "workers",
-    "labelled_fraction",
-    "sampling",
-    "buckets",
-    "pipelines",
-    "augmentations",
-    "augment_seed",
-    "last_batch",
-  ),
-  "metrics": ("name", "reads", "heads"),
-}
-
-# Fields of a module that the framework sets and no config does.
+# Fields of a Flax module that kdjax sets; no config does.
 FRAMEWORK_FIELDS = ("axis_name", "dtype", "name", "parent")
 
 _registered: dict[tuple[str, str], Any] = {}
 
 
 class Code(str):
-  """The source of a default that is no literal; the file's own applies."""
+  """The source of a default that is no literal; the default applies."""
 
 
 class Required:
@@ -86,7 +67,7 @@ REQUIRED = Required()
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-  """What the source of a thing says about it, read without importing it."""
+  """What the source of a component says about it."""
 
   summary: str  # the first line of its docstring
   doc: str
@@ -99,44 +80,56 @@ class Description:
   digest: str  # sha256 of its source
 
 
-def names(room: str) -> list[str]:
-  """The names of a room: its files, and what was registered by hand."""
-  _check_room(room)
+def names(kind: str) -> list[str]:
+  """The names of a kind: its files, and those that were registered."""
+  _check_kind(kind)
   files = {
     path.stem
-    for path in (PACKAGE / room).glob("*.py")
+    for path in (PACKAGE / kind).glob("*.py")
     if not path.stem.startswith("_")
   }
-  return sorted(files | {name for where, name in _registered if where == room})
+  return sorted(files | {name for where, name in _registered if where == kind})
 
 
-def register(room: str, name: str, thing: Any) -> None:
-  """Makes a thing defined elsewhere, as in a notebook, a name of a room."""
-  _check_room(room)
-  if (PACKAGE / room / f"{name}.py").exists():
-    raise UserError(
-      f"'{name}' is a file of kdjax/{room}.", "Choose another name."
-    )
-  if not getattr(thing, "__name__", "<").isidentifier():
-    raise UserError(
-      f"'{name}' is a {type(thing).__name__} without a name of its own.",
-      "Register a function or class written with def or class: a run keeps the"
-      " hash of its source.",
-    )
-  _registered[room, name] = thing
-
-
-def find(room: str, name: str) -> Any:
-  """The thing called `name` in a room.
+def register(kind: str, name: str, component: Any) -> None:
+  """Gives a component defined elsewhere, as in a notebook, a name.
 
   Raises:
-    UserError: there is no such name; the message lists those there are.
+    UserError: a file of the package has the name; or the component has no
+      `__name__`, such as a partial or a lambda.
   """
-  if (room, name) in _registered:
-    return _registered[room, name]
-  path, entry = _locate(room, name)
-  if name in names(room):
-    module = importlib.import_module(f"kdjax.{room}.{name}")
+  _check_kind(kind)
+  if (PACKAGE / kind / f"{name}.py").exists():
+    raise UserError(
+      f"The name '{name}' is taken by kdjax/{kind}/{name}.py.",
+      "Choose another one.",
+    )
+  if not getattr(component, "__name__", "<").isidentifier():
+    raise UserError(
+      f"Cannot register '{name}': a {type(component).__name__} has no source.",
+      "Expected a function or class written with def or class: a run records"
+      " the hash of its source.",
+    )
+  _registered[kind, name] = component
+
+
+def find(kind: str, name: str) -> Any:
+  """The component of a kind with a name: `find("losses", "kd")`.
+
+  Args:
+    kind: "losses", "heads", "methods", "models", "data", "metrics" or
+      "transforms".
+    name: a file of `kdjax/<kind>`, a registered name, "module:name",
+      "path.py" or "path.py:name".
+
+  Raises:
+    UserError: no component has the name.
+  """
+  if (kind, name) in _registered:
+    return _registered[kind, name]
+  path, entry = _locate(kind, name)
+  if name in names(kind):
+    module = importlib.import_module(f"kdjax.{kind}.{name}")
   elif path.suffix == ".py" and _is_path(name):
     module = _import_path(path)
   else:
@@ -146,68 +139,70 @@ def find(room: str, name: str) -> Any:
   if not hasattr(module, entry):
     raise UserError(
       f"{path} defines no '{entry}'.",
-      f"A file of {room} must define it.",
+      f"A file of {kind} must define it; see `kdjax list {kind}`.",
     )
   return getattr(module, entry)
 
 
-def describe(room: str, name: str) -> Description:
-  """Docstring, reads and options of a thing, from its source alone."""
-  if (room, name) in _registered:
-    thing = _registered[room, name]
-    if inspect.ismodule(thing):
-      source, path = inspect.getsource(thing), thing.__file__
-      return _describe(room, source, None, path)
+def describe(kind: str, name: str) -> Description:
+  """Docstring, reads and options of a component, from its source."""
+  if (kind, name) in _registered:
+    component = _registered[kind, name]
+    if inspect.ismodule(component):
+      source, path = inspect.getsource(component), component.__file__
+      return _describe(kind, source, None, path)
     try:
-      source = textwrap.dedent(inspect.getsource(thing))
+      source = textwrap.dedent(inspect.getsource(component))
     except OSError as error:
       raise UserError(
-        f"The source of '{name}' cannot be read, of which a run keeps a hash.",
+        f"The source of '{name}' cannot be read, and a run records its hash.",
         "Define it in a file or in a notebook's cell.",
       ) from error
-    return _describe(room, source, thing.__name__, "registered by hand")
-  path, entry = _locate(room, name)
+    return _describe(kind, source, component.__name__, "registered by hand")
+  path, entry = _locate(kind, name)
   if ":" in name and entry not in _defined(path):
     raise UserError(f"{path} defines no '{entry}'.", exists=_defined(path))
-  return _describe(room, path.read_text(), entry, str(path))
+  return _describe(kind, path.read_text(), entry, str(path))
 
 
-def without(mapping: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-  """A mapping less some of its keys."""
-  return {key: value for key, value in mapping.items() if key not in keys}
-
-
-def _check_room(room: str) -> None:
-  if room not in ENTRIES:
-    raise UserError(f"No room '{room}'.", exists=ENTRIES, near=room)
+def _check_kind(kind: str) -> None:
+  if kind not in ENTRIES:
+    raise UserError(f"No component kind '{kind}'.", exists=ENTRIES, near=kind)
 
 
 def _is_path(name: str) -> bool:
   return name.partition(":")[0].endswith(".py")
 
 
-def _locate(room: str, name: str) -> tuple[pathlib.Path, str | None]:
-  """The file of a name and the entry to look up in it."""
-  _check_room(room)
-  entry = ENTRIES[room]
-  here = PACKAGE / room / f"{name}.py"
+def _locate(kind: str, name: str) -> tuple[pathlib.Path, str | None]:
+  """The file of a component, and the name that it defines."""
+  _check_kind(kind)
+  entry = ENTRIES[kind]
+  here = PACKAGE / kind / f"{name}.py"
   if name.isidentifier() and here.exists() and not name.startswith("_"):
     return here, entry and entry.format(name)
-  place, _, asked = name.partition(":")
+  place, _, attribute = name.partition(":")
   if _is_path(name):
     path = pathlib.Path(place)
     if not path.exists():
-      raise UserError(f"No file '{place}' for the {room} '{name}'.")
-    return path, asked or (entry and entry.format(path.stem))
-  if asked or "." in place:
+      raise UserError(f"No file '{place}' for the {kind} '{name}'.")
+    return path, attribute or (entry and entry.format(path.stem))
+  if attribute or "." in place:
     try:
       found = importlib.util.find_spec(place)
     except ImportError:
       found = None
     if found is not None and found.origin:
       stem = place.rpartition(".")[2]
-      return pathlib.Path(found.origin), asked or (entry and entry.format(stem))
-  raise UserError(f"No '{name}' in {room}.", exists=names(room), near=name)
+      return pathlib.Path(found.origin), attribute or (
+        entry and entry.format(stem)
+      )
+  raise UserError(
+    f"No '{name}' in {kind}.",
+    exists=names(kind),
+    near=name,
+    lists=f"kdjax list {kind}",
+  )
 
 
 def _import_path(path: pathlib.Path) -> Any:
@@ -228,11 +223,11 @@ def _defined(path: pathlib.Path) -> list[str]:
   return [child.name for child in tree.body if hasattr(child, "name")]
 
 
-def _describe(room, source, entry, path) -> Description:
+def _describe(kind, source, entry, path) -> Description:
   tree = ast.parse(source)
   doc, reads, optional, options, annotations = "", (), (), {}, {}
   node = tree
-  wanted = (entry,) if entry else OPTIONS_OF_MODULE[room]
+  wanted = (entry,) if entry else OPTIONS_OF_MODULE[kind]
   for child in tree.body:
     if getattr(child, "name", None) in wanted:
       node = child

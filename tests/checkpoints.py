@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from kdjax import registry
 
 PADDING, UNKNOWN, START, END = range(4)
-WORDS = ("red", "green", "blue", "a", "dog", "cat", "house", "film")
+WORDS = ("red", "green", "blue", "a", "dog", "cat", "boat", "film")
 
 BERT = {
   "model_type": "bert",

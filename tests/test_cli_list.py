@@ -41,14 +41,14 @@ def mine(tmp_path):
 
 def test_all_rooms_are_listed_with_all_their_names_and_summaries(listed):
   out = listed()
-  assert set(verb.ROOMS) == set(registry.ENTRIES)
-  for room in registry.ENTRIES:
-    assert f"\n{room} (" in out
-    for name in registry.names(room):
-      summary = registry.describe(room, name).summary
+  assert set(verb.KINDS) == set(registry.ENTRIES)
+  for kind in registry.ENTRIES:
+    assert f"\n{kind} (" in out
+    for name in registry.names(kind):
+      summary = registry.describe(kind, name).summary
       assert any(
         line.split(None, 1) == [name, summary] for line in out.splitlines()
-      ), (room, name)
+      ), (kind, name)
 
 
 def test_one_room_is_listed_without_the_others(listed):
@@ -67,11 +67,11 @@ def test_one_thing_shows_reads_options_docstring_and_file(listed):
   assert registry.describe("losses", "kd").doc in out
 
 
-@pytest.mark.parametrize("room", registry.ENTRIES)
-def test_everything_can_be_shown(listed, room):
-  for name in registry.names(room):
-    out = listed(room, name)
-    about = registry.describe(room, name)
+@pytest.mark.parametrize("kind", registry.ENTRIES)
+def test_everything_can_be_shown(listed, kind):
+  for name in registry.names(kind):
+    out = listed(kind, name)
+    about = registry.describe(kind, name)
     assert about.doc in out
     for option in about.options:
       assert option in out
@@ -100,7 +100,7 @@ def test_an_unknown_room_is_answered_with_those_there_are(listed):
 
 
 def test_an_unknown_name_is_answered_with_those_there_are(listed):
-  with pytest.raises(UserError, match=r"Did you mean 'kd'.*cross_entropy"):
+  with pytest.raises(UserError, match=r"Did you mean 'kd'.*`kdjax list losses` lists all"):
     listed("losses", "kdd")
 
 

@@ -237,9 +237,9 @@ def test_a_spec_loads_nothing(names, allowed):
   options = {name: without_files(name) for name in names}
   code = (
     "import json, sys\n"
-    "from kdjax import rooms\n"
+    "from kdjax import registry\n"
     f"for name, options in {options!r}.items():\n"
-    "  rooms.find('data', name).spec(**options)\n"
+    "  registry.find('data', name).spec(**options)\n"
     "print(json.dumps([*sys.modules]))"
   )
   done = subprocess.run(

@@ -128,5 +128,5 @@ def test_what_python_calls_there_exists():
 def test_files_and_folders_that_are_linked_exist():
   for target in re.findall(r"\]\(([^)#]+)\)", README):
     assert (ROOT / target).exists(), target
-  for room in registry.ENTRIES:
-    assert (ROOT / "kdjax" / room).is_dir()
+  for kind in registry.ENTRIES:
+    assert (ROOT / "kdjax" / kind).is_dir()

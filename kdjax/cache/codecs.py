@@ -277,8 +277,8 @@ def _largest(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
   # Where more are as large as the least, the first of those are kept.
   many = np.flatnonzero(kept.sum(axis=1) > k)
   above, equal = x[many] > least[many], x[many] == least[many]
-  room = k - above.sum(axis=1, keepdims=True)
-  kept[many] = above | (equal & (np.cumsum(equal, axis=1) <= room))
+  places = k - above.sum(axis=1, keepdims=True)
+  kept[many] = above | (equal & (np.cumsum(equal, axis=1) <= places))
   places = np.nonzero(kept)[1].reshape(len(x), k)
   values = np.take_along_axis(x, places, axis=1)
   order = np.argsort(-values, axis=1, kind="stable")

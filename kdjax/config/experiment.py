@@ -45,7 +45,7 @@ def experiment(
     # stage -> what the report says beside its result.
     "notes": ConfigDict(),
   }
-  knobs = knobs_of(knobs, changes, "an experiment")
+  knobs = knobs_of(knobs, changes, "the knobs of an experiment")
   knobs["notes"] = ConfigDict(knobs["notes"])
   made = ConfigDict(
     {
@@ -77,7 +77,7 @@ def stage(
     networks: name -> from `network()`; trained beside the student.
     **changes: knobs that differ from the defaults of `_of_a_stage`.
   """
-  knobs = knobs_of(_of_a_stage(), changes, "a stage")
+  knobs = knobs_of(_of_a_stage(), changes, "the knobs of a stage")
   knobs["grid"] = ConfigDict(knobs["grid"])
   if "student" in (networks or {}):
     raise UserError("A stage has two networks called 'student'.")

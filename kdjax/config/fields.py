@@ -1,8 +1,13 @@
-"""Fields of a config: options from their own files, typed, shared by none."""
+"""Values of a config: loaded from a file, checked, typed, and copied.
+
+Defaults of components are read from their own files, so that none is written
+twice.
+"""
 
 import pathlib
 import re
 import runpy
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -12,6 +17,26 @@ from kdjax import registry
 from kdjax.errors import UserError
 
 ConfigDict = ml_collections.ConfigDict
+
+# Keys that a config has beside the options of a component.
+RESERVED = {
+  "losses": ("loss", "weight", "reads", "heads", "targets", "group"),
+  "models": ("name", "init_from", "pretrained", "from_layers", "arrays"),
+  "heads": ("name", "init_from", "still", "of"),
+  "data": (
+    "name",
+    "feed",
+    "workers",
+    "labelled_fraction",
+    "sampling",
+    "buckets",
+    "pipelines",
+    "augmentations",
+    "augment_seed",
+    "last_batch",
+  ),
+  "metrics": ("name", "reads", "heads"),
+}
 
 
 def load(path: str) -> ConfigDict:
@@ -33,79 +58,85 @@ def load(path: str) -> ConfigDict:
   get_config = runpy.run_path(name).get("get_config")
   if get_config is None:
     raise UserError(f"{name} defines no get_config().")
-  made = get_config(argument) if colon else get_config()
-  if not isinstance(made, ConfigDict):
+  config = get_config(argument) if colon else get_config()
+  if not isinstance(config, ConfigDict):
     raise UserError(
-      f"get_config() of {name} returned a {type(made).__name__}.",
-      "Expected what kdjax.config.experiment() makes.",
+      f"get_config() of {name} returned a {type(config).__name__}.",
+      "Expected the result of kdjax.config.experiment().",
     )
-  return made
+  return config
 
 
 def options_of(
-  room: str, name: str, given: dict[str, Any], *, whole: bool = True
+  kind: str, name: str, changes: dict[str, Any], *, whole: bool = True
 ) -> dict[str, Any]:
-  """The options of a thing: those given, and where `whole` its own defaults."""
-  known = registry.describe(room, name)
-  for key in known.options:
-    taken = registry.RESERVED[room]
-    if key in taken:
+  """The options of a component, with changes.
+
+  Args:
+    kind: of the component, as in `registry.find`.
+    name: of the component.
+    changes: option -> its value.
+    whole: whether options that are not changed appear with their defaults.
+
+  Raises:
+    UserError: there is no such option, or one without a default has no value.
+  """
+  known = registry.describe(kind, name)
+  reserved = RESERVED[kind]
+  for option in known.options:
+    if option in reserved:
       raise UserError(
-        f"'{name}' of {room} calls an option '{key}'.",
-        f"These names are taken: {', '.join(taken)}.",
+        f"{known.path}: the option '{option}' has a name that configs use.",
+        f"Rename it; reserved are {', '.join(reserved)}.",
       )
-  check(given, known.options, f"the options of '{name}'")
+  check(changes, known.options, f"the options of '{name}'")
   options = {}
-  for key, default in known.options.items():
-    if not whole and key not in given:
+  for option, default in known.options.items():
+    if not whole and option not in changes:
       continue
-    value = given.get(key, default)
+    value = changes.get(option, default)
     if value is registry.REQUIRED:
-      raise UserError(f"'{name}' needs a value for its option '{key}'.")
-    if isinstance(value, registry.Code):
-      continue
-    annotation = known.annotations.get(key, "")
-    kinds = [kind.strip() for kind in annotation.split("|")]
-    if value is None or "None" in kinds:
-      kind = {"int": int, "float": float, "str": str, "tuple": tuple}.get(
-        re.match(r"\w*", kinds[0]).group(0)
-      )
-      value = optional(value, kind) if kind else value
-    elif kinds == ["float"] and isinstance(value, int):
-      value = float(value)
-    options[key] = value
+      raise UserError(f"'{name}' needs a value for its option '{option}'.")
+    if not isinstance(value, registry.Code):
+      options[option] = _typed(value, known.annotations.get(option, ""))
   return options
 
 
 def knobs_of(
-  knobs: dict[str, Any], changes: dict[str, Any], what: str
+  defaults: dict[str, Any], changes: dict[str, Any], what: str
 ) -> dict[str, Any]:
-  """Knobs with their changes; an integer given for a float is one."""
-  check(changes, knobs, what)
+  """Defaults with changes; an integer becomes a float where the default is one.
+
+  Raises:
+    UserError: a change is of no knob; `what` names them in the message.
+  """
+  check(changes, defaults, what)
   return {
     key: float(changes.get(key, default))
     if isinstance(default, float) and type(changes.get(key)) is int
     else changes.get(key, default)
-    for key, default in knobs.items()
+    for key, default in defaults.items()
   }
 
 
+def without(mapping: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+  """A mapping without some of its keys."""
+  return {key: value for key, value in mapping.items() if key not in keys}
+
+
 class Optional(config_dict.FieldReference):
-  """A field that is None or of one type, as a flag can set it."""
+  """A field that is None or of one type, so that a flag can set it."""
 
 
 def optional(value: Any, kind: type) -> Any:
-  """`value` as such a field, unless it is a config itself."""
+  """A value that may be None, as a typed field; a config stays as it is."""
   if isinstance(value, ConfigDict):
     return value
   return Optional(value, field_type=kind)
 
 
 def own(tree: ConfigDict) -> ConfigDict:
-  """A copy that shares nothing with others, as parts of a config file do.
-
-  References that the file made on purpose stay.
-  """
+  """A copy that shares no part with its source; field references stay."""
 
   def copy(value):
     if isinstance(value, ConfigDict):
@@ -118,11 +149,11 @@ def own(tree: ConfigDict) -> ConfigDict:
   return ConfigDict({key: copy(value) for key, value in items})
 
 
-def check(given, known, what: str) -> None:
-  """Raises `UserError` for a name in `given` that is not in `known`."""
-  for key in given:
-    if key not in known:
-      raise UserError(f"'{key}' is not among {what}.", exists=known, near=key)
+def check(names: Iterable[str], known: Iterable[str], what: str) -> None:
+  """Raises `UserError` for a name that is not among the known ones."""
+  for name in names:
+    if name not in known:
+      raise UserError(f"No '{name}' among {what}.", exists=known, near=name)
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
@@ -135,3 +166,15 @@ def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
       value = list(value) if isinstance(value, tuple) else value
       leaves[f"{prefix}{key}"] = value
   return leaves
+
+
+def _typed(value: Any, annotation: str) -> Any:
+  """A value in the type of its annotation: a float, or a type or None."""
+  types = [one.strip() for one in annotation.split("|")]
+  if value is None or "None" in types:
+    word = re.match(r"\w*", types[0]).group(0)
+    kinds = {"int": int, "float": float, "str": str, "tuple": tuple}
+    return optional(value, kinds[word]) if word in kinds else value
+  if types == ["float"] and isinstance(value, int):
+    return float(value)
+  return value

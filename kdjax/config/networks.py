@@ -79,7 +79,9 @@ def teacher(
     **changes: `which` of its variables, "best" by validation or "last"; and
       those of `KNOBS` that differ.
   """
-  knobs = knobs_of({"which": "best", **KNOBS}, changes, "a teacher")
+  knobs = knobs_of(
+    {"which": "best", **KNOBS}, changes, "the knobs of a teacher"
+  )
   return ConfigDict(
     {"stage": stage, "network": network, "paired": paired, **knobs}
   )
@@ -97,7 +99,7 @@ def frozen(network: ConfigDict, **changes) -> ConfigDict:
       f"A frozen '{network['name']}' without weights.",
       'Say which: network("bert", pretrained="name@revision").',
     )
-  knobs = knobs_of(KNOBS, changes, "a frozen teacher")
+  knobs = knobs_of(KNOBS, changes, "the knobs of a frozen teacher")
   return ConfigDict({"frozen": network, "paired": False, **knobs})
 
 

@@ -73,7 +73,7 @@ def data(
   return ConfigDict(
     {
       "name": name,
-      **knobs_of(knobs, changes, "data"),
+      **knobs_of(knobs, changes, "the knobs of data"),
       "pipelines": pipelines or {},
       "buckets": buckets or {},
       **options_of("data", name, given),
@@ -122,7 +122,7 @@ def term(
   """One loss with its weight, what it reads, its heads and its options.
 
   Args:
-    loss: a file of `kdjax/losses`, or a name from outside (see `rooms`).
+    loss: a file of `kdjax/losses`, or a name as `kdjax.find` takes it.
     weight: a number or a `schedule()`.
     reads: argument of the loss -> address, or a tuple of addresses.
     heads: argument of the loss -> `head()` applied to what it reads; one that

@@ -124,7 +124,7 @@ def method(
   """The stages of a published method, by name.
 
   Args:
-    name: a file of `kdjax/methods`, or a name from outside (see `rooms`).
+    name: a file of `kdjax/methods`, or a name as `kdjax.find` takes it.
     stage: what the method adds its terms to.
     taps: addresses by the names that methods have for them, such as
       `teacher_map`; a method takes those that it knows.

@@ -24,7 +24,7 @@ def optimizer(name: str = "adamw", **changes) -> ConfigDict:
     # Global norm above which gradients are scaled down; 0 is never.
     "clip_norm": 0.0,
   }
-  knobs = knobs_of(knobs, changes, "an optimizer")
+  knobs = knobs_of(knobs, changes, "the knobs of an optimizer")
   return ConfigDict({"name": name, **knobs})
 
 
@@ -50,5 +50,5 @@ def schedule(kind: str, value: float, **changes) -> ConfigDict:
     # Steps until `end`; None is those of the stage.
     "steps": optional(None, int),
   }
-  knobs = knobs_of(knobs, changes, "a schedule")
+  knobs = knobs_of(knobs, changes, "the knobs of a schedule")
   return ConfigDict({"kind": kind, "value": float(value), **knobs})

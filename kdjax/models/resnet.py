@@ -182,15 +182,15 @@ def _table(model: Model, public: Mapping[str, str]) -> dict[str, str]:
   return found
 
 
-def _layer(room: str, name: str | int, public: str) -> dict[str, str]:
+def _layer(prefix: str, name: str | int, public: str) -> dict[str, str]:
   """The names of a convolution and its batch norm."""
   conv, norm = public.split()
   return {
-    f"params/{room}conv{name}/kernel": f"{conv}.weight",
-    f"params/{room}norm{name}/scale": f"{norm}.weight",
-    f"params/{room}norm{name}/bias": f"{norm}.bias",
-    f"batch_stats/{room}norm{name}/mean": f"{norm}.running_mean",
-    f"batch_stats/{room}norm{name}/var": f"{norm}.running_var",
+    f"params/{prefix}conv{name}/kernel": f"{conv}.weight",
+    f"params/{prefix}norm{name}/scale": f"{norm}.weight",
+    f"params/{prefix}norm{name}/bias": f"{norm}.bias",
+    f"batch_stats/{prefix}norm{name}/mean": f"{norm}.running_mean",
+    f"batch_stats/{prefix}norm{name}/var": f"{norm}.running_var",
   }
 
 

@@ -9,6 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
 from kdjax import registry
+from kdjax.config import fields
 from kdjax.errors import UserError
 from kdjax.report.records import Predictions, Record
 from kdjax.report.theme import (
@@ -82,7 +83,7 @@ def data_options(
     key: tuple(value) if isinstance(value, list) else value
     for key, value in options.items()
     # The others are of the batches, and no options of the data set.
-    if key not in registry.RESERVED["data"]
+    if key not in fields.RESERVED["data"]
   }
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from kdjax import registry
+from kdjax.config import fields
+from kdjax.config.fields import without
 from kdjax.errors import UserError
-from kdjax.registry import without
 from kdjax.stage import networks
 from kdjax.stage.grids import numbers_of
 from kdjax.stage.stage import Stage
@@ -22,8 +23,8 @@ from kdjax.step.terms import Adapter, Term
 from kdjax.step.views import Corruption, Views
 
 # Keys of a config that are not options of the thing itself.
-TERM_KEYS = registry.RESERVED["losses"]
-HEAD_KEYS, DATA_KEYS = registry.RESERVED["heads"], registry.RESERVED["data"]
+TERM_KEYS = fields.RESERVED["losses"]
+HEAD_KEYS, DATA_KEYS = fields.RESERVED["heads"], fields.RESERVED["data"]
 
 
 def build(

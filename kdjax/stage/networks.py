@@ -10,11 +10,12 @@ import jax.numpy as jnp
 
 from kdjax import pretrained, registry
 from kdjax.cache import imported
+from kdjax.config import fields
 from kdjax.errors import UserError
 from kdjax.step.terms import HEADS
 from kdjax.types import Outputs
 
-NETWORK_KEYS = registry.RESERVED["models"]
+NETWORK_KEYS = fields.RESERVED["models"]
 
 
 def of_stage(
@@ -144,13 +145,13 @@ def _network(spec: Mapping[str, Any], common: Mapping[str, Any]) -> nn.Module:
 
 
 def module(
-  room: str, name: str, options: Mapping[str, Any], common: Mapping[str, Any]
+  kind: str, name: str, options: Mapping[str, Any], common: Mapping[str, Any]
 ) -> nn.Module:
-  """A module of a room, with its options and what it knows of `common`."""
-  kind = registry.find(room, name)
-  fields = {field.name for field in dataclasses.fields(kind)}
-  extra = {key: value for key, value in common.items() if key in fields}
-  return kind(**options, **extra)
+  """A Flax module with its options, and the fields of `common` that it has."""
+  cls = registry.find(kind, name)
+  fields_of = {field.name for field in dataclasses.fields(cls)}
+  extra = {key: value for key, value in common.items() if key in fields_of}
+  return cls(**options, **extra)
 
 
 def averages(config: Mapping[str, Any], name: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from kdjax import registry
+from kdjax.config import fields
 from kdjax.errors import UserError
 from kdjax.feed import buckets as bucketing
 from kdjax.feed.index_stream import TrainFeed
@@ -71,7 +72,7 @@ class Stage:
   @property
   def data_options(self) -> dict[str, Any]:
     """The options of its `load`."""
-    return registry.without(self.config["data"], registry.RESERVED["data"])
+    return fields.without(self.config["data"], fields.RESERVED["data"])
 
   def class_names(self) -> tuple[str, ...]:
     """What the labels of the data stand for; () where they are no classes."""

@@ -65,10 +65,10 @@ def resolve(config: fields.ConfigDict) -> dict[str, Any]:
     if not strict_json.holds(value):
       raise UserError(f"config.{key} is {value}.", "Expected finite numbers.")
   sources = {}
-  for room, name in _names(plain):
-    known = registry.describe(room, name)
+  for kind, name in _names(plain):
+    known = registry.describe(kind, name)
     if not pathlib.Path(known.path).is_relative_to(registry.PACKAGE):
-      sources[f"{room}:{name}"] = known.digest
+      sources[f"{kind}:{name}"] = known.digest
   return {**plain, "sources": sources}
 
 
@@ -200,7 +200,7 @@ def _is_new(path: str, old: Any, trained: set[str]) -> bool:
 
 
 def _names(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-  """(room, name) of everything that a config names."""
+  """(kind, name) of everything that a config names."""
   found = [("data", config["data"]["name"])]
 
   def network(spec):

@@ -1,7 +1,7 @@
 """Lists what there is: data sets, networks, losses, heads, methods, metrics.
 
-  kdjax list                 every room
-  kdjax list losses          one room
+  kdjax list                 every kind
+  kdjax list losses          one kind
   kdjax list losses kd       what one reads, its options, its paper, its file
   kdjax list losses lab/mine.py:mine      likewise, from outside the package
   kdjax list methods         with what each reads, learns, keeps and costs
@@ -20,8 +20,8 @@ from kdjax import registry
 from kdjax.errors import UserError
 from kdjax.verbs import _methods as methods
 
-# Room -> what its files are, and what their positional arguments are called.
-ROOMS = {
+# Component kind -> what it is called, and the word for positional arguments.
+KINDS = {
   "data": ("data sets", "takes"),
   "models": ("networks", "takes"),
   "transforms": ("transforms", "takes"),
@@ -47,7 +47,7 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
-  """Lists every room, one room, or one thing of a room."""
+  """Lists every kind, one kind, or one thing of a kind."""
   if values.measure:
     if arguments != ["methods"]:
       raise UserError(
@@ -57,7 +57,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   if len(arguments) > 2:
     raise UserError(
       f"'{arguments[2]}' is one word too many.",
-      "Expected kdjax list, kdjax list ROOM or kdjax list ROOM NAME.",
+      "Expected kdjax list, kdjax list KIND or kdjax list KIND NAME.",
     )
   console = Console(markup=False, highlight=False, emoji=False)
   if not console.is_terminal:
@@ -65,22 +65,22 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   if len(arguments) == 2:
     _show_thing(console, *arguments)
   elif arguments:
-    _show_room(console, arguments[0])
+    _show_kind(console, arguments[0])
   else:
-    for room in ROOMS:
-      _show_room(console, room, brief=True)
-    console.print("\n`kdjax list ROOM NAME` says more of one.")
+    for kind in KINDS:
+      _show_kind(console, kind, brief=True)
+    console.print("\n`kdjax list KIND NAME` says more of one.")
 
 
-def _show_room(console: Console, room: str, *, brief: bool = False) -> None:
+def _show_kind(console: Console, kind: str, *, brief: bool = False) -> None:
   table = _columns()
-  names = registry.names(room)
+  names = registry.names(kind)
   for name in names:
-    table.add_row(name, registry.describe(room, name).summary)
-  title, _ = ROOMS[room]
-  console.print(f"\n{room} ({title}): {len(names)}", style="bold")
+    table.add_row(name, registry.describe(kind, name).summary)
+  title, _ = KINDS[kind]
+  console.print(f"\n{kind} ({title}): {len(names)}", style="bold")
   _print(console, table)
-  if room == "methods" and not brief:
+  if kind == "methods" and not brief:
     _show_methods(console, names)
 
 
@@ -103,9 +103,9 @@ def _show_methods(console: Console, names: list[str]) -> None:
   _print(console, table)
 
 
-def _show_thing(console: Console, room: str, name: str) -> None:
-  thing = registry.describe(room, name)
-  _, takes = ROOMS[room]
+def _show_thing(console: Console, kind: str, name: str) -> None:
+  thing = registry.describe(kind, name)
+  _, takes = KINDS[kind]
   table = _columns()
   for number, argument in enumerate(thing.reads):
     text = _typed(argument, thing)
@@ -118,7 +118,7 @@ def _show_thing(console: Console, room: str, name: str) -> None:
   if not thing.options:
     table.add_row("options", "none")
   table.add_row("file", thing.path)
-  console.print(f"\n{room}/{name}", style="bold")
+  console.print(f"\n{kind}/{name}", style="bold")
   _print(console, table)
   console.print(f"\n{thing.doc}")
 
