@@ -100,7 +100,8 @@ def test_an_unknown_room_is_answered_with_those_there_are(listed):
 
 
 def test_an_unknown_name_is_answered_with_those_there_are(listed):
-  with pytest.raises(UserError, match=r"Did you mean 'kd'.*`kdjax list losses` lists all"):
+  message = r"Did you mean 'kd'.*`kdjax list losses` lists all"
+  with pytest.raises(UserError, match=message):
     listed("losses", "kdd")
 
 
