@@ -14,7 +14,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def made(count=20, start=0):
-  """Examples whose every value tells their place."""
+  """Examples; every value depends on the position."""
   places = np.arange(start, start + count)
   return {
     "image": np.tile(places[:, None, None], (1, 3, 4)).astype(np.uint8),
@@ -71,7 +71,7 @@ def test_examples_are_the_arrays_in_the_types_of_a_batch(keep):
       assert batch[key].shape[1:] == leaf.shape, key
 
 
-def test_splits_by_the_hash_are_whole_and_of_the_size_asked_for(keep):
+def test_splits_by_the_hash_are_whole_and_have_their_shares(keep):
   options = {**keep({"label": np.arange(2000) % 3}), "validation": 0.2}
   found = {
     split: everything(arrays.load(split, test=0.1, **options))["index"]
@@ -141,7 +141,7 @@ def test_classes_are_named_or_numbered(keep):
   assert arrays.class_names(**several) == tuple("01234")
 
 
-def test_several_labels_and_none_are_told(keep):
+def test_several_labels_and_no_label_are_recognised(keep):
   label = np.array([[0, 1, 1], [-1, -1, -1], [0, 0, 0]])
   options = keep({"label": label})
   source = arrays.load("train", validation=0.0, test=0.0, **options)
@@ -208,7 +208,7 @@ def test_a_spec_reads_headers_alone(tmp_path):
     ({"index": np.arange(20)}, r"an array 'index'"),
     ({"name": np.array(["a"] * 20)}, r"'name'.*<U1.*manifest"),
     ({"image": np.zeros((20, 3))}, r"'image'.*\[20, 3\].*3 or 4 axes"),
-    ({"split": np.array(["trian"] * 20)}, r"'split'.*other words.*train"),
+    ({"split": np.array(["trian"] * 20)}, r"'split'.*unknown words.*train"),
   ],
 )
 def test_arrays_that_do_not_fit_are_a_mistake(keep, change, match):
@@ -220,12 +220,12 @@ def test_arrays_that_do_not_fit_are_a_mistake(keep, change, match):
 @pytest.mark.parametrize(
   ("options", "match"),
   [
-    ({}, "One of them says"),
-    ({"root": "a.npz", "held": "mine"}, "One of them says"),
+    ({}, "Set one of them"),
+    ({"root": "a.npz", "held": "mine"}, "Set one of them"),
     ({"held": "mien"}, r"'mien'.*Did you mean 'mine'"),
     ({"root": "no/such.npz"}, "is no .npz file and no folder"),
     ({"held": "mine", "columns": {"image": "img"}}, r"no array 'img'.*image"),
-    ({"held": "mine", "test": 1.0}, "shares of the records"),
+    ({"held": "mine", "test": 1.0}, r"test=1\.0.*shares of the records"),
     ({"held": "mine", "test": 0.0, "split": "test"}, "no example in the split"),
   ],
 )
@@ -237,5 +237,5 @@ def test_an_option_that_cannot_be_is_a_mistake(options, match):
 
 
 def test_nothing_is_not_held():
-  with pytest.raises(UserError, match="holds no arrays"):
+  with pytest.raises(UserError, match=r"hold\('nothing', .*has no arrays"):
     arrays.hold("nothing", {})

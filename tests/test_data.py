@@ -1,14 +1,16 @@
-"""Every data set keeps the contract, and the digits are what they say."""
+"""Contract of every data set in kdjax/data, and the data set `digits`."""
 
 import json
 import pathlib
 import pickle
 import subprocess
 import sys
+import types
 
 import examples
 import numpy as np
 import pytest
+from contracts import must
 
 from kdjax import registry
 from kdjax.data import digits
@@ -22,8 +24,8 @@ SPLITS = ("train", "validation", "test")
 # Real sets beside the project, which has no copy of them.
 SHARED = ROOT.parent / "shared" / "data"
 
-# Libraries that read data, which a plan of a run does without. TFDS alone knows
-# what is in its sets; TensorFlow is nobody's.
+# Libraries that read data. A run's plan needs none of them, but for TFDS, which
+# describes its sets. Nothing needs TensorFlow.
 HEAVY = {
   *("sklearn", "transformers", "tensorflow_datasets", "tensorflow"),
   *("pyarrow", "array_record", "PIL", "soundfile", "scipy"),
@@ -35,7 +37,7 @@ NAMES = {
   *("five", "six", "seven", "eight", "nine"),
 }
 
-# The word of each value by which a reader knows it.
+# The informative word of each value.
 TELLING = {
   "holes": ("no", "single", "pair"),
   "parity": ("odd", "even"),
@@ -44,11 +46,11 @@ TELLING = {
 
 
 @pytest.fixture(params=registry.names("data"), scope="module")
-def made(request, tmp_path_factory):
-  """A data set, and options with which it has something to load.
+def loadable(request, tmp_path_factory):
+  """A data set, and options with which it can be loaded.
 
-  An example of it that tests/examples.py writes, or the real files beside the
-  project, of which some examples are enough.
+  They name files that tests/examples.py writes, or some examples of the real
+  files next to the project.
   """
   name = request.param
   module, options = registry.find("data", name), {}
@@ -56,23 +58,28 @@ def made(request, tmp_path_factory):
     options = getattr(examples, name)(tmp_path_factory.mktemp(name))
   elif "root" in registry.describe("data", name).options:
     if not SHARED.is_dir():
-      pytest.skip(f"There is no {SHARED}.")
+      pytest.skip(f"The folder {SHARED} does not exist.")
     options = {"root": str(SHARED), "limit": 60}
   return module, options
 
 
 @pytest.fixture(scope="module")
-def data(made):
-  return made[0]
+def data(loadable):
+  return loadable[0]
 
 
 @pytest.fixture(scope="module")
-def options(made):
-  return made[1]
+def options(loadable):
+  return loadable[1]
+
+
+def file_of(data):
+  """How messages call a data set's file."""
+  return f"data/{data.__name__.rpartition('.')[2]}.py"
 
 
 def rows(source, count=7):
-  """Some positions, of which one comes twice."""
+  """Some positions, one of them twice."""
   chosen = np.random.default_rng(0).integers(len(source), size=count)
   return np.append(chosen, chosen[0])
 
@@ -88,11 +95,15 @@ def everything(source):
 def test_examples_are_what_the_spec_says(data, options, split):
   source, spec = data.load(split, **options), data.spec(**options)
   example = source[len(source) - 1]
-  assert example.keys() - {"valid"} == spec.keys()
+  with must(f"`spec` of {file_of(data)} must have the keys of an example."):
+    assert example.keys() - {"valid"} == spec.keys()
   for key, expected in spec.items():
     actual = np.asarray(example[key])
-    assert actual.shape == expected.shape, key
-    assert actual.dtype == expected.dtype, key
+    with must(
+      f"`spec` of {file_of(data)} must state the shape and dtype of '{key}' in"
+      " one example, without a batch axis."
+    ):
+      assert (actual.shape, actual.dtype) == (expected.shape, expected.dtype)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -100,9 +111,13 @@ def test_take_stacks_examples(data, options, split):
   source = data.load(split, **options)
   positions = rows(source)
   taken = source.take(positions)
-  for key, column in taken.items():
-    expected = np.stack([source[int(row)][key] for row in positions])
-    np.testing.assert_array_equal(column, expected, err_msg=key)
+  with must(
+    f"The source that `load` of {file_of(data)} returns must have"
+    " `take(positions)`: the examples `source[position]`, stacked per key."
+  ):
+    for key, column in taken.items():
+      expected = np.stack([source[int(row)][key] for row in positions])
+      np.testing.assert_array_equal(column, expected, err_msg=key)
 
 
 def test_no_example_is_in_two_splits_or_twice_in_one(data, options):
@@ -110,7 +125,11 @@ def test_no_example_is_in_two_splits_or_twice_in_one(data, options):
   for split in SPLITS:
     indices.append(everything(data.load(split, **options))["index"])
   indices = np.concatenate(indices)
-  assert len(np.unique(indices)) == len(indices)
+  with must(
+    f"`load` of {file_of(data)} must give every example an `index` of its own,"
+    " unique over all splits."
+  ):
+    assert len(np.unique(indices)) == len(indices)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -118,17 +137,25 @@ def test_loading_again_gives_the_same(data, options, split):
   for seed in (None, 3):
     first = data.load(split, seed, **options)
     again = data.load(split, seed, **options)
-    assert len(first) == len(again)
-    positions = rows(first)
-    expected = first.take(positions)
-    for key, column in again.take(positions).items():
-      np.testing.assert_array_equal(column, expected[key], err_msg=key)
+    with must(
+      f"`load` of {file_of(data)} must give the same examples in the same order"
+      " whenever split, seed and options are the same."
+    ):
+      assert len(first) == len(again)
+      positions = rows(first)
+      expected = first.take(positions)
+      for key, column in again.take(positions).items():
+        np.testing.assert_array_equal(column, expected[key], err_msg=key)
 
 
 def test_a_fingerprint_tells_splits_apart_and_nothing_else(data, options):
-  found = [data.load(split, 3, **options).fingerprint for split in SPLITS]
+  first = [data.load(split, 3, **options).fingerprint for split in SPLITS]
   again = [data.load(split, 3, **options).fingerprint for split in SPLITS]
-  assert found == again and len({*found}) == len(SPLITS)
+  with must(
+    f"A source's `fingerprint` in {file_of(data)} must be a hash of the"
+    " examples: equal for equal examples, different for different ones."
+  ):
+    assert first == again and len({*first}) == len(SPLITS)
 
 
 def test_a_data_set_that_says_so_has_the_same_examples_for_all_seeds(
@@ -138,15 +165,23 @@ def test_a_data_set_that_says_so_has_the_same_examples_for_all_seeds(
     return
   for split in SPLITS:
     sources = [data.load(split, seed, **options) for seed in (None, 0, 3)]
-    assert len({source.fingerprint for source in sources}) == 1
+    with must(
+      f"{file_of(data)} must not set SEED_DRAWS = False: its examples depend on"
+      " the seed."
+    ):
+      assert len({source.fingerprint for source in sources}) == 1
 
 
 def test_a_source_is_the_same_in_another_process(data, options):
   source = data.load("test", **options)
-  again = pickle.loads(pickle.dumps(source))
-  for key, column in again.take(rows(source)).items():
-    expected = source.take(rows(source))[key]
-    np.testing.assert_array_equal(column, expected, err_msg=key)
+  with must(
+    f"The source that `load` of {file_of(data)} returns must be picklable, with"
+    " the same examples: worker processes receive a copy."
+  ):
+    again = pickle.loads(pickle.dumps(source))
+    for key, column in again.take(rows(source)).items():
+      expected = source.take(rows(source))[key]
+      np.testing.assert_array_equal(column, expected, err_msg=key)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -156,9 +191,17 @@ def test_a_label_has_a_name_or_is_none(data, options, split):
   source = data.load(split, **options)
   label = everything(source)["label"]
   classes = len(data.class_names(**options))
-  assert label.min() >= -1 and label.max() < classes
-  np.testing.assert_array_equal(source.labels, label)
-  np.testing.assert_array_equal(source.labelled, label >= 0)
+  with must(
+    f"`class_names` of {file_of(data)} must name the class of every label. A"
+    " label is 0 or more; -1 is unlabelled."
+  ):
+    assert label.min() >= -1 and label.max() < classes
+  with must(
+    f"The source of {file_of(data)} must have `labels`, equal to the examples'"
+    " 'label', and `labelled`, True where it is not -1."
+  ):
+    np.testing.assert_array_equal(source.labels, label)
+    np.testing.assert_array_equal(source.labelled, label >= 0)
 
 
 def test_a_missing_modality_is_zeros(data, options):
@@ -166,47 +209,92 @@ def test_a_missing_modality_is_zeros(data, options):
   for split in SPLITS:
     batch = everything(data.load(split, **options))
     for key in (key for key in spec if key.startswith("has/")):
-      assert spec[key].dtype == np.bool_ and spec[key].shape == ()
-      absent = batch[key.removeprefix("has/")][~batch[key]]
-      assert not absent.any(), key
+      with must(
+        f"'{key}' of {file_of(data)} must be one bool an example, and the"
+        " modality zeros where it is False."
+      ):
+        assert spec[key].dtype == np.bool_ and spec[key].shape == ()
+        assert not batch[key.removeprefix("has/")][~batch[key]].any()
 
 
 @pytest.mark.parametrize("name", registry.names("data"))
 def test_options_have_literal_defaults(name):
-  found = registry.describe("data", name).options
-  assert registry.REQUIRED not in found.values()
-  assert not any(isinstance(value, registry.Code) for value in found.values())
+  defaults = registry.describe("data", name).options.values()
+  with must(
+    f"Every option of `load` in data/{name}.py must have a default that is a"
+    " literal, such as 3, 'words' or (): it is read without an import."
+  ):
+    assert registry.REQUIRED not in defaults
+    assert not any(isinstance(value, registry.Code) for value in defaults)
 
 
 def test_spec_and_class_names_take_the_options_of_load(data, options):
   known = registry.describe("data", data.__name__.rpartition(".")[2]).options
-  data.spec(**{**known, **options})
-  data.class_names(**{**known, **options})
+  with must(
+    f"`spec` and `class_names` of {file_of(data)} must take the options of"
+    " `load`, all by keyword."
+  ):
+    data.spec(**{**known, **options})
+    data.class_names(**{**known, **options})
   if options:
-    for ask in (data.spec, data.class_names):
-      with pytest.raises(UserError, match=r"No option 'rooot'.*'root'"):
-        ask(rooot="")
+    for function in (data.spec, data.class_names):
+      with (
+        must(
+          f"`{function.__name__}` of {file_of(data)} must raise UserError for"
+          " an option that `load` does not have, as `_options.chosen` does."
+        ),
+        pytest.raises(UserError, match=r"No option 'rooot'.*'root'"),
+      ):
+        function(rooot="")
 
 
-def test_no_text_has_an_id_beyond_those_that_are_said(data, options):
+def test_no_text_has_an_id_beyond_the_vocabulary(data, options):
+  with must(
+    f"{file_of(data)} must define `ids`, which returns the vocabulary size of"
+    " 'text'."
+  ):
+    assert hasattr(data, "ids") or "text" not in data.spec(**options)
   if not hasattr(data, "ids"):
-    assert "text" not in data.spec(**options)
     return
-  found = data.ids(**options)
-  assert "text" in found
+  sizes = data.ids(**options)
+  assert "text" in sizes, f"`ids` of {file_of(data)} must have the key 'text'."
   for split in SPLITS:
     batch = everything(data.load(split, **options))
-    for key, count in found.items():
-      assert batch[key].min() >= 0 and batch[key].max() < count
+    for key, size in sizes.items():
+      with must(
+        f"`ids` of {file_of(data)} must return the vocabulary size of '{key}':"
+        " every id is 0 or more and less."
+      ):
+        assert batch[key].min() >= 0 and batch[key].max() < size
 
 
-def test_an_unknown_split_is_answered_with_those_there_are(data, options):
-  with pytest.raises(UserError, match=r"'tets'.*There are: .*test.*validation"):
+def test_an_unknown_split_is_answered_with_the_splits(data, options):
+  with (
+    must(
+      f"`load` of {file_of(data)} must raise UserError for an unknown split,"
+      " and list the splits (exists=)."
+    ),
+    pytest.raises(UserError, match=r"'tets'.*There are: .*test.*validation"),
+  ):
     data.load("tets", **options)
 
 
+def test_a_failed_contract_says_what_to_do():
+  """A data set whose `load` takes any split."""
+  source = digits.load("test")
+  broken = types.SimpleNamespace(
+    __name__="mine", load=lambda split, seed=None: source
+  )
+  with pytest.raises(
+    AssertionError, match=r"`load` of data/mine\.py must raise"
+  ):
+    test_an_unknown_split_is_answered_with_the_splits(broken, {})
+  with pytest.raises(AssertionError, match=r"mine\.py must give every example"):
+    test_no_example_is_in_two_splits_or_twice_in_one(broken, {})
+
+
 def without_files(name):
-  """Options with which a spec is known and nothing can be read."""
+  """Options with which the spec is known and no file exists."""
   options = {}
   if "root" in registry.describe("data", name).options:
     options["root"] = "/no/such/folder"
@@ -215,14 +303,18 @@ def without_files(name):
   return options
 
 
-# Of arrays, what they are is in the headers of their files alone.
+# The spec of `arrays` is in its files.
 STATED = [name for name in registry.names("data") if name != "arrays"]
 
 
 @pytest.mark.parametrize("name", STATED)
 def test_a_spec_needs_no_data(name):
   options = without_files(name)
-  assert "index" in registry.find("data", name).spec(**options)
+  with must(
+    f"`spec` of data/{name}.py must not read files, and must have the key"
+    " 'index'."
+  ):
+    assert "index" in registry.find("data", name).spec(**options)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +339,11 @@ def test_a_spec_loads_nothing(names, allowed):
   )
   assert done.returncode == 0, done.stderr
   loaded = {*json.loads(done.stdout.splitlines()[-1])}
-  assert sorted(HEAVY & loaded - allowed) == []
+  with must(
+    "A file of kdjax/data must import libraries that read files, such as PIL,"
+    " inside the functions that use them: a spec is needed without them."
+  ):
+    assert sorted(HEAVY & loaded - allowed) == []
 
 
 # Digits
@@ -276,7 +372,7 @@ def test_every_seed_keeps_as_many_labels_a_class(count):
   assert len(subsets) == 5
 
 
-def test_all_labels_are_kept_where_asked_and_outside_of_training():
+def test_all_labels_are_kept_with_0_and_outside_of_training():
   assert digits.load("train", labels_per_class=0).labelled.all()
   for split in ("validation", "test"):
     assert digits.load(split, 4, labels_per_class=1).labelled.all()
@@ -293,7 +389,7 @@ def test_a_probability_that_is_none_is_a_mistake():
     digits.hints(1.5)
 
 
-def test_views_stand_beside_the_images_and_change_nothing_else():
+def test_views_are_further_keys_and_change_nothing_else():
   plain = digits.load("test").columns
   seen = digits.load("test", views=digits.VIEWS).columns
   assert seen.keys() - plain.keys() == {f"image@{v}" for v in digits.VIEWS}
@@ -341,13 +437,13 @@ def test_the_strong_view_is_the_image_moved_by_a_pixel_at_most_and_noisy():
   assert {*likeness.argmax(axis=1)} == {*range(9)}
 
 
-def test_a_view_that_there_is_not_is_answered_with_those_there_are():
-  for ask in (
+def test_an_unknown_view_is_answered_with_the_views():
+  for call in (
     lambda: digits.load("test", views=("weak",)),
     lambda: digits.spec(views=("weak",)),
   ):
     with pytest.raises(UserError, match=r"'weak'.*rotate180.*strong"):
-      ask()
+      call()
 
 
 def test_hints_never_name_a_digit():

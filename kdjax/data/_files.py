@@ -1,4 +1,4 @@
-"""Files below a root: found, or said where to get them; and decompressed."""
+"""Files below a root: found or reported with their source; decompressed."""
 
 import gzip
 import os
@@ -13,27 +13,27 @@ from kdjax.errors import UserError
 
 
 def find(root: str, name: str, what: str) -> str:
-  """The path of a file below the folder of the data sets.
+  """The path of a data set's file.
 
   Args:
-    root: as the option of that name: the folder that holds a folder a set.
+    root: the option `root`: the folder with a subfolder per data set.
     name: of the file, from there: "mnist/train-labels-idx1-ubyte.gz".
-    what: what it is and where it is to be had, as a sentence.
+    what: a sentence on the file's content and its source.
 
   Raises:
-    UserError: it is not there.
+    UserError: the file does not exist.
   """
   path = os.path.join(root, name)
   if root and os.path.isfile(path):
     return path
-  given = f"root='{root}', and there is no file '{path}'."
+  problem = f"root='{root}': the file '{path}' does not exist."
   if not root:
-    given = f"root='' says no folder in which '{name}' is."
-  raise UserError(given, f"{what} `root` is the folder in which '{name}' is.")
+    problem = f"root='': the folder of '{name}' is not set."
+  raise UserError(problem, f"{what} `root` is the folder that has '{name}'.")
 
 
 def gunzip(path: str) -> bytes:
-  """What a .gz file holds."""
+  """The decompressed content of a .gz file."""
   return _read(path, lambda: gzip.decompress(_bytes(path)))
 
 
@@ -41,25 +41,27 @@ def npz(path: str) -> dict[str, np.ndarray]:
   """The arrays of an .npz file, read without pickle."""
 
   def arrays() -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as found:
-      return {name: found[name] for name in found.files}
+    with np.load(path, allow_pickle=False) as file:
+      return {name: file[name] for name in file.files}
 
   return _read(path, arrays)
 
 
 def unzip(path: str, ending: str) -> list[tuple[str, bytes]]:
-  """The members of a .zip file whose names end so: (name, bytes), in order."""
+  """(name, bytes) of a .zip file's members with this ending, sorted."""
 
   def members() -> list[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
-      names = sorted(one for one in archive.namelist() if one.endswith(ending))
+      names = sorted(
+        name for name in archive.namelist() if name.endswith(ending)
+      )
       return [(name, archive.read(name)) for name in names]
 
   return _read(path, members)
 
 
 def readonly(*arrays: np.ndarray) -> None:
-  """Nobody writes into them: they are kept, and every caller has the same."""
+  """Makes cached arrays, which all callers share, read-only."""
   for array in arrays:
     array.flags.writeable = False
 
@@ -69,8 +71,8 @@ def _bytes(path: str) -> bytes:
     return file.read()
 
 
-def _read(path: str, how: Callable[[], Any]) -> Any:
+def _read(path: str, read: Callable[[], Any]) -> Any:
   try:
-    return how()
+    return read()
   except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as why:
     raise UserError(f"'{path}' cannot be read: {why}.") from why

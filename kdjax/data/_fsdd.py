@@ -1,4 +1,4 @@
-"""Recordings of the Free Spoken Digit Dataset, and which split has which."""
+"""Recordings of the Free Spoken Digit Dataset and their splits."""
 
 import dataclasses
 import functools
@@ -9,13 +9,14 @@ from jaxtyping import Int, Int16
 from kdjax.data import _files
 from kdjax.errors import UserError
 
-# Samples of a recording, at 8 kHz: one second, which 99 % do not reach.
+# Samples of an example at 8 kHz: one second; 99 % of recordings are shorter.
 LENGTH = 8000
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 
 # split -> first recording of a digit by a speaker, and the first after it. The
-# test is the set's own; validation are the next, and train as much less.
+# test split is the official one; the next five of each digit and speaker are
+# validation.
 RECORDINGS = {"test": (0, 5), "validation": (5, 10), "train": (10, 50)}
 
 _WHAT = (
@@ -27,14 +28,14 @@ _WHAT = (
 
 @dataclasses.dataclass(frozen=True)
 class Recordings:
-  """All recordings, one after the other.
+  """All recordings, concatenated.
 
   Attributes:
     waveform: int16 at 8 kHz.
     offsets: recording i is waveform[offsets[i] : offsets[i + 1]].
     label: the digit of each.
-    speaker: who says it, a place in SPEAKERS.
-    number: which of the 50 of a digit by a speaker.
+    speaker: the speaker of each, a position in SPEAKERS.
+    number: which of the 50 recordings of that digit and speaker.
   """
 
   waveform: Int16[np.ndarray, "S"]
@@ -43,17 +44,17 @@ class Recordings:
   speaker: Int[np.ndarray, "N"]
   number: Int[np.ndarray, "N"]
 
-  def padded(self, places: Int[np.ndarray, "B"]) -> Int16[np.ndarray, "B T"]:
-    """Recordings of LENGTH samples: cut at the end, or zeros there."""
-    found = np.zeros((len(places), LENGTH), np.int16)
-    for row, place in zip(found, places, strict=True):
-      start, stop = self.offsets[place], self.offsets[place + 1]
-      said = self.waveform[start : min(stop, start + LENGTH)]
-      row[: len(said)] = said
-    return found
+  def padded(self, numbers: Int[np.ndarray, "B"]) -> Int16[np.ndarray, "B T"]:
+    """Recordings of LENGTH samples: cut, or padded with zeros at the end."""
+    rows = np.zeros((len(numbers), LENGTH), np.int16)
+    for row, number in zip(rows, numbers, strict=True):
+      start, stop = self.offsets[number], self.offsets[number + 1]
+      samples = self.waveform[start : min(stop, start + LENGTH)]
+      row[: len(samples)] = samples
+    return rows
 
   def powers(self) -> np.ndarray:
-    """The mean square of each, of what `padded` keeps and without its zeros."""
+    """Mean square of each recording, cut as by `padded`, without padding."""
     starts, stops = self.offsets[:-1], self.offsets[1:]
     return np.array(
       [
@@ -67,22 +68,24 @@ class Recordings:
 
 @functools.cache
 def recordings(root: str) -> Recordings:
-  """Those of root/fsdd/fsdd.npz."""
+  """The recordings of root/fsdd/fsdd.npz."""
   path = _files.find(root, "fsdd/fsdd.npz", _WHAT)
-  found = _files.npz(path)
-  wanted = ("waveform", "offsets", "label", "speaker", "index", "speaker_names")
-  missing = [name for name in wanted if name not in found]
+  named = _files.npz(path)
+  names = ("waveform", "offsets", "label", "speaker", "index", "speaker_names")
+  missing = [name for name in names if name not in named]
   if missing:
-    raise UserError(f"'{path}' has no {', '.join(missing)}.", exists=found)
-  if tuple(found["speaker_names"].tolist()) != SPEAKERS:
     raise UserError(
-      f"The speakers of '{path}' are {', '.join(found['speaker_names'])}.",
-      f"They are {', '.join(SPEAKERS)}.",
+      f"'{path}' has no array {', '.join(missing)}.", exists=named
+    )
+  if tuple(named["speaker_names"].tolist()) != SPEAKERS:
+    raise UserError(
+      f"The speakers of '{path}' are {', '.join(named['speaker_names'])}.",
+      f"Expected {', '.join(SPEAKERS)}.",
     )
   label, speaker, number = (
-    found[name].astype(np.int32) for name in ("label", "speaker", "index")
+    named[name].astype(np.int32) for name in ("label", "speaker", "index")
   )
-  arrays = (found["waveform"], found["offsets"], label, speaker, number)
+  arrays = (named["waveform"], named["offsets"], label, speaker, number)
   _files.readonly(*arrays)
   return Recordings(*arrays)
 
@@ -90,14 +93,14 @@ def recordings(root: str) -> Recordings:
 def speakers(
   held_out: str, validation_speaker: str
 ) -> dict[str, tuple[str, ...]]:
-  """split -> who is heard in it; everybody in each where nobody is held out.
+  """split -> its speakers; all in each split if none is held out.
 
   Args:
-    held_out: those of the test, with commas between them; "" is nobody.
+    held_out: speakers of the test split, separated by commas; "" is none.
     validation_speaker: "" is the next of SPEAKERS after the first held out.
 
   Raises:
-    UserError: there is no such speaker, or none is left for a split.
+    UserError: a speaker does not exist, or none is left for a split.
   """
   test = tuple(name.strip() for name in held_out.split(",") if name.strip())
   for name in (*test, *filter(None, [validation_speaker])):
@@ -106,31 +109,32 @@ def speakers(
   if not test:
     if validation_speaker:
       raise UserError(
-        f"validation_speaker='{validation_speaker}' and held_out=''.",
-        "It is of use where the test has speakers of its own.",
+        f"validation_speaker='{validation_speaker}' without held_out.",
+        "It applies only where the test split has its own speakers.",
       )
     return dict.fromkeys(RECORDINGS, SPEAKERS)
   first = SPEAKERS.index(test[0])
-  left = [*SPEAKERS[first:], *SPEAKERS[:first]]
-  left = [name for name in left if name not in test]
-  validation = validation_speaker or next(iter(left), "")
-  train = tuple(name for name in left if name != validation)
+  rest = [*SPEAKERS[first:], *SPEAKERS[:first]]
+  rest = [name for name in rest if name not in test]
+  validation = validation_speaker or next(iter(rest), "")
+  train = tuple(name for name in rest if name != validation)
   if validation in test or not train:
     raise UserError(
-      f"held_out='{held_out}' and validation_speaker='{validation}'.",
-      "They are different, and somebody is left for training.",
+      f"held_out='{held_out}' and validation_speaker='{validation}' do not"
+      " leave a speaker for each split.",
+      "Expected different speakers, with at least one left for training.",
     )
   return {"train": train, "validation": (validation,), "test": test}
 
 
-def places(
+def of_split(
   root: str, split: str, held_out: str, validation_speaker: str
 ) -> Int[np.ndarray, "M"]:
-  """Which recordings a split has."""
-  found = recordings(root)
-  heard = speakers(held_out, validation_speaker)[split]
-  own = np.isin(found.speaker, [SPEAKERS.index(name) for name in heard])
+  """The numbers of a split's recordings."""
+  spoken = recordings(root)
+  names = speakers(held_out, validation_speaker)[split]
+  rows = np.isin(spoken.speaker, [SPEAKERS.index(name) for name in names])
   if not held_out.strip(" ,"):
     first, last = RECORDINGS[split]
-    own &= (found.number >= first) & (found.number < last)
-  return np.flatnonzero(own)
+    rows &= (spoken.number >= first) & (spoken.number < last)
+  return np.flatnonzero(rows)

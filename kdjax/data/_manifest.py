@@ -12,13 +12,13 @@ from kdjax.data._columns import Column
 from kdjax.errors import UserError
 from kdjax.preprocess import tables, tokenizer
 
-# Kinds whose cells are paths of files, which are opened late.
+# Kinds of columns whose cells are paths; the files are opened on use.
 FILES = ("image", "audio")
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What `manifest.load` was given; it says what each means."""
+  """The options of `manifest.load`, described there."""
 
   root: str
   table: str
@@ -40,23 +40,23 @@ class Options:
 
   @property
   def path(self) -> pathlib.Path:
-    """The table's."""
+    """The table's path."""
     return pathlib.Path(self.root) / self.table
 
 
 @dataclasses.dataclass
 class Whole:
-  """All records of a table, M of them.
+  """All M records of a table.
 
   Attributes:
-    columns: what its columns become.
-    rows: as they were read.
+    columns: keys of the batch and the table's columns they are read from.
+    rows: the records as they were read.
     split: str [M].
     classes: the names of the classes.
-    values: key -> [M ...], of what is no file.
-    cells: key -> M cells, None where one is empty, of what is in files.
-    faults: place -> (column, reason)s.
-    ids: how many the texts have together.
+    values: key -> [M ...], for kinds that are not files.
+    cells: key -> M cells, for kinds that are files; None if a cell is empty.
+    faults: row number -> (column, reason) pairs.
+    ids: vocabulary size, shared by all text columns.
   """
 
   columns: tuple[Column, ...]
@@ -71,56 +71,56 @@ class Whole:
   ids: int = 0
 
   def column(self, name: str) -> list[Any]:
-    """The cells of a column, None where one is empty."""
+    """The cells of a column; None if a cell is empty."""
     return [row.cells.get(name) for row in self.rows]
 
-  def fault(self, place: int, column: str, reason: str) -> None:
-    """Keeps what is wrong with a cell."""
-    self.faults.setdefault(place, []).append((column, reason))
+  def add_fault(self, row: int, column: str, reason: str) -> None:
+    """Records what is wrong with a cell."""
+    self.faults.setdefault(row, []).append((column, reason))
 
-  def is_told(self, place: int, column: str) -> bool:
-    """Whether a fault of a cell, or of its whole record, is known."""
-    return bool({"", column} & {*dict(self.faults.get(place, ()))})
+  def has_fault(self, row: int, column: str) -> bool:
+    """Whether a cell, or its whole record, has a recorded fault."""
+    return bool({"", column} & {*dict(self.faults.get(row, ()))})
 
   def checked(self, name: str, read, empty: Any) -> list[Any]:
-    """A column through `read`, which raises ValueError for a fault."""
-    found = []
-    for place, cell in enumerate(self.column(name)):
+    """A column's cells through `read`, which raises ValueError for a fault."""
+    values = []
+    for row, cell in enumerate(self.column(name)):
       value = empty
       if cell is not None:
         try:
           value = read(cell)
         except ValueError as error:
-          self.fault(place, name, str(error))
-      found.append(value)
-    return found
+          self.add_fault(row, name, str(error))
+      values.append(value)
+    return values
 
 
 def open_table(chosen: Options) -> Whole:
-  """A table, read once for all splits, and again when it has changed."""
+  """A table, cached for all splits until its file changes."""
   stamp = None
   if chosen.path.is_file():
-    found = chosen.path.stat()
-    stamp = (found.st_mtime_ns, found.st_size)
+    state = chosen.path.stat()
+    stamp = (state.st_mtime_ns, state.st_size)
   return _opened(chosen, stamp)
 
 
 @functools.lru_cache(maxsize=2)
 def _opened(chosen: Options, stamp: tuple[int, int] | None) -> Whole:
-  del stamp  # tells one state of the file from another
+  del stamp  # part of the cache's key
   table = tables.read(chosen.path, chosen.encoding)
   columns = _present(chosen, table)
   split = np.full(len(table.rows), "train", "<U10")
   whole = Whole(columns, table.rows, split)
-  for place, row in enumerate(table.rows):
-    for column, reason in row.faults:
-      whole.fault(place, column, reason)
+  for row, record in enumerate(table.rows):
+    for column, reason in record.faults:
+      whole.add_fault(row, column, reason)
   _divide(whole, chosen, table)
   for column in columns:
     if column.kind in FILES:
       whole.cells[column.key] = whole.column(column.names[0])
-      there = [cell is not None for cell in whole.cells[column.key]]
-      whole.values[f"has/{column.key}"] = np.array(there, bool)
+      present = [cell is not None for cell in whole.cells[column.key]]
+      whole.values[f"has/{column.key}"] = np.array(present, bool)
     elif column.kind in ("label", "labels"):
       _read_labels(whole, chosen, column)
     elif column.kind in ("numbers", "target"):
@@ -130,14 +130,14 @@ def _opened(chosen: Options, stamp: tuple[int, int] | None) -> Whole:
 
 
 def _present(chosen: Options, table: tables.Table) -> tuple[Column, ...]:
-  """The columns to read, all of which the table has."""
+  """The columns to read, each checked to be in the table."""
   if chosen.columns is None:
     known = [name for name in table.columns if name in _columns.KINDS]
     if not known:
       raise UserError(
-        f"Which columns of '{chosen.path}'? None is called {_columns.KINDS[0]},"
-        f" {', '.join(_columns.KINDS[1:])}.",
-        "Give columns={key: column}, or {key: 'kind:column'}.",
+        f"Which columns of '{chosen.path}'? None is called"
+        f" {', '.join(_columns.KINDS[:-1])} or {_columns.KINDS[-1]}.",
+        "Set columns={key: column} or {key: 'kind:column'}.",
         exists=table.columns,
       )
     columns = _columns.parse(
@@ -148,11 +148,11 @@ def _present(chosen: Options, table: tables.Table) -> tuple[Column, ...]:
     )
   else:
     columns = chosen.columns
-  wanted = [name for column in columns for name in column.names]
-  wanted += [chosen.record_key] if chosen.record_key else []
+  required = [name for column in columns for name in column.names]
+  required += [chosen.record_key] if chosen.record_key else []
   if chosen.split_column not in ("", "split"):
-    wanted.append(chosen.split_column)
-  for name in wanted:
+    required.append(chosen.split_column)
+  for name in required:
     if name not in table.columns:
       raise UserError(
         f"The table '{chosen.path}' has no column '{name}'.",
@@ -163,38 +163,38 @@ def _present(chosen: Options, table: tables.Table) -> tuple[Column, ...]:
 
 
 def _divide(whole: Whole, chosen: Options, table: tables.Table) -> None:
-  """Gives every record its split; one whose own is not known trains."""
-  keys: list[str | None] = [str(place) for place in range(len(whole.rows))]
+  """Sets each record's split; a record whose split is unknown is in train."""
+  keys: list[str | None] = [str(row) for row in range(len(whole.rows))]
   if chosen.record_key:
     keys = _keys(whole, chosen.record_key)
   shares = (chosen.validation, chosen.test)
   if not chosen.split_column or chosen.split_column not in table.columns:
     whole.split = _splits.drawn(keys, *shares)
     return
-  for place, cell in enumerate(whole.column(chosen.split_column)):
-    found = None if cell is None else _splits.named(str(cell))
-    whole.split[place] = found or "train"
-    if found is None:
-      keys[place] = None
-    if found is None and not whole.is_told(place, chosen.split_column):
-      told = "it is empty" if cell is None else f"no split is called '{cell}'"
-      whole.fault(place, chosen.split_column, told)
+  for row, cell in enumerate(whole.column(chosen.split_column)):
+    split = None if cell is None else _splits.named(str(cell))
+    whole.split[row] = split or "train"
+    if split is None:
+      keys[row] = None
+    if split is None and not whole.has_fault(row, chosen.split_column):
+      reason = "it is empty" if cell is None else f"no split is called '{cell}'"
+      whole.add_fault(row, chosen.split_column, reason)
   whole.split = _splits.filled(whole.split, keys, *shares)
 
 
 def _keys(whole: Whole, name: str) -> list[str | None]:
-  """What tells records apart; the second of a kind is a fault."""
+  """The key of each record; a missing or repeated key is a fault."""
   lines: dict[str, int] = {}
   keys: list[str | None] = []
-  for place, cell in enumerate(whole.column(name)):
+  for row, cell in enumerate(whole.column(name)):
     key = None if cell is None else str(cell)
     keys.append(key)
     if key in lines:
-      whole.fault(place, name, f"'{key}' is the key of line {lines[key]} too")
+      whole.add_fault(row, name, f"'{key}' is the key of line {lines[key]} too")
     elif key is not None:
-      lines[key] = whole.rows[place].line
-    elif not whole.is_told(place, name):
-      whole.fault(place, name, "it is empty, and is the key")
+      lines[key] = whole.rows[row].line
+    elif not whole.has_fault(row, name):
+      whole.add_fault(row, name, "it is empty, and is the key")
   return keys
 
 
@@ -205,12 +205,12 @@ def _read_labels(whole: Whole, chosen: Options, column: Column) -> None:
   whole.classes = chosen.classes or _columns.classes_of(
     (
       cell
-      for cell, one in zip(whole.column(name), training, strict=True)
-      if one and cell is not None
+      for cell, trains in zip(whole.column(name), training, strict=True)
+      if trains and cell is not None
     ),
     several,
   )
-  numbers = {one: place for place, one in enumerate(whole.classes)}
+  numbers = {label: number for number, label in enumerate(whole.classes)}
   if len(numbers) < len(whole.classes):
     raise UserError("classes has a name twice.", exists=whole.classes)
   if several:
@@ -219,26 +219,26 @@ def _read_labels(whole: Whole, chosen: Options, column: Column) -> None:
   else:
     read, empty = lambda cell: _columns.label(cell, numbers), -1
   shape = (len(whole.rows), *np.shape(empty))
-  found = np.array(whole.checked(name, read, empty), np.int32)
-  whole.values["label"] = found.reshape(shape)
+  labels = np.array(whole.checked(name, read, empty), np.int32)
+  whole.values["label"] = labels.reshape(shape)
 
 
 def _read_numbers(whole: Whole, column: Column) -> None:
-  """Numbers of one or more columns; one that is empty empties the rest."""
-  found = [
+  """Reads numbers; a record lacks all of them if it lacks one."""
+  read = [
     np.array(whole.checked(name, _columns.number, np.nan), np.float64)
     for name in column.names
   ]
-  values = np.stack(found, axis=-1)
-  there = np.isfinite(values).all(axis=-1)
-  values = np.where(there[:, None], values, 0).astype(np.float32)
-  one = column.kind == "target" and len(column.names) == 1
-  whole.values[column.key] = values[:, 0] if one else values
-  whole.values[f"has/{column.key}"] = there
+  values = np.stack(read, axis=-1)
+  present = np.isfinite(values).all(axis=-1)
+  values = np.where(present[:, None], values, 0).astype(np.float32)
+  scalar = column.kind == "target" and len(column.names) == 1
+  whole.values[column.key] = values[:, 0] if scalar else values
+  whole.values[f"has/{column.key}"] = present
 
 
 def _read_texts(whole: Whole, chosen: Options) -> None:
-  """Ids of all texts, by the vocabulary of those of the training split."""
+  """Reads texts as ids; the vocabulary is built from the training split."""
   columns = [column for column in whole.columns if column.kind == "text"]
   if not columns:
     return
@@ -249,19 +249,19 @@ def _read_texts(whole: Whole, chosen: Options) -> None:
   train = np.flatnonzero(whole.split == "train")
   reader = tokenizer.make(
     chosen.tokenizer,
-    [texts[column.key][place] for column in columns for place in train],
+    [texts[column.key][row] for column in columns for row in train],
     chosen.vocabulary_size,
   )
   whole.ids = len(reader)
   for column in columns:
     (name,) = column.names
-    given = whole.column(name)
+    cells = whole.column(name)
     ids, mask = reader.encode(texts[column.key], chosen.length)
-    # A pretrained tokenizer puts special tokens around nothing, too.
-    there = np.array([bool(one.strip()) for one in texts[column.key]], bool)
-    for place in np.flatnonzero(~(there & mask.any(axis=1))).tolist():
-      if given[place] is not None and not whole.is_told(place, name):
-        whole.fault(place, name, "a text without a word")
-    whole.values[column.key] = np.where(there[:, None], ids, 0)
-    whole.values[f"mask/{column.key}"] = mask & there[:, None]
-    whole.values[f"has/{column.key}"] = there
+    # A pretrained tokenizer adds special tokens to an empty text, too.
+    present = np.array([bool(text.strip()) for text in texts[column.key]], bool)
+    for row in np.flatnonzero(~(present & mask.any(axis=1))).tolist():
+      if cells[row] is not None and not whole.has_fault(row, name):
+        whole.add_fault(row, name, "a text without a word")
+    whole.values[column.key] = np.where(present[:, None], ids, 0)
+    whole.values[f"mask/{column.key}"] = mask & present[:, None]
+    whole.values[f"has/{column.key}"] = present

@@ -1,4 +1,4 @@
-"""MNIST as arrays, from its own files or from TFDS."""
+"""MNIST as arrays, from its four published files or from TFDS."""
 
 import functools
 import math
@@ -10,8 +10,8 @@ from kdjax.data import _files, _tfds
 from kdjax.data._splits import SPLITS
 from kdjax.errors import UserError
 
-# split -> first index, and the first after it: the test images come after the
-# 60,000 for training, of which the last 5,000 validate, as in MultiBench.
+# split -> first index, and the first after it. Test images follow the 60,000
+# for training; the last 5,000 of those are validation, as in MultiBench.
 ROWS = {
   "train": (0, 55_000),
   "validation": (55_000, 60_000),
@@ -22,23 +22,23 @@ FORMATS = ("files", "tfds")
 
 _STEMS = {"train": "train", "test": "t10k"}
 _WHAT = (
-  "It is one of the four files of MNIST as they were published: such as"
+  "It is one of the four published files of MNIST, such as those of"
   " https://storage.googleapis.com/cvdf-datasets/mnist/."
 )
 
 
 def check(split: str, mnist: str = "files") -> None:
-  """Raises `UserError` for a split, or a way to read, that there is not."""
+  """Raises `UserError` for an unknown split or format."""
   if split not in ROWS:
     raise UserError(f"No split '{split}'.", exists=SPLITS, near=split)
   if mnist not in FORMATS:
-    raise UserError(f"mnist='{mnist}'.", exists=FORMATS, near=mnist)
+    raise UserError(f"No format mnist='{mnist}'.", exists=FORMATS, near=mnist)
 
 
 def part(
   root: str, mnist: str, split: str
 ) -> tuple[UInt8[np.ndarray, "N 28 28"], Int[np.ndarray, "N"]]:
-  """Images and labels of a split, which nobody may write into."""
+  """Images and labels of a split, read-only."""
   first, last = ROWS[split]
   start = 0 if split != "test" else ROWS["test"][0]
   images, labels = _whole(root, mnist, "test" if start else "train")
@@ -48,15 +48,15 @@ def part(
 
 @functools.cache
 def _whole(root: str, mnist: str, half: str) -> tuple[np.ndarray, np.ndarray]:
-  """Of "train" or "test" as they are published."""
+  """The published "train" or "test" images and labels."""
   read = _from_files if mnist == "files" else _from_tfds
   images, labels = read(root, half)
   count = {"train": 60_000, "test": 10_000}[half]
   if images.shape != (count, 28, 28) or labels.shape != (count,):
     raise UserError(
-      f"MNIST's images of {half} in '{root}' are {[*images.shape]} and its"
-      f" labels {[*labels.shape]}.",
-      f"They are [{count}, 28, 28] and [{count}].",
+      f"The MNIST {half} images in '{root}' have shape {[*images.shape]} and"
+      f" the labels {[*labels.shape]}.",
+      f"Expected [{count}, 28, 28] and [{count}].",
     )
   labels = labels.astype(np.int32)
   _files.readonly(images, labels)
@@ -75,23 +75,27 @@ def _idx(path: str) -> np.ndarray:
   raw = _files.gunzip(path)
   rank = raw[3] if raw[:3] == b"\x00\x00\x08" and len(raw) > 3 else 0
   start = 4 + 4 * rank
-  sizes = [raw[place : place + 4] for place in range(4, start, 4)]
+  sizes = [raw[offset : offset + 4] for offset in range(4, start, 4)]
   shape = tuple(int.from_bytes(size, "big") for size in sizes)
   if not rank or len(raw) != start + math.prod(shape):
-    raise UserError(f"'{path}' is no idx file of bytes, or not all of one.")
+    raise UserError(
+      f"'{path}' is not a complete idx file of bytes.", "Fetch it again."
+    )
   return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 
 
 def _from_tfds(root: str, half: str) -> tuple[np.ndarray, np.ndarray]:
   if not root:
-    raise UserError("root='' says no folder.", "TFDS keeps MNIST in `root`.")
+    raise UserError(
+      "root='': the folder of MNIST is not set.", "TFDS keeps MNIST in `root`."
+    )
   try:
     source = _tfds.source("mnist", root, half)
   except UserError as error:
     raise UserError(
-      f"TFDS cannot give MNIST from '{root}': {error}",
+      f"TFDS cannot read MNIST from '{root}': {error}",
       'mnist="files" reads the four files of root/mnist.',
     ) from error
-  found = [source[place] for place in range(len(source))]
-  images = np.stack([one["image"][..., 0] for one in found])
-  return images, np.array([one["label"] for one in found])
+  records = [source[row] for row in range(len(source))]
+  images = np.stack([record["image"][..., 0] for record in records])
+  return images, np.array([record["label"] for record in records])

@@ -1,4 +1,4 @@
-"""Noises to put over speech: clips of ESC-10, and how loud they become."""
+"""Noise to add to speech: clips of ESC-10, and their gains."""
 
 import functools
 
@@ -8,12 +8,12 @@ from jaxtyping import Float, Int, Int16
 from kdjax.data import _files
 from kdjax.errors import UserError
 
-# split -> the folds of ESC whose noises it has. Training's own are 1 to 4, of
-# which one is for validation alone: no noise is heard in two splits.
+# split -> its folds of ESC. The published training folds are 1 to 4; fold 4 is
+# for validation alone, so that no two splits share a noise.
 FOLDS = {"train": (1, 2, 3), "validation": (4,), "test": (5,)}
 
-# A second is taken from where a noise is at least this loud, as a share of its
-# mean power: many are a bark or a sneeze, and zeros.
+# A piece begins only where its power is at least this share of the clip's mean
+# power: many clips are one bark or sneeze, and zeros.
 _LOUD = 0.1
 
 _WHAT = (
@@ -24,17 +24,20 @@ _WHAT = (
 
 @functools.cache
 def noises(root: str, split: str) -> Int16[np.ndarray, "N S"]:
-  """The noises of a split, of root/esc10_noise/noise50_8k.npz: 5 s each."""
+  """A split's noises of root/esc10_noise/noise50_8k.npz: 5 s each."""
   path = _files.find(root, "esc10_noise/noise50_8k.npz", _WHAT)
-  found = _files.npz(path)
+  named = _files.npz(path)
   for name in ("waveform", "fold"):
-    if name not in found:
-      raise UserError(f"'{path}' has no {name}.", exists=found)
-  own = found["waveform"][np.isin(found["fold"], FOLDS[split])]
-  if not len(own):
-    raise UserError(f"'{path}' has no noise of fold {FOLDS[split]}.")
-  _files.readonly(own)
-  return own
+    if name not in named:
+      raise UserError(f"'{path}' has no array {name}.", exists=named)
+  clips = named["waveform"][np.isin(named["fold"], FOLDS[split])]
+  if not len(clips):
+    raise UserError(
+      f"'{path}' has no noise for the split '{split}'.",
+      f"Expected clips with fold {' or '.join(map(str, FOLDS[split]))}.",
+    )
+  _files.readonly(clips)
+  return clips
 
 
 def drawn(
@@ -46,30 +49,30 @@ def drawn(
   """A piece of noise for each of `count` examples.
 
   Returns:
-    which noise, where the piece begins in it, and its mean square.
+    which noise, the piece's start in samples, and its mean square.
   """
   squares = np.square(waveforms.astype(np.int64)).cumsum(axis=1)
   squares = np.pad(squares, ((0, 0), (1, 0)))
   powers = (squares[:, length:] - squares[:, :-length]) / length
   least = _LOUD * squares[:, -1:] / waveforms.shape[1]
   which = rng.integers(len(waveforms), size=count)
-  place = rng.random(count)
+  fractions = rng.random(count)
   starts = np.empty(count, np.int64)
   for number, loud in enumerate(powers >= least):
-    own, allowed = which == number, np.flatnonzero(loud)
-    starts[own] = allowed[(place[own] * len(allowed)).astype(int)]
+    rows, allowed = which == number, np.flatnonzero(loud)
+    starts[rows] = allowed[(fractions[rows] * len(allowed)).astype(int)]
   return which, starts, powers[which, starts]
 
 
 def gains(
   speech: Float[np.ndarray, "B"], noise: Float[np.ndarray, "B"], snr: float
 ) -> Float[np.ndarray, "B"]:
-  """What a noise is multiplied with.
+  """The factor of each noise for a signal-to-noise ratio.
 
     10 log10(speech / (gain^2 noise)) = snr
 
   Args:
-    speech: its power, where there is speech.
+    speech: its power, without padding.
     noise: its power over the whole second.
     snr: in dB.
   """

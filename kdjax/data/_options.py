@@ -1,4 +1,4 @@
-"""The options of a data set: those given, and the defaults of its `load`."""
+"""The options of a data set: as passed, or the defaults of its `load`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,10 +7,10 @@ from kdjax.errors import UserError
 
 
 def chosen(load: Callable, options: Mapping[str, Any]) -> dict[str, Any]:
-  """Every option of `load`: as given, or else its default.
+  """Every option of `load`: its value in `options`, or else its default.
 
   Raises:
-    UserError: one of `options` is none of `load`.
+    UserError: `load` has no such option.
   """
   known = load.__kwdefaults__
   for key in options:
@@ -20,7 +20,9 @@ def chosen(load: Callable, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_counts(**counts: int) -> None:
-  """Raises `UserError` for a number of examples that is below zero."""
+  """Raises `UserError` for a negative number of examples."""
   for name, count in counts.items():
     if count < 0:
-      raise UserError(f"{name}={count}.", "It is 1 or more; 0 takes all.")
+      raise UserError(
+        f"{name}={count} is negative.", "Expected 1 or more; 0 takes all."
+      )

@@ -1,4 +1,4 @@
-"""Images and speech in pairs, made when they are asked for."""
+"""Pairs of image and speech, computed on access."""
 
 import dataclasses
 import functools
@@ -13,19 +13,19 @@ from kdjax.feed.sources import are_labelled, digest
 
 @dataclasses.dataclass(frozen=True)
 class PairedSource:
-  """Examples of an image by few numbers and a recording that many share.
+  """Pairs of an image, as a few scores, and a recording used by many pairs.
 
-  A recording and a noise are kept once: as waveforms, 55,000 pairs would be
-  almost a gigabyte. What `take` makes of an example is the same whatever else
-  is taken: nothing in it depends on the order of a sum.
+  Each recording and noise is stored once: as waveforms, 55,000 pairs would take
+  almost a gigabyte. An example does not depend on the others in a `take`: no
+  sum depends on the order.
 
   Attributes:
     columns: of each example: "label", "index", "scores" f32 [N n] along
-      `components`, and the places of its "recording" and "noise", of the
-      noise's "start" in samples and its "gain" f32, 0 where there is none.
-    components: an image is the sum of them, each times its score.
+      `components`, the numbers of its "recording" and "noise", the noise's
+      "start" in samples and its "gain" f32, 0 without noise.
+    components: an image is their sum, each times its score.
     recordings: of speech.
-    noises: 8 kHz, as the recordings.
+    noises: at 8 kHz, as the recordings.
   """
 
   columns: Mapping[str, np.ndarray]
@@ -47,17 +47,17 @@ class PairedSource:
 
   def take(self, positions: np.ndarray) -> dict[str, np.ndarray]:
     """The examples at `positions`, stacked: {key: [len(positions), ...]}."""
-    own = {key: column[positions] for key, column in self.columns.items()}
+    rows = {key: column[positions] for key, column in self.columns.items()}
     return {
-      "image": self._images(own["scores"]),
-      "audio": self._audio(own),
-      "label": own["label"],
-      "index": own["index"],
+      "image": self._images(rows["scores"]),
+      "audio": self._audio(rows),
+      "label": rows["label"],
+      "index": rows["index"],
     }
 
   @functools.cached_property
   def fingerprint(self) -> str:
-    """The hash of all that examples are made of."""
+    """The hash of all arrays that examples are computed from."""
     spoken = self.recordings
     return digest(
       *(
@@ -73,12 +73,12 @@ class PairedSource:
 
   @property
   def labels(self) -> Int[np.ndarray, "N"]:
-    """The class of every example, -1 where it has none."""
+    """The class of every example; -1 is unlabelled."""
     return self.columns["label"]
 
   @property
   def labelled(self) -> Bool[np.ndarray, "N"]:
-    """Which examples carry a label (-1 is none)."""
+    """Which examples have a label."""
     return are_labelled(self.labels)
 
   def _images(self, scores: np.ndarray) -> Float[np.ndarray, "B 28 28 1"]:
@@ -87,12 +87,12 @@ class PairedSource:
       flat += scores[:, number, None] * component
     return (flat / np.float32(255)).reshape(-1, 28, 28, 1)
 
-  def _audio(self, own: Mapping[str, np.ndarray]) -> np.ndarray:
-    speech = self.recordings.padded(own["recording"])
+  def _audio(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    speech = self.recordings.padded(rows["recording"])
     noisy = speech.astype(np.float32)
     pieces = np.lib.stride_tricks.sliding_window_view(
       self.noises, LENGTH, axis=1
     )
-    noisy += own["gain"][:, None] * pieces[own["noise"], own["start"]]
-    # np.clip with int16's own limits keeps what is too loud from turning over.
+    noisy += rows["gain"][:, None] * pieces[rows["noise"], rows["start"]]
+    # Clipped at the limits of int16, which would overflow.
     return np.clip(np.rint(noisy), -32768, 32767).astype(np.int16)

@@ -1,4 +1,4 @@
-"""Images of which little stays: a few of their principal components."""
+"""Principal components of MNIST's images."""
 
 import dataclasses
 import functools
@@ -9,18 +9,18 @@ from jaxtyping import Float, UInt8
 from kdjax.data import _files, _mnist
 from kdjax.errors import UserError
 
-# Images at a time, so that a set is never all in float64.
+# Images at a time, so that the whole set is never in float64.
 _PART = 5000
 
 
 @dataclasses.dataclass(frozen=True)
 class Components:
-  """The first principal components of MNIST's images for training.
+  """The first principal components of MNIST's training images.
 
   Attributes:
     mean: of those images, pixels from 0 to 255.
-    rows: the components, the largest first, each of length one.
-    kept: the share of the variance that they and those before them have.
+    rows: the components by decreasing variance, each of length one.
+    kept: cumulative share of the variance, up to each component.
   """
 
   mean: Float[np.ndarray, "P"]
@@ -28,7 +28,7 @@ class Components:
   kept: Float[np.ndarray, "n"]
 
   def scores(self, images: UInt8[np.ndarray, "N H W"]) -> np.ndarray:
-    """f32 [N n]: of each image its part along each component."""
+    """f32 [N n]: each image's projection on each component."""
     flat = images.reshape(len(images), -1)
     parts = [
       (flat[start : start + _PART] - self.mean) @ self.rows.T
@@ -39,31 +39,31 @@ class Components:
 
 @functools.cache
 def components(root: str, mnist: str, energy: float) -> Components:
-  """Fitted on the whole of the training split alone.
+  """The components of the whole training split, without other splits.
 
   Args:
-    root: as the option of the data set.
-    mnist: likewise.
-    energy: those are kept which together have no more of the variance.
+    root: the option of the data set.
+    mnist: the option of the data set.
+    energy: the largest share of the variance that they may have together.
 
   Raises:
-    UserError: not one component has so little.
+    UserError: the first component alone has a larger share.
   """
   mean, values, vectors = _fitted(root, mnist)
   shares = np.cumsum(values) / np.sum(values)
   count = int(np.searchsorted(shares, energy, side="right"))
   if not 0 < energy < 1 or not count:
     raise UserError(
-      f"energy={energy}.",
-      f"It is a share of the variance from {shares[0]:.3f}, which one"
-      " component has, to below 1.",
+      f"energy={energy} is out of range.",
+      f"Expected a share of the variance below 1, from {shares[0]:.3f}: that"
+      " of the first component.",
     )
   return Components(mean, vectors[:count], shares[:count])
 
 
 @functools.cache
 def _fitted(root: str, mnist: str) -> tuple[np.ndarray, ...]:
-  """Mean [P], variances [P] and components [P P], the largest first."""
+  """Mean [P], variances [P] and components [P P] by decreasing variance."""
   images, _ = _mnist.part(root, mnist, "train")
   flat = images.reshape(len(images), -1)
   # Whole numbers below 2**53: the sums are exact in any order.
@@ -75,6 +75,6 @@ def _fitted(root: str, mnist: str) -> tuple[np.ndarray, ...]:
   mean = sums / len(flat)
   covariance = products / len(flat) - mean[:, None] * mean
   values, vectors = np.linalg.eigh(covariance)
-  found = mean, np.maximum(values[::-1], 0), vectors[:, ::-1].T.copy()
-  _files.readonly(*found)
-  return found
+  fitted = mean, np.maximum(values[::-1], 0), vectors[:, ::-1].T.copy()
+  _files.readonly(*fitted)
+  return fitted

@@ -1,4 +1,4 @@
-"""The records of one split of a manifest, decoded when they are asked for."""
+"""The records of one split of a manifest, decoded on access."""
 
 import io
 import os
@@ -13,11 +13,11 @@ from kdjax.errors import UserError
 from kdjax.feed.sources import Fault, digest
 from kdjax.preprocess import audio, images
 
-# An image's file up to here is read at once: to open a small one by its name
-# and let Pillow read piece by piece costs a fifth of decoding it.
+# Image files up to this size are read at once: piecewise reads by Pillow add a
+# fifth to the decoding time of a small image.
 WHOLE = 1 << 22
 
-# What is no file must not be waited for, as a pipe is.
+# Opening a pipe must not block.
 _OPENING = (
   os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 )
@@ -31,8 +31,8 @@ def opened(
   Args:
     chosen: the options.
     split: "train", "validation" or "test".
-    shapes: of one example, `index` among them.
-    strict: whether a fault of the table stops, in whichever split it is.
+    shapes: of one example, `index` included.
+    strict: whether a fault of the table stops, in any split.
 
   Raises:
     UserError: the table cannot be read, or has a fault.
@@ -45,62 +45,61 @@ def opened(
 
 def _stop(chosen: Options, whole: Whole) -> None:
   """Raises `UserError` for the first fault of a table."""
-  place = min(whole.faults)
+  row = min(whole.faults)
   fault = Fault(
-    place, f"{chosen.path}", whole.rows[place].line, *whole.faults[place][0]
+    row, f"{chosen.path}", whole.rows[row].line, *whole.faults[row][0]
   )
   raise UserError(
-    f"{fault} Of {len(whole.rows)} records {len(whole.faults)} are broken.",
-    'on_error="skip" goes on without them; `kdjax inspect data` lists them.',
+    f"{fault} {len(whole.faults)} of {len(whole.rows)} records are broken.",
+    'on_error="skip" leaves them out; `kdjax inspect data` lists them.',
   )
 
 
 class Split:
-  """The records of a split, as `sources.Records` wants them.
+  """The records of a split; implements `sources.Records`.
 
   Args:
     chosen: the options.
     whole: the table.
-    split: which of its records.
-    shapes: of one example, `index` among them.
+    split: "train", "validation" or "test".
+    shapes: of one example, `index` included.
   """
 
   def __init__(
     self, chosen: Options, whole: Whole, split: str, shapes: Mapping[str, Any]
   ):
-    places = np.flatnonzero(whole.split == split)
-    if not len(places):
+    rows = np.flatnonzero(whole.split == split)
+    if not len(rows):
       raise UserError(
         f"'{chosen.path}' has no record in the split '{split}'.",
         f"It has {len(whole.rows)} records; `split_column`, `validation` and"
-        " `test` say which split has which.",
+        " `test` divide them.",
       )
     self._chosen, self._folder = chosen, os.path.abspath(chosen.root)
     self.spec = {key: leaf for key, leaf in shapes.items() if key != "index"}
-    self.index = places.astype(np.int32)
-    self.values = {key: value[places] for key, value in whole.values.items()}
-    self._files = [one for one in whole.columns if one.kind in FILES]
+    self.index = rows.astype(np.int32)
+    self.values = {key: value[rows] for key, value in whole.values.items()}
+    self._files = [column for column in whole.columns if column.kind in FILES]
     self._cells = {
-      key: [cells[place] for place in places]
-      for key, cells in whole.cells.items()
+      key: [cells[row] for row in rows] for key, cells in whole.cells.items()
     }
-    self._lines = [whole.rows[place].line for place in places]
+    self._lines = [whole.rows[row].line for row in rows]
     self.faults = {
-      position: [self._fault(position, *one) for one in whole.faults[place]]
-      for position, place in enumerate(places.tolist())
-      if place in whole.faults
+      position: [self._fault(position, *fault) for fault in whole.faults[row]]
+      for position, row in enumerate(rows.tolist())
+      if row in whole.faults
     }
 
   @property
   def labels(self) -> np.ndarray:
-    """The class of every record, -1 where it has none or is broken."""
+    """The class of every record; -1 if it is unlabelled or broken."""
     none = np.full(len(self.index), -1, np.int32)
-    found = self.values.get("label", none).copy()
-    found[list(self.faults)] = -1
-    return found
+    labels = self.values.get("label", none).copy()
+    labels[list(self.faults)] = -1
+    return labels
 
   def fingerprint(self) -> str:
-    """Of the table's values, and of names, sizes and times of the files."""
+    """Hash of the table's values and the files' names, sizes and times."""
     chosen = self._chosen
     parts: list[Any] = [
       (chosen.image_size, chosen.channels, chosen.fit),
@@ -111,7 +110,7 @@ class Split:
     ]
     for key, values in sorted(self.values.items()):
       parts += [key, values]
-    for column in sorted(self._files, key=lambda one: one.key):
+    for column in sorted(self._files, key=lambda column: column.key):
       parts += [column.key, column.kind]
       parts += [_stamp(cell, self._folder) for cell in self._cells[column.key]]
     return digest(*parts)
@@ -119,10 +118,10 @@ class Split:
   def read(
     self, positions: Sequence[int]
   ) -> list[dict[str, np.ndarray] | list[Fault]]:
-    """Of each record its images and sounds, or all its faults."""
-    return [self._one(position) for position in positions]
+    """For each record its images and recordings, or all its faults."""
+    return [self._record(position) for position in positions]
 
-  def _one(self, position: int) -> dict[str, np.ndarray] | list[Fault]:
+  def _record(self, position: int) -> dict[str, np.ndarray] | list[Fault]:
     faults = [*self.faults.get(position, ())]
     example: dict[str, np.ndarray] = {}
     for column in self._files:
@@ -137,7 +136,7 @@ class Split:
 
   def _decode(self, kind: str, cell: Any) -> np.ndarray:
     chosen = self._chosen
-    file, told = _file(cell, self._folder, kind)
+    file, name = _file(cell, self._folder, kind)
     try:
       if kind == "image":
         return images.decode(
@@ -145,7 +144,7 @@ class Split:
         )
       return audio.decode(file, chosen.sample_rate, chosen.seconds)
     except ValueError as error:
-      raise ValueError(f"{told} is {error}") from error
+      raise ValueError(f"{name} is {error}") from error
 
   def _fault(self, position: int, column: str, reason: str) -> Fault:
     return Fault(
@@ -158,20 +157,20 @@ class Split:
 
 
 def _file(cell: Any, folder: str, kind: str) -> tuple[str | io.BytesIO, str]:
-  """What to decode for a cell, and what to call it.
+  """A cell's file to decode, and its name in messages.
 
   Args:
-    cell: a path, or the file itself.
-    folder: absolute; a path starts there and stays below.
-    kind: "image" or "audio"; of a long recording little may be read.
+    cell: a path, or the file's bytes.
+    folder: absolute; paths are relative to it and stay below it.
+    kind: "image" or "audio"; a recording is not read whole.
 
   Raises:
-    ValueError: there is nothing to open.
+    ValueError: the file cannot be opened.
   """
   if isinstance(cell, Mapping) and isinstance(cell.get("bytes"), bytes):
     cell = cell["bytes"]  # an image in Parquet, as the Hugging Face hub has it
   if isinstance(cell, bytes):
-    return io.BytesIO(cell), "what it holds"
+    return io.BytesIO(cell), "its content"
   if not isinstance(cell, str):
     raise ValueError(f"{cell!r} is no path")
   path = os.path.normpath(os.path.join(folder, cell))
@@ -184,11 +183,11 @@ def _file(cell: Any, folder: str, kind: str) -> tuple[str | io.BytesIO, str]:
   except OSError as error:
     raise ValueError(f"'{cell}' cannot be opened: {error.strerror}") from None
   try:
-    found = os.fstat(handle)
-    _check(cell, found)
-    if kind == "image" and found.st_size <= WHOLE:
-      content = os.read(handle, found.st_size)
-      if len(content) == found.st_size:
+    state = os.fstat(handle)
+    _check(cell, state)
+    if kind == "image" and state.st_size <= WHOLE:
+      content = os.read(handle, state.st_size)
+      if len(content) == state.st_size:
         return io.BytesIO(content), f"'{cell}'"
   except OSError as error:
     raise ValueError(f"'{cell}' cannot be read: {error.strerror}") from None
@@ -198,23 +197,23 @@ def _file(cell: Any, folder: str, kind: str) -> tuple[str | io.BytesIO, str]:
 
 
 def _stamp(cell: Any, folder: str) -> Any:
-  """What tells apart what a cell is decoded from: a file is not opened."""
+  """Identifies a cell's file by name, size and time, without opening it."""
   if not isinstance(cell, str):
     return cell
   path = os.path.normpath(os.path.join(folder, cell))
   name = os.path.relpath(path, folder)
   try:
-    found = os.stat(path)
+    state = os.stat(path)
   except (OSError, ValueError):
     return name, None
-  return name, found.st_size, found.st_mtime_ns
+  return name, state.st_size, state.st_mtime_ns
 
 
-def _check(cell: str, found: os.stat_result) -> None:
-  """Raises `ValueError` for what is no file with something in it."""
-  if stat.S_ISDIR(found.st_mode):
+def _check(cell: str, state: os.stat_result) -> None:
+  """Raises `ValueError` unless it is a regular file with content."""
+  if stat.S_ISDIR(state.st_mode):
     raise ValueError(f"'{cell}' is a folder")
-  if not stat.S_ISREG(found.st_mode):
+  if not stat.S_ISREG(state.st_mode):
     raise ValueError(f"'{cell}' is no file")
-  if not found.st_size:
+  if not state.st_size:
     raise ValueError(f"'{cell}' is an empty file")

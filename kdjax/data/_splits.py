@@ -1,4 +1,4 @@
-"""Which split a record belongs to, where its data set does not say."""
+"""Splits of records: by name, or drawn where the data set states none."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,24 +9,24 @@ from kdjax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 
-# How else the splits are called in tables.
+# Other names of the splits in tables.
 ALSO = {"training": "train", "val": "validation", "valid": "validation"}
 ALSO |= {"dev": "validation", "eval": "validation", "testing": "test"}
 
 
 def check(split: str, validation: float, test: float = 0.0) -> None:
-  """Raises `UserError` for an unknown split, or shares that cannot be."""
+  """Raises `UserError` for an unknown split, or shares that do not fit."""
   if split not in SPLITS:
     raise UserError(f"No split '{split}'.", exists=SPLITS, near=split)
   if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
     raise UserError(
-      f"validation={validation} and test={test}.",
-      "They are shares of the records, and leave some for training.",
+      f"validation={validation} and test={test} do not fit.",
+      "Expected shares of the records, from 0, whose sum is below 1.",
     )
 
 
 def named(word: str) -> str | None:
-  """The split that a word of a table means, if it means one."""
+  """The split that a word of a table names, or None."""
   word = word.strip().lower()
   word = ALSO.get(word, word)
   return word if word in SPLITS else None
@@ -37,41 +37,44 @@ def drawn(
 ) -> np.ndarray:
   """The split of every key, by its hash alone.
 
-  A record keeps its split when others come or go, and on every machine.
+  A record keeps its split when other records are added or removed, and on every
+  machine.
 
   Args:
-    keys: what tells records apart; None, where that is not known, trains.
-    validation: the share of validation.
-    test: the share of test; the rest trains.
+    keys: identify the records; None, an unknown key, is in train.
+    validation: the share of the validation split.
+    test: the share of the test split; the rest is train.
 
   Returns:
     str [len(keys)], of SPLITS.
   """
-  places = [1.0 if key is None else _place(key) for key in keys]
-  places = np.array(places, np.float64)
-  found = np.full(len(keys), "train", dtype="<U10")
-  found[places < test + validation] = "validation"
-  found[places < test] = "test"
-  return found
+  values = [1.0 if key is None else _uniform(key) for key in keys]
+  values = np.array(values, np.float64)
+  splits = np.full(len(keys), "train", dtype="<U10")
+  splits[values < test + validation] = "validation"
+  splits[values < test] = "test"
+  return splits
 
 
 def filled(
-  given: np.ndarray, keys: Sequence[str | None], validation: float, test: float
+  stated: np.ndarray,
+  keys: Sequence[str | None],
+  validation: float,
+  test: float,
 ) -> np.ndarray:
-  """Splits that a data set states, those that it lacks drawn from training."""
-  wanted = {"validation": validation, "test": test}
+  """The stated splits; a split without records is drawn from training."""
   shares = {
-    split: 0.0 if (given == split).any() else share
-    for split, share in wanted.items()
+    split: 0.0 if (stated == split).any() else share
+    for split, share in (("validation", validation), ("test", test))
   }
-  train = given == "train"
-  keys = [key for key, one in zip(keys, train, strict=True) if one]
-  found = given.astype("<U10")
-  found[train] = drawn(keys, **shares)
-  return found
+  train = stated == "train"
+  keys = [key for key, trains in zip(keys, train, strict=True) if trains]
+  splits = stated.astype("<U10")
+  splits[train] = drawn(keys, **shares)
+  return splits
 
 
-def _place(key: str) -> float:
-  """A number from 0 to 1, below 1, that a key always has."""
+def _uniform(key: str) -> float:
+  """A key's hash as a number from 0 to 1, below 1."""
   digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
   return int.from_bytes(digest[:6], "big") / 2**48

@@ -1,30 +1,30 @@
-"""Fewer examples than there are, or fewer labels, with every class its part."""
+"""Subsets of examples or labels, stratified by class."""
 
 import numpy as np
 from jaxtyping import Int
 
 from kdjax.errors import UserError
 
-# It belongs to the data: no seed of a run changes which examples come first.
+# The order belongs to the data: no seed of a run changes it.
 _SEED = 61
 
 
 def spread(
   labels: Int[np.ndarray, "N"], seed: int = _SEED
 ) -> Int[np.ndarray, "N"]:
-  """An order of all positions, any beginning of which has the classes' shares.
+  """An order of all positions; every prefix has the classes' shares.
 
   Args:
     labels: the class of each.
     seed: draws the order.
   """
   rng = np.random.default_rng(seed)
-  places = np.empty(len(labels))
+  ranks = np.empty(len(labels))
   for label in np.unique(labels):
     members = rng.permutation(np.flatnonzero(labels == label))
-    ranks = np.arange(len(members)) + rng.random(len(members))
-    places[members] = ranks / len(members)
-  return np.argsort(places, kind="stable")
+    spread_out = np.arange(len(members)) + rng.random(len(members))
+    ranks[members] = spread_out / len(members)
+  return np.argsort(ranks, kind="stable")
 
 
 def limited(
@@ -34,7 +34,7 @@ def limited(
 
   Args:
     labels: the class of each.
-    *limits: the most there may be; 0 is no limit.
+    *limits: upper bounds of the count; 0 is no limit.
   """
   count = min([limit for limit in limits if limit], default=len(labels))
   if count >= len(labels):
@@ -45,15 +45,15 @@ def limited(
 def keep_labels(
   labels: Int[np.ndarray, "N"], per_class: int, seed: int
 ) -> Int[np.ndarray, "N"]:
-  """Only `per_class` labels a class, drawn by `seed`; -1 elsewhere."""
+  """`per_class` labels of each class, drawn by `seed`; the others are -1."""
   rng = np.random.default_rng(seed)
   kept = np.full_like(labels, -1)
   for label in np.unique(labels):
     members = np.flatnonzero(labels == label)
     if not 0 < per_class <= len(members):
       raise UserError(
-        f"labels_per_class={per_class}.",
-        f"Class {label} has {len(members)} training examples; 0 keeps all.",
+        f"labels_per_class={per_class} does not fit class {label}.",
+        f"It has {len(members)} training examples; 0 keeps all labels.",
       )
     kept[rng.choice(members, per_class, replace=False)] = label
   return kept

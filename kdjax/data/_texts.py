@@ -1,7 +1,8 @@
-"""Texts of a data set that is read whole, as ids.
+"""Texts of a data set in memory, as ids.
 
-`text` is in words of the training texts. `pieces`, where a tokenizer is named,
-is the same text as that one cuts it: what a pretrained network reads.
+`text` has ids of words, with a vocabulary of the training texts. `pieces`, if a
+tokenizer is named, has that tokenizer's ids of the same text, for a pretrained
+network.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,15 +18,15 @@ from kdjax.types import Spec
 
 
 def spec(length: int, tokenizer: str = "", pieces: int = 0) -> Spec:
-  """What an example holds of its text, of so many words and so many pieces."""
+  """Shapes and dtypes of a text of `length` words and `pieces` tokens."""
   lengths = {"text": length}
   if tokenizer:
     lengths["pieces"] = pieces
-  found = {}
+  shapes = {}
   for key, length in lengths.items():
-    found[key] = jax.ShapeDtypeStruct((length,), np.int32)
-    found[f"mask/{key}"] = jax.ShapeDtypeStruct((length,), np.bool_)
-  return found
+    shapes[key] = jax.ShapeDtypeStruct((length,), np.int32)
+    shapes[f"mask/{key}"] = jax.ShapeDtypeStruct((length,), np.bool_)
+  return shapes
 
 
 def columns(
@@ -35,29 +36,29 @@ def columns(
   tokenizer: str = "",
   pieces: int = 0,
 ) -> dict[str, np.ndarray]:
-  """Texts as `spec` says, stacked."""
-  found = {}
-  found["text"], found["mask/text"] = vocabulary.encode(texts, length)
+  """Arrays of all texts, with the keys of `spec`."""
+  arrays = {}
+  arrays["text"], arrays["mask/text"] = vocabulary.encode(texts, length)
   if tokenizer:
     reader = tokenizers.make(tokenizer, ())
-    found["pieces"], found["mask/pieces"] = reader.encode(texts, pieces)
-  return found
+    arrays["pieces"], arrays["mask/pieces"] = reader.encode(texts, pieces)
+  return arrays
 
 
 def ids(
   vocabulary: Callable[[str, int], Vocabulary], chosen: Mapping[str, Any]
 ) -> dict[str, int]:
-  """How many ids the texts have; {} where their file is not there.
+  """Vocabulary size of each text; {} if the file does not exist.
 
   Args:
-    vocabulary: (root, size) -> that of the training texts.
+    vocabulary: (root, size) -> the vocabulary of the training texts.
     chosen: the options of `load`.
   """
   try:
     words = vocabulary(chosen["root"], chosen["vocabulary_size"])
   except UserError:
-    return {}  # which `load` says
-  found = {"text": len(words)}
+    return {}  # `load` reports it
+  sizes = {"text": len(words)}
   if chosen["tokenizer"]:
-    found["pieces"] = len(tokenizers.make(chosen["tokenizer"], ()))
-  return found
+    sizes["pieces"] = len(tokenizers.make(chosen["tokenizer"], ()))
+  return sizes

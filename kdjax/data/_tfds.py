@@ -24,8 +24,8 @@ class Feature:
     name: of the feature.
     kind: image, audio, text, label or numbers.
     shape: as the data set states it; None where sizes differ.
-    dtype: likewise.
-    classes: of a label, how many.
+    dtype: as the data set states it.
+    classes: number of classes of a label.
   """
 
   key: str
@@ -38,30 +38,30 @@ class Feature:
 
 @functools.lru_cache(maxsize=8)
 def builder(dataset: str, root: str) -> Any:
-  """The builder of a catalogue name, or of what was prepared below `root`.
+  """The builder of a catalogue name, or of a set prepared below `root`.
 
   Raises:
-    UserError: there is none, or it needs TensorFlow to be built at all.
+    UserError: the set does not exist, or its builder needs TensorFlow.
   """
   return _built(dataset, root)
 
 
 @functools.lru_cache(maxsize=8)
 def prepared(dataset: str, root: str) -> Any:
-  """The builder, its files written: from where they lie, or else downloaded.
+  """The builder with its files; missing ones are downloaded and prepared.
 
   Raises:
-    UserError: it cannot be prepared, or not without TensorFlow.
+    UserError: the set cannot be prepared, or not without TensorFlow.
   """
-  found = builder(dataset, root)
-  if not found.is_prepared():
-    found = _built(dataset, root, file_format="array_record")
+  ready = builder(dataset, root)
+  if not ready.is_prepared():
+    ready = _built(dataset, root, file_format="array_record")
     try:
-      found.download_and_prepare()
+      ready.download_and_prepare()
     except Exception as error:
-      # Builders are anybody's code, and so is what they raise.
+      # Builders are third-party code and raise any exception.
       raise _explained(dataset, error, "cannot be prepared") from error
-  return found
+  return ready
 
 
 def source(
@@ -70,7 +70,7 @@ def source(
   """Random access to a slice; the features `names` stay undecoded.
 
   Raises:
-    UserError: it was prepared in a format without random access.
+    UserError: its file format has no random access.
   """
   import tensorflow_datasets as tfds
 
@@ -79,19 +79,19 @@ def source(
     return prepared(dataset, root).as_data_source(split, decoders=decoders)
   except NotImplementedError as error:
     raise UserError(
-      f"'{dataset}' was prepared in a format that only TensorFlow reads.",
-      "Give another root: there it is prepared as array_record.",
+      f"'{dataset}' below '{root}' has a format that only TensorFlow reads.",
+      "Set another `root`: it is prepared there as array_record.",
     ) from error
 
 
 def stamps(dataset: str, root: str) -> list[tuple]:
-  """What tells a prepared data set from another: its name and its files'."""
-  found = prepared(dataset, root)
+  """Identity of a prepared set: its name, and its files' sizes and times."""
+  ready = prepared(dataset, root)
   files = []
-  for one in sorted(found.data_path.iterdir()):
-    state = one.stat()
-    files.append((one.name, state.length, state.mtime))
-  return [(found.info.full_name,), *files]
+  for file in sorted(ready.data_path.iterdir()):
+    state = file.stat()
+    files.append((file.name, state.length, state.mtime))
+  return [(ready.info.full_name,), *files]
 
 
 def features(
@@ -101,9 +101,9 @@ def features(
 
   Args:
     dataset: its name.
-    root: where it lies.
-    chosen: (key, feature)s; None is what the data set calls its input and
-      target.
+    root: the folder of TFDS data sets.
+    chosen: (key, feature) pairs; None takes the input and target that the data
+      set names.
   """
   info = builder(dataset, root).info
   known = dict(info.features)
@@ -113,90 +113,102 @@ def features(
   if not keys or not all(isinstance(key, str) for key in keys):
     raise UserError(
       f"Which features of '{dataset}'? It names no input and target.",
-      "Give features={key: feature}, such as {'image': 'image'}.",
+      "Set features={key: feature}, such as {'image': 'image'}.",
       exists=known,
     )
-  found = [_feature(dataset, "", name, known) for name in keys[:2]]
-  kinds = ("label", "numbers")
+  pair = [_feature(dataset, "", name, known) for name in keys[:2]]
   return tuple(
-    dataclasses.replace(one, key="target" if one.kind == kinds[1] else one.kind)
-    for one in found
+    dataclasses.replace(
+      feature, key="target" if feature.kind == "numbers" else feature.kind
+    )
+    for feature in pair
   )
 
 
 def slices(
   dataset: str, root: str, splits: Mapping[str, str] | None, share: float
 ) -> dict[str, tuple[str, np.ndarray]]:
-  """Each split as a slice of TFDS, and its records' places in all of them.
+  """Each split as a slice of TFDS, and its records' indices in the whole set.
 
   Args:
     dataset: its name.
-    root: where it lies.
-    splits: split -> slice, as "train[:90%]"; None are those of its own name.
-    share: of training, for a validation that is not stated.
+    root: the folder of TFDS data sets.
+    splits: split -> slice, as "train[:90%]"; None takes the data set's splits.
+    share: of training, for a split that the data set lacks.
 
   Raises:
-    UserError: slices share records, or do not exist.
+    UserError: a slice does not exist, or two slices share records.
   """
   import tensorflow_datasets as tfds
 
-  there = prepared(dataset, root).info.splits
+  stored = prepared(dataset, root).info.splits
   if splits is None:
     splits = _default(
-      dataset, {k: v.num_examples for k, v in there.items()}, share
+      dataset, {name: info.num_examples for name, info in stored.items()}, share
     )
   if {*splits} != {*SPLITS}:
     raise UserError(
-      f"splits names {', '.join(splits)}.", "Expected all three.", exists=SPLITS
+      f"splits has the keys {', '.join(splits)}.",
+      "Expected all three.",
+      exists=SPLITS,
     )
   starts, start = {}, 0
-  for name, one in there.items():
-    starts[name], start = start, start + one.num_examples
-  found = {}
+  for name, info in stored.items():
+    starts[name], start = start, start + info.num_examples
+  divided = {}
   for split, spec in splits.items():
     try:
-      parts = tfds.core.ReadInstruction.from_spec(spec).to_absolute(there)
+      parts = tfds.core.ReadInstruction.from_spec(spec).to_absolute(stored)
     except (ValueError, AssertionError, KeyError) as error:
       raise UserError(
         f"splits: {split}='{spec}' is no slice of '{dataset}'.",
-        exists=there,
+        exists=stored,
         near=spec,
       ) from error
-    places = []
+    rows = []
     for part in parts:
-      end = there[part.splitname].num_examples
+      end = stored[part.splitname].num_examples
       begin, end = part.from_ or 0, end if part.to is None else part.to
-      places.append(starts[part.splitname] + np.arange(begin, end))
-    found[split] = (spec, np.concatenate(places).astype(np.int32))
-  for one, other in (SPLITS[:2], SPLITS[1:], SPLITS[::2]):
-    shared = np.intersect1d(found[one][1], found[other][1])
+      rows.append(starts[part.splitname] + np.arange(begin, end))
+    divided[split] = (spec, np.concatenate(rows).astype(np.int32))
+  _check_disjoint(dataset, divided)
+  return divided
+
+
+def _check_disjoint(
+  dataset: str, divided: Mapping[str, tuple[str, np.ndarray]]
+) -> None:
+  """Raises `UserError` if two of the three splits share records."""
+  for first, second in (SPLITS[:2], SPLITS[1:], SPLITS[::2]):
+    shared = np.intersect1d(divided[first][1], divided[second][1])
     if len(shared):
       raise UserError(
-        f"splits: {one}='{found[one][0]}' and {other}='{found[other][0]}' of"
-        f" '{dataset}' share {len(shared)} records."
+        f"splits: {first}='{divided[first][0]}' and"
+        f" {second}='{divided[second][0]}' of '{dataset}' share"
+        f" {len(shared)} records.",
+        "Expected disjoint slices.",
       )
-  return found
 
 
 def _default(dataset: str, sizes: Mapping[str, int], share: float) -> dict:
-  """Slices by the names of a data set's splits; test is never for training."""
+  """Slices for a data set's own splits; records of its test never train."""
   if "train" not in sizes:
     raise UserError(
       f"'{dataset}' has no split 'train'.",
-      "Give splits={'train': ..., 'validation': ..., 'test': ...}.",
+      "Set splits={'train': ..., 'validation': ..., 'test': ...}.",
       exists=sizes,
     )
-  found = {name: name for name in SPLITS if name in sizes}
-  if "test" not in found and "validation" in found:
-    # As with ImageNet: the one that has labels is what is reported.
-    found["test"] = found.pop("validation")
+  slices = {name: name for name in SPLITS if name in sizes}
+  if "test" not in slices and "validation" in slices:
+    # As with ImageNet, where results are reported on the validation split.
+    slices["test"] = slices.pop("validation")
   end = sizes["train"]
   for name in ("validation", "test"):
-    if name not in found:
+    if name not in slices:
       begin = end - max(1, round(share * sizes["train"]))
-      found[name], end = f"train[{begin}:{end}]", begin
-      found["train"] = f"train[:{end}]"
-  return found
+      slices[name], end = f"train[{begin}:{end}]", begin
+      slices["train"] = f"train[:{end}]"
+  return slices
 
 
 def _built(dataset: str, root: str, **options) -> Any:
@@ -206,10 +218,10 @@ def _built(dataset: str, root: str, **options) -> Any:
     return tfds.builder(dataset, data_dir=root or None, **options)
   except tfds.core.DatasetNotFoundError as error:
     known = re.findall(r"^\s*- ([\w:]+)$", f"{error}", re.MULTILINE)
-    below = f", nor below '{root}'" if root else ""
+    below = f" or below '{root}'" if root else ""
     raise UserError(
       f"No data set '{dataset}' in the TFDS catalogue{below}.",
-      "tensorflow.org/datasets/catalog lists them.",
+      "tensorflow.org/datasets/catalog lists all.",
       exists=difflib.get_close_matches(dataset, known, n=5),
       near=dataset,
     ) from error
@@ -218,14 +230,14 @@ def _built(dataset: str, root: str, **options) -> Any:
 
 
 def _explained(dataset: str, error: Exception, what: str) -> UserError:
-  """A failure of a builder, in words."""
-  chain, one = [], error
-  while one is not None:
-    chain.append(f"{one}")
-    one = one.__cause__ or one.__context__
+  """A builder's exception as a `UserError`."""
+  chain, cause = [], error
+  while cause is not None:
+    chain.append(f"{cause}")
+    cause = cause.__cause__ or cause.__context__
   if any("tensorflow" in text.lower() for text in chain) and any(
-    isinstance(one, ImportError) or "No module named" in f"{one}"
-    for one in (error, *chain)
+    isinstance(reason, ImportError) or "No module named" in f"{reason}"
+    for reason in (error, *chain)
   ):
     return UserError(
       f"'{dataset}' {what} without TensorFlow.",
@@ -233,14 +245,14 @@ def _explained(dataset: str, error: Exception, what: str) -> UserError:
     )
   line = f"{error}".strip().partition("\n")[0]
   return UserError(
-    f"'{dataset}' {what}: {line}", "KDJAX_TRACEBACK=1 shows why."
+    f"'{dataset}' {what}: {line}", "KDJAX_TRACEBACK=1 shows the traceback."
   )
 
 
 def _feature(
   dataset: str, key: str, name: str, known: Mapping[str, Any]
 ) -> Feature:
-  """A feature by its name, one inside of another by outer/inner."""
+  """A feature by its name; a nested one is called outer/inner."""
   import tensorflow_datasets as tfds
 
   if name not in known:
@@ -267,7 +279,7 @@ def _feature(
   if kind is None:
     raise UserError(
       f"The feature '{name}' of '{dataset}' is {feature!r}.".replace("\n", " "),
-      "Expected an image of uint8, a text, a class, numbers of one shape, or a"
-      " waveform.",
+      "Expected an image of uint8, a text, a class label, numbers of one shape,"
+      " or a waveform.",
     )
   return Feature(key, name, kind, tuple(shape), dtype, classes)

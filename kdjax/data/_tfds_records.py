@@ -1,4 +1,4 @@
-"""The records of a TFDS data set, decoded when they are asked for."""
+"""The records of a TFDS data set, decoded on access."""
 
 import functools
 import io
@@ -12,21 +12,21 @@ from kdjax.data._tfds import Feature
 from kdjax.feed.sources import Fault, digest
 from kdjax.preprocess import audio, images, tokenizer
 
-# Records at once, where all of a split are read.
+# Records read at once, in passes over a whole split.
 _CHUNK = 4096
 
 
 @functools.lru_cache(maxsize=4)
 def reader(chosen: Any) -> tokenizer.Tokenizer:
-  """The tokenizer of the texts, of one vocabulary."""
-  names = [one.name for one in chosen.known if one.kind == "text"]
+  """The tokenizer of all texts, with one vocabulary."""
+  names = [known.name for known in chosen.known if known.kind == "text"]
   texts: list[str] = []
   if chosen.tokenizer in tokenizer.BUILT:
-    skipped = [one.name for one in chosen.known if one.kind == "image"]
+    skipped = [known.name for known in chosen.known if known.kind == "image"]
     spec, _ = chosen.slices["train"]
     source = _tfds.source(chosen.dataset, chosen.root, spec, skipped)
     for record in _all(source):
-      # One in another encoding is a fault of its own, when it is met.
+      # `_value` reports text in another encoding.
       texts += [record[name].decode(errors="replace") for name in names]
   return tokenizer.make(chosen.tokenizer, texts, chosen.vocabulary_size)
 
@@ -39,38 +39,38 @@ def _all(source: Any) -> Iterator[Mapping[str, Any]]:
 
 
 class Records:
-  """The records of a split, as `sources.Records` wants them.
+  """The records of a split; implements `sources.Records`.
 
   Args:
     chosen: the options of `tfds.load`.
-    split: which of its slices.
-    shapes: of one example, `index` among them.
+    split: "train", "validation" or "test".
+    shapes: of one example, `index` included.
   """
 
   def __init__(self, chosen: Any, split: str, shapes: Mapping[str, Any]):
     self._chosen, self._known = chosen, chosen.known
     self._slice, self.index = chosen.slices[split]
-    skipped = [one.name for one in self._known if one.kind == "image"]
+    skipped = [known.name for known in self._known if known.kind == "image"]
     self._source = _tfds.source(
       chosen.dataset, chosen.root, self._slice, skipped
     )
     self.spec = {key: leaf for key, leaf in shapes.items() if key != "index"}
     self.faults: dict[int, list[Fault]] = {}
     self.values: dict[str, np.ndarray] = {}
-    has_text = any(one.kind == "text" for one in self._known)
+    has_text = any(known.kind == "text" for known in self._known)
     self._reader = reader(chosen) if has_text else None
 
   @functools.cached_property
   def labels(self) -> np.ndarray:
-    """The class of every record; they are all read for it."""
-    found = np.full(len(self.index), -1, np.int32)
-    names = [one.name for one in self._known if one.key == "label"]
+    """The class of every record; needs a pass over all records."""
+    labels = np.full(len(self.index), -1, np.int32)
+    names = [known.name for known in self._known if known.key == "label"]
     for name in names:
-      found[:] = [record[name] for record in _all(self._source)]
-    return found
+      labels[:] = [record[name] for record in _all(self._source)]
+    return labels
 
   def fingerprint(self) -> str:
-    """Of the set's name, version and files, of the slice and the options."""
+    """Hash of the set's name, version and files, the slice and the options."""
     chosen = self._chosen
     texts = self._reader and (tokenizer.state(self._reader), chosen.length)
     return digest(
@@ -85,19 +85,19 @@ class Records:
   def read(
     self, positions: Sequence[int]
   ) -> list[dict[str, np.ndarray] | list[Fault]]:
-    """Of each record its values, or its faults."""
+    """For each record its values, or its faults."""
     records = self._source.__getitems__([*positions])
     texts = {
-      one.name: self._reader.encode(
-        # One in another encoding is a fault, which `_value` finds.
-        [record[one.name].decode(errors="replace") for record in records],
+      known.name: self._reader.encode(
+        # `_value` reports text in another encoding.
+        [record[known.name].decode(errors="replace") for record in records],
         self._chosen.length,
       )
-      for one in self._known
-      if one.kind == "text"
+      for known in self._known
+      if known.kind == "text"
     }
     return [
-      self._one(
+      self._record(
         position,
         record,
         {name: (ids[row], mask[row]) for name, (ids, mask) in texts.items()},
@@ -107,43 +107,44 @@ class Records:
       )
     ]
 
-  def _one(
+  def _record(
     self, position, record, texts
   ) -> dict[str, np.ndarray] | list[Fault]:
     example: dict[str, np.ndarray] = {}
     faults = []
-    for one in self._known:
+    for known in self._known:
       try:
-        example |= self._value(one, record[one.name], texts)
+        example |= self._value(known, record[known.name], texts)
       except ValueError as error:
         faults.append(
           Fault(
             index=int(self.index[position]),
             file=f"{self._chosen.dataset} {self._slice}",
             line=position + 1,
-            column=one.name,
+            column=known.name,
             reason=f"{error}",
           )
         )
     return faults or example
 
-  def _value(self, one: Feature, value: Any, texts) -> dict[str, np.ndarray]:
-    shape = self.spec[one.key].shape
-    if one.kind == "image":
-      return {one.key: self._image(value, shape)}
-    if one.kind == "text":
-      ids, mask = texts[one.name]
+  def _value(self, known: Feature, value: Any, texts) -> dict[str, np.ndarray]:
+    key, kind, classes = known.key, known.kind, known.classes
+    shape = self.spec[key].shape
+    if kind == "image":
+      return {key: self._image(value, shape)}
+    if kind == "text":
+      ids, mask = texts[known.name]
       if not (value.decode().strip() and mask.any()):
         raise ValueError("a text without a word")
-      return {one.key: ids, f"mask/{one.key}": mask}
+      return {key: ids, f"mask/{key}": mask}
     value = np.asarray(value)
-    if one.kind == "label" and one.classes and not -1 <= value < one.classes:
-      raise ValueError(f"label {value} is outside of {one.classes} classes")
+    if kind == "label" and classes and not -1 <= value < classes:
+      raise ValueError(f"label {value} is outside of {classes} classes")
     if value.dtype.kind == "f" and not np.isfinite(value).all():
       raise ValueError("a value that is not finite")
-    if one.kind == "audio":
+    if kind == "audio":
       value = audio.fitted(value, *shape)
-    return {one.key: value}
+    return {key: value}
 
   def _image(self, value: bytes, shape: tuple[int, ...]) -> np.ndarray:
     image = images.decode(
@@ -153,5 +154,5 @@ class Records:
       fit=self._chosen.fit,
     )
     if image.shape != shape:
-      raise ValueError(f"an image of {image.shape}, where all are {shape}")
+      raise ValueError(f"an image of shape {image.shape}, expected {shape}")
     return image

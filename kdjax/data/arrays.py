@@ -4,18 +4,18 @@
   arrays.hold("mine", {"image": images, "label": labels})
   config.data("arrays", held="mine")           # or root="lab/mine.npz"
 
-Every array has the examples on its first axis, and a key of the batch as its
-name: image [N H W C] (or [N H W]), audio [N samples], text [N T] of ids (with
-mask/text, or else 0 is padding), label [N] (-1 is none), and so on. Which are
-of which split is said by one of three:
+Every array has the examples on its first axis. Its name is a key of the batch:
+image [N H W C] (or [N H W]), audio [N samples], text [N T] of ids (with
+mask/text; without, 0 is padding), label [N] (-1 is unlabelled), and so on. One
+of three things defines the splits:
 
   names    "train/image", "validation/image", "test/image" (in a folder:
-           train/image.npy); any pattern with {split}, given by `columns`
+           train/image.npy), or any pattern with {split}, set by `columns`
   split    an array of that name, [N], of the words train, validation and test
-  nothing  the hash of an example's place; see `validation` and `test`
+  nothing  the hash of an example's position; see `validation` and `test`
 
-Files are read without pickle, so that one from anywhere can be opened. float64
-becomes float32, and whole numbers wider than 32 bits become int32.
+Files are read without pickle, so that files from untrusted sources are safe.
+float64 becomes float32, and whole numbers wider than 32 bits become int32.
 """
 
 import dataclasses
@@ -38,22 +38,24 @@ _held: dict[str, dict[str, np.ndarray]] = {}
 
 
 def hold(name: str, arrays: Mapping[str, np.ndarray]) -> None:
-  """Keeps arrays of this process as the data set `arrays`, `held=name`.
+  """Keeps arrays of this process, for data("arrays", held=name).
 
   Args:
-    name: they replace those that it had.
+    name: replaces the arrays held with this name before.
     arrays: name -> [N ...], as above.
   """
   if not arrays:
-    raise UserError(f"'{name}' holds no arrays.")
+    raise UserError(
+      f"hold('{name}', ...) has no arrays.", "Expected {name: array}."
+    )
   _held[name] = {key: np.asarray(value) for key, value in arrays.items()}
 
 
 def class_names(**options) -> tuple[str, ...]:
-  """What label 0, 1, ... stands for: `classes`, or else numbers.
+  """Names of classes 0, 1, ...: `classes`, or else numbers.
 
   Args:
-    **options: those of `load`.
+    **options: of `load`.
   """
   chosen = _chosen(options)
   if chosen.classes:
@@ -62,39 +64,41 @@ def class_names(**options) -> tuple[str, ...]:
   if not labels:
     return ()
   several = labels[0].ndim == 2
-  most = max(one.shape[1] if several else int(one.max()) + 1 for one in labels)
+  most = max(
+    array.shape[1] if several else int(array.max()) + 1 for array in labels
+  )
   return tuple(map(str, range(most)))
 
 
 def ids(**options) -> dict[str, int]:
-  """How many ids each text has, up to the largest in any split.
+  """Vocabulary size of each text: its largest id in any split, plus one.
 
   Args:
-    **options: those of `load`.
+    **options: of `load`.
   """
-  found: dict[str, int] = {}
+  sizes: dict[str, int] = {}
   for part in _whole(_chosen(options))[0]:
     for key in part:
       if f"mask/{key}" in part and part[key].dtype == np.int32:
         most = int(part[key].max(initial=-1)) + 1
-        found[key] = max(most, found.get(key, 0))
-  return found
+        sizes[key] = max(most, sizes.get(key, 0))
+  return sizes
 
 
 def spec(**options) -> Spec:
-  """What one example holds; of files, their headers alone are read.
+  """Shapes and dtypes of one example; files are read up to their headers.
 
   Args:
-    **options: those of `load`.
+    **options: of `load`.
   """
   chosen = _chosen(options)
   parts = _arrays.layout(chosen.headers, chosen.columns, chosen.where)
   shapes = _arrays.forms(parts["train"], chosen.where)
-  found = {
+  leaves = {
     key: jax.ShapeDtypeStruct(shape[1:], dtype)
     for key, (shape, dtype) in shapes.items()
   }
-  return {**found, "index": jax.ShapeDtypeStruct((), np.int32)}
+  return {**leaves, "index": jax.ShapeDtypeStruct((), np.int32)}
 
 
 def load(
@@ -108,23 +112,23 @@ def load(
   test: float = 0.1,
   classes: tuple[str, ...] = (),
 ) -> ArraySource:
-  """The examples of a split; `index` counts them over all of the splits.
+  """The examples of a split; `index` numbers them across all splits.
 
   Args:
     split: "train", "validation" or "test".
-    seed: draws nothing here.
+    seed: not used.
     root: an .npz file, or a folder of .npy files.
-    held: a name given to `hold`, in place of `root`.
-    columns: key of the batch -> name of the array, {split} standing for the
-      split in it: {"image": "x_{split}", "label": "y_{split}"}. None: every
+    held: a name passed to `hold`, in place of `root`.
+    columns: key of the batch -> name of the array, in which {split} stands for
+      the split: {"image": "x_{split}", "label": "y_{split}"}. None takes every
       array by its own name.
-    validation: the share that is drawn for validation, by the hash of the
-      place, where no array says it; from train where only that is there.
-    test: likewise for test.
-    classes: what the labels stand for; () are numbers.
+    validation: the share drawn for validation, by the hash of the position, if
+      no array defines it; from train, if only train is defined.
+    test: the share drawn for test, in the same way.
+    classes: names of the labels, in order; () are numbers.
 
   Raises:
-    UserError: there are no such arrays, or they do not fit together.
+    UserError: an array is missing, or the arrays do not fit together.
   """
   del seed
   _splits.check(split, validation, test)
@@ -141,12 +145,16 @@ def load(
   parts, divided = _whole(chosen)
   rows = divided == split
   if not rows.any():
-    raise UserError(f"{chosen.where} has no example in the split '{split}'.")
-  own = np.split(rows, np.cumsum([len(part["index"]) for part in parts])[:-1])
+    raise UserError(
+      f"{chosen.where} has no example in the split '{split}'.",
+      "`validation` and `test` are the shares that are drawn.",
+    )
+  ends = np.cumsum([len(part["index"]) for part in parts])[:-1]
+  of_parts = np.split(rows, ends)
   return ArraySource(
     {
       key: np.concatenate(
-        [part[key][one] for part, one in zip(parts, own, strict=True)]
+        [part[key][mask] for part, mask in zip(parts, of_parts, strict=True)]
       )
       for key in parts[0]
     }
@@ -155,7 +163,7 @@ def load(
 
 @dataclasses.dataclass(frozen=True)
 class _Options:
-  """What `load` was given; it says what each means."""
+  """The options of `load`, described there."""
 
   root: str
   held: str
@@ -166,7 +174,7 @@ class _Options:
 
   @property
   def where(self) -> str:
-    """What a message calls the arrays."""
+    """How messages refer to the arrays."""
     return f"'{self.root or self.held}'"
 
   @property
@@ -177,7 +185,7 @@ class _Options:
     if self.held not in _held:
       raise UserError(
         f"No arrays are held as '{self.held}'.",
-        "arrays.hold(name, {...}) holds some in this process.",
+        "arrays.hold(name, {...}) keeps arrays in this process.",
         exists=_held,
         near=self.held,
       )
@@ -185,44 +193,44 @@ class _Options:
 
   @property
   def headers(self) -> dict[str, Any]:
-    """name -> what has the array's shape and dtype."""
+    """name -> an object with the array's shape and dtype."""
     if self.held:
       return self.arrays
     return _arrays.headers(pathlib.Path(self.root))
 
 
 def _chosen(options: Mapping[str, Any]) -> _Options:
-  both = _options.chosen(load, options)
-  columns = both["columns"]
+  values = _options.chosen(load, options)
+  columns = values["columns"]
   if columns is not None:
     columns = columns.items() if isinstance(columns, Mapping) else columns
-    both["columns"] = tuple(sorted((key, name) for key, name in columns))
-  if bool(both["root"]) == bool(both["held"]):
+    values["columns"] = tuple(sorted((key, name) for key, name in columns))
+  if bool(values["root"]) == bool(values["held"]):
     raise UserError(
-      f"root='{both['root']}' and held='{both['held']}'.",
-      "One of them says where the arrays are.",
+      f"root='{values['root']}' and held='{values['held']}'.",
+      "Set one of them: the location of the arrays.",
     )
-  return _Options(**{**both, "classes": tuple(both["classes"])})
+  return _Options(**{**values, "classes": tuple(values["classes"])})
 
 
 def _whole(chosen: _Options) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
-  """The arrays of each split that has its own, or one; every row's split."""
-  found = _arrays.layout(chosen.arrays, chosen.columns, chosen.where)
+  """The arrays of all splits, one dict or one a split, and each row's split."""
+  named = _arrays.layout(chosen.arrays, chosen.columns, chosen.where)
   parts, words, start = [], [], 0
-  for split, part in found.items():
+  for split, part in named.items():
     parts.append(_arrays.checked(part, start, chosen.where))
     size = len(parts[-1]["index"])
     word = part.get(_arrays.SPLIT, np.full(size, split))
-    words.append([_splits.named(str(one)) for one in word.tolist()])
+    words.append([_splits.named(str(text)) for text in word.tolist()])
     start += size
-  given = np.array([word or "" for one in words for word in one])
-  if not given.all():
+  stated = np.array([word or "" for part in words for word in part])
+  if not stated.all():
     raise UserError(
-      f"The array '{_arrays.SPLIT}' of {chosen.where} has other words.",
+      f"The array '{_arrays.SPLIT}' of {chosen.where} has unknown words.",
       exists=_splits.SPLITS,
     )
-  keys = [str(place) for place in range(start)]
+  keys = [str(row) for row in range(start)]
   shares = (chosen.validation, chosen.test)
-  if len(parts) == 1 and _arrays.SPLIT not in found["train"]:
+  if len(parts) == 1 and _arrays.SPLIT not in named["train"]:
     return parts, _splits.drawn(keys, *shares)
-  return parts, _splits.filled(given, keys, *shares)
+  return parts, _splits.filled(stated, keys, *shares)

@@ -1,23 +1,25 @@
-"""AV-MNIST-style (FSDD): poor images of digits, and the same digits spoken.
+"""AV-MNIST-style (FSDD): PCA-degraded images of digits with spoken digits.
 
-An image of MNIST keeps a fraction of its variance: of all 784 principal
-components, fitted on the training split alone, the first that together have no
-more than `energy`: 3 of them, with 23 %. As in public code, the mean is not
-added back; values are pixels / 255 and may be below zero. With it goes a
-recording of the same digit from FSDD, one second at 8 kHz, with a noise of
-ESC-10 over it. 55,000 / 5,000 / 10,000.
+An image is a projection of an MNIST image on the first principal components,
+fitted on the training split alone, that together have at most the share
+`energy` of the variance: 3 of 784, with 23 %. As in public code, the mean is
+not added back; values are pixels / 255 and may be below zero. The audio is a
+recording of the same digit from FSDD, one second at 8 kHz, plus a noise of
+ESC-10. 55,000 / 5,000 / 10,000 pairs.
 
 After AV-MNIST: Vielzeuf et al., "CentralNet", 2018, arXiv:1808.07275, and
-Perez-Rua et al., "MFAS", 2019, arXiv:1903.06496. Numbers on it are not theirs:
+Perez-Rua et al., "MFAS", 2019, arXiv:1903.06496. Results do not compare with
+theirs:
 
-  speech     FSDD in place of TIDIGITS, which is not free; a waveform and not a
-             picture of a spectrogram
-  splits     no recording and no noise is in two of them: FSDD's official test,
+  speech     FSDD in place of TIDIGITS, which is not free; a waveform, not a
+             spectrogram's image
+  splits     no two share a recording or a noise: FSDD's official test,
              recordings 5-9 of each digit and speaker for validation, the
              others for training; noises of ESC's folds 1-3, 4 and 5
-  PCA        fitted on training alone (public code: on the test by itself)
-  pairs      drawn once, by `pair_seed`, and every recording of a digit is used
-             as often as any other; of 2,400 a training image has one
+  PCA        fitted on training alone (public code: the test images have their
+             own)
+  pairs      drawn once, by `pair_seed`; all recordings of a digit are used
+             equally often. Training images use 2,400 recordings
 """
 
 import functools
@@ -33,25 +35,25 @@ from kdjax.types import Spec
 
 NOISES = ("snr", "power", "none")
 
-# Draws of one `pair_seed` that have nothing to do with each other.
+# Independent random streams of one `pair_seed`.
 _SPEECH, _NOISE = 0, 1
 
 
 def class_names(**options) -> tuple[str, ...]:
-  """What label 0, 1, ... stands for.
+  """Names of classes 0, 1, ...
 
   Args:
-    **options: those of `load`; none changes it.
+    **options: of `load`; none changes them.
   """
   _options.chosen(load, options)
   return tuple("0123456789")
 
 
 def spec(**options) -> Spec:
-  """What one example holds.
+  """Shapes and dtypes of one example.
 
   Args:
-    **options: those of `load`; none changes it.
+    **options: of `load`; none changes them.
   """
   _options.chosen(load, options)
   return {
@@ -79,44 +81,44 @@ def load(
   train_size: int = 0,
   limit: int = 0,
 ) -> PairedSource:
-  """The examples of a split; `index` is MNIST's, training's and then test's.
+  """The examples of a split; `index` numbers MNIST's training, then test.
 
   Args:
     split: "train", "validation" or "test".
-    seed: draws which training examples keep their label, where not all do;
-      None is 0.
+    seed: draws the training examples that keep their label; None is 0.
     root: the folder that holds mnist/, fsdd/fsdd.npz and
       esc10_noise/noise50_8k.npz.
-    mnist: "files" are root/mnist/train-images-idx3-ubyte.gz and so on; "tfds"
-      is TFDS's copy in `root`, which has another order, and so other splits
-      of training and other indices. It is downloaded where it is not there.
-    energy: the share of the images' variance that may stay.
-    noise: "snr" adds each noise as loud as `snr` says for the speech it is
-      over; "power" adds it times `noise_power`, as public code does; "none".
-    snr: in dB: the mean square of the speech (without the zeros behind it)
-      over that of the noise. What becomes too loud for int16 is cut off.
-    noise_power: what the noise's samples are multiplied with.
-    held_out: speakers that the test alone has: "theo" or "theo, lucas", of
+    mnist: "files" reads root/mnist/train-images-idx3-ubyte.gz and so on; "tfds"
+      reads TFDS's copy in `root`, or downloads it. Its order differs, and so
+      the training and validation splits and the indices.
+    energy: the largest share of the images' variance that is kept.
+    noise: "snr" scales each noise to the ratio `snr`; "power" multiplies it by
+      `noise_power`, as public code does; "none" adds no noise.
+    snr: signal-to-noise ratio in dB: the mean square of the speech, without
+      padding, over the noise's. Sums are clipped to int16.
+    noise_power: the noise's factor.
+    held_out: speakers of the test split alone, as "theo" or "theo, lucas", from
       george, jackson, lucas, nicolas, theo and yweweler. "" is the official
       split, with every speaker in each.
-    validation_speaker: who validates where somebody is held out; "" is the
-      next by alphabet after the first of those, and george after the last.
-    pair_seed: draws the pairs and the noises, for all seeds of a run.
-    labels_per_class: labels kept in training, the others are -1; 0 keeps all.
-    train_size: how many examples train, of every digit its share; 0 is all.
-      The components and pairs are those of all.
-    limit: likewise, the most that any split has.
+    validation_speaker: the validation split's speaker, if some are held out; ""
+      is the one after the first of these, in that order, cyclically.
+    pair_seed: draws the pairs and the noises, the same for all seeds of a run.
+    labels_per_class: training labels kept per class, the others are -1; 0 keeps
+      all.
+    train_size: number of training examples, stratified by digit; 0 is all.
+      Components and pairs do not depend on it.
+    limit: the largest size of any split, in the same way; 0 is no limit.
 
   Raises:
-    UserError: a file is missing or broken, or there is no such choice.
+    UserError: a file is missing or broken, or a value is unknown.
   """
   _mnist.check(split, mnist)
   _options.check_counts(
     train_size=train_size, limit=limit, labels_per_class=labels_per_class
   )
   if noise not in NOISES:
-    raise UserError(f"noise='{noise}'.", exists=NOISES, near=noise)
-  # Only what `noise` reads, so that runs which differ elsewhere share the rows.
+    raise UserError(f"No noise '{noise}'.", exists=NOISES, near=noise)
+  # The key of the cache has only the value that `noise` uses.
   level = {"snr": snr, "power": noise_power, "none": 0.0}[noise]
   columns = _columns(
     split,
@@ -152,9 +154,9 @@ def _columns(
   speakers: tuple[str, str],
   pair_seed: int,
 ) -> dict[str, np.ndarray]:
-  """The columns of a `PairedSource` for all of a split."""
+  """The columns of a `PairedSource` for a whole split."""
   kind, level = noise
-  spoken = _fsdd.places(root, split, *speakers)
+  spoken = _fsdd.of_split(root, split, *speakers)
   pieces = _noises(root, split, kind)
   images, labels = _mnist.part(root, mnist, split)
   number = [*_mnist.ROWS].index(split)
@@ -191,21 +193,21 @@ def paired(
   spoken: Int[np.ndarray, "R"],
   rng: np.random.Generator,
 ) -> Int[np.ndarray, "N"]:
-  """For every image a recording of its digit, each as often as any other.
+  """A recording of its digit for every image; all are used equally often.
 
   Args:
     labels: of the images.
-    recordings: those to choose from.
+    recordings: the numbers of the recordings to choose from.
     spoken: the digit of every recording.
-    rng: shuffles the recordings of a digit once a round.
+    rng: shuffles a digit's recordings before each reuse.
   """
   chosen = np.empty(len(labels), np.int64)
   for digit in np.unique(labels):
-    own = np.flatnonzero(labels == digit)
+    rows = np.flatnonzero(labels == digit)
     pool = recordings[spoken[recordings] == digit]
-    rounds = -(-len(own) // len(pool))
+    rounds = -(-len(rows) // len(pool))
     order = [rng.permutation(pool) for _ in range(rounds)]
-    chosen[own] = np.concatenate(order)[: len(own)]
+    chosen[rows] = np.concatenate(order)[: len(rows)]
   return chosen
 
 
@@ -215,7 +217,7 @@ def _powers(root: str) -> np.ndarray:
 
 
 def _noises(root: str, split: str, noise: str) -> np.ndarray:
-  """The noises of a split; silence where none is wanted, and no file."""
+  """The noises of a split; silence, without any file, for "none"."""
   if noise == "none":
     return np.zeros((1, _fsdd.LENGTH), np.int16)
   return _noise.noises(root, split)

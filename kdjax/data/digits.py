@@ -1,6 +1,6 @@
 """Scikit-learn's 1,797 handwritten digits, each with a hint in English.
 
-An image is 8x8 grey values. A hint states three facts about the digit, any of
+An image is 8x8 grey values. A hint states three facts about the digit, each of
 which may be wrong, and never names a digit:
 
   hint     one phrase a fact, in any order, joined by ", " or "; "
@@ -8,15 +8,14 @@ which may be wrong, and never names a digit:
   parity   odd: 1 3 5 7 9      even: 0 2 4 6 8
   strokes  round: 0 3 6 8      straight: 1 4 7   both: 2 5 9
 
-"odd digit; with a single hole; round strokes" is the hint of a 9 whose strokes
-came out wrong. Even true facts do not tell 1 from 7 and 0 from 6: a hint helps
-an image and does not replace it.
+"odd digit; with a single hole; round strokes" is a hint for a 9 with a wrong
+fact about its strokes. True facts do not separate 1 from 7 or 0 from 6: a hint
+complements an image and does not replace it.
 
-Further views of an image, where a method asks for them: `image@strong` (moved
-by up to a pixel, its contrast changed, with noise; the same for an index
-wherever it is asked for), `image@rotate90`, `image@rotate180`,
-`image@rotate270`, `image@masked` (12 of its 16 squares of 2x2 black; likewise
-the same).
+Optional views of an image, for methods that need them: `image@strong` (moved by
+up to a pixel, with another contrast and noise), `image@rotate90`,
+`image@rotate180`, `image@rotate270` and `image@masked` (12 of its 16 squares of
+2x2 black). A view depends on the example's index alone.
 """
 
 import functools
@@ -32,8 +31,8 @@ from kdjax.preprocess.words import Vocabulary
 from kdjax.types import Spec
 
 # split -> first index, and the first after it. The settings of
-# configs/digits.py were chosen with the last 400 held out, which are training
-# examples now: nobody had looked at the first 400.
+# configs/digits.py were selected on the last 400, which are training examples
+# now; the first 400 were not used for that.
 SPLITS = {
   "test": (0, 400),
   "validation": (400, 600),
@@ -43,11 +42,11 @@ SPLITS = {
 # Positions of a text; the longest hint has nine words.
 LENGTH = 12
 
-# Ids that a network of the text must know: the words below and the special two.
+# Vocabulary size: the words below and two special ids.
 VOCABULARY = 17
 
-# fact -> its values, and how each is said: one telling word, and fillers. Every
-# further filler is one more thing to learn by heart from few labels.
+# fact -> the phrases of each of its values: one informative word, and fillers.
+# More fillers would mean more words to learn from few labels.
 PHRASES = {
   "holes": (
     ("no hole", "with no hole"),
@@ -72,7 +71,7 @@ TRUTH = {
   "strokes": (0, 1, 2, 0, 1, 2, 0, 1, 0, 2),
 }
 
-# Views that an image can have beside itself.
+# Optional views of an image.
 VIEWS = ("strong", "rotate90", "rotate180", "rotate270", "masked")
 
 # The hints and views belong to the data: no seed of a run changes them.
@@ -83,7 +82,7 @@ _VIEW_SEED = 8
 def class_names(
   *, labels_per_class: int = 3, wrong: float = 0.1, views: tuple = ()
 ) -> tuple[str, ...]:
-  """What label 0, 1, ... stands for."""
+  """Names of classes 0, 1, ..."""
   del labels_per_class, wrong, views
   return tuple("0123456789")
 
@@ -91,7 +90,7 @@ def class_names(
 def ids(
   *, labels_per_class: int = 3, wrong: float = 0.1, views: tuple = ()
 ) -> dict[str, int]:
-  """How many ids the hints have."""
+  """Vocabulary size of the hints."""
   del labels_per_class, views
   return {"text": len(vocabulary(wrong))}
 
@@ -99,7 +98,7 @@ def ids(
 def spec(
   *, labels_per_class: int = 3, wrong: float = 0.1, views: tuple = ()
 ) -> Spec:
-  """What one example holds; of the options, `views` alone changes it."""
+  """Shapes and dtypes of one example; `views` alone changes them."""
   del labels_per_class, wrong
   image = jax.ShapeDtypeStruct((8, 8, 1), np.float32)
   return {
@@ -123,11 +122,14 @@ def load(
 
   Args:
     split: "train", "validation" or "test".
-    seed: draws which training images keep their label; None is 0.
-    labels_per_class: labels kept in training, the others are -1; 0 keeps all.
-      Validation and test keep theirs.
+    seed: draws the training images that keep their label; None is 0.
+    labels_per_class: training labels kept per class, the others are -1; 0 keeps
+      all. Validation and test keep theirs.
     wrong: the probability that a fact of a hint is wrong.
-    views: of the image, of those in VIEWS; each is a key `image@<view>`.
+    views: names of VIEWS; each adds a key `image@<view>`.
+
+  Raises:
+    UserError: the split or a view is unknown, or a number is out of range.
   """
   if split not in SPLITS:
     raise UserError(f"No split '{split}'.", exists=SPLITS, near=split)
@@ -138,12 +140,12 @@ def load(
     labels = _subset.keep_labels(
       labels, labels_per_class, 0 if seed is None else seed
     )
-  said = hints(wrong)[rows]
+  texts = hints(wrong)[rows]
   return ArraySource(
     {
       "image": images[rows],
       **{f"image@{view}": _view(view)[rows] for view in _known(views)},
-      **_texts.columns(vocabulary(wrong), said, LENGTH),
+      **_texts.columns(vocabulary(wrong), texts, LENGTH),
       "label": labels,
       "index": np.arange(rows.start, rows.stop, dtype=np.int32),
     }
@@ -158,7 +160,9 @@ def vocabulary(wrong: float = 0.1) -> Vocabulary:
 def hints(wrong: float = 0.1) -> list[str]:
   """The hint of every digit, by index."""
   if not 0 <= wrong <= 1:
-    raise UserError(f"wrong={wrong}.", "It is a probability, 0 to 1.")
+    raise UserError(
+      f"wrong={wrong} is out of range.", "Expected a probability, 0 to 1."
+    )
   return list(_hints(float(wrong)))
 
 
@@ -170,7 +174,7 @@ def _images() -> tuple[np.ndarray, Int[np.ndarray, "N"]]:
   images = (images / 16).astype(np.float32).reshape(-1, 8, 8, 1)
   labels = labels.astype(np.int32)
   for array in (images, labels):
-    array.flags.writeable = False  # every caller has the same
+    array.flags.writeable = False  # shared by all callers
   return images, labels
 
 
@@ -187,7 +191,7 @@ def _view(name: str) -> Float[np.ndarray, "N 8 8 1"]:
   if name in ("strong", "masked"):
     change = _strong if name == "strong" else _masked
     seeds = ([_VIEW_SEED, index] for index in range(len(images)))
-    made = np.stack(
+    images = np.stack(
       [
         change(image, np.random.default_rng(seed))
         for image, seed in zip(images, seeds, strict=True)
@@ -195,16 +199,16 @@ def _view(name: str) -> Float[np.ndarray, "N 8 8 1"]:
     )
   else:
     turns = int(name.removeprefix("rotate")) // 90
-    made = np.ascontiguousarray(np.rot90(images, turns, axes=(1, 2)))
-  made.flags.writeable = False
-  return made
+    images = np.ascontiguousarray(np.rot90(images, turns, axes=(1, 2)))
+  images.flags.writeable = False
+  return images
 
 
 def _strong(
   image: Float[np.ndarray, "8 8 1"], rng: np.random.Generator
 ) -> Float[np.ndarray, "8 8 1"]:
-  """Moved over a black ground, brighter or darker, and noisy."""
-  # 0, 1 or 2 of each, half of the time the 1 that leaves it where it is.
+  """Shifted over a black background, brighter or darker, with noise."""
+  # 0, 1 or 2 of each; 1, with probability 1/2, is no shift.
   down, right = rng.integers(0, 2, size=(2, 2)).sum(axis=0)
   moved = np.pad(image, ((1, 1), (1, 1), (0, 0)))[down:, right:][:8, :8]
   noisy = moved * rng.uniform(0.6, 1.4) + rng.normal(0.0, 0.1, moved.shape)
@@ -220,21 +224,22 @@ def _hints(wrong: float) -> tuple[str, ...]:
 
 
 def _hint(digit: int, rng: np.random.Generator, wrong: float) -> str:
-  """One sentence; its draws are the same for every `wrong`."""
-  said = []
+  """A hint; its random draws are the same for every `wrong`."""
+  chosen = []
   for fact, values in PHRASES.items():
     value = TRUTH[fact][digit]
     is_wrong = rng.random() < wrong
     other = (value + rng.integers(1, len(values))) % len(values)
     phrases = values[other if is_wrong else value]
-    said.append(phrases[rng.integers(len(phrases))])
+    chosen.append(phrases[rng.integers(len(phrases))])
   mark = (", ", "; ")[rng.integers(2)]
-  return mark.join(said[place] for place in rng.permutation(len(said)))
+  return mark.join(chosen[number] for number in rng.permutation(len(chosen)))
 
 
 def _masked(
   image: Float[np.ndarray, "8 8 1"], rng: np.random.Generator
 ) -> Float[np.ndarray, "8 8 1"]:
-  """Three quarters of its squares of 2x2 pixels black."""
-  seen = rng.permutation(16) < 4
-  return image * np.kron(seen.reshape(4, 4), np.ones((2, 2), bool))[..., None]
+  """Three quarters of the squares of 2x2 pixels black."""
+  visible = rng.permutation(16) < 4
+  mask = np.kron(visible.reshape(4, 4), np.ones((2, 2), bool))
+  return image * mask[..., None]

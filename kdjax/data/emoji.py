@@ -1,11 +1,11 @@
-"""Emoji: 1,644 pictures, each with its name and keywords, in nine groups.
+"""Emoji: 1,644 images, each with its name and keywords, in nine groups.
 
 1,329 / 152 / 163, drawn by a hash of the name, from root/emoji/sheet.webp and
-meta.json.gz. A text is the name and then the keywords, as ids of words; the
-vocabulary is that of the training texts. Classes are of very different sizes:
-386 are people, 8 are flags. Five pictures equal another one.
+meta.json.gz. A text is the name and then the keywords, as ids of words, with a
+vocabulary of the training texts. Class sizes differ much: 386 people, 8 flags.
+Five images equal another one.
 
-Pictures: Noto Emoji by Google, Apache-2.0. Names and groups: Unicode; keywords:
+Images: Noto Emoji by Google, Apache-2.0. Names and groups: Unicode; keywords:
 emojilib, MIT.
 """
 
@@ -36,14 +36,14 @@ GROUPS = (
   "Travel & Places",
 )
 
-# A picture of the sheet has this many pixels a side.
+# Pixels a side of an image of the sheet.
 SIDE = 64
 
 _WHAT = (
-  "It was made of https://github.com/googlefonts/noto-emoji, with the names of"
+  "It combines https://github.com/googlefonts/noto-emoji, the names of"
   " https://github.com/muan/unicode-emoji-json and the keywords of"
-  " https://github.com/muan/emojilib: pictures of 64x64, 25 a row, and of each"
-  " in `items` its name, keywords, group and split."
+  " https://github.com/muan/emojilib: images of 64x64, 25 a row, and in `items`"
+  " the name, keywords, group and split of each."
 )
 
 # All seeds have the same examples.
@@ -52,12 +52,12 @@ SEED_DRAWS = False
 
 @dataclasses.dataclass(frozen=True)
 class Emoji:
-  """All of them, in the order of the sheet.
+  """All emoji, in the order of the sheet.
 
   Attributes:
-    images: the pictures, on white.
+    images: on white.
     texts: name and keywords.
-    group: a place in GROUPS.
+    group: a position in GROUPS.
     split: "train", "validation" or "test".
   """
 
@@ -68,29 +68,30 @@ class Emoji:
 
 
 def class_names(**options) -> tuple[str, ...]:
-  """What label 0, 1, ... stands for.
+  """Names of classes 0, 1, ...
 
   Args:
-    **options: those of `load`; none changes it.
+    **options: of `load`; none changes them.
   """
   _options.chosen(load, options)
   return GROUPS
 
 
 def ids(**options) -> dict[str, int]:
-  """How many ids the texts have; {} where their file is not there.
+  """Vocabulary size of each text; {} if the file does not exist.
 
   Args:
-    **options: those of `load`.
+    **options: of `load`.
   """
   return _texts.ids(vocabulary, _options.chosen(load, options))
 
 
 def spec(**options) -> Spec:
-  """What one example holds.
+  """Shapes and dtypes of one example.
 
   Args:
-    **options: those of `load`; `size`, and what is said of texts, change it.
+    **options: of `load`; `size`, `length`, `tokenizer` and `pieces` change
+      them.
   """
   chosen = _options.chosen(load, options)
   size = chosen["size"]
@@ -114,41 +115,41 @@ def load(
   pieces: int = 64,
   limit: int = 0,
 ) -> ArraySource:
-  """The examples of a split; `index` is the place on the sheet.
+  """The examples of a split; `index` is the position on the sheet.
 
   Args:
     split: "train", "validation" or "test".
-    seed: draws nothing here.
+    seed: not used.
     root: the folder that holds emoji/.
     size: pixels a side, 64, 32 or 16: means of squares of 1, 2 or 4.
-    vocabulary_size: ids at most, 0 for padding and 1 for unknown words among
-      them.
-    length: words of a text; longer ones are cut, which at 32 none is.
+    vocabulary_size: the largest vocabulary, with 0 for padding and 1 for
+      unknown words.
+    length: words of a text; longer texts are cut. At 32 none is.
     tokenizer: of a pretrained network that reads the same texts, as `pieces`:
-      a folder, "package:name/folder" or a name of the hub; "" leaves them out.
-    pieces: how many of them a text has at most.
-    limit: the most that a split has, of every group its share; 0 is all.
+      a folder, "package:name/folder" or a name of the hub; "" is none.
+    pieces: the tokenizer's ids of a text; longer texts are cut.
+    limit: the largest size of any split, stratified by group; 0 is no limit.
 
   Raises:
-    UserError: a file is missing, or is not what it should be.
+    UserError: a file is missing or broken.
   """
   del seed
   check(split, 0.0)
   _options.check_counts(limit=limit)
   if size not in (64, 32, 16):
-    raise UserError(f"size={size}.", exists=("64", "32", "16"))
-  found = emoji(root)
-  places = np.flatnonzero(found.split == split)
-  places = places[_subset.limited(found.group[places], limit)]
-  texts = [found.texts[place] for place in places]
+    raise UserError(f"size={size} is not available.", exists=("64", "32", "16"))
+  whole = emoji(root)
+  rows = np.flatnonzero(whole.split == split)
+  rows = rows[_subset.limited(whole.group[rows], limit)]
+  texts = [whole.texts[row] for row in rows]
   return ArraySource(
     {
-      "image": _smaller(found.images[places], SIDE // size),
+      "image": _smaller(whole.images[rows], SIDE // size),
       **_texts.columns(
         vocabulary(root, vocabulary_size), texts, length, tokenizer, pieces
       ),
-      "label": found.group[places],
-      "index": places.astype(np.int32),
+      "label": whole.group[rows],
+      "index": rows.astype(np.int32),
     }
   )
 
@@ -156,15 +157,15 @@ def load(
 @functools.cache
 def vocabulary(root: str, vocabulary_size: int) -> Vocabulary:
   """The words of the training texts."""
-  found = emoji(root)
-  pairs = zip(found.texts, found.split, strict=True)
+  whole = emoji(root)
+  pairs = zip(whole.texts, whole.split, strict=True)
   texts = [text for text, split in pairs if split == "train"]
   return Vocabulary.build(texts, vocabulary_size)
 
 
 @functools.cache
 def emoji(root: str) -> Emoji:
-  """All emoji of root/emoji."""
+  """All emoji, from the files in root/emoji."""
   path = _files.find(root, "emoji/meta.json.gz", _WHAT)
   sheet = _files.find(root, "emoji/sheet.webp", _WHAT)
   try:
@@ -175,25 +176,25 @@ def emoji(root: str) -> Emoji:
     split = np.array([str(named(item["split"])) for item in items])
   except (ValueError, KeyError, TypeError) as error:
     raise UserError(
-      f"'{path}' is not as expected: {error!r}.", _WHAT
+      f"'{path}' has unexpected content: {error!r}.", _WHAT
     ) from error
   if tuple(meta.get("groups", ())) != GROUPS:
     raise UserError(
       f"The groups of '{path}' are {meta.get('groups')}.",
-      f"They are {', '.join(GROUPS)}.",
+      f"Expected {', '.join(GROUPS)}.",
     )
-  images = _pictures(sheet, len(items))
+  images = _tiles(sheet, len(items))
   _files.readonly(images, group, split)
   return Emoji(images, texts, group, split)
 
 
 def _text(name: str, keywords: list[str]) -> str:
-  """A name and its keywords, of which the first repeats it in most."""
-  said = [word.replace("_", " ") for word in keywords]
-  return ", ".join([name, *(word for word in said if word != name)])
+  """A name and its keywords, without a keyword that repeats the name."""
+  words = [word.replace("_", " ") for word in keywords]
+  return ", ".join([name, *(word for word in words if word != name)])
 
 
-def _pictures(path: str, count: int) -> UInt8[np.ndarray, "N 64 64 3"]:
+def _tiles(path: str, count: int) -> UInt8[np.ndarray, "N 64 64 3"]:
   from PIL import Image
 
   try:
@@ -204,7 +205,9 @@ def _pictures(path: str, count: int) -> UInt8[np.ndarray, "N 64 64 3"]:
     raise UserError(f"'{path}' cannot be read: {error}.", _WHAT) from error
   tiles = tiles.reshape(-1, SIDE, SIDE, 3)
   if len(tiles) < count:
-    raise UserError(f"'{path}' has {len(tiles)} pictures of {count}.", _WHAT)
+    raise UserError(
+      f"'{path}' has {len(tiles)} images, expected {count}.", _WHAT
+    )
   return tiles[:count].copy()
 
 

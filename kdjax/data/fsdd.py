@@ -1,12 +1,12 @@
 """The Free Spoken Digit Dataset: 3,000 English digits by six speakers, 8 kHz.
 
-Each of ten digits is said 50 times by each speaker. The official test are the
-first five of the 50; the next five validate here: 2,400 / 300 / 300. Speakers
-can be held out in place of that, 500 recordings each: with held_out="theo" he
-is the test, one of the others validates, and four train.
+Each speaker says each of ten digits 50 times. The official test split is the
+first five of the 50; here the next five are validation: 2,400 / 300 / 300.
+Alternatively, speakers are held out, 500 recordings each: with held_out="theo",
+he is the test split, another one is validation, and four are train.
 
-A recording lasts 0.14 to 2.3 s, most below 0.5: it is cut after one second, or
-ends in zeros.
+A recording lasts 0.14 to 2.3 s, most less than 0.5 s. It is cut to one second,
+or padded with zeros.
 
 Jackson et al., "Free Spoken Digit Dataset", 2016-2020, CC BY-SA 4.0.
 """
@@ -21,20 +21,20 @@ from kdjax.types import Spec
 
 
 def class_names(**options) -> tuple[str, ...]:
-  """What label 0, 1, ... stands for.
+  """Names of classes 0, 1, ...
 
   Args:
-    **options: those of `load`; none changes it.
+    **options: of `load`; none changes them.
   """
   _options.chosen(load, options)
   return tuple("0123456789")
 
 
 def spec(**options) -> Spec:
-  """What one example holds.
+  """Shapes and dtypes of one example.
 
   Args:
-    **options: those of `load`; none changes it.
+    **options: of `load`; none changes them.
   """
   _options.chosen(load, options)
   return {
@@ -54,38 +54,39 @@ def load(
   labels_per_class: int = 0,
   limit: int = 0,
 ) -> ArraySource:
-  """The examples of a split; `index` is the place in the whole set.
+  """The examples of a split; `index` is the position in the whole set.
 
   Args:
     split: "train", "validation" or "test".
-    seed: draws which training examples keep their labels.
+    seed: draws the training examples that keep their label; None is 0.
     root: the folder that holds fsdd/fsdd.npz.
-    held_out: speakers that the test alone has: "theo" or "theo, lucas", of
+    held_out: speakers of the test split alone, as "theo" or "theo, lucas", from
       george, jackson, lucas, nicolas, theo and yweweler. "" is the official
       split, with every speaker in each.
-    validation_speaker: who validates where somebody is held out; "" is the
-      next by alphabet after the first of those, and george after the last.
-    labels_per_class: labels kept in training, the others are -1; 0 keeps all.
-    limit: the most that a split has, of every digit its share; 0 is all.
+    validation_speaker: the validation split's speaker, if some are held out; ""
+      is the one after the first of these, in that order, cyclically.
+    labels_per_class: training labels kept per class, the others are -1; 0 keeps
+      all.
+    limit: the largest size of any split, stratified by digit; 0 is no limit.
 
   Raises:
-    UserError: the file is missing, or there is no such speaker.
+    UserError: the file is missing, or a speaker does not exist.
   """
   check(split, 0.0)
   _options.check_counts(limit=limit, labels_per_class=labels_per_class)
   _fsdd.speakers(held_out, validation_speaker)
-  found = _fsdd.recordings(root)
-  places = _fsdd.places(root, split, held_out, validation_speaker)
-  places = places[_subset.limited(found.label[places], limit)]
-  labels = found.label[places]
+  spoken = _fsdd.recordings(root)
+  rows = _fsdd.of_split(root, split, held_out, validation_speaker)
+  rows = rows[_subset.limited(spoken.label[rows], limit)]
+  labels = spoken.label[rows]
   if split == "train" and labels_per_class:
     labels = _subset.keep_labels(
       labels, labels_per_class, 0 if seed is None else seed
     )
   return ArraySource(
     {
-      "audio": found.padded(places),
+      "audio": spoken.padded(rows),
       "label": labels,
-      "index": places.astype(np.int32),
+      "index": rows.astype(np.int32),
     }
   )

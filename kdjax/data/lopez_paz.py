@@ -1,7 +1,7 @@
-"""Classes of points whose privileged view says more than the regular one.
+"""Synthetic points with a regular and a privileged view: four experiments.
 
-Every seed draws its own hyperplane a ~ N(0, I_50) and its own points, of which
-`regular` x is for the student and `privileged` x* for the teacher:
+Every seed draws a hyperplane a ~ N(0, I_50) and points. The student's view is
+`regular`, x; the teacher's is `privileged`, x*:
 
   clean_labels     x ~ N(0, I), x* = <a, x>, y = 1[x* + e > 0], e ~ N(0, 1)
   clean_features   x* ~ N(0, I), x = x* + N(0, I), y = 1[<a, x*> > 0]
@@ -9,12 +9,12 @@ Every seed draws its own hyperplane a ~ N(0, I_50) and its own points, of which
   relevant_each    x ~ N(0, I), x* = the 3 largest entries of x, the largest
                    first, y = 1[<a_1..3, x*> > the median of the split]
 
-Both views are standardised by the training examples. 200 of them train and 200
-validate; 10,000 test.
+Both views are standardised by the training examples. 200 are train, 200
+validation, 10,000 test.
 
 Lopez-Paz, Bottou, Schoelkopf and Vapnik, "Unifying distillation and privileged
-information", ICLR 2016, arXiv:1511.03643, Section 6.1. As the text words the
-last one, each side of 0 a class, it is not what its numbers are of.
+information", ICLR 2016, arXiv:1511.03643, Section 6.1. The paper's text has the
+classes of the last one split at 0; its numbers are of a split at the median.
 """
 
 import jax
@@ -33,7 +33,7 @@ WIDTH = 50
 RELEVANT = 3
 SIZES = {"train": 200, "validation": 200, "test": 10_000}
 
-# experiment -> how wide x* is
+# experiment -> width of x*
 EXPERIMENTS = {
   "clean_labels": 1,
   "clean_features": WIDTH,
@@ -41,25 +41,25 @@ EXPERIMENTS = {
   "relevant_each": RELEVANT,
 }
 
-# Of the draws, apart from those of a seed's other streams.
+# Separates these draws from a seed's other random streams.
 _SEED = 1511
 
 
 def class_names(**options) -> tuple[str, ...]:
-  """What label 0 and 1 stand for: the sides of the hyperplane.
+  """Names of classes 0 and 1: the sides of the hyperplane.
 
   Args:
-    **options: those of `load`; none changes it.
+    **options: of `load`; none changes them.
   """
   _options.chosen(load, options)
   return ("below", "above")
 
 
 def spec(**options) -> Spec:
-  """What one example holds.
+  """Shapes and dtypes of one example.
 
   Args:
-    **options: those of `load`.
+    **options: of `load`; `experiment` changes them.
   """
   experiment = _known(_options.chosen(load, options)["experiment"])
   numbers = lambda width: jax.ShapeDtypeStruct((width,), np.float32)
@@ -78,32 +78,35 @@ def load(
   experiment: str = "clean_labels",
   train_size: int = 200,
 ) -> ArraySource:
-  """The examples of a split, of the world of a seed.
+  """The examples of a split, drawn by a seed.
 
   Args:
     split: "train", "validation" or "test".
     seed: draws the hyperplane and all points; None is 0.
     experiment: one of EXPERIMENTS.
-    train_size: how many examples train.
+    train_size: number of training examples, 2 to 200.
+
+  Raises:
+    UserError: the split, the experiment or the size is unknown.
   """
   if split not in SPLITS:
     raise UserError(f"No split '{split}'.", exists=SPLITS, near=split)
   if not 2 <= train_size <= SIZES["train"]:
     raise UserError(
-      f"train_size={train_size}.", f"Expected 2 to {SIZES['train']}."
+      f"train_size={train_size} is out of range.",
+      f"Expected 2 to {SIZES['train']}.",
     )
   name, seed = _known(experiment), seed or 0
   train = _drawn(name, "train", seed, train_size)
   whole = train if split == "train" else _drawn(name, split, seed, SIZES[split])
-  found = {"label": whole["label"]}
+  columns = {"label": whole["label"]}
   for key in ("regular", "privileged"):
     scaled = (whole[key] - train[key].mean(0)) / train[key].std(0)
-    found[key] = scaled.astype(np.float32)
-  place = list(SIZES).index(split)
-  start = sum([*SIZES.values()][:place])
-  size = len(found["label"])
-  found["index"] = np.arange(start, start + size, dtype=np.int32)
-  return ArraySource(found)
+    columns[key] = scaled.astype(np.float32)
+  start = sum([*SIZES.values()][: list(SIZES).index(split)])
+  size = len(columns["label"])
+  columns["index"] = np.arange(start, start + size, dtype=np.int32)
+  return ArraySource(columns)
 
 
 def _known(experiment: str) -> str:
@@ -117,7 +120,7 @@ def _known(experiment: str) -> str:
 def _drawn(
   experiment: str, split: str, seed: int, count: int
 ) -> dict[str, np.ndarray]:
-  """Both views and the labels of a split, not yet standardised."""
+  """Both views and the labels of a split, before standardisation."""
   plane = np.random.default_rng([_SEED, seed]).normal(size=WIDTH)
   rng = np.random.default_rng([_SEED, seed, list(SIZES).index(split)])
   x = rng.normal(size=(count, WIDTH))

@@ -1,31 +1,31 @@
-"""Your own files: a table with a column per modality, and a line per record.
+"""Your own files: a table with a column per modality and a line per record.
 
   photo         voice        caption          species    split
   img/001.jpg   wav/a.flac   a small brown …  sparrow    train
   img/002.png                two on a branch  sparrow    test
 
-The table is CSV, TSV, JSONL (each also .gz) or Parquet. `columns` says what
-the keys of a batch are made of, as {key: "column"} where the key is a kind, or
-{key: "kind:column"}:
+The table is CSV, TSV, JSONL (each also .gz) or Parquet. `columns` maps keys of
+the batch to columns: {key: "column"} if the key is a kind, else
+{key: "kind:column"}. The kinds:
 
   image    path of an image     uint8 [H W C], scaled and cropped
   audio    path of a recording  float32 [N] from -1 to 1, mono, resampled
-  text     the text itself      int32 [T] ids, with mask/<key> bool [T]; texts
-                                of several columns share one vocabulary
-  numbers  one or more columns  float32 [D]: "numbers:height, weight"; they are
-                                missing where one of them is
-  target   likewise             float32 [] of one column, else [D]
-  label    a name or a number   int32 [], -1 where the cell is empty
-  labels   names, a|b, or list  int32 [K] of 0 and 1, all -1 where it is empty
+  text     a text               int32 [T] ids, with mask/<key> bool [T]; all
+                                text columns share one vocabulary
+  numbers  one or more columns  float32 [D]: "numbers:height, weight"; missing
+                                if one of them is
+  target   one or more columns  float32 [] of one column, else [D]
+  label    a name or a number   int32 [], -1 if the cell is empty
+  labels   names, a|b, or list  int32 [K] of 0 and 1, all -1 if it is empty
 
-An empty cell is a missing modality: `has/<key>` is False there, and the value
-zeros. Anything else that cannot be read is a fault. It is reported with file,
-line, column and reason; see `on_error`. What a table itself holds is checked
-when it is loaded, its images and recordings when they are decoded:
-`kdjax inspect data --config=...` does both for every record.
+An empty cell is a missing modality: `has/<key>` is False, and the value zeros.
+Any other cell that cannot be read is a fault, reported with file, line, column
+and reason; see `on_error`. The table's own cells are checked on loading, images
+and recordings on decoding; `kdjax inspect data --config=...` checks every
+record.
 
-Paths start at `root` and stay below it. Images are turned as their EXIF says,
-and what is transparent is white.
+Paths are relative to `root` and stay below it. Images are rotated by their EXIF
+orientation; transparency becomes white.
 """
 
 import dataclasses
@@ -47,35 +47,35 @@ SEED_DRAWS = False
 
 
 def class_names(**options) -> tuple[str, ...]:
-  """What label 0, 1, ... stands for; of a table without labels, nothing.
+  """Names of classes 0, 1, ...; () if the table has no labels.
 
   Args:
-    **options: those of `load`. The table is read unless `classes` is given.
+    **options: of `load`. The table is read unless `classes` is set.
   """
   chosen = _chosen(options)
   return chosen.classes or open_table(chosen).classes
 
 
 def ids(**options) -> dict[str, int]:
-  """How many ids each text has; {} where there is no table.
+  """Vocabulary size of each text; {} if the table does not exist.
 
   Args:
-    **options: those of `load`. The table is read.
+    **options: of `load`. The table is read.
   """
   chosen = _chosen(options)
   if not chosen.path.is_file():
-    return {}  # which `load` says
+    return {}  # `load` reports it
   whole = open_table(chosen)
   texts = [column.key for column in whole.columns if column.kind == "text"]
   return dict.fromkeys(texts, whole.ids)
 
 
 def spec(**options) -> Spec:
-  """What one example holds.
+  """Shapes and dtypes of one example.
 
   Args:
-    **options: those of `load`. The table is read only where `columns` is None,
-      or where there are several labels and `classes` is ().
+    **options: of `load`. The table is read only if `columns` is None, or for
+      several labels without `classes`.
   """
   return _spec(_chosen(options))
 
@@ -104,40 +104,42 @@ def load(
   on_error: str = "raise",
   most_broken: float = 0.05,
 ) -> RecordSource:
-  """The records of a split; `index` is the place of a record in the table.
+  """The records of a split; `index` is a record's position in the table.
 
   Args:
     split: "train", "validation" or "test".
-    seed: draws nothing here.
-    root: the folder that paths start from, and the table's own.
-    table: a path from `root`, or an absolute one.
-    columns: as above. None: those columns of the table that are called image,
-      audio, text, numbers, target, label or labels.
-    record_key: the column that tells records apart, such as "id", so that a
-      record stays in its split when others come or go; "" is its place.
-    split_column: the column that says train, validation (val, valid, dev) or
-      test. A table without "split", and "", draws by the hash of the key, and
-      so do validation and test from train where no record says them.
+    seed: not used.
+    root: the folder of the table and of the files; paths are relative to it.
+    table: a path relative to `root`, or an absolute one.
+    columns: as above. None takes the table's columns with the names image,
+      audio, text, numbers, target, label and labels.
+    record_key: the column that identifies a record, such as "id"; a drawn split
+      then does not change when records are added or removed. "" uses the
+      position.
+    split_column: the column with train, validation (val, valid, dev) or test.
+      If it is "", or the table has no column "split", splits are drawn by the
+      hash of the key. A split that no record names is drawn from train.
     validation: the share that is drawn for validation.
     test: the share that is drawn for test.
-    classes: the names of the classes, in order; () are the labels of the
-      training split, by alphabet. Numbers are classes, 0 to the largest.
+    classes: the names of the classes, in order; () takes the labels of the
+      training split, sorted. Whole numbers are classes, 0 to the largest.
     image_size: (height, width) of every image.
     channels: of an image: 3 is colour, 1 is grey.
-    fit: "crop" scales an image to cover `image_size` and cuts the rest off;
-      "stretch" scales both sides alone.
-    sample_rate: of every recording, in Hz; others are resampled.
-    seconds: of every recording; longer ones are cut, shorter ones end in zeros.
+    fit: "crop" scales an image to cover `image_size` and crops the rest;
+      "stretch" scales each side by its own factor.
+    sample_rate: of every recording, in Hz; other rates are resampled.
+    seconds: of every recording; longer ones are cut, shorter ones padded with
+      zeros.
     tokenizer: "words" or "characters" of the training texts, a folder of a
       `transformers` tokenizer, or a name of the hub with @revision.
-    vocabulary_size: ids of a vocabulary of words or characters, at most, with
-      0 for padding and 1 for what is unknown.
+    vocabulary_size: the largest vocabulary of words or characters, with id 0
+      for padding and 1 for unknown ones.
     length: ids of a text; longer ones are cut.
     encoding: of the table's text.
-    on_error: "raise" stops at the first fault; "skip" makes a broken record a
-      row that counts nowhere, and lists its faults in `records()`. One whose
-      split cannot be read is among those of train.
-    most_broken: the share of a split that may be skipped; one more stops.
+    on_error: "raise" stops at the first fault; "skip" makes a broken record an
+      invalid row, which no term or metric counts, and lists its faults in
+      `records()`. A record with an unreadable split is in train.
+    most_broken: the largest share of a split that may be skipped.
 
   Raises:
     UserError: the table cannot be read, lacks a column, or has a fault.
@@ -171,19 +173,19 @@ def load(
 
 def _chosen(options: Mapping[str, Any]) -> Options:
   """The options of `load`, each with its default there."""
-  both = _options.chosen(load, options)
-  columns = both["columns"]
-  both["columns"] = None if columns is None else _columns.parse(columns)
+  values = _options.chosen(load, options)
+  columns = values["columns"]
+  values["columns"] = None if columns is None else _columns.parse(columns)
   for key in ("classes", "image_size"):
-    both[key] = tuple(both[key])
+    values[key] = tuple(values[key])
   fields = [field.name for field in dataclasses.fields(Options)]
-  return Options(**{key: both[key] for key in fields})
+  return Options(**{key: values[key] for key in fields})
 
 
 def _spec(chosen: Options) -> Spec:
   images.check(chosen.image_size, chosen.channels, chosen.fit)
   samples = audio.samples_of(chosen.sample_rate, chosen.seconds)
-  found: Spec = {}
+  leaves: Spec = {}
   for column in chosen.columns or open_table(chosen).columns:
     key, kind, several = column.key, column.kind, (len(column.names),)
     shape, dtype = {
@@ -197,9 +199,9 @@ def _spec(chosen: Options) -> Spec:
     }[kind]
     if kind == "labels":
       shape = (len(chosen.classes or open_table(chosen).classes),)
-    found[key] = jax.ShapeDtypeStruct(shape, dtype)
+    leaves[key] = jax.ShapeDtypeStruct(shape, dtype)
     if kind == "text":
-      found[f"mask/{key}"] = jax.ShapeDtypeStruct(shape, np.bool_)
+      leaves[f"mask/{key}"] = jax.ShapeDtypeStruct(shape, np.bool_)
     if kind not in ("label", "labels"):
-      found[f"has/{key}"] = jax.ShapeDtypeStruct((), np.bool_)
-  return {**found, "index": jax.ShapeDtypeStruct((), np.int32)}
+      leaves[f"has/{key}"] = jax.ShapeDtypeStruct((), np.bool_)
+  return {**leaves, "index": jax.ShapeDtypeStruct((), np.int32)}

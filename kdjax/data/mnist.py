@@ -1,7 +1,7 @@
 """MNIST: 70,000 handwritten digits, 28x28 grey pixels.
 
-55,000 / 5,000 / 10,000: validation is the last of the 60,000 for training. By
-default they are read from the four idx files in root/mnist.
+55,000 / 5,000 / 10,000: validation is the last 5,000 of the 60,000 training
+images. Read from the four idx files in root/mnist, or from TFDS.
 
 LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
 recognition", Proceedings of the IEEE 1998.
@@ -19,20 +19,20 @@ SEED_DRAWS = False
 
 
 def class_names(**options) -> tuple[str, ...]:
-  """What label 0, 1, ... stands for.
+  """Names of classes 0, 1, ...
 
   Args:
-    **options: those of `load`; none changes it.
+    **options: of `load`; none changes them.
   """
   _options.chosen(load, options)
   return tuple("0123456789")
 
 
 def spec(**options) -> Spec:
-  """What one example holds.
+  """Shapes and dtypes of one example.
 
   Args:
-    **options: those of `load`; none changes it.
+    **options: of `load`; none changes them.
   """
   _options.chosen(load, options)
   return {
@@ -51,20 +51,20 @@ def load(
   train_size: int = 0,
   limit: int = 0,
 ) -> ArraySource:
-  """The examples of a split; `index` is the place in training, then in test.
+  """The examples of a split; `index` numbers training, then test images.
 
   Args:
     split: "train", "validation" or "test".
-    seed: draws nothing here.
-    root: the folder that holds mnist/, or the one of TFDS's data sets.
-    mnist: "files" are root/mnist/train-images-idx3-ubyte.gz and so on; "tfds"
-      is TFDS's copy in `root`, which has another order, and so other splits
-      of training and other indices. It is downloaded where it is not there.
-    train_size: how many examples train, of every class its share; 0 is all.
-    limit: likewise, the most that any split has.
+    seed: not used.
+    root: the folder that holds mnist/, or the folder of TFDS data sets.
+    mnist: "files" reads root/mnist/train-images-idx3-ubyte.gz and so on; "tfds"
+      reads TFDS's copy in `root`, or downloads it. Its order differs, and so
+      the training and validation splits and the indices.
+    train_size: number of training examples, stratified by class; 0 is all.
+    limit: the largest size of any split, in the same way; 0 is no limit.
 
   Raises:
-    UserError: a file is missing, or is not what it should be.
+    UserError: a file is missing or broken.
   """
   del seed
   _mnist.check(split, mnist)

@@ -1,9 +1,9 @@
-"""MNIST at 28x28 and, as `small`, at 7x7: a sharp view and a blurred one.
+"""MNIST at 28x28 and, as `small`, at 7x7: two resolutions of one image.
 
-Some of the images train, drawn by each seed. The splits are those of `mnist`:
-the last 5,000 of the 60,000 validate. `small` is the whole image by bilinear
-interpolation with antialiasing: a triangle as wide as an output pixel on either
-side, whose weights add up to 1 at the borders too.
+Each seed draws `train_size` of the training images. The splits are those of
+`mnist`: the last 5,000 of the 60,000 are validation. `small` is the image by
+bilinear interpolation with antialiasing: a triangle filter, one output pixel
+wide to either side, with weights that add up to 1 also at the borders.
 
 Lopez-Paz, Bottou, Schoelkopf and Vapnik, "Unifying distillation and privileged
 information", ICLR 2016, arXiv:1511.03643, Section 6.2.
@@ -20,25 +20,25 @@ from kdjax.types import Spec
 
 SIDE, SMALL = 28, 7
 
-# Of the draws, apart from those of a seed's other streams.
+# Separates these draws from a seed's other random streams.
 _SEED = 749
 
 
 def class_names(**options) -> tuple[str, ...]:
-  """What label 0, 1, ... stands for.
+  """Names of classes 0, 1, ...
 
   Args:
-    **options: those of `load`; none changes it.
+    **options: of `load`; none changes them.
   """
   _options.chosen(load, options)
   return tuple("0123456789")
 
 
 def spec(**options) -> Spec:
-  """What one example holds.
+  """Shapes and dtypes of one example.
 
   Args:
-    **options: those of `load`; none changes it.
+    **options: of `load`; none changes them.
   """
   _options.chosen(load, options)
   return {
@@ -59,19 +59,19 @@ def load(
   validation: int = 1000,
   limit: int = 0,
 ) -> ArraySource:
-  """The examples of a split; `index` is the place in training, then in test.
+  """The examples of a split; `index` numbers training, then test images.
 
   Args:
     split: "train", "validation" or "test".
-    seed: draws which images train; None is 0.
-    root: the folder that holds mnist/, or the one of TFDS's data sets.
+    seed: draws the training images; None is 0.
+    root: the folder that holds mnist/, or the folder of TFDS data sets.
     mnist: "files" or "tfds", as of the data set `mnist`.
-    train_size: how many images train, from all of 55,000.
-    validation: how many validate, of every class its share; 0 is all.
-    limit: the most that any split has.
+    train_size: number of training images, drawn from all 55,000.
+    validation: number of validation images, stratified by class; 0 is all.
+    limit: the largest size of any split; 0 is no limit.
 
   Raises:
-    UserError: a file is missing, or is not what it should be.
+    UserError: a file is missing or broken.
   """
   _mnist.check(split, mnist)
   counts = {"validation": validation, "limit": limit}
@@ -81,7 +81,8 @@ def load(
     count = min(train_size, limit or train_size)
     if not 0 < count <= len(labels):
       raise UserError(
-        f"train_size={train_size}.", f"Expected 1 to {len(labels)}."
+        f"train_size={train_size} is out of range.",
+        f"Expected 1 to {len(labels)}.",
       )
     rng = np.random.default_rng([_SEED, seed or 0])
     rows = rng.choice(len(labels), count, replace=False)
@@ -100,10 +101,10 @@ def load(
 
 
 def shrunk(images: UInt8[np.ndarray, "N 28 28"]) -> Float[np.ndarray, "N 7 7"]:
-  """The small view of images, 0 to 1."""
+  """Images at 7x7, values 0 to 1."""
   scale = SIDE // SMALL
   centres = scale * (np.arange(SMALL) + 0.5)
-  away = np.abs(np.arange(SIDE) + 0.5 - centres[:, None])
-  weights = np.maximum(0.0, 1.0 - away / scale)
+  distances = np.abs(np.arange(SIDE) + 0.5 - centres[:, None])
+  weights = np.maximum(0.0, 1.0 - distances / scale)
   weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
   return weights @ (images.astype(np.float32) / 255) @ weights.T

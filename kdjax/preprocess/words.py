@@ -1,4 +1,4 @@
-"""Text as whole words: a vocabulary drawn from training texts, and its ids."""
+"""Texts as ids of whole words, with a vocabulary of the training texts."""
 
 import collections
 import dataclasses
@@ -22,22 +22,24 @@ def split(text: str) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-  """Words and their ids: 0 is padding, 1 an unknown word, then `words`."""
+  """Words and their ids: 0 is padding, 1 unknown, then `words`."""
 
   words: tuple[str, ...]
 
   @classmethod
   def build(cls, texts: Iterable[str], size: int | None = None) -> "Vocabulary":
-    """The words of `texts`, the most frequent first, then by alphabet.
+    """The words of `texts` by decreasing frequency, then alphabetically.
 
     Args:
-      texts: of the training split alone, so that nothing of the others leaks.
-      size: how many ids there are at most, the two special ones included.
+      texts: of the training split alone, so that no other split leaks.
+      size: the largest number of ids, with the two special ones.
     """
     if isinstance(texts, str):
-      raise UserError("A vocabulary of one text.", "Give a list of texts.")
+      raise UserError("A vocabulary of a single string.", "Expected a list.")
     if size is not None and size < 2:
-      raise UserError(f"A vocabulary of size {size}.", "It has 2 ids or more.")
+      raise UserError(
+        f"A vocabulary of size {size} is too small.", "Expected 2 or more."
+      )
     counts = collections.Counter(word for text in texts for word in split(text))
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
     return cls(tuple(ordered[: None if size is None else size - 2]))
@@ -48,11 +50,11 @@ class Vocabulary:
   def encode(
     self, texts: Sequence[str], length: int
   ) -> tuple[Int[np.ndarray, "N T"], Bool[np.ndarray, "N T"]]:
-    """Ids and which of them are words; a text is cut after `length` words."""
+    """Ids, and a mask that is False on padding; cut after `length` words."""
     if isinstance(texts, str):
-      raise UserError("One text to encode.", "Give a list of texts.")
+      raise UserError("A single string to encode.", "Expected a list of texts.")
     if length < 1:
-      raise UserError(f"Texts of length {length}.", "It is 1 or more.")
+      raise UserError(f"Texts of length {length}.", "Expected 1 or more.")
     numbers = {word: number for number, word in enumerate(self.words, start=2)}
     ids = np.full((len(texts), length), PADDING, np.int32)
     for row, text in zip(ids, texts, strict=True):

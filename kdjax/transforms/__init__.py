@@ -1,5 +1,7 @@
-"""Augmentation and signal processing on the device, one a file.
+"""Augmentation and signal processing on the device, one transform per file.
 
-A transform is a pure function of one example and a random key, `(key, x)`, run
+A transform is a pure function of a random key and one example, `(key, x)`, run
 inside the step: `data(.., pipelines={"train": {"image": "to_float|flip"}})`.
+May import errors, types and `pretrained`. Read `flip.py` first, then `mixup.py`
+(a partner) and `token_dropout.py` (a mask).
 """

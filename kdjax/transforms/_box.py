@@ -13,7 +13,7 @@ def box(
   left: Int[Array, ""],
   size: tuple[int | Int[Array, ""], int | Int[Array, ""]],
 ) -> Bool[Array, "H W 1"]:
-  """Which pixels of an image are in a box, as far as it lies inside."""
+  """Which pixels of an image are inside a box, clipped to the image."""
   rows = jnp.arange(height)[:, None, None]
   columns = jnp.arange(width)[None, :, None]
   return (

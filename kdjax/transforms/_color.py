@@ -1,11 +1,11 @@
-"""Changes of the colour of images from 0 to 1, grey or red, green and blue."""
+"""Colour changes of grey or RGB images in 0..1."""
 
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.types import Array
 
-# Of red, green and blue in brightness: ITU-R BT.601.
+# Weights of red, green and blue in the brightness: ITU-R BT.601.
 _LUMA = (0.299, 0.587, 0.114)
 
 
@@ -21,38 +21,39 @@ def blend(
   other: Float[Array, "*broadcastable"],
   factor: Float[Array, ""],
 ) -> Float[Array, "H W C"]:
-  """`other` at factor 0, x at 1, beyond x above; kept within 0 to 1."""
+  """`other` at factor 0, x at 1, extrapolated above; clipped to 0..1."""
   return jnp.clip(other + factor * (x - other), 0.0, 1.0)
 
 
 def brightness(
   x: Float[Array, "H W C"], factor: Float[Array, ""]
 ) -> Float[Array, "H W C"]:
-  """Between black (0), the image (1), and brighter (above)."""
+  """Black at factor 0, the image at 1, brighter above."""
   return blend(x, jnp.zeros_like(x), factor)
 
 
 def contrast(
   x: Float[Array, "H W C"], factor: Float[Array, ""]
 ) -> Float[Array, "H W C"]:
-  """Between its mean grey (0), the image (1), and more contrast (above)."""
+  """The mean grey at factor 0, the image at 1, more contrast above."""
   return blend(x, jnp.full_like(x, jnp.mean(gray(x))), factor)
 
 
 def saturation(
   x: Float[Array, "H W C"], factor: Float[Array, ""]
 ) -> Float[Array, "H W C"]:
-  """Between grey (0), the image (1), and more colour (above)."""
+  """The grey image at factor 0, the image at 1, more colour above."""
   return blend(x, gray(x), factor)
 
 
 def hue(
   x: Float[Array, "H W C"], turns: Float[Array, ""]
 ) -> Float[Array, "H W C"]:
-  """Every colour moved along the circle of hues; a grey has none to move.
+  """Rotates the hue of every pixel by a number of turns.
 
-  In HSV: value and saturation stay. With h of a colour in sixths of a circle,
-  V its largest channel and c = V - its smallest, a channel of the result is
+  Value and saturation (HSV) stay, and grey pixels do not change. With the hue h
+  in sixths of a circle, V the largest channel and c = V - the smallest, a
+  channel of the result is
   V - c max(0, min(k, 4 - k, 1)), k = (n + h) mod 6, n = 5, 3, 1 for R, G, B.
   Smith, "Color gamut transform pairs", SIGGRAPH 1978.
   """

@@ -1,4 +1,4 @@
-"""The operations of RandAugment on float images from 0 to 1."""
+"""The operations of RandAugment on float images in 0..1."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from kdjax.types import Array
 Image = Float[Array, "H W C"]
 Amount = Float[Array, ""]  # -1 to 1: the magnitude with a random sign
 
-# The change at the largest magnitude.
+# The changes at the largest magnitude.
 _ENHANCE = 0.9
 _ANGLE = jnp.pi / 6.0
 _SHEAR = 0.3
@@ -27,7 +27,7 @@ def identity(x: Image, amount: Amount) -> Image:
 
 
 def autocontrast(x: Image, amount: Amount) -> Image:
-  """Every channel stretched over 0 to 1, unless it is constant."""
+  """Every channel stretched to 0..1, unless it is constant."""
   del amount
   low = jnp.min(x, axis=(0, 1), keepdims=True)
   span = jnp.max(x, axis=(0, 1), keepdims=True) - low
@@ -36,7 +36,7 @@ def autocontrast(x: Image, amount: Amount) -> Image:
 
 
 def equalize(x: Image, amount: Amount) -> Image:
-  """Every channel with an even histogram of 256 levels.
+  """Every channel with a uniform histogram of 256 levels.
 
   h(v) = (cdf(v) - cdf_min) / (pixels - cdf_min)
   """
@@ -55,7 +55,7 @@ def equalize(x: Image, amount: Amount) -> Image:
 
 
 def solarize(x: Image, amount: Amount) -> Image:
-  """Inverts what is brighter than 1 - magnitude."""
+  """Inverts pixels brighter than 1 - magnitude."""
   return jnp.where(x > 1.0 - jnp.abs(amount), 1.0 - x, x)
 
 
@@ -65,7 +65,7 @@ def color(x: Image, amount: Amount) -> Image:
 
 
 def posterize(x: Image, amount: Amount) -> Image:
-  """Keeps the first 8 to 4 bits of the 256 levels."""
+  """Keeps the 8 to 4 highest bits of the 256 levels."""
   step = 2.0 ** jnp.round(_BITS * jnp.abs(amount))
   return jnp.floor(jnp.round(255.0 * x) / step) * step / 255.0
 
@@ -81,10 +81,10 @@ def brightness(x: Image, amount: Amount) -> Image:
 
 
 def sharpness(x: Image, amount: Amount) -> Image:
-  """Blurred or sharpened, by up to 0.9; the pixels of the edge stay.
+  """Blurred or sharpened, by up to 0.9; border pixels stay.
 
-  Blurred is the mean of 3x3 pixels, of which the one in the centre has 5 times
-  the weight of the others.
+  The blurred image is the mean of 3x3 pixels; the centre has 5 times the weight
+  of the others.
   """
   height, width, _ = x.shape
   if min(height, width) < 3:
@@ -99,7 +99,7 @@ def sharpness(x: Image, amount: Amount) -> Image:
   return _color.blend(x, blurred, 1.0 + _ENHANCE * amount)
 
 
-# In place; the rest move pixels.
+# Operations that do not move pixels.
 CHANGES: tuple[Callable[[Image, Amount], Image], ...] = (
   identity,
   autocontrast,
@@ -118,37 +118,38 @@ NAMES = (*(change.__name__ for change in CHANGES), *MOVES)
 def moves(
   amount: Amount, height: int, width: int
 ) -> Float[Array, "operations 2 3"]:
-  """From where each operation takes a pixel: [row, column, 1] -> [row, column].
+  """Source coordinates of every operation: [row, column, 1] -> [row, column].
 
-  Both are counted from the centre; of an operation in place they are the same.
+  Coordinates are relative to the centre; operations that do not move pixels
+  have the identity.
   """
   angle = _ANGLE * amount
   sine, cosine = jnp.sin(angle), jnp.cos(angle)
   still = jnp.eye(2, 3)
-  made = (
+  moved = (
     jnp.array([[cosine, -sine, 0.0], [sine, cosine, 0.0]]),
     still.at[1, 0].set(_SHEAR * amount),
     still.at[0, 1].set(_SHEAR * amount),
     still.at[1, 2].set(_MOVE * amount * width),
     still.at[0, 2].set(_MOVE * amount * height),
   )
-  return jnp.stack([*[still] * len(CHANGES), *made])
+  return jnp.stack([*[still] * len(CHANGES), *moved])
 
 
 def moved(
   x: Image, move: Float[Array, "2 3"], fill: float | Float[Array, ""]
 ) -> Image:
-  """The image taken from elsewhere, bilinearly; `fill` from outside of it."""
+  """The image resampled bilinearly; `fill` where the source is outside."""
   height, width, _ = x.shape
   centre = jnp.array([(height - 1) / 2.0, (width - 1) / 2.0])
   rows = (jnp.arange(height) - centre[0])[:, None]
   columns = (jnp.arange(width) - centre[1])[None]
-  place = [
+  coordinates = [
     m[0] * rows + m[1] * columns + m[2] + middle
     for m, middle in zip(move, centre, strict=True)
   ]
-  # Its cval may not be traced.
-  taken = lambda channel: jax.scipy.ndimage.map_coordinates(
-    channel, place, order=1, mode="constant", cval=0.0
+  # `cval` cannot be traced, so `fill` is subtracted and added.
+  resample = lambda channel: jax.scipy.ndimage.map_coordinates(
+    channel, coordinates, order=1, mode="constant", cval=0.0
   )
-  return fill + jax.vmap(taken, in_axes=-1, out_axes=-1)(x - fill)
+  return fill + jax.vmap(resample, in_axes=-1, out_axes=-1)(x - fill)

@@ -1,4 +1,4 @@
-"""How much of an example is its own when it is mixed with another."""
+"""The share of an example in a mixture with a partner."""
 
 import jax
 import jax.numpy as jnp
@@ -6,14 +6,14 @@ from jaxtyping import Float, Key
 
 from kdjax.types import Array
 
-# The gamma variates behind a Beta of less are 0 in float32.
+# Below it, the gamma variates of a Beta draw are 0 in float32.
 _LEAST = 1e-3
 
 
 def share_of(
   key: Key[Array, ""], concentration: float | Float[Array, ""]
 ) -> Float[Array, ""]:
-  """A draw of Beta(concentration, concentration); 1 where that is 0."""
+  """A draw of Beta(concentration, concentration); 1 if concentration is 0."""
   safe = jnp.maximum(jnp.asarray(concentration, jnp.float32), _LEAST)
   return jnp.where(
     concentration > 0.0, jax.random.beta(key, safe, safe), 1.0

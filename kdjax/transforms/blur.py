@@ -1,4 +1,4 @@
-"""An image out of focus."""
+"""Gaussian blur of an image."""
 
 import jax.numpy as jnp
 from jaxtyping import Float, Key
@@ -6,7 +6,7 @@ from jaxtyping import Float, Key
 from kdjax.transforms._arrays import floats, image
 from kdjax.types import Array
 
-# Below it only the centre of the kernel is left, and 0 / 0 is not reached.
+# Below it only the kernel's centre is not 0; avoids 0 / 0 at sigma 0.
 _LEAST = 1e-2
 
 
@@ -17,7 +17,7 @@ def blur(
   sigma: float = 1.0,
   radius: int = 4,
 ) -> Float[Array, "H W C"]:
-  """The image under a Gaussian, mirrored at its edges.
+  """Convolves the image with a Gaussian, mirrored at its edges.
 
     weight_d = exp(-d^2 / (2 sigma^2)) / sum,  d = -radius ... radius
 
@@ -28,12 +28,12 @@ def blur(
   Args:
     key: not used.
     x: a float image.
-    sigma: the width of the Gaussian in pixels; 0 changes nothing.
-    radius: pixels on each side of the centre that count; 3 sigma loses 0.3 %.
+    sigma: the standard deviation in pixels; 0 changes nothing.
+    radius: of the kernel in pixels; 3 sigma truncates 0.3 % of the weight.
 
   Raises:
-    ShapeError: x is no image.
-    UserError: x holds no floats.
+    ShapeError: x is not an image.
+    UserError: x holds integers.
   """
   del key
   x = floats(image(x, "blur"), "blur")
@@ -44,8 +44,8 @@ def blur(
     wide = [(radius, radius) if axis == a else (0, 0) for a in range(3)]
     padded, length = jnp.pad(x, wide, mode="reflect"), x.shape[axis]
     x = sum(
-      weights[place]
-      * padded[(slice(None),) * axis + (slice(place, place + length),)]
-      for place in range(2 * radius + 1)
+      weights[offset]
+      * padded[(slice(None),) * axis + (slice(offset, offset + length),)]
+      for offset in range(2 * radius + 1)
     )
   return x

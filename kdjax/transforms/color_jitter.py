@@ -1,4 +1,4 @@
-"""An image in another light."""
+"""Random brightness, contrast, saturation and hue of an image."""
 
 import jax
 import jax.numpy as jnp
@@ -18,26 +18,26 @@ def color_jitter(
   saturation: float = 0.4,
   hue: float = 0.1,
 ) -> Float[Array, "H W C"]:
-  """Changes brightness, contrast, saturation and hue, in a random order.
+  """Changes brightness, contrast, saturation and hue, in random order.
 
   Howard, "Some Improvements on Deep Convolutional Neural Network Based Image
   Classification", 2013, arXiv:1312.5402; the hue and the order as in Chen et
   al. (SimCLR), ICML 2020, arXiv:2002.05709, Appendix A, and torchvision.
 
   Args:
-    key: draws the amounts and the order.
-    x: a float image from 0 to 1, before normalize. A grey one has no
-      saturation and no hue to change.
-    brightness: the image is multiplied by a factor within 1 - this and 1 +
-      this, never below 0.
-    contrast: likewise its distance from its mean grey.
-    saturation: likewise its distance from its grey image.
-    hue: every colour moves along the circle of hues by up to this part of it,
-      forwards or backwards: 0.5 reaches all.
+    key: draws the factors and the order.
+    x: a float image in 0..1, before normalize. Saturation and hue do not change
+      a grey image.
+    brightness: the image is multiplied by a factor from max(0, 1 - brightness)
+      to 1 + brightness.
+    contrast: the distance from the mean grey is multiplied in the same way.
+    saturation: the distance from the grey image is multiplied in the same way.
+    hue: the largest rotation of the hue in either direction, in turns; 0.5
+      reaches all hues.
 
   Raises:
-    ShapeError: x is no image, or neither grey nor red, green and blue.
-    UserError: x holds no floats.
+    ShapeError: x is not an image, or neither grey nor RGB.
+    UserError: x holds integers.
   """
   x = colors(x, "color_jitter")
   order_key, factor_key, hue_key = jax.random.split(key, 3)
@@ -53,6 +53,6 @@ def color_jitter(
     lambda x: _color.hue(x, turns),
   )
   order = jax.random.permutation(order_key, len(changes))
-  for place in range(len(changes)):
-    x = jax.lax.switch(order[place], changes, x)
+  for number in range(len(changes)):
+    x = jax.lax.switch(order[number], changes, x)
   return x

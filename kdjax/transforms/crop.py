@@ -1,4 +1,4 @@
-"""An image moved by a few pixels."""
+"""Random crop of a padded image, at the image's size."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def crop(
   padding: int = 4,
   mode: str = "zero",
 ) -> Shaped[Array, "H W C"]:
-  """A window of the image's own size, anywhere in the padded image.
+  """A random window of the image's size in the padded image.
 
   All (2 padding + 1)^2 windows are equally likely.
   He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR
@@ -26,22 +26,23 @@ def crop(
 
   Args:
     key: draws the window.
-    x: an image of any type.
+    x: an image of any dtype.
     padding: pixels added on every side.
-    mode: what they hold. "zero" is black in front of normalize, and the mean
-      behind it; "reflect" mirrors the image, the edge once.
+    mode: the padding's values. "zero" is black before normalize, and the mean
+      after it; "reflect" mirrors the image without repeating the edge.
 
   Raises:
-    ShapeError: x is no image, or too small to be mirrored.
-    UserError: an unknown mode.
+    ShapeError: x is not an image, or too small to be mirrored.
+    UserError: the mode is unknown.
   """
   if mode not in _MODES:
     raise UserError(f"No mode '{mode}' of crop.", exists=_MODES, near=mode)
   shape = image(x, "crop").shape
   if mode == "reflect" and padding >= min(shape[:2]):
     raise ShapeError(
-      f"'crop' reflects {padding} pixels of {shape[0]}x{shape[1]}.",
-      "They are fewer than the image has.",
+      f"The transform 'crop' reflects padding={padding} pixels of an image of"
+      f" {shape[0]}x{shape[1]}.",
+      "Expected padding below the height and width.",
     )
   wide = ((padding, padding), (padding, padding), (0, 0))
   padded = jnp.pad(x, wide, mode="constant" if mode == "zero" else mode)

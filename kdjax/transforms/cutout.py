@@ -1,4 +1,4 @@
-"""An image with a hole."""
+"""Cutout: a square of an image is hidden."""
 
 import jax
 import jax.numpy as jnp
@@ -16,22 +16,23 @@ def cutout(
   size: int = 16,
   fill: float = 0.0,
 ) -> Float[Array, "H W C"]:
-  """Hides a square, whose centre is any pixel of the image.
+  """Hides a square with its centre at a random pixel of the image.
 
-  At the edge a part of the square lies outside, so that less is hidden.
+  The square is clipped to the image, so that less is hidden at the edge.
   DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks
   with Cutout", 2017, arXiv:1708.04552, Section 3.2.
 
   Args:
     key: draws the centre.
     x: a float image.
-    size: the side of the square in pixels; the paper has 16 for CIFAR-10, 8
+    size: the side of the square in pixels; the paper uses 16 for CIFAR-10, 8
       for CIFAR-100 and 20 for SVHN.
-    fill: what the square holds; 0 is the mean behind normalize, as there.
+    fill: the value in the square; 0 is the mean after normalize, as in the
+      paper.
 
   Raises:
-    ShapeError: x is no image.
-    UserError: x holds no floats.
+    ShapeError: x is not an image.
+    UserError: x holds integers.
   """
   x = floats(image(x, "cutout"), "cutout")
   height, width, _ = x.shape

@@ -1,4 +1,4 @@
-"""A spectrogram by what is loud in it, however loud it is."""
+"""A log spectrogram relative to its maximum, with a limited range."""
 
 import math
 
@@ -12,22 +12,22 @@ from kdjax.types import Array
 def dynamic_range(
   key: Key[Array, ""], x: Float[Array, "T F"], *, decibels: float = 60.0
 ) -> Float[Array, "T F"]:
-  """Loudness below the loudest place, cut off, from -1 (silence) to 1.
+  """Loudness relative to the loudest cell, clipped, from -1 (silence) to 1.
 
     1 - 2/r min(max(x) - x, r),  r = decibels ln(10) / 10
 
-  A recording that is louder as a whole is the same then, and what is far below
-  its loudest place is silence. Radford et al., "Robust Speech Recognition via
-  Large-Scale Weak Supervision", ICML 2023, arXiv:2212.04356, whose code (not
-  its text) cuts off 80 dB below the loudest, and does not take that off.
+  The result does not depend on the volume of a recording. Radford et al.,
+  "Robust Speech Recognition via Large-Scale Weak Supervision", ICML 2023,
+  arXiv:2212.04356. Differs from the authors' code (the text does not mention
+  it), which clips 80 dB below the maximum and does not subtract the maximum.
 
   Args:
     key: not used.
-    x: the natural logarithm of power, as of log_mel.
-    decibels: how far below the loudest place is silence.
+    x: the natural logarithm of power, as returned by log_mel.
+    decibels: cells this far below the loudest one, or further, are silence.
 
   Raises:
-    UserError: x holds no floats.
+    UserError: x holds integers.
   """
   del key
   x = floats(x, "dynamic_range")

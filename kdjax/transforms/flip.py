@@ -1,4 +1,4 @@
-"""An image and its mirror image."""
+"""Random horizontal flip of an image."""
 
 import jax
 import jax.numpy as jnp
@@ -14,18 +14,18 @@ def flip(
   *,
   probability: float = 0.5,
 ) -> Shaped[Array, "H W C"]:
-  """The image with left and right exchanged, or as it is.
+  """Exchanges left and right of the image with a probability.
 
   Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep
   Convolutional Neural Networks", NIPS 2012, Section 4.1.
 
   Args:
-    key: draws whether.
-    x: an image of any type.
-    probability: of the exchange.
+    key: draws whether to flip.
+    x: an image of any dtype.
+    probability: of a flip.
 
   Raises:
-    ShapeError: x is no image.
+    ShapeError: x is not an image.
   """
   x = image(x, "flip")
   return jnp.where(jax.random.bernoulli(key, probability), x[:, ::-1], x)

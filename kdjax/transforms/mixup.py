@@ -1,4 +1,4 @@
-"""Two examples, one over the other."""
+"""Mixup: a convex combination of two examples."""
 
 from jaxtyping import Float, Key
 
@@ -15,25 +15,25 @@ def mixup(
   *,
   concentration: float = 1.0,
 ) -> tuple[Float[Array, "*shape"], Float[Array, ""]]:
-  """share x + (1 - share) partner, with share ~ Beta(a, a).
+  """Mixes x with its partner: share x + (1 - share) partner.
 
-  Zhang, Cissé, Dauphin and Lopez-Paz, "mixup: Beyond Empirical Risk
-  Minimization", ICLR 2018, arXiv:1710.09412, Section 2. Differs from the
-  authors' code: there the share is one for the batch, here for an example.
+  share ~ Beta(a, a). Zhang, Cissé, Dauphin and Lopez-Paz, "mixup: Beyond
+  Empirical Risk Minimization", ICLR 2018, arXiv:1710.09412, Section 2. Differs
+  from the authors' code, which draws one share per batch, not per example.
 
   Args:
     key: draws the share.
     x: a float image, waveform or spectrogram.
     partner: another example of the same shape.
-    concentration: a: small leaves most as they are, 1 makes all shares equally
-      likely, and 0 mixes none. The paper has 1 for CIFAR, 0.2 for ImageNet.
+    concentration: a; small values mix little, 1 draws the share uniformly, and
+      0 never mixes. The paper uses 1 for CIFAR and 0.2 for ImageNet.
 
   Returns:
-    The mixture and the share that x has in it and in its label.
+    The mixture, and the share of x in it and in its label.
 
   Raises:
-    ShapeError: the two differ in shape.
-    UserError: they hold no floats.
+    ShapeError: the shapes differ.
+    UserError: an example holds integers.
   """
   x, partner = floats(x, "mixup"), floats(partner, "mixup")
   same_shape(x=x, partner=partner)

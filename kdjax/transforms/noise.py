@@ -1,4 +1,4 @@
-"""Gaussian noise in an image, a waveform or a spectrogram."""
+"""Gaussian noise added to an image, a waveform or a spectrogram."""
 
 import jax
 import jax.numpy as jnp
@@ -17,39 +17,40 @@ def noise(
   snr: float = 20.0,
   deviation: float | None = None,
 ) -> Float[Array, "*shape"] | tuple[Float[Array, "*shape"], Bool[Array, "T"]]:
-  """White noise whose power is a part of the example's own.
+  """Adds white noise with a power relative to the example's power.
 
     x + n,  n ~ N(0, P 10^(-snr / 10)),  P = the mean of x^2
 
-  P counts a constant part too: that of an image before normalize is mostly its
-  brightness. Where x is all zero nothing is added. The result is not clipped.
-  A corruption of Hendrycks and Dietterich, ICLR 2019, arXiv:1903.12261, in the
+  P includes the mean of x: before normalize it is mostly the brightness of an
+  image. An example of zeros gets no noise. The result is not clipped. A
+  corruption of Hendrycks and Dietterich, ICLR 2019, arXiv:1903.12261, with the
   unit of Hirsch and Pearce (Aurora), 2000.
 
   Args:
     key: draws the noise.
     x: floats of any shape.
-    mask: which places of the first axis are no padding; the others count not in
-      P and stay as they are.
-    snr: the ratio of signal to noise in decibels: 0 is as much noise as signal,
-      20 a hundredth of its power.
-    deviation: of the noise, the same for all examples whatever their power; it
-      takes the place of `snr`.
+    mask: which positions of the first axis are not padding; padding does not
+      count in P and does not change.
+    snr: the signal-to-noise ratio in decibels: at 0 the noise has the power of
+      the signal, at 20 a hundredth of it.
+    deviation: the standard deviation of the noise, independent of the
+      example's power; replaces `snr`.
 
   Returns:
-    The noisy example, and the mask where one is given.
+    The noisy example; with `mask` also the mask.
 
   Raises:
     ShapeError: the mask does not fit the first axis.
-    UserError: x holds no floats.
+    UserError: x holds integers.
   """
   x = floats(x, "noise")
   real = jnp.ones((1,) * x.ndim, bool)
   if mask is not None:
     if mask.shape != x.shape[:1]:
       raise ShapeError(
-        f"'noise' of {[*x.shape]} with a mask of {[*mask.shape]}.",
-        "The mask has the length of the first axis.",
+        f"The transform 'noise' got the shape {[*x.shape]} with a mask of"
+        f" {[*mask.shape]}.",
+        f"Expected a mask of [{x.shape[0] if x.shape else ''}].",
       )
     real = mask.reshape(mask.shape + (1,) * (x.ndim - 1))
   counted = jnp.broadcast_to(real, x.shape)

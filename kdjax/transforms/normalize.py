@@ -1,4 +1,4 @@
-"""Numbers about 0, of size 1."""
+"""Standardization by a mean and a standard deviation."""
 
 import jax.numpy as jnp
 from jaxtyping import Float, Key
@@ -15,31 +15,32 @@ def normalize(
   mean: tuple[float, ...] = (0.5,),
   std: tuple[float, ...] = (0.5,),
 ) -> Float[Array, "*shape C"]:
-  """(x - mean) / std; as it stands, 0 to 1 becomes -1 to 1.
+  """Standardizes x: (x - mean) / std; by default 0..1 becomes -1..1.
 
   LeCun, Bottou, Orr and Müller, "Efficient BackProp", 1998, Section 4.3.
 
   Args:
     key: not used.
     x: an image [H W C], a spectrogram [T F], a waveform [N].
-    mean: one number, or one for each place of the last axis: the mean of the
-      training examples, in the units of x.
-    std: likewise their standard deviation.
+    mean: the mean of the training examples, in the units of x; one number, or
+      one for each entry of the last axis.
+    std: their standard deviation, in the same form.
 
   Raises:
-    ShapeError: `mean` or `std` has neither one number nor as many as needed.
-    UserError: x holds no floats.
+    ShapeError: `mean` or `std` has another number of entries.
+    UserError: x holds integers.
   """
   del key
   x = floats(x, "normalize")
   return (x - _along(x, "mean", mean)) / _along(x, "std", std)
 
 
-def _along(x, name, given):
-  values = jnp.atleast_1d(jnp.asarray(given, jnp.float32))
+def _along(x, name, values):
+  values = jnp.atleast_1d(jnp.asarray(values, jnp.float32))
   if values.shape not in ((1,), x.shape[-1:]):
     raise ShapeError(
-      f"'normalize' of {[*x.shape]} with {name} of {values.size} numbers.",
-      f"It has 1, or {x.shape[-1]}: one for each place of the last axis.",
+      f"The transform 'normalize' got the shape {[*x.shape]} and {name} of"
+      f" {values.size} numbers.",
+      f"Expected 1, or {x.shape[-1]} for the last axis.",
     )
   return values.reshape((1,) * (x.ndim - 1) + values.shape)

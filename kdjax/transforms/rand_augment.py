@@ -1,4 +1,4 @@
-"""A few random changes, all of one strength."""
+"""RandAugment: random operations of one magnitude."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def rand_augment(
   magnitude: float = 9.0,
   fill: float = 0.5,
 ) -> Float[Array, "H W C"]:
-  """Applies operations drawn one after the other, with the same magnitude.
+  """Applies a number of random operations with the same magnitude.
 
     identity        -                    contrast     factor 1 +- 0.9 m
     autocontrast    -                    brightness   factor 1 +- 0.9 m
@@ -27,28 +27,28 @@ def rand_augment(
     color           factor 1 +- 0.9 m    translate_x  +- 0.45 m of the width
     posterize       8 - round(4 m) bits  translate_y  +- 0.45 m of the height
 
-  m = magnitude / 10; every sign is drawn; all are equally likely.
+  m = magnitude / 10; operations and signs are drawn uniformly.
   Cubuk, Zoph, Shlens and Le, "RandAugment: Practical Automated Data
   Augmentation with a Reduced Search Space", NeurIPS 2020, arXiv:1909.13719,
   Section 3, with the ranges of AutoAugment (arXiv:1805.09501, Table 6), as in
-  torchvision. Differs from the authors' code: there a higher magnitude
+  torchvision. Differs from the authors' code, in which a higher magnitude
   solarizes and posterizes less.
 
   Args:
     key: draws the operations and signs.
-    x: a float image from 0 to 1, before normalize.
+    x: a float image in 0..1, before normalize.
     number: of operations, N in the paper.
-    magnitude: M in the paper, 0 to 10; more counts as 10. Code whose scale ends
-      at 30 (torchvision) says 27 for the 9 here.
-    fill: what comes in from outside of the image.
+    magnitude: M in the paper, clipped to 0..10. On torchvision's scale, which
+      ends at 30, 9 is 27.
+    fill: the value outside of the image.
 
   Raises:
-    ShapeError: x is no image, or neither grey nor red, green and blue.
-    UserError: x holds no floats.
+    ShapeError: x is not an image, or neither grey nor RGB.
+    UserError: x holds integers.
   """
   x = colors(x, "rand_augment")
-  # Which pixel comes from where is one more table: under vmap all branches of a
-  # switch are computed, and so a single interpolation serves all the moves.
+  # Under vmap all branches of a switch are computed. The moves are therefore
+  # matrices, with one interpolation for all of them.
   stays = (_operations.identity,) * len(_operations.MOVES)
   branches = (*_operations.CHANGES, *stays)
   for step in range(number):

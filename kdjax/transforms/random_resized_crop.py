@@ -1,4 +1,4 @@
-"""A part of an image, of another size and form."""
+"""Random crop of an image, resized to a fixed size."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from jaxtyping import Float, Key
 from kdjax.transforms._arrays import floats, image, pair
 from kdjax.types import Array
 
-# Boxes drawn, of which the first that lies in the image is taken.
+# The number of boxes drawn; the first that fits into the image is used.
 _DRAWS = 10
 
 
@@ -22,22 +22,21 @@ def random_resized_crop(
   """A random box of the image, resized as by the transform `resize`.
 
   Szegedy et al., "Going Deeper with Convolutions", CVPR 2015,
-  arXiv:1409.4842, Section 6. As in common code: of ten boxes drawn, the first
-  that fits; else the largest in the middle whose ratio is allowed. The filter
-  reaches over the edge of the box by up to an output pixel, where an image cut
-  out first would end.
+  arXiv:1409.4842, Section 6. As in common code, the first of ten random boxes
+  that fits is used, or else the largest centred box with an allowed ratio. The
+  filter reads up to one output pixel beyond the box, where code that crops
+  first would read the edge.
 
   Args:
     key: draws the box.
     x: a float image.
     size: height and width of the result, or one number for both.
-    scale: least and largest area of the box, of that of the image; uniform.
-    ratio: least and largest width / height of the box; uniform in the
-      logarithm.
+    scale: range of the box's area as a fraction of the image's; uniform.
+    ratio: range of the box's width / height; log-uniform.
 
   Raises:
-    ShapeError: x is no image.
-    UserError: x holds no floats.
+    ShapeError: x is not an image.
+    UserError: x holds integers.
   """
   x = floats(image(x, "random_resized_crop"), "random_resized_crop")
   height, width = pair(size)
@@ -56,7 +55,7 @@ def random_resized_crop(
 
 def _box(key, height, width, scale, ratio):
   """Corner [top, left] and size [height, width] of a box in whole pixels."""
-  area_key, ratio_key, place_key = jax.random.split(key, 3)
+  area_key, ratio_key, corner_key = jax.random.split(key, 3)
   area = jax.random.uniform(
     area_key, (_DRAWS,), minval=scale[0], maxval=scale[1]
   )
@@ -69,11 +68,11 @@ def _box(key, height, width, scale, ratio):
   boxes = jnp.round(jnp.sqrt(jnp.stack([area / aspect, area * aspect], axis=1)))
   limits = jnp.array([height, width], jnp.float32)
   fits = jnp.all((boxes >= 1.0) & (boxes <= limits[None]), axis=1)
-  form = jnp.clip(width / height, ratio[0], ratio[1])
-  largest = jnp.round(jnp.stack([width / form, height * form]))
+  allowed = jnp.clip(width / height, ratio[0], ratio[1])
+  largest = jnp.round(jnp.stack([width / allowed, height * allowed]))
   largest = jnp.clip(largest, 1.0, limits)
   box = jnp.where(jnp.any(fits), boxes[jnp.argmax(fits)], largest)
   free = limits - box
-  drawn = jax.random.randint(place_key, (2,), 0, free.astype(int) + 1)
+  drawn = jax.random.randint(corner_key, (2,), 0, free.astype(int) + 1)
   corner = jnp.where(jnp.any(fits), drawn, jnp.floor(free / 2.0))
   return corner, box

@@ -1,4 +1,4 @@
-"""An image of another size."""
+"""Bilinear resize of an image."""
 
 import jax
 from jaxtyping import Float, Key
@@ -13,20 +13,20 @@ def resize(
   *,
   size: int | tuple[int, int],
 ) -> Float[Array, "H_new W_new C"]:
-  """The whole image by bilinear interpolation, antialiased where it shrinks.
+  """Resizes the image bilinearly, with antialiasing where it shrinks.
 
-  Equals `PIL.Image.resize` with `BILINEAR`, which rounds to whole grey values.
-  The filter is the triangle of Heckbert, "Fundamentals of Texture Mapping and
-  Image Warping", 1989, as wide as an output pixel.
+  Equals `PIL.Image.resize` with `BILINEAR`, except that Pillow rounds to whole
+  grey values. The filter is the triangle of Heckbert, "Fundamentals of Texture
+  Mapping and Image Warping", 1989, with the width of an output pixel.
 
   Args:
     key: not used.
     x: a float image.
-    size: height and width, or one number for both; the ratio is not kept.
+    size: height and width, or one number for both; the aspect ratio may change.
 
   Raises:
-    ShapeError: x is no image.
-    UserError: x holds no floats.
+    ShapeError: x is not an image.
+    UserError: x holds integers.
   """
   del key
   x = floats(image(x, "resize"), "resize")

@@ -1,4 +1,4 @@
-"""A spectrogram with bars over some frames and some frequencies."""
+"""SpecAugment: spans of frames and frequencies are hidden."""
 
 import jax
 import jax.numpy as jnp
@@ -20,35 +20,36 @@ def spec_augment(
   frequency_width: int = 15,
   fill: float = 0.0,
 ) -> Float[Array, "T F"]:
-  """Hides spans of frames and spans of frequencies.
+  """Hides random spans of frames and random spans of frequencies.
 
-  The width of a span is uniform from 0 to its largest, and so is its place
-  among those where it fits; spans may overlap.
+  The width of a span is uniform from 0 to the largest, its start uniform among
+  those that fit; spans may overlap.
   Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic
   Speech Recognition", Interspeech 2019, arXiv:1904.08779, Section 2. The
-  defaults are the policy SM; LD has 2, 100, 1.0, 2, 27. The time warping of the
-  paper, which gained it least, is left out. Padding counts as frames.
+  defaults are the policy SM; LD has 2, 100, 1.0, 2, 27. Omits the paper's time
+  warping, which had the smallest effect. Padding counts as frames.
 
   Args:
     key: draws the spans.
     x: a spectrogram.
-    time_masks: how many spans of frames.
-    time_width: the largest of them, in frames.
-    time_share: the largest of them, as a part of all frames; the smaller of the
-      two counts.
-    frequency_masks: how many spans of frequencies.
-    frequency_width: the largest of them, in places of F.
-    fill: what is put there; 0 is the mean behind normalize, as in the paper.
+    time_masks: the number of spans of frames.
+    time_width: their largest width, in frames.
+    time_share: their largest width, as a fraction of all frames; the smaller of
+      both limits applies.
+    frequency_masks: the number of spans of frequencies.
+    frequency_width: their largest width, in bins of F.
+    fill: the value in the spans; 0 is the mean after normalize, as in the
+      paper.
 
   Raises:
-    ShapeError: x is no spectrogram.
-    UserError: x holds no floats.
+    ShapeError: x is not a spectrogram.
+    UserError: x holds integers.
   """
   x = floats(x, "spec_augment")
   if x.ndim != 2:
     raise ShapeError(
-      f"'spec_augment' of {[*x.shape]}.",
-      "It is of a spectrogram [T F]: put log_mel before it.",
+      f"The transform 'spec_augment' got the shape {[*x.shape]}.",
+      "Expected a spectrogram [T F]: put log_mel before it.",
     )
   frames, bins = x.shape
   time_key, frequency_key = jax.random.split(key)
@@ -59,10 +60,10 @@ def spec_augment(
 
 
 def _spans(key, length, count, widest):
-  """bool [length]: what `count` spans of at most `widest` places cover."""
+  """bool [length]: the union of `count` spans of at most `widest` positions."""
   width_key, start_key = jax.random.split(key)
   widest = jnp.clip(widest, 0, length).astype(int)
   width = jax.random.randint(width_key, (count,), 0, widest + 1)[None]
   start = jax.random.randint(start_key, width.shape, 0, length - width + 1)
-  places = jnp.arange(length)[:, None]
-  return jnp.any((places >= start) & (places < start + width), axis=1)
+  positions = jnp.arange(length)[:, None]
+  return jnp.any((positions >= start) & (positions < start + width), axis=1)

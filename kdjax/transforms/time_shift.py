@@ -1,4 +1,4 @@
-"""A waveform that begins sooner or later."""
+"""Random shift of a waveform in time."""
 
 import jax
 import jax.numpy as jnp
@@ -16,23 +16,23 @@ def time_shift(
   *,
   fraction: float = 0.1,
 ) -> Shaped[Array, "N"] | tuple[Shaped[Array, "N"], Bool[Array, "N"]]:
-  """Moves the waveform by whole samples; silence fills what becomes free.
+  """Shifts the waveform by whole samples and fills up with zeros.
 
-  Every shift up to the farthest, forwards or backwards, is equally likely.
-  Tang and Lin, "Deep Residual Learning for Small-Footprint Keyword Spotting",
-  ICASSP 2018, arXiv:1710.10361, who shift a second by up to 100 ms.
+  The shift is uniform in both directions. Tang and Lin, "Deep Residual Learning
+  for Small-Footprint Keyword Spotting", ICASSP 2018, arXiv:1710.10361, shift
+  one second by up to 100 ms.
 
   Args:
     key: draws the shift.
-    x: a waveform of any type.
-    mask: which samples are no padding; it moves with them.
-    fraction: the farthest shift as a part of the length N, 0 to 1.
+    x: a waveform of any dtype.
+    mask: which samples are not padding; it is shifted too.
+    fraction: the largest shift as a fraction of the length N, 0 to 1.
 
   Returns:
-    The moved waveform, and the moved mask where one is given.
+    The shifted waveform; with `mask` also the shifted mask.
 
   Raises:
-    ShapeError: x is no waveform, or the mask has another shape.
+    ShapeError: x is not a waveform, or the mask has another shape.
   """
   length = waveform(x, "time_shift").shape[0]
   farthest = jnp.floor(jnp.asarray(fraction * length)).astype(int)

@@ -1,4 +1,4 @@
-"""Images as they are stored, to floats from 0 to 1."""
+"""Stored images to floats in 0..1."""
 
 import jax.numpy as jnp
 from jaxtyping import Float, Key, UInt8
@@ -10,7 +10,7 @@ from kdjax.types import Array
 def to_float(
   key: Key[Array, ""], x: UInt8[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-  """uint8 from 0 to 255 becomes float32 from 0 to 1.
+  """Converts uint8 from 0 to 255 into float32 from 0 to 1.
 
   Equals `torchvision.transforms.ToTensor`, with the axes left as they are.
 
@@ -19,12 +19,12 @@ def to_float(
     x: uint8 of any shape.
 
   Raises:
-    UserError: x is no uint8.
+    UserError: x is not uint8.
   """
   del key
   if x.dtype != jnp.uint8:
     raise UserError(
-      f"'to_float' of an array of {x.dtype}.",
-      "It is of uint8 images; floats need no to_float, int16 audio a to_wave.",
+      f"The transform 'to_float' got {x.dtype} and needs uint8 images.",
+      "Remove it for floats; use to_wave for int16 audio.",
     )
   return x.astype(jnp.float32) / 255.0

@@ -1,4 +1,4 @@
-"""Audio as it is stored, to floats from -1 to 1."""
+"""Stored audio to floats in -1..1."""
 
 import jax.numpy as jnp
 from jaxtyping import Float, Int16, Key
@@ -10,7 +10,7 @@ from kdjax.types import Array
 def to_wave(
   key: Key[Array, ""], x: Int16[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-  """int16 samples become float32 from -1 to just below 1.
+  """Converts int16 samples into float32 from -1 to just below 1.
 
   Equals `soundfile.read` of a file of 16-bit samples.
 
@@ -19,12 +19,12 @@ def to_wave(
     x: int16 of any shape.
 
   Raises:
-    UserError: x is no int16.
+    UserError: x is not int16.
   """
   del key
   if x.dtype != jnp.int16:
     raise UserError(
-      f"'to_wave' of an array of {x.dtype}.",
-      "It is of int16 audio; floats need no to_wave, uint8 images a to_float.",
+      f"The transform 'to_wave' got {x.dtype} and needs int16 audio.",
+      "Remove it for floats; use to_float for uint8 images.",
     )
   return x.astype(jnp.float32) / 32768.0

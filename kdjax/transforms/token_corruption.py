@@ -1,4 +1,4 @@
-"""A text with wrong words."""
+"""Random replacement of tokens of a text."""
 
 import jax
 import jax.numpy as jnp
@@ -17,31 +17,32 @@ def token_corruption(
   rate: float = 0.1,
   first: int = 2,
 ) -> tuple[Int[Array, "T"], Bool[Array, "T"]]:
-  """Every token becomes a random one with the same probability.
+  """Replaces every token by a random one with a probability.
 
-  All ids from `first` are equally likely, that of the token itself too.
-  "Unigram noising" of Xie et al., "Data Noising as Smoothing in Neural Network
-  Language Models", ICLR 2017, arXiv:1703.02573, Section 3.1, with equal words.
+  The new id is uniform from `first` on, and may be the token's own. "Unigram
+  noising" of Xie et al., "Data Noising as Smoothing in Neural Network Language
+  Models", ICLR 2017, arXiv:1703.02573, Section 3.1, with uniform words.
 
   Args:
-    key: draws which, and what they become.
-    x: ids.
-    mask: which are no padding: padding stays.
-    vocabulary: how many ids there are.
-    rate: the probability.
-    first: the lowest id drawn: below are padding and the unknown word.
+    key: draws which tokens to replace, and the new ids.
+    x: token ids.
+    mask: which positions are not padding; padding does not change.
+    vocabulary: the number of ids.
+    rate: the probability of a replacement.
+    first: the lowest new id; padding and the unknown word are below it.
 
   Returns:
-    The ids, and the mask as it was.
+    The ids, and the mask unchanged.
 
   Raises:
-    ShapeError: ids and mask differ in shape.
-    UserError: there is no id to draw.
+    ShapeError: the shapes of ids and mask differ.
+    UserError: no id from `first` on is in the vocabulary.
   """
   if vocabulary <= first:
     raise UserError(
-      f"Random ids from {first} in a vocabulary of {vocabulary}.",
-      "There is none.",
+      f"The transform 'token_corruption' draws ids from {first} in a"
+      f" vocabulary of {vocabulary}.",
+      f"Expected vocabulary > {first}.",
     )
   same_shape(x=x, mask=mask)
   x = jnp.asarray(x)

@@ -1,4 +1,4 @@
-"""A text with unknown words."""
+"""Random replacement of tokens by the unknown token."""
 
 import jax
 import jax.numpy as jnp
@@ -16,24 +16,24 @@ def token_dropout(
   rate: float = 0.1,
   unknown: int = 1,
 ) -> tuple[Int[Array, "T"], Bool[Array, "T"]]:
-  """Every token becomes the unknown one with the same probability.
+  """Replaces every token by the unknown one with a probability.
 
   Bowman et al., "Generating Sentences from a Continuous Space", CoNLL 2016,
   arXiv:1511.06349, Section 3.1; "blank noising" of Xie et al., ICLR 2017,
   arXiv:1703.02573, Section 3.1.
 
   Args:
-    key: draws which.
-    x: ids.
-    mask: which are no padding: padding stays.
-    rate: the probability.
+    key: draws which tokens to replace.
+    x: token ids.
+    mask: which positions are not padding; padding does not change.
+    rate: the probability of a replacement.
     unknown: the id of the unknown token.
 
   Returns:
-    The ids, and the mask as it was.
+    The ids, and the mask unchanged.
 
   Raises:
-    ShapeError: the two differ in shape.
+    ShapeError: the shapes of ids and mask differ.
   """
   same_shape(x=x, mask=mask)
   dropped = jax.random.bernoulli(key, rate, x.shape) & mask
