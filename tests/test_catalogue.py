@@ -1,4 +1,4 @@
-"""The table of methods says what is so."""
+"""The table of methods, `kdjax list methods`, is up to date."""
 
 import pytest
 from absl import flags
@@ -8,13 +8,13 @@ from kdjax.bench import method_costs
 from kdjax.errors import UserError
 from kdjax.stage import build
 from kdjax.training import workdir
-from kdjax.verbs import _methods as table
+from kdjax.verbs import _method_table as table
 from kdjax.verbs import list as verb
 
 
 @pytest.fixture
 def listed(capsys):
-  """Runs `kdjax list WORDS` and gives what it printed."""
+  """Runs `kdjax list WORDS` and returns its output."""
 
   def run(*words):
     values = flags.FlagValues()
@@ -26,19 +26,29 @@ def listed(capsys):
 
 
 @pytest.mark.parametrize("name", registry.names("methods"))
-def test_what_was_measured_of_a_method_is_what_it_is(name):
-  kept = table.measured()["methods"]
-  assert name in kept, "Run `kdjax list methods --measure`."
-  made = method_costs.experiment(config.kind_of(name), [name])
-  plain = workdir.resolve(made)
-  found = method_costs.describe(build.build(plain, name))
-  assert {key: kept[name][key] for key in found} == found
-  assert kept[name]["stages"] == len(plain["order"]) - 2
-  assert kept[name]["step"] > 0
+def test_measured_properties_of_a_method_are_up_to_date(name):
+  measured = table.measured()["methods"]
+  assert name in measured, (
+    f"kdjax/methods/measured.json must have the new method '{name}': run"
+    " `kdjax list methods --measure`."
+  )
+  plan = method_costs.experiment(config.kind_of(name), [name])
+  plain = workdir.resolve(plan)
+  traced = method_costs.describe(build.build(plain, name))
+  assert {key: measured[name][key] for key in traced} == traced, (
+    f"'{name}' has changed since it was measured: run"
+    " `kdjax list methods --measure`."
+  )
+  assert measured[name]["stages"] == len(plain["order"]) - 2
+  assert measured[name]["step"] > 0
 
 
-def test_nothing_is_kept_of_a_method_that_is_gone():
-  assert set(table.measured()["methods"]) == set(registry.names("methods"))
+def test_measured_methods_all_exist():
+  gone = set(table.measured()["methods"]) - set(registry.names("methods"))
+  assert not gone, (
+    f"kdjax/methods/measured.json has {sorted(gone)}, which have no file: run"
+    " `kdjax list methods --measure`."
+  )
 
 
 def test_methods_are_listed_with_paper_and_what_was_measured(listed):
@@ -50,13 +60,16 @@ def test_methods_are_listed_with_paper_and_what_was_measured(listed):
   assert rows["kd"].split()[-1].startswith("x")
 
 
-def test_every_method_has_a_paper_that_can_be_read():
+def test_the_paper_of_every_method_is_parsed():
   for name in registry.names("methods"):
-    found = table.paper(registry.describe("methods", name).doc)
-    assert found != "-" and found[0].isalpha(), (name, found)
+    paper = table.paper(registry.describe("methods", name).doc)
+    assert paper != "-" and paper[0].isalpha(), (
+      f"The docstring of `{name}` must cite its paper as"
+      f' Authors, "Title", venue year, arXiv:id; read: {paper}.'
+    )
 
 
-def test_a_paper_is_said_in_short():
+def test_a_citation_is_shortened():
   doc = 'One.\n\n  loss = x\n\n  {} "A title", {}. Defaults: "none".'
   cases = {
     ("Ann Ash and Bo Byrd,", "VENUE 2019, arXiv:1234.56789, Eq. (1)"): (
@@ -70,14 +83,16 @@ def test_a_paper_is_said_in_short():
   assert table.paper("No paper at all.") == "-"
 
 
-def test_methods_are_timed_beside_the_student_alone(monkeypatch):
+def test_methods_are_timed_with_the_student_alone(monkeypatch):
   monkeypatch.setattr(method_costs, "ROUNDS", 1)
-  found = method_costs.measure(["dml"])["methods"]["dml"]
-  assert found["step"] > 0
-  assert found["learns"] > 0 and found["keeps"] == 0
-  assert found["reads"] == ["label", "logits"]
+  costs = method_costs.measure(["dml"])["methods"]["dml"]
+  assert costs["step"] > 0
+  assert costs["learns"] > 0 and costs["keeps"] == 0
+  assert costs["reads"] == ["label", "logits"]
 
 
 def test_only_methods_are_measured(listed):
-  with pytest.raises(UserError, match="of methods"):
+  with pytest.raises(
+    UserError, match="--measure does not apply to 'kdjax list losses'"
+  ):
     listed("losses", "--measure")

@@ -1,4 +1,4 @@
-"""Methods of unlike kinds, run: stages, kept heads, memories, averages."""
+"""Methods of several kinds, trained: stages, kept heads, memories, averages."""
 
 import json
 import shutil
@@ -40,7 +40,7 @@ def experiment(name=None, **options):
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory):
-  """A run whose teacher is finished: methods are stages added to it."""
+  """A run with a trained teacher, to which methods are added as stages."""
   folder = tmp_path_factory.mktemp("taught")
   kdjax.run(experiment(), folder, quiet=True)
   return folder
@@ -73,7 +73,7 @@ def test_a_student_that_keeps_a_head_is_restored_with_it(folder):
   np.testing.assert_allclose(
     outputs["logits"], kept["logits"][1][:32], atol=1e-5
   )
-  # Its own classifier was never trained, and says something else.
+  # Its own classifier was not trained: its outputs differ.
   bare = variables["stage"]["networks"]["student"]
   module = model.stage.objective.networks["student"]
   plain = module.apply(bare, {"image": image}, train=False)
@@ -101,7 +101,7 @@ def test_a_memory_is_saved_and_the_run_goes_on_with_it(taught, tmp_path):
     np.testing.assert_array_equal(found[key], expected[key], err_msg=key)
 
 
-def test_an_averaged_teacher_is_reported_as_what_it_is(folder):
+def test_an_averaged_teacher_is_reported_as_an_average(folder):
   results = run("mean_teacher", folder)
   assert np.isfinite(results["stages"]["mean_teacher"]["accuracy"]["mean"])
   page = (folder / "report.md").read_text()

@@ -1,10 +1,11 @@
-"""Every method makes stages that trace, by listing the room."""
+"""The contract of a method: each file of kdjax/methods returns valid stages."""
 
 import inspect
 import pathlib
 import re
 
 import pytest
+from contracts import must
 
 from kdjax import config, registry
 from kdjax.config import fields, head, network, stage, teacher, term
@@ -18,7 +19,7 @@ VIEWS = ("strong", "rotate90", "rotate180", "rotate270")
 
 
 def networks(name):
-  """A student and a teacher that a method is for: unlike in all that may be."""
+  """A student and a teacher of a method's kind, with different sizes."""
   if config.kind_of(name) == "transformers":
     return [
       network(
@@ -62,7 +63,7 @@ def base(name):
 
 
 def around(name, **options):
-  """An experiment of a teacher and a method's stages."""
+  """An experiment with a teacher and a method's stages."""
   _, larger = networks(name)
   supervised = {"cross_entropy": term("cross_entropy")}
   return config.experiment(
@@ -80,96 +81,148 @@ def name(request):
   return request.param
 
 
+def returned(name):
+  """The stages that a method returns for `base(name)`."""
+  return registry.find("methods", name)(base(name))
+
+
 def test_a_method_traces(name):
-  plain = workdir.resolve(around(name))
-  check.plan(plain, [one for one in plain["order"] if one != "teacher"])
+  sentence = (
+    f"The stages of kdjax/methods/{name}.py must trace with default options, on"
+    " student and teacher networks of different widths: add heads where sizes"
+    " differ, and read only outputs that networks have"
+    " (`kdjax list models conv`)."
+  )
+  with must(sentence):
+    plain = workdir.resolve(around(name))
+    check.plan(plain, [stage for stage in plain["order"] if stage != "teacher"])
 
 
 @pytest.mark.parametrize(
   "name",
   [name for name in config.methods() if config.kind_of(name) == "classes"],
 )
-def test_a_method_is_found_on_the_digits_by_its_name(name):
-  plan = fields.load(f"{ROOT / 'configs' / 'digits.py'}:method={name}")
-  plain = workdir.resolve(plan)
-  assert plain["gains"] == ((name, "alone"),)
-  # Networks of unlike widths and one of them with this method, above.
-  build.build(plain, name)
+def test_a_method_runs_on_the_digits_by_its_name(name):
+  sentence = (
+    f"configs/digits.py:method={name} must build: addresses of the teacher's"
+    " outputs must be options of the method (`teacher_map`, `teacher_maps`,"
+    " `teacher_preacts`, `teacher_norms`), which configs/digits.py sets."
+  )
+  with must(sentence):
+    plan = fields.load(f"{ROOT / 'configs' / 'digits.py'}:method={name}")
+    plain = workdir.resolve(plan)
+    assert plain["gains"] == ((name, "alone"),)
+    build.build(plain, name)
 
 
-def test_a_method_leaves_the_stage_it_was_given(name):
-  given = base(name)
-  before = given.to_json()
-  made = registry.find("methods", name)(given)
-  assert given.to_json() == before
-  assert made and all(isinstance(one, config.ConfigDict) for one in made)
+def test_a_method_does_not_change_its_argument(name):
+  stage_before = base(name)
+  text = stage_before.to_json()
+  stages = registry.find("methods", name)(stage_before)
+  assert stage_before.to_json() == text, (
+    f"`{name}` must not change the stage that it is called with: change a copy,"
+    " as `extended(stage, terms)` makes it."
+  )
+  assert stages and all(isinstance(one, config.ConfigDict) for one in stages), (
+    f"`{name}` must return a list of stages, such as"
+    " [extended(stage, {...})]."
+  )
 
 
 def test_a_method_keeps_the_options_of_the_supervised_term(name):
-  made = registry.find("methods", name)(base(name))[-1]
-  found = made.terms.cross_entropy
-  assert found.loss == "cross_entropy" and "weight" in found
-  if name != "label_smoothing":
-    assert found.label_smoothing == 0.1
+  sentence = (
+    f"The last stage of `{name}` must keep the stage's `cross_entropy` with its"
+    " options: build it with `extended`, and change the term's weight alone"
+    " (labels=..)."
+  )
+  with must(sentence):
+    supervised = returned(name)[-1].terms.cross_entropy
+    assert supervised.loss == "cross_entropy" and "weight" in supervised
+    if name != "label_smoothing":
+      assert supervised.label_smoothing == 0.1
 
 
 def test_a_methods_options_are_keywords_with_defaults_and_described(name):
   function = registry.find("methods", name)
   parameters = dict(inspect.signature(function).parameters)
   first = next(iter(parameters))
-  assert first == "stage"
+  assert first == "stage", f"`{name}` must have `stage` as its first argument."
   del parameters[first]
+  doc = inspect.getdoc(function)
   for option, parameter in parameters.items():
-    assert parameter.kind == inspect.Parameter.KEYWORD_ONLY
-    assert parameter.default is not inspect.Parameter.empty, option
-    assert re.search(rf"^ *{option}: ", inspect.getdoc(function), re.MULTILINE)
+    assert parameter.kind == inspect.Parameter.KEYWORD_ONLY, (
+      f"`{option}` of `{name}` must be keyword-only: put it behind `*`."
+    )
+    assert parameter.default is not inspect.Parameter.empty, (
+      f"`{option}` of `{name}` must have a default, the paper's."
+    )
+    assert re.search(rf"^ *{option}: ", doc, re.MULTILINE), (
+      f"The docstring of `{name}` must describe `{option}` under Args."
+    )
 
 
-def test_a_method_says_formula_paper_defaults_needs_and_costs(name):
+def test_a_methods_docstring_has_formula_paper_defaults_needs_and_costs(name):
   about = registry.describe("methods", name)
-  assert about.summary.endswith(".")
-  assert re.search(r"^ *loss\w* *=", about.doc, re.MULTILINE)
-  assert re.search(r"arXiv:|\b(19|20)\d\d\b", about.doc)
+  assert about.summary.endswith("."), (
+    f"The docstring of `{name}` must begin with a sentence of one line."
+  )
+  assert re.search(r"^ *loss\w* *=", about.doc, re.MULTILINE), (
+    f"The docstring of `{name}` must have the formula, on a line `loss = ...`."
+  )
+  assert re.search(r"arXiv:|\b(19|20)\d\d\b", about.doc), (
+    f"The docstring of `{name}` must cite its paper, with year and arXiv id."
+  )
   for word in ("Defaults:", "Needs:", "Costs:", "Returns:"):
-    assert word in about.doc, word
+    assert word in about.doc, (
+      f"The docstring of `{name}` must have a paragraph '{word}'."
+    )
 
 
-def test_the_last_stage_of_a_method_is_measured_like_the_one_it_was_given(name):
-  given, made = base(name), registry.find("methods", name)(base(name))[-1]
+def test_the_last_stage_of_a_method_is_evaluated_like_its_argument(name):
+  argument, last = base(name), returned(name)[-1]
   for knob in ("batch_size", "steps", "select", "eval_every"):
-    assert made[knob] == given[knob]
-  assert "classification" in made.metrics
+    assert last[knob] == argument[knob], (
+      f"The last stage of `{name}` must have the stage's `{knob}`, so that"
+      " methods are compared with one budget."
+    )
+  assert "classification" in last.metrics, (
+    f"The last stage of `{name}` must keep the stage's metrics."
+  )
 
 
-def test_every_head_of_the_room_is_used_by_a_method_or_stands_alone():
+def test_every_head_is_used_by_a_method_or_is_known_to_be_general():
   sources = [
     pathlib.Path(registry.describe("methods", one).path).read_text()
     for one in registry.names("methods")
   ]
-  said = set(re.findall(r'"(\w+)"', "".join(sources)))
-  alone = {"mlp", "select", "negative_mean"}
-  assert set(registry.names("heads")) - said <= alone
+  used = set(re.findall(r'"(\w+)"', "".join(sources)))
+  general = {"mlp", "select", "negative_mean"}
+  unused = set(registry.names("heads")) - used - general
+  assert not unused, (
+    f"No method uses the heads {sorted(unused)}: use them in a method, or add"
+    " them to `general` in this test."
+  )
 
 
 def test_kd_shares_the_weight_between_teacher_and_labels():
-  (made,) = registry.find("methods", "kd")(
+  (stage,) = registry.find("methods", "kd")(
     base("kd"), temperature=2.0, weight=0.75
   )
-  assert made.terms.kd.weight == 0.75
-  assert made.terms.cross_entropy.weight == 0.25
-  assert made.terms.kd.temperature == 2.0
+  assert stage.terms.kd.weight == 0.75
+  assert stage.terms.cross_entropy.weight == 0.25
+  assert stage.terms.kd.temperature == 2.0
 
 
 def test_a_stage_can_have_terms_of_two_methods():
-  (made,) = registry.find("methods", "kd")(base("kd"))
-  (both,) = registry.find("methods", "fitnet")(made)
+  (with_kd,) = registry.find("methods", "kd")(base("kd"))
+  (both,) = registry.find("methods", "fitnet")(with_kd)
   assert {"cross_entropy", "kd", "fitnet"} <= set(both.terms)
 
 
-def test_a_head_shared_with_nobody_is_an_error_that_lists_those_there_are():
-  given = base("kd")
-  given.terms.hint = term("mse", heads={"student": head("linear")})
-  given.terms.other = term(
+def test_a_shared_head_that_does_not_exist_is_an_error_that_lists_heads():
+  student = base("kd")
+  student.terms.hint = term("mse", heads={"student": head("linear")})
+  student.terms.other = term(
     "mse", heads={"student": config.same_head("hnt", argument="student")}
   )
   plain = workdir.resolve(
@@ -180,7 +233,7 @@ def test_a_head_shared_with_nobody_is_an_error_that_lists_those_there_are():
         "teacher": stage(
           networks("kd")[1], terms={"cross_entropy": term("cross_entropy")}
         ),
-        "student": given,
+        "student": student,
       },
     )
   )
@@ -191,6 +244,11 @@ def test_a_head_shared_with_nobody_is_an_error_that_lists_those_there_are():
 def test_the_zoo_runs_every_method_and_gives_no_reason_for_another():
   plan = fields.load(str(ROOT / "configs" / "zoo.py"))
   ranked = {better for better, _ in plan.gains}
-  assert set(registry.names("methods")) <= ranked
-  assert set(plan.notes) <= ranked
+  missing = set(registry.names("methods")) - ranked
+  assert not missing, (
+    f"configs/zoo.py must run every method; it lacks {sorted(missing)}:"
+    " `kdjax.config.kind_of` must know the kind of networks of each."
+  )
+  unknown = set(plan.notes) - ranked
+  assert not unknown, f"configs/zoo.py has notes on {sorted(unknown)}: remove."
   assert all(name in plan.stages for pair in plan.gains for name in pair)

@@ -1,4 +1,4 @@
-"""Methods that tell an example from others, and those of two towers."""
+"""Contrastive methods, and those for two towers."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def pairs():
 
 
 def plain():
-  """A student and a teacher of images."""
+  """A student and a teacher for images."""
   network = lambda width: config.network(
     "conv", widths=(width,), num_classes=10
   )
@@ -42,7 +42,7 @@ def plain():
 
 
 def twice():
-  """A student and a teacher of two towers."""
+  """A two-tower student and teacher."""
   return towers(4), config.stage(towers(6), terms=pairs(), batch_size=8)
 
 
@@ -110,7 +110,7 @@ def test_clip_kd_has_a_layer_without_icl_too():
   assert stage.terms.fd.heads.student.name == "project"
 
 
-def test_tinyclip_is_affinities_alone_unless_asked():
+def test_tinyclip_has_affinities_alone_by_default():
   (stage,) = made("tinyclip")
   assert set(stage.terms) == {"affinity"}
   (stage,) = made("tinyclip", task=1.0, labels=1.0)
@@ -128,7 +128,7 @@ def test_sskd_trains_the_teachers_head_before_the_student():
   assert last.terms.sskd.reads.student[1] == "student@rotate90/embedding"
 
 
-def test_sskd_counts_labels_for_a_tenth_unless_asked():
+def test_sskd_weights_labels_by_a_tenth_by_default():
   _, stage = plain()
   stage.teachers = {"teacher": config.teacher("teacher")}
   for options, weight in (({}, 0.1), ({"labels": 0.5}, 0.5)):

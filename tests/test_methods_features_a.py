@@ -1,4 +1,4 @@
-"""What methods on maps make of a stage."""
+"""The stages of methods that read feature maps."""
 
 import pytest
 
@@ -73,20 +73,22 @@ def test_labels_alone_follow_what_initialised_the_student(name):
   assert last.networks.student.init_from == config.earlier(0)
 
 
-def test_ft_holds_the_paraphraser_still_that_it_trained_first():
+def test_ft_freezes_the_paraphraser_that_it_trained_first():
   first, last = made("ft", factors=0.75)
-  own, held = first.terms.ft.heads.teacher, last.terms.ft.heads.teacher
-  assert not own.still and held.still
-  assert held.init_from == config.earlier(0)
-  assert own.share == held.share == last.terms.ft.heads.student.share == 0.75
+  trained, frozen = first.terms.ft.heads.teacher, last.terms.ft.heads.teacher
+  assert not trained.still and frozen.still
+  assert frozen.init_from == config.earlier(0)
+  assert (
+    trained.share == frozen.share == last.terms.ft.heads.student.share == 0.75
+  )
   assert last.networks.student.init_from is None
 
 
-def test_kta_compares_affinities_with_what_the_encoder_makes():
+def test_kta_compares_affinities_with_those_of_the_code():
   first, last = made("kta", factors=0.75, affinity=2.0)
   assert set(first.terms) == {"kta"}
-  held = last.terms.kta.heads.teacher
-  assert held.still and held.init_from == config.earlier(0)
+  frozen = last.terms.kta.heads.teacher
+  assert frozen.still and frozen.init_from == config.earlier(0)
   assert (last.terms.kta.weight, last.terms.kta_affinity.weight) == (50.0, 2.0)
   assert last.terms.kta_affinity.reads.teacher == "heads/kta/teacher"
   assert "kta_affinity" not in made("kta", affinity=0.0)[1].terms
@@ -99,12 +101,12 @@ def test_kta_compares_affinities_with_what_the_encoder_makes():
     ("ft", "form", {"map": 200.0, "paper": 1000.0}),
   ],
 )
-def test_every_form_has_a_weight_of_its_own(name, option, weights):
+def test_every_form_has_its_own_default_weight(name, option, weights):
   for form, weight in weights.items():
     term = "at1" if name == "at" else name
-    given = lambda form=form, **more: made(name, **{option: form}, **more)[-1]
-    assert given().terms[term].weight == weight
-    assert given(weight=3.0).terms[term].weight == 3.0
+    last = lambda form=form, **more: made(name, **{option: form}, **more)[-1]
+    assert last().terms[term].weight == weight
+    assert last(weight=3.0).terms[term].weight == 3.0
   with pytest.raises(UserError, match="nonsense"):
     made(name, **{option: "nonsense"})
 
@@ -131,12 +133,12 @@ def test_ab_counts_the_last_layer_in_full_and_the_one_before_by_half():
   assert first.terms.ab0.weight == pytest.approx(3e-3)
 
 
-def test_maps_without_a_partner_are_an_error():
-  with pytest.raises(UserError, match="2 maps of a student and 1"):
+def test_unpaired_maps_are_an_error():
+  with pytest.raises(UserError, match="2 student maps are paired with 1"):
     made("at", teacher_maps=("teacher/stage0",))
   one = {
     "student_maps": ("student/stage0",),
     "teacher_maps": ("teacher/stage0",),
   }
-  with pytest.raises(UserError, match="two that follow"):
+  with pytest.raises(UserError, match=r"1 student maps.*at least two"):
     made("fsp", **one)

@@ -1,4 +1,4 @@
-"""What methods of features put into a stage: from OFD to adversaries."""
+"""The terms of feature methods, from OFD to adversarial ones."""
 
 import pytest
 
@@ -16,8 +16,8 @@ def stage(**changes):
   )
 
 
-def made(name, given=None, **options):
-  (one,) = registry.find("methods", name)(given or stage(), **options)
+def made(name, argument=None, **options):
+  (one,) = registry.find("methods", name)(argument or stage(), **options)
   return one
 
 
@@ -46,7 +46,7 @@ def test_reviewkd_without_embeddings_reads_maps_alone():
   assert reads.teacher == ("teacher/stage0", "teacher/stage1")
 
 
-def test_simkd_uses_no_label_and_measures_what_its_projector_leads_to():
+def test_simkd_uses_no_label_and_evaluates_the_teachers_classifier():
   one = made("simkd", factor=4)
   assert one.terms.cross_entropy.weight == 0.0
   assert one.terms.simkd.heads.student.factor == 4
@@ -56,7 +56,7 @@ def test_simkd_uses_no_label_and_measures_what_its_projector_leads_to():
   assert measured.heads.student.name == "classifier"
 
 
-def test_simkd_leaves_metrics_of_other_things_as_they_are():
+def test_simkd_does_not_change_metrics_of_other_outputs():
   metrics = {
     "classification": config.metric("classification"),
     "teachers": config.metric(
@@ -76,7 +76,7 @@ def test_semckd_divides_by_the_layers_of_the_student():
   assert terms.semckd.heads.weights.batch_size == 16
 
 
-def test_adversaries_share_a_discriminator_that_only_one_of_them_teaches():
+def test_adversarial_terms_share_a_discriminator_that_one_of_them_trains():
   terms = made("adversarial").terms
   assert terms.discriminator.heads.student.outputs == 11
   assert terms.discriminator.targets == ("student", "teacher")

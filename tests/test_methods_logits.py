@@ -1,4 +1,4 @@
-"""Methods of logits make what they say, in every form."""
+"""The stages of methods that read logits, in every form."""
 
 import pytest
 from test_methods import around, base
@@ -55,7 +55,7 @@ def test_both_sides_of_every_term_with_a_teacher_are_standardised(base_method):
     assert both == ({} if name == "cross_entropy" else STANDARD)
 
 
-def test_of_mlkd_the_examples_alone_are_standardised():
+def test_mlkds_instance_terms_alone_are_standardised():
   (made,) = make("logit_standardization", base="mlkd", temperature=1.5)
   for name, one in made.terms.items():
     both = {side: head.name for side, head in one.heads.items()}
@@ -90,33 +90,33 @@ def test_labels_have_one_weight_in_all_views(name, options, labels):
 
 
 def test_dot_gives_the_optimizer_of_the_stage_another_rule():
-  given = base("dot")
-  given.optimizer = config.optimizer(
+  stage = base("dot")
+  stage.optimizer = config.optimizer(
     learning_rate=config.schedule("cosine", 4e-3, end=1e-3, warmup=3),
     weight_decay=0.1,
     clip_norm=1.0,
   )
-  (made,) = registry.find("methods", "dot")(given, delta=0.09)
+  (made,) = registry.find("methods", "dot")(stage, delta=0.09)
   rule = made.optimizer
   assert (rule.name, rule.delta, rule.momentum) == ("dot", 0.09, 0.9)
   assert (rule.weight_decay, rule.clip_norm) == (5e-4, 0.0)
   rate = rule.learning_rate
   assert (rate.kind, rate.value, rate.warmup) == ("cosine", 0.05, 3)
   assert rate.end == pytest.approx(0.0125)
-  assert given.optimizer.name == "adamw"
-  assert given.optimizer.learning_rate.value == 4e-3
+  assert stage.optimizer.name == "adamw"
+  assert stage.optimizer.learning_rate.value == 4e-3
   groups = {name: one.group for name, one in made.terms.items()}
   assert groups == {"cross_entropy": "task", "kd": "kd"}
 
 
 def test_dot_may_keep_what_the_stage_has():
-  given = base("dot")
-  given.optimizer = config.optimizer("sgd", learning_rate=0.2, weight_decay=0.1)
+  stage = base("dot")
+  stage.optimizer = config.optimizer("sgd", learning_rate=0.2, weight_decay=0.1)
   find = registry.find("methods", "dot")
-  (kept,) = find(given, learning_rate=None, weight_decay=None)
+  (kept,) = find(stage, learning_rate=None, weight_decay=None)
   assert kept.optimizer.learning_rate == 0.2
   assert kept.optimizer.weight_decay == 0.1
-  assert find(given)[0].optimizer.learning_rate == 0.05
+  assert find(stage)[0].optimizer.learning_rate == 0.05
 
 
 def test_born_again_has_one_stage_more_than_generations():

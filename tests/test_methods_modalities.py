@@ -1,4 +1,4 @@
-"""Methods of classes matched in other ways, and across modalities."""
+"""Methods with several networks, teachers or stages, and across modalities."""
 
 import pytest
 
@@ -92,7 +92,7 @@ def test_generalized_distillation_never_softens_the_student():
   assert one.terms.cross_entropy.weight == 0.25
 
 
-def test_in_dml_each_network_is_still_for_the_other():
+def test_in_dml_each_network_is_a_target_for_the_other():
   (one,) = made("dml")
   for name, pair in (
     ("dml", {"student": "student/logits", "teacher": "peer/logits"}),
@@ -116,15 +116,15 @@ def test_the_weight_of_a_mean_teacher_rises_in_a_quarter_of_the_steps():
     ("mean_teacher", {"mse": 100.0, "kl": 1.0}),
   ],
 )
-def test_every_form_has_a_weight_of_its_own(method, weights):
+def test_every_form_has_its_own_default_weight(method, weights):
   for form, weight in weights.items():
-    found = made(method, form=form)[0].terms[method].weight
-    assert getattr(found, "value", found) == weight
-    found = made(method, form=form, weight=3.0)[0].terms[method].weight
-    assert getattr(found, "value", found) == 3.0
+    default = made(method, form=form)[0].terms[method].weight
+    assert getattr(default, "value", default) == weight
+    changed = made(method, form=form, weight=3.0)[0].terms[method].weight
+    assert getattr(changed, "value", changed) == 3.0
 
 
-def test_a_mean_teacher_may_see_another_view_than_the_student():
+def test_a_mean_teachers_student_may_read_another_view():
   (one,) = made("mean_teacher", view="strong")
   reads = one.terms.mean_teacher.reads
   assert reads.student == "student@strong/logits"
@@ -163,7 +163,7 @@ def test_the_last_student_of_hallucination_starts_from_the_first():
   assert list(last["terms"]) == ["cross_entropy"]
 
 
-def test_a_companion_learns_from_a_teacher_that_stays_or_comes_nearer():
+def test_a_companion_learns_from_a_frozen_or_a_trained_teacher():
   frozen, trained = (
     made("modality_focusing"),
     made("modality_focusing", **TRAINED),
@@ -197,5 +197,5 @@ def test_self_distillation_has_no_factor_for_its_temperature():
 
 
 def test_self_distillation_needs_two_maps():
-  with pytest.raises(UserError, match="1 maps"):
+  with pytest.raises(UserError, match="has 1 `student_maps`"):
     made("self_distillation", student_maps=("student/stage1",))

@@ -1,4 +1,4 @@
-"""Methods for Transformers make stages that trace, and say what they do."""
+"""The stages of methods for Transformers."""
 
 import functools
 
@@ -80,7 +80,7 @@ def test_a_method_for_transformers_traces_on_texts_with_their_mask(name):
   trace(teacher, method(stage, token_mask="batch/mask/text"))
 
 
-def test_layers_learn_from_the_last_of_their_share_of_the_teacher():
+def test_each_layer_learns_from_the_last_of_its_group_of_teacher_layers():
   layers, _ = call("tinybert", depths=(2, 6))
   reads = lambda name: layers.terms[name].reads.to_dict()
   assert reads("tinybert_scores0") == {
@@ -93,13 +93,13 @@ def test_layers_learn_from_the_last_of_their_share_of_the_teacher():
   }
 
 
-def test_depths_that_do_not_divide_are_said():
-  with pytest.raises(UserError, match="3 layers of a student and 4"):
+def test_depths_that_do_not_divide_are_an_error():
+  with pytest.raises(UserError, match="student has 3 layers, the teacher 4"):
     call("tinybert", depths=(3, 4))
 
 
-def test_layers_without_a_teacher_are_said():
-  with pytest.raises(UserError, match="2 layers of a student and 1"):
+def test_unpaired_layers_are_an_error():
+  with pytest.raises(UserError, match="2 student layers are paired with 1"):
     call("pkd", teacher_hidden=("teacher/block03",))
 
 
@@ -113,7 +113,7 @@ def test_tinybert_learns_layers_first_and_classes_from_there():
   assert named["tiny"].networks.student.init_from == "tiny-1"
 
 
-def test_the_layers_of_tinybert_have_a_step_at_least():
+def test_the_first_stage_of_tinybert_has_at_least_one_step():
   layers, _ = call("tinybert", share=0.001)
   assert layers.steps == 1
 
@@ -168,7 +168,7 @@ def test_deit_gives_the_student_a_distillation_token():
   assert plain.terms.cross_entropy.weight == 0.75
 
 
-def test_a_distance_or_form_that_is_none_is_said():
+def test_an_unknown_distance_or_form_is_an_error():
   with pytest.raises(UserError, match="There are: cosine, mse"):
     call("hidden_states", distance="l1")
   with pytest.raises(UserError, match="There are: hard, soft"):

@@ -39,7 +39,7 @@ def test_the_stages_own_cross_entropy_keeps_its_options():
   assert made.terms.cross_entropy.label_smoothing == 0.1
 
 
-def test_a_name_that_is_taken_or_unknown_is_an_error():
+def test_a_name_that_exists_already_or_is_unknown_is_an_error():
   stage = config.extended(base(), {"kd": config.term("kd")})
   with pytest.raises(UserError, match="already has 'kd'"):
     config.extended(stage, {"kd": config.term("kd")})
@@ -101,7 +101,7 @@ def test_every_method_is_listed_with_its_options():
   assert {"temperature", "weight"} <= config.methods()["kd"]
 
 
-def test_a_method_that_returns_no_list_of_stages_is_answered():
+def test_a_method_that_returns_no_list_of_stages_is_an_error():
   for made in (None, base()):
 
     def mine(stage, made=made):
@@ -114,7 +114,7 @@ def test_a_method_that_returns_no_list_of_stages_is_answered():
       config.method("mine", base())
 
 
-def test_a_method_may_be_called_otherwise():
+def test_a_methods_last_stage_may_have_another_name():
   both = config.method("kd", base()) | config.method(
     "kd", base(), temperature=1.0, called="cold"
   )

@@ -1,16 +1,17 @@
-"""Distillation where theory says how it ends.
+"""Distillation results with a closed form.
 
-Linear students that start from 0 learn by gradient descent from the soft labels
-of a linear teacher: with 200 examples of 51 numbers they become the teacher,
-and with 16 its projection onto what the examples span (Phuong and Lampert, ICML
-2019, arXiv:2105.13093, Theorem 1). Beside that two identities of losses: the
-gradient at a high temperature (Hinton et al., arXiv:1503.02531, Eq. (4)), and
-the two parts of decoupled distillation (arXiv:2203.08679, Eq. (7)).
+Linear students with initial weights 0 learn by gradient descent from the soft
+labels of a linear teacher. With 200 examples of 51 numbers they converge to the
+teacher, with 16 to its projection onto the span of the examples (Phuong and
+Lampert, ICML 2019, arXiv:2105.13093, Theorem 1). In addition two identities of
+losses: KD's gradient at a high temperature (Hinton et al., arXiv:1503.02531,
+Eq. (4)), and the two parts of decoupled distillation (arXiv:2203.08679,
+Eq. (7)).
 
   kdjax reproduce closed_forms
   kdjax run --config=configs/papers/closed_forms.py --workdir=runs/closed
 
-What to expect is in RESULTS.md: distances from theory, which are rounding.
+RESULTS.md has the expected results: distances from theory, at rounding error.
 """
 
 from kdjax.config import (
@@ -25,7 +26,7 @@ from kdjax.config import (
   term,
 )
 
-# stage -> examples that its students see.
+# stage -> number of its training examples.
 SIZES = {"many": 200, "few": 16}
 
 
@@ -69,9 +70,9 @@ def get_config() -> ConfigDict:
 
 
 def published() -> dict[str, list[dict]]:
-  """Distances from theory."""
-  form = lambda text, name, tolerance, at="": result(
-    text, at, 0.0, tolerance, metric=f"closed_forms:{name}"
+  """The rows: distances from theory."""
+  form = lambda text, name, tolerance, stage="": result(
+    text, stage, 0.0, tolerance, metric=f"closed_forms:{name}"
   )
   return {
     "": [
@@ -86,7 +87,7 @@ def published() -> dict[str, list[dict]]:
 
 
 def _linear(start: str) -> ConfigDict:
-  """Two classes of 50 numbers."""
+  """A linear classifier of 50 numbers, two classes."""
   return network(
     "mlp", num_classes=2, widths=(), modality="regular", start=start
   )

@@ -1,7 +1,7 @@
 """Distillation and privileged information: Lopez-Paz et al., ICLR 2016.
 
-The teacher sees what the student does not: four worlds of 50 numbers with a
-privileged view, and MNIST whose student sees 7x7 pixels.
+A teacher with privileged inputs: four synthetic tasks of 50 numbers with a
+privileged view, and MNIST with a student that reads 7x7 pixels.
 
   kdjax reproduce lopez_paz
   kdjax run --config=configs/papers/lopez_paz.py:synthetic \\
@@ -10,19 +10,20 @@ privileged view, and MNIST whose student sees 7x7 pixels.
     --workdir=runs/lopez_paz_300 --config.data.root=../shared/data
   kdjax run --config=configs/papers/lopez_paz.py:smoke --workdir=runs/smoke
 
-"synthetic" has three stages of each world: `privileged`, the teacher, a linear
-model of x*; `regular`, one of x; and `distilled`, one of x by the teacher's
-soft labels alone (lambda = 1, T = 1). 100 repetitions draw their own world;
-they are seeds, all in one call of the step. RMSprop, batches of 128 and 72,
-1000 epochs.
+"synthetic" has three stages for each task: `privileged`, the teacher, a linear
+model of x*; `regular`, a linear model of x; and `distilled`, a linear model of
+x trained on the teacher's soft labels alone (lambda = 1, T = 1). Each of 100
+repetitions draws its own data; they are seeds, all in one call of the step.
+RMSprop, batches of 128 and 72, 1000 epochs.
 
-"mnist300" and "mnist500" train a teacher on 28x28 pixels of so many images, and
-students on 7x7 pixels at every temperature and imitation weight of the paper:
-the grid is an axis like the seeds, 10 of them, and one compiled program. Their
-loss leaves the student's logits as they are. "mnist300_tempered" divides them
-by T too, as the textbook has it, and they learn worse the larger T is.
+"mnist300" and "mnist500" train a teacher on 28x28 pixels of 300 or 500 images,
+and students on 7x7 pixels with all temperatures and imitation weights of the
+paper: the grid is an array axis in one compiled program, as are the 10 seeds.
+The loss does not divide the student's logits by T. "mnist300_tempered" does, as
+usual in KD; the students are worse the larger T is.
 
-What to expect is in RESULTS.md, of all but "smoke": two repetitions, 40 steps.
+RESULTS.md has the expected results, except for "smoke" (two repetitions, 40
+steps).
 """
 
 from kdjax.config import (
@@ -44,9 +45,9 @@ WORLDS = ("clean_labels", "clean_features", "relevant", "relevant_each")
 MODES = ("synthetic", "mnist300", "mnist500", "mnist300_tempered", "smoke")
 
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
-WEIGHTS = tuple(place / 10 for place in range(1, 11))
+WEIGHTS = tuple(tenths / 10 for tenths in range(1, 11))
 
-# The term of the method, and its numbers.
+# The method's term, and the addresses of its numbers.
 TERM = "generalized_distillation"
 TEMPERATURE, WEIGHT = f"{TERM}/temperature", f"{TERM}/weight"
 
@@ -61,7 +62,7 @@ def get_config(argument: str = "synthetic") -> ConfigDict:
 
 
 def published() -> dict[str, list[dict]]:
-  """The tables: the paper's text, and its authors' result files of MNIST."""
+  """The tables: from the paper's text, and its authors' files for MNIST."""
   printed = {
     "clean_labels": (0.96, 0.88, 0.95),
     "clean_features": (0.90, 0.68, 0.70),
@@ -82,20 +83,20 @@ def published() -> dict[str, list[dict]]:
   }
 
 
-def _rows(taught: float, plain: float, means: tuple) -> list[dict]:
-  """The rows of one size of MNIST."""
+def _rows(teacher_mean: float, plain: float, means: tuple) -> list[dict]:
+  """The rows of one training size of MNIST."""
   return [
-    result("teacher", "teacher", taught, 0.015),
+    result("teacher", "teacher", teacher_mean, 0.015),
     result("student, lambda = 0", "student", plain, 0.03, at={WEIGHT: (0.0,)}),
     *_by_temperature(means, ""),
   ]
 
 
 def _tempered(means: tuple) -> list[dict]:
-  """What a re-implementation found with the student's logits divided by T.
+  """Results of a re-implementation that divides the student's logits by T.
 
-  Nobody states a tolerance of it: two standard errors of a difference of two
-  means of ten repetitions, whose deviation is .05.
+  No tolerance is published. This one is two standard errors of the difference
+  of two means over ten repetitions with deviation 0.05.
   """
   return _by_temperature(means, "re-implemented, not published", 0.05)
 
@@ -117,19 +118,21 @@ def _by_temperature(
 
 
 def _synthetic(smoke: bool) -> ConfigDict:
-  """Three stages of each world."""
+  """Three stages for each task."""
   stages, gains = {}, []
   for world in WORLDS:
-    names = [f"{one}-{world}" for one in ("privileged", "regular", "distilled")]
+    names = [
+      f"{role}-{world}" for role in ("privileged", "regular", "distilled")
+    ]
     plain = {
       view: _stage(view, 2, (), 40 if smoke else 2000, experiment=world)
       for view in ("privileged", "regular")
     }
-    taught = extended(
+    base = extended(
       plain["regular"], {}, teachers={"teacher": teacher(names[0])}
     )
     stages[names[0]], stages[names[1]] = plain["privileged"], plain["regular"]
-    stages |= method(TERM, taught, called=names[2])
+    stages |= method(TERM, base, called=names[2])
     gains.append((names[2], names[1]))
   return experiment(
     "lopez_paz_synthetic",
@@ -142,11 +145,11 @@ def _synthetic(smoke: bool) -> ConfigDict:
 
 
 def _mnist(size: int, tempered: bool) -> ConfigDict:
-  """A teacher, and a student at every point of the grid."""
+  """A teacher, and a student at each point of the grid."""
   steps = 50 * -(-size // 128)
   plain = _stage("small", 10, (20, 20), steps)
-  taught = extended(plain, {}, teachers={"teacher": teacher("teacher")})
-  student = method(TERM, taught, called="student")["student"]
+  base = extended(plain, {}, teachers={"teacher": teacher("teacher")})
+  student = method(TERM, base, called="student")["student"]
   if tempered:
     student.terms[TERM].student_temperature = None
   points = [(1.0, 0.0), *((t, w) for t in TEMPERATURES for w in WEIGHTS)]
@@ -172,7 +175,7 @@ def _mnist(size: int, tempered: bool) -> ConfigDict:
 def _stage(
   view: str, classes: int, widths: tuple, steps: int, **options
 ) -> ConfigDict:
-  """A network of one view, from its labels."""
+  """A network that reads one view, trained on labels."""
   return stage(
     network(
       "mlp", num_classes=classes, widths=widths, modality=view, start="glorot"
@@ -181,7 +184,7 @@ def _stage(
     steps=steps,
     batch_size=128,
     optimizer=optimizer("rmsprop", learning_rate=1e-3, b2=0.9, eps=1e-6),
-    # Nothing is selected: measured and saved at the end alone.
+    # No selection: evaluated and saved only at the end.
     eval_every=0,
     save_every=0,
     log_every=steps,

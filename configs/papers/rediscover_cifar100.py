@@ -1,6 +1,7 @@
 """CIFAR-100, resnet32x4 to resnet8x4: RepDistiller's row of four methods.
 
-A teacher, a student alone, and the student by KD, SP, CRD and DKD, in one run.
+A teacher, a student alone, and the student with KD, SP, CRD and DKD, in one
+run.
 
   kdjax reproduce rediscover_cifar100:full      on a GPU
   kdjax reproduce rediscover_cifar100:epochs30
@@ -8,19 +9,19 @@ A teacher, a student alone, and the student by KD, SP, CRD and DKD, in one run.
   kdjax run --config=configs/papers/rediscover_cifar100.py:cpu \\
     --workdir=runs/rediscover --config.data.root=../shared/data
 
-"full" is the recipe: SGD of 0.05 with momentum 0.9 (not Nesterov's) and weight
-decay 5e-4, batches of 64, 240 epochs, a tenth of the rate after 150, 180 and
-210; crops of 4 pixels' padding and flips; all 50,000 pictures train, and the
-last epoch counts. Five seeds, all in one step on an accelerator. "epochs60" and
-"epochs30" are a quarter and an eighth of it, three seeds, their milestones in
-proportion: not the full recipe, and so not the published numbers.
+"full" is the recipe: SGD with learning rate 0.05, momentum 0.9 (not Nesterov)
+and weight decay 5e-4, batches of 64, 240 epochs, the rate divided by 10 after
+150, 180 and 210; crops with 4 pixels of padding and flips; all 50,000 images
+train; results of the last epoch. Five seeds, all in one step on an accelerator.
+"epochs60" and "epochs30" have a quarter and an eighth of the epochs, milestones
+in proportion, and three seeds: the published numbers are not expected.
 
-"cpu" shows that it works: two epochs of 2,000 real pictures, resnet20 to
-resnet8, one seed. Nothing is to be expected of its numbers.
+"cpu" shows that it runs: two epochs of 2,000 images, resnet20 to resnet8, one
+seed; its numbers have no meaning.
 
-To expect of "full", from RepDistiller's table (mean of 5; test, last epoch; DKD
-its paper's, best epoch): teacher 79.42, alone 72.50, KD 73.33, SP 72.94, CRD
-75.51, DKD 76.32. They are not measured here yet.
+Published accuracy in % (RepDistiller's table; mean of 5, test, last epoch; DKD
+from its paper, best epoch): teacher 79.42, alone 72.50, KD 73.33, SP 72.94, CRD
+75.51, DKD 76.32. "full" is not measured here yet: it needs an accelerator.
 """
 
 from kdjax.config import (
@@ -39,7 +40,7 @@ from kdjax.config import (
   term,
 )
 
-# Hours on an accelerator: nobody waits for it who has not asked.
+# It takes hours on an accelerator: `kdjax reproduce` runs it only by name.
 ON_REQUEST = True
 
 WIDE = (32, 64, 128, 256)
@@ -49,12 +50,11 @@ PAIR = (
 )
 SMALL_PAIR = ({"depth": 20}, {"depth": 8})
 
-# mode -> epochs; the others are "full" in less time.
+# mode -> epochs.
 EPOCHS = {"full": 240, "epochs60": 60, "epochs30": 30, "cpu": 2}
 BATCH = 64
 
-# Similarities are of the last map; the weight of DKD is its paper's, of this
-# pair.
+# SP reads the last map; DKD's weight is its paper's for this pair.
 METHODS = {
   "kd": {},
   "sp": {"student_map": "student/stage3", "teacher_map": "teacher/stage3"},
@@ -72,10 +72,10 @@ def get_config(argument: str = "full") -> ConfigDict:
   mode = mode_of(argument, *EPOCHS) or "full"
   cpu = mode == "cpu"
   large, small = SMALL_PAIR if cpu else PAIR
-  pictures = 2000 if cpu else 50_000
-  epoch = pictures // BATCH
+  images = 2000 if cpu else 50_000
+  epoch = images // BATCH
   knobs = {
-    "steps": EPOCHS[mode] * pictures // BATCH,
+    "steps": EPOCHS[mode] * images // BATCH,
     "batch_size": BATCH,
     "optimizer": optimizer(
       "sgd",
@@ -85,7 +85,7 @@ def get_config(argument: str = "full") -> ConfigDict:
       momentum=0.9,
       weight_decay=5e-4,
     ),
-    # The last epoch counts: validation, a part of training, selects nothing.
+    # Results of the last epoch: validation is part of training.
     "eval_every": 0,
     "log_every": epoch if cpu else 100,
     "save_every": 0 if cpu else 10 * epoch,
@@ -93,7 +93,7 @@ def get_config(argument: str = "full") -> ConfigDict:
   }
   labels = {"cross_entropy": term("cross_entropy")}
   alone = stage(_network(small), terms=labels, **knobs)
-  taught = extended(
+  base = extended(
     alone, {}, teachers={"teacher": teacher("teacher", which="last")}
   )
   stages = {
@@ -103,7 +103,7 @@ def get_config(argument: str = "full") -> ConfigDict:
   for name, options in METHODS.items():
     if cpu and name == "crd":
       options = {"negatives": 512}
-    stages |= method(name, taught, **options)
+    stages |= method(name, base, **options)
   return experiment(
     f"rediscover_cifar100_{mode}",
     seeds={"full": 5, "cpu": 1}.get(mode, 3),
@@ -122,7 +122,7 @@ def get_config(argument: str = "full") -> ConfigDict:
 
 
 def published() -> dict[str, list[dict]]:
-  """RepDistiller's row, beside the recipe and what is less of it."""
+  """RepDistiller's row, for the recipe and its shorter modes."""
   row = {
     "teacher": 0.7942,
     "alone": 0.7250,
@@ -131,12 +131,12 @@ def published() -> dict[str, list[dict]]:
     "crd": 0.7551,
     "dkd": 0.7632,
   }
-  found = {}
+  tables = {}
   for mode, epochs in EPOCHS.items():
     note = "" if mode == "full" else f"{epochs} of 240 epochs, not the recipe"
     if mode == "cpu":
       note = "other networks, to see that it works"
-    found[mode] = [
+    tables[mode] = [
       result(
         f"resnet32x4 to resnet8x4, {name}" if mode != "cpu" else name,
         name,
@@ -146,7 +146,7 @@ def published() -> dict[str, list[dict]]:
       )
       for name, number in row.items()
     ]
-  return found
+  return tables
 
 
 def _network(options: dict) -> ConfigDict:

@@ -1,23 +1,23 @@
 """Multimodal knowledge expansion, TwoMoon: Xue et al., ICCV 2021.
 
-A teacher that sees one coordinate of two moons learns from 30 labels; students
-learn from its pseudo-labels of 270 other points, under noise, and one that sees
-both coordinates ends above it.
+A teacher that reads one coordinate of two moons is trained on 30 labels.
+Students are trained on its pseudo-labels of 270 other points, with input noise;
+the student that reads both coordinates is better than the teacher.
 
   kdjax reproduce twomoon
   kdjax run --config=configs/papers/twomoon.py --workdir=runs/twomoon
 
   teacher      the first coordinate; 30 labels, 1000 steps
   unimodal     the first coordinate; the teacher's pseudo-labels, 2000 steps
-  multimodal   both coordinates; likewise
+  multimodal   both coordinates; the teacher's pseudo-labels, 2000 steps
   supervised   both coordinates; the 270 true labels, 2000 steps
 
-SGD of 0.01 on all points at once, 10 seeds. A student's input is x + m N(0, 1),
-drawn anew in every step, with m the mean of |x| over the 270 points.
+SGD with learning rate 0.01 on all points, 10 seeds. A student's input is
+x + m N(0, 1), drawn in each step, with m the mean of |x| over the 270 points.
 
-"stored=<.npz>" starts all networks from the arrays of a file, such as
-../shared/goldens/mke_twomoon.npz; otherwise they start as PyTorch's do. What to
-expect is in RESULTS.md; it takes half a minute.
+"stored=<.npz>" initialises all networks from the arrays of a file, such as
+../shared/goldens/mke_twomoon.npz; otherwise the initialisation is PyTorch's.
+RESULTS.md has the expected results; it takes half a minute.
 """
 
 from kdjax.config import (
@@ -32,7 +32,7 @@ from kdjax.config import (
   term,
 )
 
-# The mean of |x| over the unlabelled points: of one coordinate, and of both.
+# The mean of |x| over the unlabelled points: one coordinate, and both.
 MEAN = {"first": 0.78009, "both": 0.82766}
 
 WIDTHS = {"first": (32, 32), "both": (16, 16)}
@@ -42,7 +42,7 @@ def get_config(argument: str = "") -> ConfigDict:
   """The experiment; "" or "stored=<path of an .npz>"."""
   path = argument.partition("stored=")[2]
   steps = 2000
-  taught = {
+  distillation = {
     "teachers": {"teacher": teacher("teacher", which="last")},
     "data": ConfigDict({"part": "unlabelled"}),
   }
@@ -53,10 +53,18 @@ def get_config(argument: str = "") -> ConfigDict:
   stages = {
     "teacher": _stage(_network("first", path, "teacher_init"), true, 1000, 30),
     "unimodal": _stage(
-      _network("first", path, "init.{seed}.um"), pseudo, steps, 270, **taught
+      _network("first", path, "init.{seed}.um"),
+      pseudo,
+      steps,
+      270,
+      **distillation,
     ),
     "multimodal": _stage(
-      _network("both", path, "init.{seed}.mm"), pseudo, steps, 270, **taught
+      _network("both", path, "init.{seed}.mm"),
+      pseudo,
+      steps,
+      270,
+      **distillation,
     ),
     "supervised": _stage(
       _network("both", path, "init.{seed}.mm"),
@@ -67,7 +75,7 @@ def get_config(argument: str = "") -> ConfigDict:
       },
       steps,
       270,
-      data=taught["data"],
+      data=distillation["data"],
     ),
   }
   return experiment(
@@ -87,9 +95,9 @@ def get_config(argument: str = "") -> ConfigDict:
 
 
 def published() -> dict[str, list[dict]]:
-  """The table of the paper, from its weights and from others."""
-  rows = lambda taught, tolerance: [
-    result("teacher", "teacher", 0.695, taught),
+  """The paper's table, for its initial weights and for our own."""
+  rows = lambda teacher_tolerance, tolerance: [
+    result("teacher", "teacher", 0.695, teacher_tolerance),
     result("unimodal student", "unimodal", 0.724, tolerance),
     result("multimodal student", "multimodal", 0.777, tolerance),
     result("multimodal, supervised", "supervised", 0.876, tolerance),
@@ -98,7 +106,7 @@ def published() -> dict[str, list[dict]]:
 
 
 def _network(view: str, path: str, name: str) -> ConfigDict:
-  """A network of one view, and what it starts from."""
+  """A network that reads one view, with its initial weights."""
   layers = {"dense0": f"{name}.0", "dense1": f"{name}.2", "head": f"{name}.4"}
   return network(
     "mlp",
@@ -112,7 +120,7 @@ def _network(view: str, path: str, name: str) -> ConfigDict:
 def _stage(
   student: ConfigDict, terms: dict, steps: int, count: int, **more
 ) -> ConfigDict:
-  """All points in one batch, filled up so that any few devices divide it."""
+  """A stage with all points in one batch, padded to a multiple of 16."""
   return stage(
     student,
     terms=terms,

@@ -1,4 +1,4 @@
-"""Which layer of a teacher teaches which layer of a student."""
+"""Pairs of student and teacher layers, for methods for Transformers."""
 
 from kdjax.config import head, same_head
 from kdjax.config.fields import ConfigDict
@@ -8,20 +8,23 @@ from kdjax.errors import UserError
 def matched(
   output: str, student_depth: int, teacher_depth: int
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-  """Addresses of every layer of the student, and of those that teach them.
+  """Addresses of all student layers, and of the teacher layer for each.
 
-  Layer i of N learns from the last of the i-th N-th of the teacher's M layers:
-  (i + 1) M / N - 1, counted from 0.
+  Layer i of the student's N learns from layer (i + 1) M / N - 1 of the
+  teacher's M, counted from 0.
 
   Args:
-    output: what is read of a layer: block, scores, attention, query ..
-    student_depth: N, which divides M.
+    output: the output that is read from a layer: block, scores, query ..
+    student_depth: N, a divisor of M.
     teacher_depth: M.
+
+  Raises:
+    UserError: N does not divide M.
   """
   if student_depth < 1 or teacher_depth % student_depth:
     raise UserError(
-      f"{student_depth} layers of a student and {teacher_depth} of a teacher.",
-      "The teacher must have a whole multiple.",
+      f"The student has {student_depth} layers, the teacher {teacher_depth}.",
+      "Expected a teacher depth that is a multiple of the student's.",
     )
   every = teacher_depth // student_depth
   return (
@@ -35,31 +38,32 @@ def matched(
 def pairs(
   student: tuple[str, ...], teacher: tuple[str, ...]
 ) -> list[dict[str, str]]:
-  """The reads of one term a layer."""
+  """The `reads` of one term for each layer."""
   if len(student) != len(teacher):
     raise UserError(
-      f"{len(student)} layers of a student and {len(teacher)} of a teacher.",
-      "Each layer of the student needs one to learn from.",
+      f"{len(student)} student layers are paired with {len(teacher)} of the"
+      " teacher.",
+      "Expected as many teacher layers as student layers.",
     )
   return [
-    {"student": own, "teacher": other}
-    for own, other in zip(student, teacher, strict=True)
+    {"student": ours, "teacher": theirs}
+    for ours, theirs in zip(student, teacher, strict=True)
   ]
 
 
 def masked(reads: dict, token_mask: str | None) -> dict:
-  """The same reads, and a mask of tokens where there is one."""
+  """`reads` with a token mask, unless that is None."""
   return reads if token_mask is None else {**reads, "mask": token_mask}
 
 
 def projected(
   project: bool, shared: str | None = None
 ) -> dict[str, ConfigDict]:
-  """The heads of a term whose student may be of another width.
+  """The `heads` of a term that projects the student to the teacher's width.
 
   Args:
     project: whether there is a head.
-    shared: the term whose head it is, if not the term's own.
+    shared: the term that shares its head; None is a separate head.
   """
   if not project:
     return {}

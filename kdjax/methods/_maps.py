@@ -1,4 +1,4 @@
-"""Maps in pairs and in a row, and a stage before the student's own."""
+"""Pairs of feature maps, and a stage that runs before the student's."""
 
 import itertools
 
@@ -10,43 +10,45 @@ from kdjax.errors import UserError
 def pairs(
   student: tuple[str, ...], teacher: tuple[str, ...]
 ) -> list[dict[str, str]]:
-  """The reads of one term for each of the student's maps."""
+  """The `reads` of one term for each student map."""
   if len(student) != len(teacher):
     raise UserError(
-      f"{len(student)} maps of a student and {len(teacher)} of a teacher.",
-      "Each map of the student needs one to learn from.",
+      f"{len(student)} student maps are paired with {len(teacher)} of the"
+      " teacher.",
+      "Expected as many teacher maps as student maps.",
     )
   return [
-    {"student": own, "teacher": other}
-    for own, other in zip(student, teacher, strict=True)
+    {"student": ours, "teacher": theirs}
+    for ours, theirs in zip(student, teacher, strict=True)
   ]
 
 
 def rows(
   student: tuple[str, ...], teacher: tuple[str, ...]
 ) -> list[dict[str, tuple[str, str]]]:
-  """The reads of one term for every two maps that follow each other."""
+  """The `reads` of one term for every two consecutive maps."""
   both = pairs(student, teacher)
   if len(both) < 2:
     raise UserError(
-      f"{len(both)} maps of a student.", "It takes two that follow each other."
+      f"There are {len(both)} student maps.",
+      "Expected at least two, in order of depth.",
     )
   return [
-    {side: (first[side], after[side]) for side in first}
-    for first, after in itertools.pairwise(both)
+    {side: (first[side], second[side]) for side in first}
+    for first, second in itertools.pairwise(both)
   ]
 
 
 def before(
   stage: ConfigDict, terms: dict[str, ConfigDict], share: float
 ) -> ConfigDict:
-  """A stage of these terms alone, for a share of the given stage's steps.
+  """A stage with these terms alone, for a fraction of the steps of `stage`.
 
-  It is measured at its end alone: by accuracy, which it does not train, its
-  best step would be any.
+  It is evaluated only at its end: it does not train the accuracy, which
+  therefore cannot select a best step.
   """
-  made = extended(
+  result = extended(
     stage, terms, steps=max(int(stage.steps * share), 1), eval_every=0
   )
-  made.terms = ConfigDict({name: made.terms[name] for name in terms})
-  return made
+  result.terms = ConfigDict({name: result.terms[name] for name in terms})
+  return result

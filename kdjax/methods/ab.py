@@ -1,4 +1,4 @@
-"""Activation boundaries first, then the labels."""
+"""AB: activation boundaries first, then the labels."""
 
 from kdjax.config import earlier, extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -14,34 +14,33 @@ def ab(
   student_preacts: tuple = ("student/preact0", "student/preact1"),
   teacher_preacts: tuple = ("teacher/preact0", "teacher/preact1"),
 ) -> list[ConfigDict]:
-  """Which of the teacher's neurons are active first, labels after.
+  """AB: match which teacher neurons are active, then train on labels.
 
     loss = weight 3/1000 sum_i 2^(i - n + 1) AB(conv(student_i), teacher_i),
                                                                      first
     loss = CE(student, label),                                       then
 
-  with n the number of maps: the last counts in full.
+  with n the number of maps; the last has the full weight.
 
   Heo et al., "Knowledge Transfer via Distillation of Activation Boundaries
   Formed by Hidden Neurons", AAAI 2019, arXiv:1811.03233. Defaults:
   RepDistiller's: 30 epochs before its 240, and its factor 3/1000.
-  Needs: as many maps before ReLU of each network, of any widths; the student's
-  height and width a whole share of the teacher's or no less than them.
+  Needs: as many pre-ReLU maps of student as of teacher; widths may differ; the
+  student's height and width divide the teacher's or are no smaller.
   Costs: a second stage; a convolution and BatchNorm for each map, dropped after
-  the first.
+  the first stage.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the boundaries, in the first stage.
-    margin: how far beyond its boundary a neuron is to be.
-    share: how long the first stage is, as a share of the given one's steps,
-      which are taken when the method is applied; a later flag does not reach
-      it.
-    student_preacts: addresses of maps before ReLU, the last layer's last.
-    teacher_preacts: addresses, in the same order.
+    weight: weight of the AB terms, in the first stage.
+    margin: margin around the boundary, in units of the response.
+    share: steps of the first stage, as a fraction of the steps that `stage` has
+      when the method is applied; a later flag for `steps` does not change it.
+    student_preacts: addresses of the student's pre-ReLU maps, deepest last.
+    teacher_preacts: the teacher's, in the same order.
 
   Returns:
-    Two stages: the boundaries', and the labels' that starts from it.
+    Two stages: one with the AB terms, and one with labels that starts from it.
   """
   pairs = _maps.pairs(student_preacts, teacher_preacts)
   terms = {

@@ -1,4 +1,4 @@
-"""Adversarial feature distillation (ADMD), or by a reversed gradient."""
+"""Adversarial feature distillation (ADMD), or gradient reversal."""
 
 from kdjax.config import earlier, extended, head, same_head, term
 from kdjax.config.fields import ConfigDict
@@ -19,48 +19,49 @@ def adversarial(
   student_embedding: str = "student/embedding",
   teacher_embedding: str = "teacher/embedding",
 ) -> list[ConfigDict]:
-  """ADMD: features that a discriminator cannot tell from the teacher's.
+  """ADMD: features that a discriminator cannot distinguish from the teacher's.
 
     loss = CE(student, label) + discriminator_weight D(s', t) + weight G(s)
            + features MSE(s, t)
 
-  with s the student's feature through a linear layer, s' the same without its
-  gradient; the discriminator of G does not learn from it. With `reversal` one
-  term: D(s, t), whose gradient for s is times -weight / discriminator_weight.
-  With `phases` the labels come after all else, in a stage of their own.
+  with s the student's feature through a linear layer, s' the same without
+  gradient. G does not train the discriminator. With `reversal` there is one
+  term, D(s, t); its gradient for s is multiplied by
+  -weight / discriminator_weight. With `phases` the labels are trained after
+  the other terms, in a second stage.
 
   Garcia, Morerio and Murino, "Learning with Privileged Information via
   Adversarial Discriminative Modality Distillation", TPAMI 2020,
   arXiv:1810.08437; Ganin and Lempitsky, ICML 2015, arXiv:1409.7495 (reversal).
-  Defaults: the forms of both losses are the authors'. They start the student
-  from the teacher, train it against the discriminator, each side with an Adam
-  of its own, and then fine-tune it on the task. Here it is one stage with
-  labels beside, a student of its own start and one optimizer for both sides;
-  the weights of 1 are nobody's. `phases=True` is closer to theirs: two stages,
-  and where the student is a network like the teacher, its `init_from` may be
-  the teacher's stage.
-  Needs: an embedding of each network, of any widths, and labels where the form
-  is of classes.
+  Defaults: the forms of both losses are the authors'. They initialise the
+  student from the teacher, train it against the discriminator, with one Adam
+  for each side, and then fine-tune it on the task. Here it is one stage that
+  includes the labels, a student with its own initialisation and one optimizer
+  for both sides; the weights of 1 are not published. `phases=True` is closer to
+  the authors': two stages, and if the student has the teacher's architecture,
+  its `init_from` may be the teacher's stage.
+  Needs: an embedding of each network; widths may differ; labels if the form is
+  "classes" or "classes_last".
   Costs: a discriminator of three layers, a linear layer.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the student's side.
-    discriminator_weight: of the discriminator's.
-    features: the weight of the features' squared distance.
+    weight: weight of G, the student's term.
+    discriminator_weight: weight of D, the discriminator's term.
+    features: weight of the squared distance of features.
     form: "classes", "classes_last", "gan" or "least_squares".
-    classes: how many there are; None is those of the student.
-    reversal: whether one term with a reversed gradient does for both.
-    phases: whether the labels have a stage of their own after the adversaries'.
-    student_embedding: the student's features, an address.
-    teacher_embedding: the teacher's.
+    classes: number of classes; None is the student's.
+    reversal: whether one term with a reversed gradient replaces D and G.
+    phases: whether the labels are trained in a second stage.
+    student_embedding: address of the student's features.
+    teacher_embedding: address of the teacher's features.
 
   Returns:
-    One stage: this one, with the terms `features` and `discriminator` and,
-    without `reversal`, `generator`; with `phases` one of these terms alone, and
-    one of labels whose student starts from it.
+    One stage: `stage` with the terms `features` and `discriminator` and,
+    without `reversal`, `generator`. With `phases` two: one with these terms
+    alone, and one with labels that starts from it.
   """
-  made = {
+  terms = {
     "features": term(
       "mse",
       weight=features,
@@ -73,7 +74,7 @@ def adversarial(
     outputs = 1 + (classes or _classes(stage))
   projected = "heads/features/student"
   factor = weight / discriminator_weight if reversal else 0.0
-  made["discriminator"] = term(
+  terms["discriminator"] = term(
     "discriminator",
     weight=discriminator_weight,
     form=form,
@@ -85,18 +86,18 @@ def adversarial(
     targets=("teacher",) if reversal else ("student", "teacher"),
   )
   if not reversal:
-    made["generator"] = term(
+    terms["generator"] = term(
       "generator",
       weight=weight,
       form=form,
       reads={"student": projected},
       heads={"student": same_head("discriminator", still=True)},
     )
-  for one in made.values():
-    # What is real or fake alone is so without a label.
-    if outputs == 1 and "label" in one.reads:
-      del one.reads["label"]
-  return _before_labels(stage, made) if phases else [extended(stage, made)]
+  for new_term in terms.values():
+    # With one output, real or fake, no label is read.
+    if outputs == 1 and "label" in new_term.reads:
+      del new_term.reads["label"]
+  return _before_labels(stage, terms) if phases else [extended(stage, terms)]
 
 
 def _before_labels(
@@ -108,10 +109,10 @@ def _before_labels(
 
 
 def _classes(stage: ConfigDict) -> int:
-  found = stage.networks.student.get("num_classes")
-  if not found:
+  classes = stage.networks.student.get("num_classes")
+  if not classes:
     raise UserError(
-      "The student does not say how many classes it has.",
-      "Set `classes`.",
+      "The student of 'adversarial' has no `num_classes`.",
+      "Set the method's option `classes`.",
     )
-  return found
+  return classes

@@ -1,4 +1,4 @@
-"""Attentive feature distillation."""
+"""AFD: attentive feature distillation."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -12,30 +12,30 @@ def afd(
   student_map: str = "student/stage1",
   teacher_map: str = "teacher/stage1",
 ) -> list[ConfigDict]:
-  """Where each channel responds, channels by what attention gives them.
+  """AFD: normalised channels, weighted by attention on the teacher's map.
 
     loss = CE(student, label)
            + weight sum_c a_c mean_hw (student_c/|student_c| - t_c/|t_c|)^2
 
-  with a, of sum one, from the teacher's pooled map, and learned.
+  with learned weights a of sum 1, from the teacher's pooled map.
 
   Wang et al., "Pay Attention to Features, Transfer Learn Faster CNNs", ICLR
   2020, openreview ryxyCeHtPB. Defaults: Knowledge-Distillation-Zoo's.
-  Another AFD, that of CLIP-KD, is `clip_kd(afd=1)`.
-  Needs: maps of both, of any sizes.
+  CLIP-KD has another AFD: `clip_kd(afd=1)`.
+  Needs: a map of each network; sizes and widths may differ.
   Costs: a convolution of size 1 with BatchNorm, and two layers of attention.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the map.
-    share: of the channels, how many the attention's hidden layer has.
-    student_map: the student's map, an address.
-    teacher_map: the teacher's.
+    weight: weight of the map.
+    share: width of the attention's hidden layer, as a fraction of the channels.
+    student_map: address of the student's map.
+    teacher_map: address of the teacher's map.
 
   Returns:
-    One stage: this one, with the term `afd`.
+    One stage: `stage` with the term `afd`.
   """
-  made = term(
+  new_term = term(
     "afd",
     weight=weight,
     reads={
@@ -50,4 +50,4 @@ def afd(
     },
     targets=("teacher", "attention"),
   )
-  return [extended(stage, {"afd": made})]
+  return [extended(stage, {"afd": new_term})]

@@ -12,29 +12,31 @@ def born_again(
   weight: float = 1.0,
   temperature: float = 1.0,
 ) -> list[ConfigDict]:
-  """BAN: every generation learns from labels and from the one before it.
+  """BAN: each generation learns from labels and from the previous one.
 
     loss = CE(student, label) + weight T^2 KL(previous || student)
 
   Furlanello et al., "Born Again Neural Networks", ICML 2018, arXiv:1805.04770,
-  Section 3.1. Defaults: the sum of both parts, as printed.
-  Needs: no teacher; one that the stage has is not read.
-  Costs: the student is trained `generations` times, and once before.
+  Section 3.1. Defaults: the plain sum of both parts, as in the paper.
+  Needs: no teacher; a teacher of the stage is ignored.
+  Costs: `generations` + 1 trainings of the student.
 
   Args:
     stage: with a network `student`.
-    generations: how many learn from another, after the first, which does not.
-    weight: of the previous generation.
-    temperature: T, of both.
+    generations: number of students that learn from a previous one.
+    weight: weight of the previous generation.
+    temperature: T, for student and teacher.
 
   Returns:
-    The first network's stage, and one for every generation.
+    The first student's stage, and one for each generation.
   """
   if generations < 1:
-    raise UserError(f"generations={generations}.", "There must be 1 or more.")
+    raise UserError(
+      f"'born_again' has generations={generations}.", "Expected 1 or more."
+    )
   stages = [extended(stage, {})]
-  for place in range(generations):
-    learned = term(
+  for number in range(generations):
+    new_term = term(
       "kd",
       weight=weight,
       temperature=temperature,
@@ -44,8 +46,8 @@ def born_again(
     stages.append(
       extended(
         stage,
-        {"born_again": learned},
-        teachers={"previous": teacher(earlier(place))},
+        {"born_again": new_term},
+        teachers={"previous": teacher(earlier(number))},
       )
     )
   return stages

@@ -1,4 +1,4 @@
-"""C2KD: teacher and student of two modalities meet in proxies."""
+"""C2KD: cross-modal distillation between proxies of both networks."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict, own
@@ -14,44 +14,43 @@ def c2kd(
   student_map: str = "student/stage1",
   teacher_map: str = "teacher/stage1",
 ) -> list[ConfigDict]:
-  """Proxies of both networks agree where their rankings do, both ways.
+  """C2KD: bidirectional distillation between proxies, for selected examples.
 
     loss = L(student, teacher) + L(teacher, student)
     L(a, b) = CE(a, label) + weight (KL(a || ~a) + KL(~a || a) + NT(~b, ~a))
 
-  with ~a the logits of a proxy on the last map of a, the first side of every
-  divergence still, and NT the divergence of the classes that are not the
-  label's, in examples in which Kendall's tau of the proxies is above the
-  threshold.
+  with ~a the logits of a proxy on the last map of a, no gradient for the first
+  side of each divergence, and NT the divergence between the non-label classes,
+  for examples in which Kendall's tau of the proxies exceeds the threshold.
 
   Huo et al., "C2KD: Bridging the Modality Gap for Cross-Modal Knowledge
-  Distillation", CVPR 2024. Defaults: the authors'; their code has the label's
-  logit "zero" where the paper leaves it out.
-  Needs: a map (or an embedding) of both. The paper's teacher learns too: give
-  its config as `teacher_network`; without one the teacher is frozen and only
-  its proxy adapts.
-  Costs: a small classifier on each side, dropped after training, and where the
-  teacher learns, its training.
+  Distillation", CVPR 2024. Defaults: the authors'; their code sets the label's
+  logit to "zero", the paper omits it.
+  Needs: a map (or an embedding) of each network. The paper trains the teacher
+  too: pass its config as `teacher_network`. Without one the teacher is frozen
+  and only its proxy is trained.
+  Costs: a small classifier on each side, dropped after training, and the
+  teacher's training, if it is trained.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of everything but the labels.
-    threshold: what tau must exceed.
-    target: what becomes of the label's logit, "minus_infinity" or "zero".
-    teacher_network: from `network()`, a teacher that is trained beside the
-      student in place of the stage's frozen one; or None.
-    student_map: the student's features, an address.
-    teacher_map: the teacher's.
+    weight: weight of all terms but cross-entropy.
+    threshold: lower limit of tau.
+    target: what replaces the label's logit, "minus_infinity" or "zero".
+    teacher_network: from `network()`, a teacher that is trained together with
+      the student and replaces the stage's frozen one; or None.
+    student_map: address of the student's map or embedding.
+    teacher_map: address of the teacher's map.
 
   Returns:
-    One stage.
+    One stage: `stage` with the terms `c2kd_student`, `c2kd_student_self`, ...
   """
   stage = own(stage)
   networks, terms = {}, {}
-  for side, read in (("student", student_map), ("teacher", teacher_map)):
-    terms |= _side(side, read, weight, threshold, target)
+  for side, address in (("student", student_map), ("teacher", teacher_map)):
+    terms |= _side(side, address, weight, threshold, target)
   if teacher_network is None:
-    # Nothing of a frozen teacher follows its proxy.
+    # A frozen teacher cannot follow its proxy.
     del terms["c2kd_teacher_self"]
   else:
     if "teacher" in stage.teachers:
@@ -64,16 +63,16 @@ def c2kd(
 
 
 def _side(
-  side: str, read: str, weight: float, threshold: float, target: str
+  side: str, address: str, weight: float, threshold: float, target: str
 ) -> dict[str, ConfigDict]:
-  """The terms of one network: its proxy, itself, and the other's proxy."""
+  """The terms that train one network and its proxy."""
   other = {"student": "teacher", "teacher": "student"}[side]
   proxy, logits = f"c2kd_{side}_proxy", f"{side}/logits"
   soft = {"weight": weight, "temperature": 1.0, "group": "kd"}
   return {
     proxy: term(
       "kd",
-      reads={"student": read, "teacher": logits},
+      reads={"student": address, "teacher": logits},
       heads={"student": head("proxy")},
       **soft,
     ),

@@ -1,12 +1,12 @@
-"""CLIP-KD: two towers taught by two larger ones."""
+"""CLIP-KD: a two-tower student and a larger two-tower teacher."""
 
 from kdjax.config import extended, head, same_head, term
 from kdjax.config.fields import ConfigDict
 
-# Arguments that are the teacher's, whatever they are called.
+# Arguments of losses that come from the teacher.
 TARGETS = ("teacher", "teacher_scale")
 
-# name of a term -> its loss, the heads that it shares with others, options
+# name of a term -> its loss, the heads that terms share, options
 PARTS = {
   "clip": ("clip", (), {}),
   "ckd": ("clip_ckd", (), {}),
@@ -39,44 +39,44 @@ def clip_kd(
   teacher_text: str = "teacher/text/embedding",
   teacher_scale: str = "teacher/scale",
 ) -> list[ConfigDict]:
-  """Pairs, the teacher's relations between them, and its embeddings.
+  """CLIP-KD: CLIP's loss, the teacher's similarities and its embeddings.
 
     loss = task CLIP + ckd KL of similarities + icl CLIP with the teacher
            + fd MSE of directions [+ cross_kd + gd + mfd + afd + labels CE]
 
   Yang et al., "CLIP-KD: An Empirical Study of CLIP Model Distillation", CVPR
-  2024, arXiv:2307.12732. Defaults: those of its final method. Of the others the
-  paper has gd 1e8, mfd 2000 and afd 1; its code has cross_kd 1 too.
-  Differs from the authors' code: the scale of `icl` is the exponential of what
-  is learned, and kept at or below 100, as the other scales (`largest` of the
-  head 'scale'); `mfd` reads the masked image, which is three quarters hidden,
-  and not the whole one. `gd` has the code's form, whose weight it is.
-  Needs: student and teacher of two towers; for `mfd` a view of the image with
-  75 % of it zeroed, of the data set's `views`.
-  Costs: a linear layer a tower where the widths differ; the loss sees the batch
-  of all devices.
+  2024, arXiv:2307.12732. Defaults: those of its final method. For the other
+  terms the paper has gd 1e8, mfd 2000 and afd 1; its code has cross_kd 1 too.
+  Differs from the authors' code: the scale of `icl` is the exponential of its
+  parameter and at most 100, as are the other scales (`largest` of the head
+  'scale'); `mfd` reads the masked image, with 75 % hidden, not the whole one.
+  `gd` has the form of the code, as its weight requires.
+  Needs: a two-tower student and teacher; for `mfd` a view of the image with
+  75 % zeroed, one of the data set's `views`.
+  Costs: a linear layer for each tower if widths differ; the losses use the
+  batch of all devices.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    task: weight of the student's own contrast.
-    ckd: weight of the relations inside of each network.
-    icl: weight of the student's embeddings among the teacher's.
-    fd: weight of the distance of directions.
-    cross_kd: weight of the relations across the networks.
-    gd: weight of the gradients of the contrast.
-    mfd: weight of the distance of directions, from a masked image.
-    afd: weight of the contrast of embeddings fused with the teacher's.
-    labels: weight of the labels, where the student has logits.
+    task: weight of CLIP's loss of the student.
+    ckd: weight of the divergence between similarities within each network.
+    icl: weight of the contrast of student with teacher embeddings.
+    fd: weight of the squared distance of normalised embeddings.
+    cross_kd: weight of the divergence of similarities across networks.
+    gd: weight of the distance of the gradients of CLIP's loss.
+    mfd: weight of `fd` for a masked image.
+    afd: weight of CLIP's loss of embeddings fused with the teacher's.
+    labels: weight of cross-entropy, if the student has logits.
     masked_view: the view of the image that `mfd` reads.
-    student_image: address of an embedding.
-    student_text: likewise.
-    student_scale: address of what multiplies its cosines.
-    teacher_image: address of an embedding.
-    teacher_text: likewise.
-    teacher_scale: address of what multiplies its cosines.
+    student_image: address of the student's image embedding.
+    student_text: address of its text embedding.
+    student_scale: address of the factor of its cosines.
+    teacher_image: address of the teacher's image embedding.
+    teacher_text: address of its text embedding.
+    teacher_scale: address of the factor of its cosines.
 
   Returns:
-    One stage: this one, with a term for every weight that is not 0.
+    One stage: `stage` with a term for each weight that is not 0.
   """
   weights = {
     "clip": task,
@@ -95,24 +95,23 @@ def clip_kd(
     f"{network}@{masked_view}/{output}",
   )
   chosen = {name: weight for name, weight in weights.items() if weight}
-  made = extended(stage, _terms(chosen, reads), labels=labels)
-  # Towers need not have logits.
+  result = extended(stage, _terms(chosen, reads), labels=labels)
+  # Two towers may have no logits.
   if not labels and "cross_entropy" not in stage.terms:
-    del made.terms.cross_entropy
-  return [made]
+    del result.terms.cross_entropy
+  return [result]
 
 
-def _reads(own: tuple, other: tuple, masked: str) -> dict[str, dict]:
-  """What every term reads of (image, text, scale) of both networks."""
-  *student, student_scale = own
-  *teacher, teacher_scale = other
+def _reads(ours: tuple, theirs: tuple, masked: str) -> dict[str, dict]:
+  """The `reads` of each term, from (image, text, scale) of both networks."""
+  *student, student_scale = ours
+  *teacher, teacher_scale = theirs
   sides = {"student": tuple(student), "teacher": tuple(teacher)}
   scales = {"student_scale": student_scale, "teacher_scale": teacher_scale}
-  # A head makes the number; of what it reads, only how many rows there are
-  # matters.
-  number = {"scale": own[0]}
+  # The head 'scale' has a parameter and uses its input's number of rows alone.
+  number = {"scale": ours[0]}
   return {
-    "clip": dict(zip(("image", "text", "scale"), own, strict=True)),
+    "clip": dict(zip(("image", "text", "scale"), ours, strict=True)),
     "ckd": {**sides, **scales},
     "icl": {**sides, **number},
     "cross_kd": {**sides, **number, "teacher_scale": teacher_scale},
@@ -128,7 +127,7 @@ def _reads(own: tuple, other: tuple, masked: str) -> dict[str, dict]:
 
 
 def _terms(weights: dict, reads: dict[str, dict]) -> dict[str, ConfigDict]:
-  """The terms that have a weight."""
+  """A term for each weight."""
   owners, terms = {}, {}
   for name, weight in weights.items():
     loss, shared, options = PARTS[name]
@@ -149,7 +148,7 @@ def _terms(weights: dict, reads: dict[str, dict]) -> dict[str, ConfigDict]:
 
 
 def _heads(owners: dict, name: str, arguments: tuple[str, ...]) -> dict:
-  """Heads of a term: of the first that needs one, and shared by the others."""
+  """The heads of a term; the first term that needs one shares it."""
   kinds = {"student": "project", "scale": "scale"}
   return {
     argument: head(kinds[argument])

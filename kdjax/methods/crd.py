@@ -1,4 +1,4 @@
-"""Contrastive representation distillation."""
+"""CRD: contrastive representation distillation."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -18,46 +18,49 @@ def crd(
   student_embedding: str = "student/embedding",
   teacher_embedding: str = "teacher/embedding",
 ) -> list[ConfigDict]:
-  """Each example's two embeddings told from those of other examples.
+  """CRD: contrast student and teacher embeddings with other examples'.
 
     loss = CE(student, label) + weight [NCE(student) + NCE(teacher)]
 
-  with NCE over scores of one's embedding among those of the other, which are
-  kept of every example ("bank"), of the newest ("queue"), or are those of the
-  batch ("batch").
+  with NCE over the similarities of one network's embedding to the other
+  network's: those stored for all examples ("bank"), for the newest ("queue"),
+  or those of the batch ("batch").
 
   Tian, Krishnan and Isola, "Contrastive Representation Distillation", ICLR
   2020, arXiv:1910.10699. Defaults: RepDistiller's for CIFAR-100; MST-Distill
   draws 4096 negatives.
-  Needs: an index for every example, below `data_size`; any widths.
-  Costs: a linear layer for each side, and for "bank" two embeddings of every
-  example of the data set, in the training state: 1 KiB an example, on every
-  device and for every seed.
+  Needs: example indices below `data_size`; widths may differ.
+  Costs: a linear layer for each side, and for "bank" two embeddings of each
+  example of the data set in the training state: 1 KiB per example, on each
+  device and for each seed.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the contrast.
-    memory: where the negatives come from, "bank", "queue" or "batch".
-    data_size: above every index of the data, for "bank" rows of the memory.
-    negatives: of each example for "bank"; of all for "queue", where they are
-      the rows of the memory.
-    width: of the embeddings that are compared.
-    temperature: what scores are divided by.
-    other_classes: whether negatives known to be of the example's own class are
-      left out.
-    student_embedding: address.
-    teacher_embedding: address.
+    weight: weight of the contrastive term.
+    memory: source of the negatives, "bank", "queue" or "batch".
+    data_size: number of examples; rows of the memory for "bank".
+    negatives: negatives per example for "bank"; rows of the memory for
+      "queue".
+    width: width of the embeddings that are compared.
+    temperature: divisor of the similarities.
+    other_classes: whether negatives with the example's label are excluded.
+    student_embedding: address of the student's features.
+    teacher_embedding: address of the teacher's features.
 
   Returns:
-    One stage: this one, with the term `crd`.
+    One stage: `stage` with the term `crd`.
   """
   common = {"width": width, "temperature": temperature}
   if memory == "bank":
-    made = head("memory_bank", size=data_size, negatives=negatives, **common)
+    contrast_head = head(
+      "memory_bank", size=data_size, negatives=negatives, **common
+    )
   elif memory == "queue":
-    made = head("memory_queue", size=negatives, data_size=data_size, **common)
+    contrast_head = head(
+      "memory_queue", size=negatives, data_size=data_size, **common
+    )
   elif memory == "batch":
-    made = head("in_batch", data_size=data_size, **common)
+    contrast_head = head("in_batch", data_size=data_size, **common)
   else:
     exists = ("bank", "queue", "batch")
     raise UserError(f"No memory '{memory}'.", exists=exists, near=memory)
@@ -69,7 +72,7 @@ def crd(
       "student": (student_embedding, "batch/index", *labels),
       "teacher": teacher_embedding,
     },
-    heads={"student": made},
+    heads={"student": contrast_head},
     group="kd",
     data_size=data_size,
   )

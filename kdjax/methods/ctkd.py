@@ -1,4 +1,4 @@
-"""Curriculum temperature: distillation at the hardest temperature."""
+"""CTKD: a learned temperature that makes distillation harder."""
 
 from kdjax.config import extended, head, schedule, term
 from kdjax.config.fields import ConfigDict
@@ -12,39 +12,39 @@ def ctkd(
   reversal: float = 1.0,
   rise: float = 10 / 240,
 ) -> list[ConfigDict]:
-  """Softened classes at a temperature that learns to make them harder.
+  """CTKD: KD at a temperature that is trained adversarially.
 
     loss = (1 - weight) CE(student, label) + weight T^2 KL(teacher || student)
 
-  with the gradient into T multiplied by minus a factor that rises from 0 along
-  a cosine.
+  with the gradient of T multiplied by minus a factor that rises from 0 along a
+  cosine.
 
   Li et al., "Curriculum Temperature for Knowledge Distillation", AAAI 2023,
-  arXiv:2211.16231. Defaults: the authors', whose factor rises from 0 to 1 in
-  10 epochs of 240; T is between 1 and 21.
-  Needs: logits of the same classes.
-  Costs: one number learned, or for each example's T a small perceptron.
+  arXiv:2211.16231. Defaults: the authors': the factor rises from 0 to 1 in 10
+  epochs of 240; T is between 1 and 21.
+  Needs: student and teacher with the same classes.
+  Costs: one parameter; with `instance` a small MLP.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the softened part; labels have what is left.
-    instance: whether every example has its own temperature.
-    reversal: the factor at its full height.
-    rise: the share of the steps in which it rises. It is taken from the
-      stage's steps when the method is applied; a later flag does not reach it.
+    weight: weight of the distillation term; labels get 1 - weight.
+    instance: whether each example has its own temperature.
+    reversal: the factor's final value.
+    rise: fraction of the steps in which the factor rises. A later flag for
+      `steps` does not change it.
 
   Returns:
-    One stage: this one, with the term `ctkd`.
+    One stage: `stage` with the term `ctkd`.
   """
   steps = max(1, int(stage.steps * rise))
-  made = term(
+  new_term = term(
     "ctkd",
     weight=weight,
     reads={"temperature": ("student/logits", "teacher/logits")},
     heads={"temperature": head("temperature", instance=instance)},
-    # What the perceptron is told by the logits is not for the networks.
+    # No gradient for the networks through the temperature.
     targets=("teacher", "temperature"),
     group="kd",
     reversal=schedule("cosine", 0.0, end=reversal, steps=steps),
   )
-  return [extended(stage, {"ctkd": made}, labels=1.0 - weight)]
+  return [extended(stage, {"ctkd": new_term}, labels=1.0 - weight)]

@@ -1,4 +1,4 @@
-"""Channel-wise distillation."""
+"""CWD: channel-wise distillation."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -15,32 +15,32 @@ def cwd(
   student_map: str = "student/stage1",
   teacher_map: str = "teacher/stage1",
 ) -> list[ConfigDict]:
-  """Where in the map each channel of the teacher is.
+  """CWD: match each channel's distribution over the positions of a map.
 
     loss = CE(student, label) + weight T^2/C sum_c KL(teacher_c || student_c)
 
-  of softmaxes over the positions.
+  with softmaxes over the positions.
 
   Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction", ICCV
-  2021, arXiv:2011.13256. Defaults: the authors' for feature maps; theirs is a
-  weight of 3 for logits of every position.
-  Needs: maps of both; without a connector, of one shape.
+  2021, arXiv:2011.13256. Defaults: the authors' for feature maps; for logits of
+  all positions they use a weight of 3.
+  Needs: a map of each network; without `connect`, of equal shapes.
   Costs: a convolution of size 1 with BatchNorm.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the map.
-    temperature: T.
-    norm: a distribution a "channel" or a "spatial" position.
+    weight: weight of the map.
+    temperature: T, for student and teacher.
+    norm: the softmax is per "channel", or per "spatial" position.
     divergence: "kl" or "mse".
-    connect: whether a connector stands on the student's map.
-    student_map: the student's map, an address.
-    teacher_map: the teacher's.
+    connect: whether the student's map passes through a connector.
+    student_map: address of the student's map.
+    teacher_map: address of the teacher's map.
 
   Returns:
-    One stage: this one, with the term `cwd`.
+    One stage: `stage` with the term `cwd`.
   """
-  made = term(
+  new_term = term(
     "cwd",
     weight=weight,
     temperature=temperature,
@@ -52,4 +52,4 @@ def cwd(
       "teacher": head("pool"),
     },
   )
-  return [extended(stage, {"cwd": made})]
+  return [extended(stage, {"cwd": new_term})]

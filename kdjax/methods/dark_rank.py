@@ -1,4 +1,4 @@
-"""DarkRank in its hard form (HardDarkRank): distillation of rankings."""
+"""DarkRank (HardDarkRank): distillation of similarity rankings."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -14,29 +14,29 @@ def dark_rank(
   student_embedding: str = "student/embedding",
   teacher_embedding: str = "teacher/embedding",
 ) -> list[ConfigDict]:
-  """HardDarkRank: the order of the nearest examples, as the teacher ranks them.
+  """HardDarkRank: match the teacher's ranking of the nearest examples.
 
-    loss = CE(student, label) - weight log p(order of the teacher | student)
+    loss = CE(student, label) - weight log p(teacher's order | student)
 
   Chen, Wang and Zhang, "DarkRank: Accelerating Deep Metric Learning via Cross
   Sample Similarities Transfer", AAAI 2018, arXiv:1707.01220. Defaults: those
   of its reimplementation by Park et al. (RKD); the weight is not from a paper.
-  Needs: an embedding of each network, of any widths; they are given length 1.
-  Costs: distances of the batch by the batch; nothing is learned.
+  Needs: an embedding of each network; widths may differ; they are normalised.
+  Costs: a matrix of batch by batch; no parameters.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the ranking.
-    scale: alpha of the paper.
-    power: beta of the paper.
-    length: how many of the nearest are ranked.
-    student_embedding: the student's features, an address.
-    teacher_embedding: the teacher's.
+    weight: weight of the term.
+    scale: the paper's alpha.
+    power: the paper's beta.
+    length: number of nearest examples that are ranked.
+    student_embedding: address of the student's features.
+    teacher_embedding: address of the teacher's features.
 
   Returns:
-    One stage: this one, with the term `dark_rank`.
+    One stage: `stage` with the term `dark_rank`.
   """
-  made = term(
+  new_term = term(
     "dark_rank",
     weight=weight,
     reads={"student": student_embedding, "teacher": teacher_embedding},
@@ -45,4 +45,4 @@ def dark_rank(
     length=length,
     normalize=True,
   )
-  return [extended(stage, {"dark_rank": made})]
+  return [extended(stage, {"dark_rank": new_term})]

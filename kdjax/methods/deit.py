@@ -1,4 +1,4 @@
-"""DeiT: the teacher's decision, at a token of its own."""
+"""DeiT: hard or soft distillation through a distillation token."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -13,7 +13,7 @@ def deit(
   temperature: float = 1.0,
   token: bool = True,
 ) -> list[ConfigDict]:
-  """Labels for the class token, the teacher for the distillation token.
+  """DeiT: labels train the class token, the teacher the distillation token.
 
     loss = (1 - weight) CE(student, label) + weight CE(other, argmax teacher)
     loss = (1 - weight) CE(student, label) + weight T^2 KL(teacher || other) / K
@@ -22,33 +22,36 @@ def deit(
 
   Touvron et al., "Training data-efficient image transformers & distillation
   through attention", ICML 2021, arXiv:2012.12877, Section 4, Eq. (2) and (3).
-  Defaults: of the authors' code, with the paper's best, "hard". Its "soft" is
-  divided by the number of classes. The paper's has T = 3 and weight 0.1.
-  Needs: a student with the option `distillation_token`, which is turned on
-  here; one that lacks it learns both at its one output.
-  Costs: one token and one classifier more.
+  Defaults: those of the authors' code, with the paper's best form, "hard". Its
+  "soft" is divided by the number of classes; the paper has T = 3, weight 0.1.
+  Needs: a student with the option `distillation_token`, which the method turns
+  on; a student without it learns from both at its `logits`.
+  Costs: one more token and classifier.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the teacher; labels have what is left.
+    weight: weight of the distillation term; labels get 1 - weight.
     form: "hard" or "soft".
-    temperature: T of both, where it is soft.
-    token: whether the teacher has a token of its own.
+    temperature: T, for student and teacher, if `form` is "soft".
+    token: whether to use the distillation token.
 
   Returns:
-    One stage.
+    One stage: `stage` with the term `deit`.
   """
   if form not in ("hard", "soft"):
-    raise UserError(f"No form '{form}'.", exists=("hard", "soft"))
-  made = extended(stage, {}, labels=1.0 - weight)
-  own = token and "distillation_token" in made.networks.student
-  if own:
-    made.networks.student.distillation_token = True
-  reads = {"student": f"student/{'distillation_logits' if own else 'logits'}"}
+    raise UserError(f"No form '{form}'.", exists=("hard", "soft"), near=form)
+  result = extended(stage, {}, labels=1.0 - weight)
+  has_token = token and "distillation_token" in result.networks.student
+  if has_token:
+    result.networks.student.distillation_token = True
+  output = "distillation_logits" if has_token else "logits"
+  reads = {"student": f"student/{output}"}
   if form == "hard":
-    made.terms.deit = term("hard_label", weight=weight, reads=reads, group="kd")
+    result.terms.deit = term(
+      "hard_label", weight=weight, reads=reads, group="kd"
+    )
   else:
-    made.terms.deit = term(
+    result.terms.deit = term(
       "kd",
       weight=weight,
       reads=reads,
@@ -56,4 +59,4 @@ def deit(
       temperature=temperature,
       reduction="mean",
     )
-  return [made]
+  return [result]

@@ -1,4 +1,4 @@
-"""Distillation from a stronger teacher."""
+"""DIST: distillation from a stronger teacher."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -12,30 +12,29 @@ def dist(
   inter_weight: float = 1.0,
   intra_weight: float = 1.0,
 ) -> list[ConfigDict]:
-  """The order of the classes in an example, and of the examples in a class.
+  """DIST: correlations over classes per example, and over examples per class.
 
     loss = CE(student, label) + weight T^2 (inter_weight mean_b (1 - r_b)
              + intra_weight mean_k (1 - r_k))
 
-  with the correlations r of student and teacher.
+  with r the correlation of student and teacher.
 
   Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022,
-  arXiv:2205.10536, Section 4. Defaults: of the paper, whose weight is that of
-  both parts on ImageNet.
+  arXiv:2205.10536, Section 4. Defaults: the paper's for ImageNet.
   Needs: batches of several examples.
-  Costs: nothing beside the teacher's logits.
+  Costs: the teacher's forward pass; no parameters.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of both parts.
-    temperature: T, of both.
-    inter_weight: of the correlation over the classes.
-    intra_weight: of the correlation over the examples.
+    weight: weight of both parts.
+    temperature: T, for student and teacher.
+    inter_weight: weight of the correlations over classes.
+    intra_weight: weight of the correlations over examples.
 
   Returns:
-    One stage.
+    One stage: `stage` with the term `dist`.
   """
-  made = term(
+  new_term = term(
     "dist",
     weight=weight,
     temperature=temperature,
@@ -43,4 +42,4 @@ def dist(
     intra_weight=intra_weight,
     group="kd",
   )
-  return [extended(stage, {"dist": made})]
+  return [extended(stage, {"dist": new_term})]

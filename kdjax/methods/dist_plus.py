@@ -1,4 +1,4 @@
-"""DIST, of a feature map too."""
+"""DIST+: DIST for logits and for a feature map."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -12,29 +12,30 @@ def dist_plus(
   student_map: str = "student/stage1",
   teacher_map: str = "teacher/stage1",
 ) -> list[ConfigDict]:
-  """Correlations of the classes, and of a map's channels and places.
+  """DIST+: DIST, and correlations over a map's channels and over examples.
 
     loss = CE(student, label) + weight DIST(logits)
            + map_weight (mean_bhw (1 - r_bhw) + mean_hw (1 - r_hw))
 
-  with the correlations r of student and teacher, over the channels of a place
-  and over the examples at it.
+  with r the correlation of student and teacher: r_bhw over the channels at a
+  position, r_hw over the examples at a position.
 
   Huang et al., "DIST+: Knowledge Distillation From a Stronger Adaptive
-  Teacher", TPAMI 2025. Defaults: of DIST; of the maps, torchdistill's. In its
-  code the first correlation is added, not taken from 1: here it is as printed.
-  Needs: batches of several examples, and one map of both.
-  Costs: a convolution from the student's map to the size of the teacher's.
+  Teacher", TPAMI 2025. Defaults: those of DIST; for maps, torchdistill's. Its
+  code adds the first correlation instead of 1 minus it; here it is as in the
+  paper.
+  Needs: batches of several examples, and a map of each network.
+  Costs: a convolution from the student's map to the teacher's size.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the classes.
-    map_weight: of the map, each part.
-    student_map: the student's map.
-    teacher_map: the teacher's.
+    weight: weight of DIST for logits.
+    map_weight: weight of each part of the map term.
+    student_map: address of the student's map.
+    teacher_map: address of the teacher's map.
 
   Returns:
-    One stage.
+    One stage: `stage` with the terms `dist` and `dist_plus`.
   """
   terms = {
     "dist": term("dist", weight=weight, group="kd"),

@@ -1,4 +1,4 @@
-"""DistilBERT: softened classes, labels, and the direction of hidden states."""
+"""DistilBERT: KD, labels and a cosine of hidden states."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -17,34 +17,34 @@ def distilbert(
   token_mask: str | None = None,
   project: bool = True,
 ) -> list[ConfigDict]:
-  """The triple loss: distillation, the task, and a cosine.
+  """DistilBERT: KD, the task loss and a cosine of hidden states.
 
     loss = labels CE + weight T^2 KL + cosine (1 - cos(student, teacher))
 
-  with the cosine of the last layer's hidden states, at every token.
+  with the cosine of the last layer's hidden states, at each token.
 
   Sanh et al., "DistilBERT, a distilled version of BERT: smaller, faster,
   cheaper and lighter", NeurIPS EMC2 Workshop 2019, arXiv:1910.01108, Section 3.
-  Defaults: of the authors' training command. Their task is masked words; here
-  it is whatever the stage's cross-entropy is of.
-  Needs: two Transformers with as many tokens. The paper's are equally wide, the
-  student every other layer of the teacher, which it starts from; that start is
-  not part of this. Equally wide ones may do with `project=False`.
+  Defaults: those of the authors' training command. Their task is masked
+  language modelling; here it is the stage's cross-entropy.
+  Needs: two Transformers with equal numbers of tokens. The paper's have equal
+  widths (`project=False`), and its student is initialised from every other
+  layer of the teacher, which is not part of this method.
   Costs: a linear head.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the softened classes.
-    labels: of cross-entropy with labels.
-    cosine: of the hidden states.
-    temperature: T; of both.
-    student_hidden: hidden states, of which the last are matched.
-    teacher_hidden: the same.
-    token_mask: where tokens are no padding; None is everywhere.
-    project: whether a linear head stands on the student's.
+    weight: weight of KD.
+    labels: weight of cross-entropy with labels.
+    cosine: weight of the cosine term.
+    temperature: T, for student and teacher.
+    student_hidden: addresses of hidden states; the last one is matched.
+    teacher_hidden: the teacher's.
+    token_mask: address of a mask, False at padding; None is no mask.
+    project: whether the student's hidden state passes through a linear head.
 
   Returns:
-    One stage.
+    One stage: `stage` with the terms `distilbert_kd` and `distilbert_cosine`.
   """
   reads = {"student": student_hidden[-1], "teacher": teacher_hidden[-1]}
   terms = {

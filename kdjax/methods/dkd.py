@@ -1,4 +1,4 @@
-"""Decoupled knowledge distillation."""
+"""DKD: decoupled knowledge distillation."""
 
 from kdjax.config import extended, schedule, term
 from kdjax.config.fields import ConfigDict
@@ -13,34 +13,33 @@ def dkd(
   nckd_weight: float = 8.0,
   warmup: float = 20 / 240,
 ) -> list[ConfigDict]:
-  """The label's class and the others' preferences, weighed apart.
+  """DKD: separate weights for the target and the non-target classes.
 
     loss = CE(student, label) + weight(step) (tckd_weight TCKD
              + nckd_weight NCKD)
 
-  with a weight that rises from 0 at first.
+  with a weight that rises linearly from 0 during the warm-up.
 
   Zhao et al., "Decoupled Knowledge Distillation", CVPR 2022, arXiv:2203.08679,
-  Section 3.3. Defaults: the authors' for CIFAR-100, of 240 epochs, 20 to warm
-  up; nckd_weight they tune to the pair, from 2 to 8 there, and on ImageNet it
-  is 0.5 at temperature 1.
-  Needs: labels; of two classes, NCKD is 0.
-  Costs: nothing beside the teacher's logits.
+  Section 3.3. Defaults: the authors' for CIFAR-100, with 20 of 240 epochs of
+  warm-up; they tune nckd_weight to the pair, from 2 to 8, and have 0.5 at
+  temperature 1 on ImageNet.
+  Needs: labels; for two classes NCKD is 0.
+  Costs: the teacher's forward pass; no parameters.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of both parts.
-    temperature: T, of both.
-    tckd_weight: of the label's class against all others.
-    nckd_weight: of the others among themselves.
-    warmup: the share of the steps in which the weight rises. It is taken from
-      the stage's steps when the method is applied; a later flag does not reach
-      it.
+    weight: weight of both parts.
+    temperature: T, for student and teacher.
+    tckd_weight: weight of the target class against all others.
+    nckd_weight: weight of the non-target classes.
+    warmup: fraction of the steps in which the weight rises. A later flag for
+      `steps` does not change it.
 
   Returns:
-    One stage.
+    One stage: `stage` with the term `dkd`.
   """
-  made = term(
+  new_term = term(
     "dkd",
     weight=schedule("constant", weight, warmup=int(stage.steps * warmup)),
     temperature=temperature,
@@ -48,4 +47,4 @@ def dkd(
     nckd_weight=nckd_weight,
     group="kd",
   )
-  return [extended(stage, {"dkd": made})]
+  return [extended(stage, {"dkd": new_term})]

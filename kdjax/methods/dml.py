@@ -1,4 +1,4 @@
-"""Deep mutual learning: two students that teach each other."""
+"""DML: deep mutual learning of two networks."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict, own
@@ -11,27 +11,28 @@ def dml(
   temperature: float = 1.0,
   peer_network: ConfigDict | None = None,
 ) -> list[ConfigDict]:
-  """A second network learns beside the student, each from the other.
+  """DML: the student and a peer network learn from each other.
 
     loss = CE(student, label) + weight T^2 KL(peer || student)
            + CE(peer, label) + weight T^2 KL(student || peer)
 
-  with the first side of each divergence still.
+  with no gradient for the first side of each divergence.
 
   Zhang, Xiang, Hospedales and Lu, "Deep Mutual Learning", CVPR 2018,
   arXiv:1706.00384, Section 2, for two networks. Defaults: the paper's.
-  Both are updated at once here, by one optimizer; the paper's take turns.
+  Both networks are updated in one step here; the paper alternates.
   Needs: no teacher.
-  Costs: a second network to train.
+  Costs: the training of a second network.
 
   Args:
     stage: with a network `student`; `peer` is added.
-    weight: of the other's classes.
-    temperature: T, of both.
-    peer_network: the peer, from `network()`; None is one like the student.
+    weight: weight of the divergences.
+    temperature: T, for student and teacher.
+    peer_network: from `network()`; None is the student's architecture.
 
   Returns:
-    One stage.
+    One stage: `stage` with the network `peer` and the terms `dml`, `dml_peer`
+    and `cross_entropy_peer`.
   """
   if peer_network is None:
     peer_network = own(stage.networks.student)

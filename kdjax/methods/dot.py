@@ -1,4 +1,4 @@
-"""DOT: distillation with a momentum for labels and another for the teacher."""
+"""DOT: KD with separate momenta for labels and distillation."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict, own
@@ -13,35 +13,35 @@ def dot(
   learning_rate: float | None = 0.05,
   weight_decay: float | None = 5e-4,
 ) -> list[ConfigDict]:
-  """DOT: KD, whose gradient lasts longer than that of the labels.
+  """DOT: KD with a larger momentum for its gradient than for the labels'.
 
     loss = (1 - weight) CE(student, label) + weight T^2 KL(teacher || student)
-    v_task = (m - delta) v_task + gradient of the labels + decay
-    v_kd = (m + delta) v_kd + gradient of the teacher's part
+    v_task = (m - delta) v_task + gradient of cross-entropy + decay
+    v_kd = (m + delta) v_kd + gradient of the KD term
     parameters -= learning_rate (v_task + v_kd)
 
   Zhao et al., "DOT: A Distillation-Oriented Trainer", ICCV 2023,
   arXiv:2307.08436. Defaults: the authors' for CIFAR-100 (mdistiller), with m
   0.9; on ImageNet delta is 0.09.
-  Needs: logits of the same classes. Any other method has it by the stage's
-  `optimizer("dot", ...)`.
-  Costs: what KD costs, and a backward pass and a buffer of momenta more.
+  Needs: student and teacher with the same classes. Other methods use it through
+  the stage's `optimizer("dot", ...)`.
+  Costs: those of KD, one more backward pass and one more momentum buffer.
 
-  The stage's optimizer becomes 'dot', which is an SGD: a learning rate and a
-  decay for AdamW do not fit, so that both are options here. Of a schedule the
-  kind, the warm-up and the rest stay; its value becomes `learning_rate`, and
-  its end keeps its ratio to it. It clips no gradients: `clip_norm` becomes 0.
+  The stage's optimizer becomes 'dot', a form of SGD. Learning rate and decay
+  are options here, as those for AdamW do not fit. A schedule keeps its kind and
+  warm-up; its value becomes `learning_rate`, and its end keeps its ratio to the
+  value. Gradients are not clipped: `clip_norm` becomes 0.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    temperature: T, of both.
-    weight: of the softened part; labels have what is left.
-    delta: how far both momenta are from the optimizer's, m.
-    learning_rate: its peak; None is the stage's.
-    weight_decay: added to the labels' gradient; None is the stage's.
+    temperature: T, for student and teacher.
+    weight: weight of KD; labels get 1 - weight.
+    delta: distance of both momenta from the optimizer's, m.
+    learning_rate: peak of the learning rate; None is the stage's.
+    weight_decay: decay, added to the labels' gradient; None is the stage's.
 
   Returns:
-    One stage: this one, with the term `kd` and the optimizer 'dot'.
+    One stage: `stage` with the term `kd` and the optimizer 'dot'.
   """
   optimizer = own(stage.optimizer)
   optimizer.name = "dot"
@@ -58,7 +58,7 @@ def dot(
 
 
 def _set_peak(optimizer: ConfigDict, peak: float) -> None:
-  """Gives the learning rate, or its schedule, another height."""
+  """Sets the learning rate, or its schedule's peak."""
   rate = optimizer.learning_rate
   if not isinstance(rate, ConfigDict):
     optimizer.learning_rate = peak

@@ -1,4 +1,4 @@
-"""Distillation from the mean of several teachers."""
+"""KD from the mean of several teachers."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -12,26 +12,26 @@ def ensemble(
   average: str = "probabilities",
   teachers: tuple[str, ...] = ("teacher/logits",),
 ) -> list[ConfigDict]:
-  """Softened classes on which several teachers agree.
+  """KD from the mean of several teachers' predictions.
 
     loss = (1 - weight) CE(student, label) + weight T^2 KL(mean || student)
 
   Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network",
   NIPS 2014 workshop, arXiv:1503.02531. Defaults: the weight and T of 'kd'.
-  Needs: teachers of the same classes, each of any modality.
-  Costs: a forward pass of every teacher; nothing is learned.
+  Needs: teachers with the student's classes, each of any modality.
+  Costs: a forward pass of each teacher; no parameters.
 
   Args:
     stage: with a network `student` and all teachers.
-    weight: of the teachers; labels have what is left.
-    temperature: T, of all.
-    average: of "probabilities" or of "logits".
-    teachers: addresses of their logits.
+    weight: weight of the distillation term; labels get 1 - weight.
+    temperature: T, for all networks.
+    average: what is averaged, "probabilities" or "logits".
+    teachers: addresses of the teachers' logits.
 
   Returns:
-    One stage: this one, with the term `ensemble`.
+    One stage: `stage` with the term `ensemble`.
   """
-  made = term(
+  new_term = term(
     "ensemble_kd",
     weight=weight,
     reads={"teacher": teachers},
@@ -39,4 +39,4 @@ def ensemble(
     average=average,
     group="kd",
   )
-  return [extended(stage, {"ensemble": made}, labels=1.0 - weight)]
+  return [extended(stage, {"ensemble": new_term}, labels=1.0 - weight)]

@@ -1,4 +1,4 @@
-"""FitNets: a hint from the middle of the teacher."""
+"""FitNets: match an intermediate feature map."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -11,25 +11,25 @@ def fitnet(
   student_map: str = "student/stage1",
   teacher_map: str = "teacher/stage1",
 ) -> list[ConfigDict]:
-  """The student's map, through a convolution, beside the teacher's.
+  """FitNets: squared differences of maps, after a convolution on the student.
 
     loss = CE(student, label) + weight MSE(conv(student map), teacher map)
 
   Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015,
-  arXiv:1412.6550. Defaults: RepDistiller's, which trains hint and labels at
-  once; the paper trains the hint first.
-  Needs: a map of each network; of the student's, height and width must be a
-  whole share of the teacher's or no less than them.
+  arXiv:1412.6550. Defaults: RepDistiller's, which trains hint and labels
+  together; the paper trains the hint first.
+  Needs: a map of each network; the student's height and width divide the
+  teacher's or are no smaller.
   Costs: one convolution, BatchNorm and ReLU, dropped after training.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the hint.
-    student_map: the guided layer, an address.
-    teacher_map: the hint.
+    weight: weight of the hint.
+    student_map: address of the student's guided layer.
+    teacher_map: address of the teacher's hint layer.
 
   Returns:
-    One stage: this one, with the term `fitnet`.
+    One stage: `stage` with the term `fitnet`.
   """
   hint = term(
     "mse",

@@ -1,4 +1,4 @@
-"""FSP: the flow from one layer to a later one, then the labels."""
+"""FSP: flow matrices between layers first, then the labels."""
 
 from kdjax.config import earlier, extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -14,7 +14,7 @@ def fsp(
   student_maps: tuple = ("student/stage0", "student/stage1"),
   teacher_maps: tuple = ("teacher/stage0", "teacher/stage1"),
 ) -> list[ConfigDict]:
-  """Products of maps that follow each other first, labels after.
+  """FSP: match products of consecutive maps, then train on labels.
 
     loss = weight sum_rows FSP(student's two maps, teacher's two),   first
     loss = CE(student, label),                                       then
@@ -22,24 +22,22 @@ def fsp(
   Yim et al., "A Gift from Knowledge Distillation: Fast Optimization, Network
   Minimization and Transfer Learning", CVPR 2017. Defaults: RepDistiller's: 30
   epochs before its 240.
-  Needs: two maps or more of each network, of any sizes. The paper has equal
-  widths: where they are, `adapt=False` is the paper's.
+  Needs: two or more maps of each network, of any sizes. The paper has equal
+  widths (`adapt=False`).
   Costs: a second stage; with `adapt` a convolution for each map, dropped after
-  the first.
+  the first stage.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of every two maps, in the first stage.
-    share: how long the first stage is, as a share of the given one's steps,
-      which are taken when the method is applied; a later flag does not reach
-      it.
-    adapt: whether the student's maps pass a convolution, which gives them the
-      teacher's channels.
-    student_maps: addresses, in the order in which one leads to the next.
-    teacher_maps: addresses, in the same order.
+    weight: weight of each pair of consecutive maps, in the first stage.
+    share: steps of the first stage, as a fraction of the steps that `stage` has
+      when the method is applied; a later flag for `steps` does not change it.
+    adapt: whether convolutions map the student's channels to the teacher's.
+    student_maps: addresses of the student's maps, shallow to deep.
+    teacher_maps: addresses of the teacher's maps, in the same order.
 
   Returns:
-    Two stages: the maps', and the labels' that starts from it.
+    Two stages: one with the FSP terms, and one with labels that starts from it.
   """
   heads = {"student": head("convs")} if adapt else {}
   terms = {

@@ -1,11 +1,11 @@
-"""Factor transfer: the teacher paraphrased, the student translated."""
+"""FT: factor transfer with an autoencoder of the teacher's map."""
 
 from kdjax.config import earlier, extended, head, term
 from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
 from kdjax.methods import _maps
 
-# form -> the weight that goes with the size of its values
+# form -> its default weight: the forms differ in scale
 WEIGHTS = {"map": 200.0, "paper": 1000.0}
 
 
@@ -20,7 +20,7 @@ def ft(
   student_map: str = "student/stage1",
   teacher_map: str = "teacher/stage1",
 ) -> list[ConfigDict]:
-  """Factors of the teacher's map, which an autoencoder learned first.
+  """FT: match factors of a map, from an autoencoder that is trained first.
 
     loss = MSE(decoder(encoder(teacher map)), teacher map),            first
     loss = CE(student, label)
@@ -28,31 +28,30 @@ def ft(
 
   Kim, Park and Kwak, "Paraphrasing Complex Network: Network Compression via
   Factor Transfer", NeurIPS 2018, arXiv:1802.04977. Defaults: RepDistiller's:
-  30 epochs of the paraphraser before its 240, and the loss of F, a map's mean
-  over channels of squares, with 200. The paper's form is "paper"; its weight
-  here is torchdistill's for ImageNet, of the "mean" of all numbers.
-  Needs: a map of each network, of any sizes and widths.
-  Costs: a stage before, which trains the paraphraser and reads no label (its
-  student is left as it starts); then three convolutions more on each side,
-  dropped after training.
+  30 epochs of the paraphraser (the autoencoder) before its 240, and weight 200
+  with F a map's mean of squares over channels. The paper's form is "paper"; its
+  weight here is torchdistill's for ImageNet, for the "mean" of all values.
+  Needs: a map of each network; sizes and widths may differ.
+  Costs: a first stage, which trains the paraphraser without labels and leaves
+  the student untrained; then three convolutions on each side, dropped after
+  training.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the factors; None is 200 for "map" and 1000 for "paper".
-    factors: their channels, as a share of the teacher's.
-    share: how long the first stage is, as a share of the given one's steps,
-      which are taken when the method is applied; a later flag does not reach
-      it.
-    form: of the loss 'ft', "map" or "paper".
-    reduction: of the loss 'ft', "mean", "sum" or "norm".
-    student_map: an address.
-    teacher_map: an address.
+    weight: weight of the term; None is 200 for "map" and 1000 for "paper".
+    factors: number of factor channels, as a fraction of the teacher's.
+    share: steps of the first stage, as a fraction of the steps that `stage` has
+      when the method is applied; a later flag for `steps` does not change it.
+    form: form of the loss 'ft', "map" or "paper".
+    reduction: reduction of the loss 'ft', "mean", "sum" or "norm".
+    student_map: address of the student's map.
+    teacher_map: address of the teacher's map.
 
   Returns:
-    Two stages: the paraphraser's, and the student's, which holds it still.
+    Two stages: the paraphraser's, and the student's with it frozen.
   """
   if form not in WEIGHTS:
-    raise UserError(f"No form '{form}'.", exists=WEIGHTS)
+    raise UserError(f"No form '{form}'.", exists=WEIGHTS, near=form)
   paraphrase = term(
     "mse",
     reads={"student": teacher_map, "teacher": teacher_map},
@@ -75,7 +74,7 @@ def ft(
     form=form,
     reduction=reduction,
   )
-  # Both are called `ft`: a head starts from that of the term of its name.
+  # Both terms are called `ft`: `init_from` takes the head of the same name.
   return [
     _maps.before(stage, {"ft": paraphrase}, share),
     extended(stage, {"ft": transfer}),

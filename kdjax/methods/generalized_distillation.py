@@ -7,25 +7,25 @@ from kdjax.config.fields import ConfigDict
 def generalized_distillation(
   stage: ConfigDict, *, temperature: float = 1.0, weight: float = 1.0
 ) -> list[ConfigDict]:
-  """Lopez-Paz: a teacher that saw more softens, its student never.
+  """Lopez-Paz: KD from a privileged teacher; only the teacher is softened.
 
     loss = (1 - weight) CE(student, label)
            + weight T^2 KL(softmax(teacher / T) || softmax(student))
 
   Lopez-Paz, Bottou, Schoelkopf and Vapnik, "Unifying distillation and
   privileged information", ICLR 2016, arXiv:1511.03643, Section 4.
-  Defaults: of the authors' synthetic experiments. Theirs is the cross-entropy,
-  which has the same gradient.
-  Needs: a teacher of the same classes; it may see another modality.
-  Costs: the teacher's forward pass; nothing is learned.
+  Defaults: those of the authors' synthetic experiments. They use the
+  cross-entropy, which has the same gradient.
+  Needs: a teacher with the same classes; it may have other modalities.
+  Costs: the teacher's forward pass; no parameters.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    temperature: T, of the teacher alone.
-    weight: of the teacher; labels have what is left.
+    temperature: T, for the teacher alone.
+    weight: weight of the distillation term; labels get 1 - weight.
 
   Returns:
-    One stage: this one, with the term `generalized_distillation`.
+    One stage: `stage` with the term `generalized_distillation`.
   """
   soft = term(
     "kd",

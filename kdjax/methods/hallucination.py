@@ -1,4 +1,4 @@
-"""Modality hallucination: features of what will not be there."""
+"""Modality hallucination: predict features of a missing modality."""
 
 from kdjax.config import earlier, extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -15,34 +15,34 @@ def hallucination(
   student_embedding: str = "student/embedding",
   teacher_embedding: str = "teacher/embedding",
 ) -> list[ConfigDict]:
-  """A student imagines the teacher's features, then learns from labels alone.
+  """Predict the teacher's features, then train on labels alone.
 
     loss = labels CE(student, label) + soft SCE(teacher / T, student / T)
            + weight sum (sigmoid(f_student) - sigmoid(f_teacher))^2
-    loss = CE(student, label), from there on           (the second stage)
+    loss = CE(student, label)                          (the second stage)
 
   Garcia, Morerio and Murino, "Modality Distillation with Multiple Stream
   Networks for Action Recognition", ECCV 2018, arXiv:1806.07110; the features
-  after Hoffman, Gupta and Darrell, CVPR 2016. Defaults: the authors', both of
-  whose shares are 1/2, the features times 0.01. Theirs is a stream beside one
-  that was trained on what is there, and the last stage trains both at once: for
-  that, let the second stage's student be a network 'fusion'.
-  Needs: a teacher of the modality that will be missing. The paper's two are
-  alike; otherwise a linear layer stands on the student's features.
-  Costs: two stages of the given length.
+  after Hoffman, Gupta and Darrell, CVPR 2016. Defaults: the authors': both
+  mixing weights are 1/2, the features' factor is 0.01. Their network is a
+  second stream next to one trained on the available modality, and the last
+  stage trains both: for that, make the second stage's student a 'fusion'.
+  Needs: a teacher of the modality that will be missing. In the paper both
+  networks are alike (`project=False`).
+  Costs: two stages of the same number of steps; a linear layer.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the features.
-    soft: of the softened classes.
-    labels: of the labels, in the first stage.
-    temperature: T, of both.
-    project: whether the student's features go through a linear layer.
-    student_embedding: the student's features, an address.
-    teacher_embedding: the teacher's.
+    weight: weight of the feature term.
+    soft: weight of the soft cross-entropy.
+    labels: weight of cross-entropy, in the first stage.
+    temperature: T, for student and teacher.
+    project: whether the student's features pass through a linear layer.
+    student_embedding: address of the student's features.
+    teacher_embedding: address of the teacher's features.
 
   Returns:
-    Two stages; the second one's student starts from the first one's.
+    Two stages; the second starts from the first.
   """
   terms = {
     "hallucination": term(

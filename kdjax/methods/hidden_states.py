@@ -1,4 +1,4 @@
-"""Hidden states of matched layers, through a projection."""
+"""Match hidden states of several Transformer layers."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -18,7 +18,7 @@ def hidden_states(
   token_mask: str | None = None,
   project: bool = True,
 ) -> list[ConfigDict]:
-  """The teacher's hidden states, layer by layer, beside the labels.
+  """Match hidden states layer by layer, after a linear projection.
 
     loss = labels CE + weight/N sum_layers mean_tokens d(W student, teacher)
 
@@ -26,24 +26,25 @@ def hidden_states(
 
   Goddard et al., "DistillKit", Arcee AI 2024, its `hs_mse` and `hs_cosine`;
   after Jiao et al., "TinyBERT", arXiv:1909.10351, Eq. (8).
-  Defaults: of DistillKit, which averages over layers and tokens.
-  Needs: two Transformers with as many tokens; any widths with `project`.
-  Costs: a linear head a layer.
+  Defaults: those of DistillKit, which averages over layers and tokens.
+  Needs: two Transformers with equal numbers of tokens; different widths need
+  `project`.
+  Costs: a linear head for each layer.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of all layers together.
-    labels: of cross-entropy with labels.
+    weight: weight of the mean over layers.
+    labels: weight of cross-entropy with labels.
     distance: "mse" or "cosine".
-    depths: blocks of the student and of the teacher, (N, M): then layer i
-      learns from layer (i + 1) M / N - 1, and the layers below are not used.
-    student_hidden: hidden states of the layers that learn.
-    teacher_hidden: of the layers that they learn from.
-    token_mask: where tokens are no padding; None is everywhere.
-    project: whether a linear head stands on each layer of the student.
+    depths: numbers of blocks of student and teacher, (N, M): layer i learns
+      from layer (i + 1) M / N - 1, and the next two options are not used.
+    student_hidden: addresses of the student's hidden states.
+    teacher_hidden: addresses of the teacher's, as many.
+    token_mask: address of a mask, False at padding; None is no mask.
+    project: whether each student layer has a linear head.
 
   Returns:
-    One stage.
+    One stage: `stage` with the terms `hidden_states0`, `hidden_states1`, ...
   """
   losses = {"mse": "hidden_mse", "cosine": "cosine"}
   if distance not in losses:

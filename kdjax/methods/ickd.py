@@ -1,4 +1,4 @@
-"""Inter-channel correlation."""
+"""ICKD: inter-channel correlation."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -13,29 +13,29 @@ def ickd(
   student_map: str = "student/stage1",
   teacher_map: str = "teacher/stage1",
 ) -> list[ConfigDict]:
-  """Which channels go together, as the teacher's last map says it.
+  """ICKD: KD, and correlations between the channels of a map.
 
     loss = CE(student, label) + logits T^2 KL(teacher || student)
            + weight / (C B^2) sum_i |G(student_i) - G(teacher_i)|^2
 
   Liu et al., "Exploring Inter-Channel Correlation for Diversity-preserved
   Knowledge Distillation", ICCV 2021, arXiv:2202.03680. Defaults: torchdistill's
-  division by the size B of the batch twice, with that weight.
-  Needs: maps, whose sizes may differ.
-  Costs: a convolution of size 1 with BatchNorm, and a matrix of the channels by
-  the channels for every example.
+  weight, with its division by the batch size B twice.
+  Needs: a map of each network; sizes and widths may differ.
+  Costs: a convolution of size 1 with BatchNorm, and a matrix of channels by
+  channels for each example.
 
   Args:
     stage: with a network `student` and a teacher `teacher`; B is its
-      `batch_size` now, not one that a flag gives it later.
-    weight: of the correlations.
-    logits: the weight of the softened logits.
-    temperature: T.
-    student_map: the student's map, an address.
-    teacher_map: the teacher's.
+      `batch_size`, which a later flag does not change here.
+    weight: weight of the correlations.
+    logits: weight of KD.
+    temperature: T, for student and teacher.
+    student_map: address of the student's map.
+    teacher_map: address of the teacher's map.
 
   Returns:
-    One stage: this one, with the terms `ickd` and `kd`.
+    One stage: `stage` with the terms `ickd` and `kd`.
   """
   terms = {
     "kd": term("kd", weight=logits, temperature=temperature),

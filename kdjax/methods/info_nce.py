@@ -1,4 +1,4 @@
-"""Contrast of the student's embeddings with the teacher's."""
+"""InfoNCE between student and teacher embeddings."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -14,31 +14,32 @@ def info_nce(
   student_embedding: str = "student/embedding",
   teacher_embedding: str = "teacher/embedding",
 ) -> list[ConfigDict]:
-  """The teacher's embedding of an example found among those of the batch.
+  """InfoNCE: identify an example's teacher embedding within the batch.
 
     loss = CE(student, label) + weight InfoNCE(W_s student, W_t teacher)
 
   van den Oord, Li and Vinyals, "Representation Learning with Contrastive
   Predictive Coding", 2018, arXiv:1807.03748, between two networks.
-  Defaults: the temperature and width of CRD (arXiv:1910.10699), of which this
-  is the form without a memory; the weight is not from a paper.
-  Needs: an embedding of each network, of any widths; better a large batch,
-  which gives the negatives.
-  Costs: a linear layer on each side, both learned.
+  Defaults: the temperature and width of CRD (arXiv:1910.10699); this is its
+  form without a memory. The weight is not from a paper.
+  Needs: an embedding of each network; widths may differ; preferably a large
+  batch, the source of negatives.
+  Costs: a linear layer on each side, both trained.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the contrast.
-    temperature: what cosines are divided by.
-    symmetric: whether the teacher's embeddings also look for the student's.
-    width: of the embeddings after their linear layers.
-    student_embedding: the student's features, an address.
-    teacher_embedding: the teacher's.
+    weight: weight of the term.
+    temperature: divisor of the cosines.
+    symmetric: whether the student's embedding is also identified, from the
+      teacher's.
+    width: width of the embeddings after the linear layers.
+    student_embedding: address of the student's features.
+    teacher_embedding: address of the teacher's features.
 
   Returns:
-    One stage: this one, with the term `info_nce`.
+    One stage: `stage` with the term `info_nce`.
   """
-  made = term(
+  new_term = term(
     "info_nce",
     weight=weight,
     reads={"student": student_embedding, "teacher": teacher_embedding},
@@ -49,4 +50,4 @@ def info_nce(
     temperature=temperature,
     symmetric=symmetric,
   )
-  return [extended(stage, {"info_nce": made})]
+  return [extended(stage, {"info_nce": new_term})]

@@ -1,4 +1,4 @@
-"""Knowledge distillation: the teacher's softened classes beside the labels."""
+"""KD: knowledge distillation from softened logits."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -7,7 +7,7 @@ from kdjax.config.fields import ConfigDict
 def kd(
   stage: ConfigDict, *, temperature: float = 4.0, weight: float = 0.9
 ) -> list[ConfigDict]:
-  """Softened logits of the teacher, and labels with what weight is left.
+  """KD: match the teacher's softened probabilities, and the labels.
 
     loss = (1 - weight) CE(student, label) + weight T^2 KL(teacher || student)
 
@@ -15,15 +15,15 @@ def kd(
   Deep Learning Workshop 2014, arXiv:1503.02531, Section 2. Defaults:
   RepDistiller's.
   Needs: logits of the same classes; any networks.
-  Costs: the teacher's forward pass, as all that reads a teacher.
+  Costs: the teacher's forward pass; no parameters.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    temperature: T, of both.
-    weight: of the softened part.
+    temperature: T, for student and teacher.
+    weight: weight of the distillation term; labels get 1 - weight.
 
   Returns:
-    One stage: this one, with the term `kd`.
+    One stage: `stage` with the term `kd`.
   """
-  kd = term("kd", weight=weight, temperature=temperature, group="kd")
-  return [extended(stage, {"kd": kd}, labels=1 - weight)]
+  new_term = term("kd", weight=weight, temperature=temperature, group="kd")
+  return [extended(stage, {"kd": new_term}, labels=1 - weight)]

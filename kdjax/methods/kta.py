@@ -18,45 +18,44 @@ def kta(
   student_map: str = "student/stage1",
   teacher_map: str = "teacher/stage1",
 ) -> list[ConfigDict]:
-  """KTA: what an autoencoder keeps of a map, and which pixels are alike.
+  """KTA: match an autoencoder's code of a map, and pixel affinities.
 
     loss = MSE(decoder(encoder(teacher map)), teacher map),            first
     loss = CE(student, label)
            + weight 1/N sum_n |s_n / |s|_q - e_n / |e|_q|^p
            + affinity |S - T| / (H W),                                 then
 
-  with e = encoder(teacher map) and s the student's map through an adapter, all
-  N = H W C numbers of each; S and T the cosines of all positions of the
-  student's map, through an adapter of its own, and of e.
+  with e = encoder(teacher map), s the student's map through an adapter, and
+  N = H W C values in each; S and T are the cosines between all positions of the
+  student's map, through a second adapter, and of e.
 
   He et al., "Knowledge Adaptation for Efficient Semantic Segmentation", CVPR
   2019, arXiv:1903.04688. Defaults: weights and orders of torchdistill's
   configs (KTAAD). They train the autoencoder for 1 epoch before 30, to a
-  quarter of the channels, with a small L1 penalty of the code that is left out
-  here, and "channels" is their affinity; their first adapter is one
-  convolution, here the three of FT's translator.
-  Needs: a map of each network, of any widths; the teacher's height and width
-  not smaller than the student's, or by a whole factor.
-  Costs: a stage before, which trains the autoencoder and reads no label (its
-  student is left as it starts); then four convolutions on the student; for
-  "pixels" the square of the positions of a map, for every example.
+  quarter of the channels, with a small L1 penalty on the code that is omitted
+  here, and use the "channels" affinity; their first adapter is one convolution,
+  here it is the three of FT's translator.
+  Needs: a map of each network; widths may differ; the teacher's height and
+  width are no smaller than the student's, or divide them.
+  Costs: a first stage, which trains the autoencoder without labels and leaves
+  the student untrained; then four convolutions on the student; for "pixels" a
+  matrix of positions by positions for each example.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the adapted features.
-    affinity: of the affinities; 0 leaves them out.
-    factors: channels of the code, as a share of the teacher's.
-    share: how long the first stage is, as a share of the given one's steps,
-      which are taken when the method is applied; a later flag does not reach
-      it.
-    form: of the affinities, "pixels" or "channels".
-    order: p, of the difference.
-    unit_order: q, of the norm that is made 1.
-    student_map: an address.
-    teacher_map: an address.
+    weight: weight of the code term.
+    affinity: weight of the affinities; 0 omits them.
+    factors: number of the code's channels, as a fraction of the teacher's.
+    share: steps of the first stage, as a fraction of the steps that `stage` has
+      when the method is applied; a later flag for `steps` does not change it.
+    form: form of the affinities, "pixels" or "channels".
+    order: p, the exponent of the differences.
+    unit_order: q, the order of the norm that features are divided by.
+    student_map: address of the student's map.
+    teacher_map: address of the teacher's map.
 
   Returns:
-    Two stages: the autoencoder's, and the student's, which holds it still.
+    Two stages: the autoencoder's, and the student's with it frozen.
   """
   translate = term(
     "mse",
@@ -90,6 +89,6 @@ def kta(
       heads={"student": head("conv", kernel=3, batch_norm=False, relu=False)},
       form=form,
     )
-  # Both are called `kta`: a head starts from that of the term of its name.
+  # Both terms are called `kta`: `init_from` takes the head of the same name.
   first = _maps.before(stage, {"kta": translate}, share)
   return [first, extended(stage, terms)]

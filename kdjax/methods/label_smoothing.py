@@ -1,4 +1,4 @@
-"""Label smoothing, the plainest of all teachers."""
+"""Label smoothing, without a teacher."""
 
 from kdjax.config import extended
 from kdjax.config.fields import ConfigDict
@@ -7,25 +7,26 @@ from kdjax.config.fields import ConfigDict
 def label_smoothing(
   stage: ConfigDict, *, smoothing: float = 0.1
 ) -> list[ConfigDict]:
-  """Cross-entropy with a label that leaves something to the other classes.
+  """Cross-entropy with smoothed labels.
 
     loss = -sum_k q_k log softmax(student)_k
     q_k = 1 - smoothing at the label, smoothing / (K - 1) at the others
 
   Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",
-  CVPR 2016, arXiv:1512.00567, as Yuan et al., CVPR 2020, arXiv:1909.11723, have
-  it: the baseline of distillation without a teacher. Defaults: theirs.
+  CVPR 2016, arXiv:1512.00567, in the form of Yuan et al., CVPR 2020,
+  arXiv:1909.11723, a baseline for distillation without a teacher. Defaults:
+  those of Yuan et al.
   Needs: labels, and no teacher.
   Costs: nothing.
 
   Args:
     stage: with a network `student`.
-    smoothing: the share of the label that the other classes have.
+    smoothing: probability of all other classes together.
 
   Returns:
-    One stage.
+    One stage: `stage` with smoothed labels in `cross_entropy`.
   """
-  made = extended(stage, {})
-  made.terms.cross_entropy.label_smoothing = smoothing
-  made.terms.cross_entropy.smoothing = "others"
-  return [made]
+  result = extended(stage, {})
+  result.terms.cross_entropy.label_smoothing = smoothing
+  result.terms.cross_entropy.smoothing = "others"
+  return [result]

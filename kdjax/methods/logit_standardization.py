@@ -15,52 +15,54 @@ def logit_standardization(
   labels: float | None = None,
   temperature: float = 2.0,
 ) -> list[ConfigDict]:
-  """Student and teacher are compared at one mean and deviation of logits.
+  """KD, DKD or MLKD on logits with mean 0 and deviation 1.
 
     loss = labels CE(student, label) + weight base(Z(student), Z(teacher))
     Z(x) = (x - mean_k x) / std_k x
 
   Sun et al., "Logit Standardization in Knowledge Distillation", CVPR 2024,
-  arXiv:2403.01427. Defaults: the authors' for CIFAR-100, with 0.1 of the labels
-  beside KD and MLKD (there in each view), and 1 beside DKD. As in their code,
-  of MLKD the examples alone are standardised: its batch and class terms, and
-  what says of which examples the teacher is sure, see the logits as they are.
-  Needs: what the base needs.
-  Costs: what the base costs.
+  arXiv:2403.01427. Defaults: the authors' for CIFAR-100, with labels at 0.1 for
+  KD and MLKD (there in each view), and at 1 for DKD. As in their code, MLKD's
+  instance terms alone are standardised: its batch and class terms and its
+  selection of examples use the raw logits.
+  Needs: those of the base method.
+  Costs: those of the base method.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    base: "kd", "dkd" or "mlkd".
-    weight: of all terms of the base.
-    labels: the weight of the labels; None is 0.1, and 1 beside "dkd".
-    temperature: T, for "mlkd" the first of five: T, 3, 5, 2 and 6.
+    base: the base method, "kd", "dkd" or "mlkd".
+    weight: weight of the base method's terms.
+    labels: weight of cross-entropy; None is 0.1, and 1 for "dkd".
+    temperature: T; for "mlkd" the temperatures are T, 3, 5, 2 and 6.
 
   Returns:
-    One stage.
+    One stage: `stage` with the base method's terms.
   """
   if base not in ("kd", "dkd", "mlkd"):
-    raise UserError(f"No base '{base}'.", exists=("kd", "dkd", "mlkd"))
+    raise UserError(
+      f"No base '{base}'.", exists=("kd", "dkd", "mlkd"), near=base
+    )
   if labels is None:
     labels = 1.0 if base == "dkd" else 0.1
   if base == "kd":
     soft = term("kd", weight=weight, temperature=temperature, group="kd")
-    made = extended(stage, {"kd": soft}, labels=labels)
+    result = extended(stage, {"kd": soft}, labels=labels)
   elif base == "dkd":
-    (made,) = _dkd.dkd(stage, weight=weight, temperature=temperature)
-    made = extended(made, {}, labels=labels)
+    (result,) = _dkd.dkd(stage, weight=weight, temperature=temperature)
+    result = extended(result, {}, labels=labels)
   else:
-    (made,) = _mlkd.mlkd(
+    (result,) = _mlkd.mlkd(
       stage,
       weight=weight,
       labels=labels,
       temperatures=(temperature, 3.0, 5.0, 2.0, 6.0),
     )
-  for name in set(made.terms) - set(stage.terms):
-    one = made.terms[name]
-    if one.loss in ("kd", "dkd", "mlkd_instance"):
+  for name in set(result.terms) - set(stage.terms):
+    new_term = result.terms[name]
+    if new_term.loss in ("kd", "dkd", "mlkd_instance"):
       for side in ("student", "teacher"):
-        one.heads[side] = head("standardize")
-    if one.loss == "mlkd_instance":
-      one.reads.teacher_raw = one.reads.teacher
-      one.targets = (*one.targets, "teacher_raw")
-  return [own(made)]
+        new_term.heads[side] = head("standardize")
+    if new_term.loss == "mlkd_instance":
+      new_term.reads.teacher_raw = new_term.reads.teacher
+      new_term.targets = (*new_term.targets, "teacher_raw")
+  return [own(result)]

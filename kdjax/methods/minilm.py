@@ -1,4 +1,4 @@
-"""MiniLM: how tokens relate inside of one layer's self-attention."""
+"""MiniLM: relations of tokens in the self-attention of one layer."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -25,40 +25,41 @@ def minilm(
   ),
   token_mask: str | None = None,
 ) -> list[ConfigDict]:
-  """Relations of queries, of keys and of values, beside the labels.
+  """MiniLM: match relations between queries, keys and values.
 
     loss = labels CE + weight/3 (R(q, q) + R(k, k) + R(v, v))    version 2
     loss = labels CE + weight   (R(q, k) + R(v, v))              version 1
 
-  with R(a, b) the divergence of softmax(a b' / sqrt(d)) from the teacher's, in
-  `relation_heads` equal parts of the widths.
+  with R(a, b) the divergence between softmax(a b' / sqrt(d)) of teacher and
+  student, for each of `relation_heads` equal parts of the width.
 
   Wang et al., "MiniLMv2: Multi-Head Self-Attention Relation Distillation for
   Compressing Pretrained Transformers", Findings of ACL 2021, arXiv:2012.15828;
   version 1: "MiniLM", NeurIPS 2020, arXiv:2002.10957.
-  Defaults: weights of Bloomberg's code. The paper has 48 relation heads where
-  the teacher is 768 wide: 4 divide small networks too. It has no labels: the
-  student is trained on them later (`labels=0` and a further stage).
-  Needs: two Transformers with as many tokens; any widths and numbers of heads,
-  as long as the relation heads divide the widths. For version 1 these are the
-  attention's heads, of which both have as many.
-  Costs: two relations a head, unfused; nothing to learn.
+  Defaults: weights of Bloomberg's code. The paper has 48 relation heads for a
+  teacher of width 768; 4 also divide small networks. The paper has no labels:
+  its student is trained on them later (`labels=0` and a further stage).
+  Needs: two Transformers with equal numbers of tokens; widths and numbers of
+  heads may differ, but the relation heads divide the widths. For version 1
+  they are the attention's heads, as many in both.
+  Costs: unfused attention, two relations for each head; no parameters.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the relations together.
-    labels: of cross-entropy with labels.
+    weight: weight of all relations.
+    labels: weight of cross-entropy with labels.
     version: 2 or 1.
-    relation_heads: into how many parts widths are cut.
-    student_qkv: queries, keys and values, in the paper of the last layer.
-    teacher_qkv: the same; in version 2 of an upper layer of a large teacher.
-    token_mask: where tokens are no padding; None is everywhere.
+    relation_heads: number of parts that the width is divided into.
+    student_qkv: addresses of queries, keys and values; in the paper those of
+      the last layer.
+    teacher_qkv: the teacher's; in version 2 an upper layer of a large teacher.
+    token_mask: address of a mask, False at padding; None is no mask.
 
   Returns:
-    One stage.
+    One stage: `stage` with a term `minilm_<relation>` for each relation.
   """
   if version not in (1, 2):
-    raise UserError(f"No version {version} of MiniLM.", exists=("1", "2"))
+    raise UserError(f"No version {version} of 'minilm'.", exists=("1", "2"))
   relations = {
     1: {"queries_keys": (0, 1), "values": (2, 2)},
     2: {"queries": (0, 0), "keys": (1, 1), "values": (2, 2)},
@@ -71,8 +72,8 @@ def minilm(
       relation_heads=relation_heads,
       reads=_layers.masked(
         {
-          "student": tuple(student_qkv[place] for place in pair),
-          "teacher": tuple(teacher_qkv[place] for place in pair),
+          "student": tuple(student_qkv[i] for i in pair),
+          "teacher": tuple(teacher_qkv[i] for i in pair),
         },
         token_mask,
       ),

@@ -1,4 +1,4 @@
-"""Multi-level logit distillation."""
+"""MLKD: multi-level logit distillation."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -15,38 +15,40 @@ def mlkd(
   student_strong: str = "student@strong/logits",
   teacher_strong: str = "teacher@strong/logits",
 ) -> list[ConfigDict]:
-  """Examples, batch and classes, in a weak and in a strong view.
+  """MLKD: instance, batch and class terms, in a weak and a strong view.
 
     loss = labels (CE(weak) + CE(strong)) + weight sum over both views of
-             (KL of the examples + gap of their alikeness in the batch
-              + gap of the classes' alikeness), each summed over temperatures
+             (KL per example + squared difference of example similarities
+              + squared difference of class similarities), each summed over
+             temperatures
 
-  Of the weak view, those examples and classes count of which the teacher is
-  less sure than of the median.
+  In the weak view only those examples and classes count for which the teacher
+  is less confident than in the median.
 
   Jin, Wang and Lin, "Multi-Level Logit Distillation", CVPR 2023, Section 3.
-  Defaults: those of the authors' code, whose weights are KD's, 0.1 and 0.9.
-  mode="code" is what that code computes: the weak terms are of all, scaled by
-  the share that should count; of the strong view it has the examples alone, at
-  the first three temperatures, and at the others it takes the weak view once
-  more.
-  Needs: a second view, of the data and of both networks, and labels.
-  Costs: each network runs twice.
+  Defaults: those of the authors' code: KD's weights, 0.1 and 0.9.
+  mode="code" is what that code computes: the weak terms include all examples
+  and are scaled by the fraction that should count; the strong view has the
+  instance term alone, at the first three temperatures, and at the others the
+  weak view is used again.
+  Needs: a second view of the data, read by both networks, and labels.
+  Costs: two forward passes of each network.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of every part but the labels.
-    labels: of the labels, in each of the two views.
-    temperatures: every T.
+    weight: weight of all terms but cross-entropy.
+    labels: weight of cross-entropy, in each of the two views.
+    temperatures: the temperatures that are summed over.
     mode: "paper" or "code".
-    student_strong: the student's logits of the strong view.
-    teacher_strong: the teacher's.
+    student_strong: address of the student's logits in the strong view.
+    teacher_strong: address of the teacher's.
 
   Returns:
-    One stage.
+    One stage: `stage` with terms `mlkd_<level>` and `mlkd_<level>_strong`, and
+    `cross_entropy_strong`.
   """
   if mode not in ("paper", "code"):
-    raise UserError(f"No mode '{mode}'.", exists=("paper", "code"))
+    raise UserError(f"No mode '{mode}'.", exists=("paper", "code"), near=mode)
   temperatures = tuple(temperatures)
   strong = {"student": student_strong, "teacher": teacher_strong}
 

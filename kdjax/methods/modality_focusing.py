@@ -1,4 +1,4 @@
-"""The modality focusing hypothesis (MFH): what both modalities know."""
+"""MFH, the modality focusing hypothesis: distil shared features alone."""
 
 from kdjax.config import earlier, extended, head, teacher, term
 from kdjax.config.fields import ConfigDict, own
@@ -21,44 +21,45 @@ def modality_focusing(
     "teacher/params/head/bias",
   ),
 ) -> list[ConfigDict]:
-  """MFH: a teacher left with the channels that a companion can follow.
+  """MFH: KD from the teacher channels that both modalities share.
 
     loss = CE(teacher, label) + CE(companion, label)
            + mean (teacher - companion)^2                   (the first stage)
     loss = labels CE(student, label) + weight T^2 KL(focused || student)
 
-  with `focused` the teacher's logits from the share of its channels that are
-  most general: those whose permutation most parts it from the companion, a
-  network like the student.
+  with `focused` the teacher's logits from a fraction of its channels, the most
+  general ones: a permutation of these changes the distance to the companion
+  most. The companion is a network like the student.
 
   Xue, Gao, Ren and Zhao, "The Modality Focusing Hypothesis: Towards
   Understanding Crossmodal Knowledge Distillation", ICLR 2023, arXiv:2206.06487,
-  Algorithm 1. Defaults: of the authors' synthetic experiments, with labels and
-  teacher at weight 1 and a divergence that is a mean over the classes too; and
-  of RAVDESS, where three quarters of the channels become their mean. There the
-  labels' weight is 0; VGGSound has the "sum" over classes.
+  Algorithm 1. Defaults: those of the authors' synthetic experiments, with
+  labels and teacher at weight 1 and a divergence that is also a mean over
+  classes; and those of RAVDESS, where three quarters of the channels become
+  their mean. RAVDESS has weight 0 for labels, VGGSound the "sum" over classes.
   Needs: a teacher with a linear classifier on its embedding. The paper trains
-  the teacher beside the companion: give its config as `teacher_network`;
-  without one the stage's own teacher is frozen, and the companion alone learns
-  to follow it.
-  Costs: two stages of the given length.
+  the teacher together with the companion: pass its config as
+  `teacher_network`. Without one the stage's teacher is frozen and only the
+  companion is trained.
+  Costs: two stages of the same number of steps.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the focused teacher.
-    labels: of the labels.
-    temperature: T, of both.
-    reduction: of the divergence over the classes, "mean" or "sum".
-    share: of the channels that are kept.
-    which: "general", "least_general" or "random" channels, for comparison.
-    fill: what the others become, their "mean" or "zero".
-    teacher_network: from `network()`, a teacher that is trained beside the
-      companion in place of the stage's frozen one; or None.
-    teacher_embedding: the teacher's features, an address.
-    classifier: addresses of the kernel and the bias on them.
+    weight: weight of KD from the focused teacher.
+    labels: weight of cross-entropy with labels.
+    temperature: T, for student and teacher.
+    reduction: of the divergence over classes, "mean" or "sum".
+    share: fraction of the channels that are kept.
+    which: the channels that are kept, "general", or for comparison
+      "least_general" or "random".
+    fill: the value of the other channels, their "mean" or "zero".
+    teacher_network: from `network()`, a teacher that is trained together with
+      the companion and replaces the stage's frozen one; or None.
+    teacher_embedding: address of the teacher's features.
+    classifier: addresses of the classifier's kernel and bias.
 
   Returns:
-    Two stages; the companion is the first one's student.
+    Two stages; the companion is the first stage's student.
   """
   first, last, terms, networks = own(stage), own(stage), {}, {}
   if teacher_network is not None:
@@ -69,16 +70,16 @@ def modality_focusing(
       "cross_entropy", reads={"student": "teacher/logits"}
     )
     last.teachers["teacher"] = teacher(earlier(0), network="teacher")
-  # Where the teacher learns, it too comes nearer.
+  # A trained teacher gets this term's gradient too.
   targets = ("teacher",) if teacher_network is None else ()
   terms["companion"] = term("mse", targets=targets)
-  read = (teacher_embedding, "companion/logits", *classifier)
+  addresses = (teacher_embedding, "companion/logits", *classifier)
   focused = term(
     "kd",
     weight=weight,
     temperature=temperature,
     reduction=reduction,
-    reads={"teacher": read},
+    reads={"teacher": addresses},
     heads={
       "teacher": head("modality_focus", share=share, which=which, fill=fill)
     },

@@ -1,4 +1,4 @@
-"""Normalised knowledge distillation."""
+"""NKD: normalised knowledge distillation."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -11,7 +11,7 @@ def nkd(
   temperature: float = 1.0,
   others_weight: float = 1.5,
 ) -> list[ConfigDict]:
-  """The label's class, and the others once they sum to one.
+  """NKD: the target class, and the normalised non-target classes.
 
     loss = CE(student, label) + weight NKD(student, teacher, label)
 
@@ -19,22 +19,22 @@ def nkd(
   Unified Approach with Normalized Loss and Customized Soft Labels", ICCV 2023,
   arXiv:2303.13005, Section 3. Defaults: the authors' for ImageNet.
   Needs: labels.
-  Costs: nothing beside the teacher's logits.
+  Costs: the teacher's forward pass; no parameters.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the term.
-    temperature: T, of the other classes alone.
-    others_weight: of the other classes, the paper's gamma.
+    weight: weight of the term.
+    temperature: T, for the non-target classes alone.
+    others_weight: weight of the non-target classes, the paper's gamma.
 
   Returns:
-    One stage.
+    One stage: `stage` with the term `nkd`.
   """
-  made = term(
+  new_term = term(
     "nkd",
     weight=weight,
     temperature=temperature,
     others_weight=others_weight,
     group="kd",
   )
-  return [extended(stage, {"nkd": made})]
+  return [extended(stage, {"nkd": new_term})]

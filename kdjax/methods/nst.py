@@ -1,4 +1,4 @@
-"""Neuron selectivity transfer: what the teacher's neurons fire at."""
+"""NST: neuron selectivity transfer."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -13,25 +13,25 @@ def nst(
   student_maps: tuple = ("student/stage0", "student/stage1"),
   teacher_maps: tuple = ("teacher/stage0", "teacher/stage1"),
 ) -> list[ConfigDict]:
-  """The distribution of the channels of some stages beside the teacher's.
+  """NST: match the distributions of channel activations with an MMD.
 
     loss = CE(student, label)
          + weight sum_stages MMD^2(student map, teacher map)
 
   Huang and Wang, "Like What You Like: Knowledge Distill via Neuron Selectivity
   Transfer", 2017, arXiv:1707.01219. Defaults: RepDistiller's.
-  Needs: as many maps of each network, of any sizes and widths.
-  Costs: the square of the channels for every example; nothing is learned.
+  Needs: as many maps of student as of teacher; sizes and widths may differ.
+  Costs: a matrix of channels by channels for each example; no parameters.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of every map.
+    weight: weight of each map.
     kernel: "polynomial" or "linear".
-    student_maps: addresses.
-    teacher_maps: addresses, in the same order.
+    student_maps: addresses of the student's maps.
+    teacher_maps: addresses of the teacher's maps, in the same order.
 
   Returns:
-    One stage: this one, with the terms `nst0`, `nst1`, ...
+    One stage: `stage` with the terms `nst0`, `nst1`, ...
   """
   pairs = _maps.pairs(student_maps, teacher_maps)
   terms = {

@@ -1,4 +1,4 @@
-"""One-for-all: the teacher's classes at every exit of the student."""
+"""OFA-KD: one-for-all distillation across architectures."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -13,37 +13,37 @@ def ofa(
   temperature: float = 1.0,
   student_maps: tuple = ("student/stage0", "student/stage1"),
 ) -> list[ConfigDict]:
-  """Maps of the student become logits, and learn the teacher's.
+  """OFA-KD: the student's logits and early exits learn from the teacher.
 
     loss = CE(student, label) + weight OFA(student, teacher, label)
            + exit_weight sum_i OFA(exit_i(map_i), teacher, label)
 
-  Between networks of unlike kinds, whose features have nothing in common.
+  For networks with different architectures and incomparable features.
 
   Hao et al., "One-for-All: Bridge the Gap Between Heterogeneous Architectures
   in Knowledge Distillation", NeurIPS 2023, arXiv:2310.19444, Section 3.
-  Defaults: those of the authors' code, where the label's class is not enhanced;
-  its command for a CNN of ImageNet (ResNet-18, taught by DeiT-T) has power=1.5.
-  Their exits are stages of their own; here each is a convolution and a
+  Defaults: those of the authors' code, where the target class is not enhanced;
+  its command for a CNN on ImageNet (ResNet-18, teacher DeiT-T) has power=1.5.
+  Their exits are full network stages; here each is a convolution and a
   classifier on the mean of the map.
   Needs: labels.
-  Costs: an exit for every map, dropped after training.
+  Costs: an exit for each map, dropped after training.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the student's logits.
-    exit_weight: of every exit.
-    power: how much the label's class is enhanced; 1 is not at all.
-    temperature: T, of both.
-    student_maps: addresses of the maps that have exits; () is none.
+    weight: weight of the term on the student's logits.
+    exit_weight: weight of the term of each exit.
+    power: exponent that enhances the target class; 1 is no change.
+    temperature: T, for student and teacher.
+    student_maps: addresses of the maps with exits; () is no exit.
 
   Returns:
-    One stage.
+    One stage: `stage` with the terms `ofa`, `ofa0`, `ofa1`, ...
   """
   shared = {"power": power, "temperature": temperature, "group": "kd"}
   terms = {"ofa": term("ofa", weight=weight, **shared)}
-  for place, address in enumerate(student_maps):
-    terms[f"ofa{place}"] = term(
+  for i, address in enumerate(student_maps):
+    terms[f"ofa{i}"] = term(
       "ofa",
       weight=exit_weight,
       reads={"student": address},

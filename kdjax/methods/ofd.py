@@ -1,4 +1,4 @@
-"""A comprehensive overhaul of feature distillation."""
+"""OFD: a comprehensive overhaul of feature distillation."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -13,37 +13,37 @@ def ofd(
   teacher_preacts: tuple = ("teacher/preact0", "teacher/preact1"),
   teacher_norms: tuple = ("teacher/params/norm0", "teacher/params/norm1"),
 ) -> list[ConfigDict]:
-  """Maps before ReLU, of which the teacher's negative ones are only bounds.
+  """OFD: match pre-ReLU maps with a partial distance and channel margins.
 
     loss = CE(student, label) + weight sum_i 1/2^(n-1-i) OFD_i
 
-  over n maps, shallow to deep: the sum over C, H and W of the partial distance
-  to the teacher's response, no lower than the channel's margin.
+  over n maps, shallow to deep; OFD_i is the sum over C, H and W of the partial
+  distance to the teacher's response, clipped below at the channel's margin.
 
   Heo et al., "A Comprehensive Overhaul of Feature Distillation", ICCV 2019,
-  arXiv:1904.01866. Defaults: the authors', for CIFAR-100; theirs are 1e-4 for
+  arXiv:1904.01866. Defaults: the authors' for CIFAR-100; they have 1e-4 for
   ImageNet and 1e-5 for detection and segmentation.
-  Needs: maps before ReLU of both, and the teacher's BatchNorm right before
-  them, for the margins.
+  Needs: pre-ReLU maps of both networks, and the teacher's BatchNorm layers
+  before them, for the margins.
   Costs: a convolution of size 1 with BatchNorm on each map.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the last map; each map before has half of the next.
-    student_preacts: the student's maps, shallow to deep.
-    teacher_preacts: the teacher's, as many.
-    teacher_norms: for each of these, its BatchNorm's parameters.
+    weight: weight of the deepest map; each shallower map has half of it.
+    student_preacts: addresses of the student's maps, shallow to deep.
+    teacher_preacts: addresses of the teacher's, as many.
+    teacher_norms: addresses of the parameters of their BatchNorms.
 
   Returns:
-    One stage: this one, with a term `ofd<i>` a map.
+    One stage: `stage` with the terms `ofd0`, `ofd1`, ...
   """
   counts = [len(student_preacts), len(teacher_preacts), len(teacher_norms)]
   if len(set(counts)) > 1:
     raise UserError(
-      "There are {} student maps, {} teacher maps and {} of its norms.".format(
+      "There are {} student maps, {} teacher maps and {} teacher norms.".format(
         *counts
       ),
-      "They must be as many.",
+      "Expected equal numbers.",
     )
   terms = {}
   for i, norm in enumerate(teacher_norms):

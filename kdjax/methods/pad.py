@@ -1,4 +1,4 @@
-"""Prime-aware adaptive distillation."""
+"""PAD: prime-aware adaptive distillation."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -12,33 +12,33 @@ def pad(
   student_embedding: str = "student/embedding",
   teacher_embedding: str = "teacher/embedding",
 ) -> list[ConfigDict]:
-  """Features, less where the student expects itself to be wrong.
+  """PAD: squared differences of embeddings, divided by a learned variance.
 
     loss = CE(student, label)
            + weight mean_d((teacher - s)^2 / (eps + exp(v)) + v)
 
-  with v what a branch of the student says of the variance.
+  with v the log-variance that a branch on the student predicts.
 
   Zhang et al., "Prime-Aware Adaptive Distillation", ECCV 2020,
   arXiv:2008.01458. Defaults: torchdistill's.
-  Needs: an embedding of each network, of any widths.
-  Costs: a linear layer with BatchNorm; another where the widths differ.
+  Needs: an embedding of each network; widths may differ.
+  Costs: a linear layer with BatchNorm; another if widths differ.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the features.
+    weight: weight of the term.
     eps: added to the variance.
-    student_embedding: the student's features, an address.
-    teacher_embedding: the teacher's.
+    student_embedding: address of the student's features.
+    teacher_embedding: address of the teacher's features.
 
   Returns:
-    One stage: this one, with the term `pad`.
+    One stage: `stage` with the term `pad`.
   """
-  made = term(
+  new_term = term(
     "pad",
     weight=weight,
     eps=eps,
     reads={"student": student_embedding, "teacher": teacher_embedding},
     heads={"student": head("variance")},
   )
-  return [extended(stage, {"pad": made})]
+  return [extended(stage, {"pad": new_term})]

@@ -1,4 +1,4 @@
-"""Patient distillation: the first token's states of several layers."""
+"""PKD: patient distillation of [CLS] states of several layers."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -17,36 +17,35 @@ def pkd(
   teacher_hidden: tuple = ("teacher/block01", "teacher/block03"),
   project: bool = True,
 ) -> list[ConfigDict]:
-  """Directions of [CLS] layer by layer, softened classes, and labels.
+  """PKD: match normalised [CLS] states layer by layer, KD, and labels.
 
     loss = labels CE + kd T^2 KL
          + weight/N sum_layers |u(student) - u(teacher)|^2 / D
 
-  with u the direction of the first token's hidden state, and N layers.
+  with u the normalised hidden state of the first token, and N layers.
 
   Sun et al., "Patient Knowledge Distillation for BERT Model Compression", EMNLP
   2019, arXiv:1908.09355, Eq. (4) to (7).
-  Defaults: the middle of what the paper searches; its code takes the mean over
-  layers and width. Which layers: its "skip", every M/N-th of the teacher.
-  Needs: two Transformers whose first token stands for the whole
-  (`pooling="cls"` of the network 'patch_transformer'). The paper's are equally
-  wide: `project=False`; a linear head adapts others.
-  Costs: next to nothing, and a linear head a layer.
+  Defaults: the middle of the paper's search ranges; its code averages over
+  layers and width. Layers: its "skip", every M/N-th of the teacher.
+  Needs: two Transformers that pool the first token (`pooling="cls"` of the
+  network 'patch_transformer'). The paper has equal widths (`project=False`).
+  Costs: a linear head for each layer.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the directions.
-    labels: of cross-entropy with labels.
-    kd: of the softened classes.
-    temperature: T; of both.
-    depths: blocks of the student and of the teacher, (N, M): then layer i
-      learns from layer (i + 1) M / N - 1, and the layers below are not used.
-    student_hidden: hidden states of the layers that learn.
-    teacher_hidden: of the layers that they learn from.
-    project: whether a linear head stands on each layer of the student.
+    weight: weight of the [CLS] terms.
+    labels: weight of cross-entropy with labels.
+    kd: weight of KD.
+    temperature: T, for student and teacher.
+    depths: numbers of blocks of student and teacher, (N, M): layer i learns
+      from layer (i + 1) M / N - 1, and the next two options are not used.
+    student_hidden: addresses of the student's hidden states.
+    teacher_hidden: addresses of the teacher's, as many.
+    project: whether each student layer has a linear head.
 
   Returns:
-    One stage.
+    One stage: `stage` with the terms `pkd0`, `pkd1`, ... and `pkd_kd`.
   """
   if depths is not None:
     student_hidden, teacher_hidden = _layers.matched("block", *depths)

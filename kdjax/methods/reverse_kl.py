@@ -1,4 +1,4 @@
-"""Distillation by the other divergence."""
+"""Distillation with the reverse Kullback-Leibler divergence."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -7,23 +7,25 @@ from kdjax.config.fields import ConfigDict
 def reverse_kl(
   stage: ConfigDict, *, weight: float = 0.9, temperature: float = 1.0
 ) -> list[ConfigDict]:
-  """The student believes only what the teacher does, not all of it.
+  """Reverse KL: the student fits modes of the teacher's distribution.
 
     loss = (1 - weight) CE(student, label) + weight T^2 KL(student || teacher)
 
   Gu et al., "MiniLLM: Knowledge Distillation of Large Language Models", ICLR
   2024, arXiv:2306.08543, for one prediction. Defaults: the weight is that of
-  'kd'; the paper has no labels.
-  Needs: logits of the same classes.
-  Costs: the teacher's forward pass; nothing is learned.
+  `kd`; the paper has no labels.
+  Needs: student and teacher with the same classes.
+  Costs: the teacher's forward pass; no parameters.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the teacher; labels have what is left.
-    temperature: T, of both.
+    weight: weight of the distillation term; labels get 1 - weight.
+    temperature: T, for student and teacher.
 
   Returns:
-    One stage: this one, with the term `reverse_kl`.
+    One stage: `stage` with the term `reverse_kl`.
   """
-  made = term("reverse_kl", weight=weight, temperature=temperature, group="kd")
-  return [extended(stage, {"reverse_kl": made}, labels=1.0 - weight)]
+  new_term = term(
+    "reverse_kl", weight=weight, temperature=temperature, group="kd"
+  )
+  return [extended(stage, {"reverse_kl": new_term}, labels=1.0 - weight)]

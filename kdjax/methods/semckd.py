@@ -1,4 +1,4 @@
-"""Cross-layer distillation with semantic calibration."""
+"""SemCKD: cross-layer distillation with semantic calibration."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -13,30 +13,30 @@ def semckd(
   student_maps: tuple = ("student/stage0", "student/stage1"),
   teacher_maps: tuple = ("teacher/stage0", "teacher/stage1"),
 ) -> list[ConfigDict]:
-  """Every layer of the student learns from all layers, as attention says.
+  """SemCKD: each student layer learns from all teacher layers, by attention.
 
     loss = CE(student, label) + logits T^2 KL(teacher || student)
            + weight 1/M sum_mn a_mn MSE(projected_mn, teacher_n)
 
-  over the student's M layers and the teacher's, with sum_n a_mn = 1.
+  over the M student layers m and all teacher layers n, with sum_n a_mn = 1.
 
   Chen et al., "Cross-Layer Distillation with Semantic Calibration", AAAI 2021,
   arXiv:2012.03236. Defaults: the authors'.
-  Needs: maps of both, any number of any sizes; a batch no larger than the
-  stage's `batch_size` is now.
+  Needs: maps of both networks, of any number and size; a batch no larger than
+  the `batch_size` that the stage has when the method is applied.
   Costs: for each pair of layers convolutions of size 1, 3 and 1 with BatchNorm,
-  for each layer a matrix of the batch by the batch and a perceptron on it.
+  for each layer a matrix of batch by batch and an MLP on it.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the layers.
-    logits: the weight of the softened logits.
-    temperature: T.
-    student_maps: the student's maps.
-    teacher_maps: the teacher's.
+    weight: weight of the feature term.
+    logits: weight of KD.
+    temperature: T, for student and teacher.
+    student_maps: addresses of the student's maps.
+    teacher_maps: addresses of the teacher's maps.
 
   Returns:
-    One stage: this one, with the terms `semckd` and `kd`.
+    One stage: `stage` with the terms `semckd` and `kd`.
   """
   students, teachers = tuple(student_maps), tuple(teacher_maps)
   terms = {

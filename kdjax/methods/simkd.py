@@ -1,4 +1,4 @@
-"""The reused teacher classifier."""
+"""SimKD: the student reuses the teacher's classifier."""
 
 from kdjax.config import extended, head, metric, term
 from kdjax.config.fields import ConfigDict
@@ -16,34 +16,34 @@ def simkd(
     "teacher/params/head/bias",
   ),
 ) -> list[ConfigDict]:
-  """The teacher's last map alone; the student predicts by its classifier.
+  """SimKD: match the teacher's last map, and predict with its classifier.
 
     loss = 0 CE(student, label) + weight MSE(projector(student), teacher)
 
-  No label is used. What is evaluated is the teacher's classifier on the pooled,
-  projected map.
+  No label is used. The evaluated prediction is the teacher's classifier on the
+  pooled, projected map.
 
   Chen et al., "Knowledge Distillation with the Reused Teacher Classifier", CVPR
   2022, arXiv:2203.14001. Defaults: the authors'.
-  Needs: the map from which the teacher's embedding is pooled, and its
-  classifier; the student's last map, of any size.
+  Needs: the map that is pooled to the teacher's embedding, and its classifier;
+  the student's last map, of any size.
   Costs: a projector that the student keeps: convolutions of size 1, 3 and 1
-  with BatchNorm, of (C + 9 C_teacher / factor + C_teacher) C_teacher / factor
+  with BatchNorm and (C + 9 C_teacher / factor + C_teacher) C_teacher / factor
   weights.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the map.
-    factor: by which the projector's inner convolution is narrower.
-    student_map: the student's map, an address.
-    teacher_map: the teacher's.
-    classifier: addresses of the teacher's last kernel and bias.
+    weight: weight of the term.
+    factor: reduction of the width of the projector's inner convolution.
+    student_map: address of the student's map.
+    teacher_map: address of the teacher's map.
+    classifier: addresses of the teacher classifier's kernel and bias.
 
   Returns:
-    One stage: this one, with the term `simkd`, and metrics of what the student
-    predicts through the projector.
+    One stage: `stage` with the term `simkd`, and with metrics of the
+    predictions through projector and classifier.
   """
-  made = term(
+  new_term = term(
     "mse",
     weight=weight,
     reads={"student": student_map, "teacher": teacher_map},
@@ -52,20 +52,20 @@ def simkd(
       "teacher": head("pool"),
     },
   )
-  made = extended(stage, {"simkd": made}, labels=0.0)
+  result = extended(stage, {"simkd": new_term}, labels=0.0)
   predicted = ("heads/simkd/student", *classifier)
-  for name, one in stage.metrics.items():
-    if one.reads.get("student") == "student/logits":
-      made.metrics[name] = _through(one, predicted)
-  return [made]
+  for name, family in stage.metrics.items():
+    if family.reads.get("student") == "student/logits":
+      result.metrics[name] = _through_classifier(family, predicted)
+  return [result]
 
 
-def _through(given: ConfigDict, address: tuple) -> ConfigDict:
-  """The same metric of what the student predicts by the classifier."""
+def _through_classifier(family: ConfigDict, addresses: tuple) -> ConfigDict:
+  """The same metrics, of the predictions through the teacher's classifier."""
   keys = ("name", "reads", "heads")
   return metric(
-    given.name,
-    reads={**given.reads, "student": address},
-    heads={**given.heads, "student": head("classifier")},
-    **{key: value for key, value in given.items() if key not in keys},
+    family.name,
+    reads={**family.reads, "student": addresses},
+    heads={**family.heads, "student": head("classifier")},
+    **{key: value for key, value in family.items() if key not in keys},
   )

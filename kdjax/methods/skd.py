@@ -1,4 +1,4 @@
-"""Streamlined knowledge distillation."""
+"""SKD: streamlined knowledge distillation."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -14,35 +14,35 @@ def skd(
   tikhonov: float = 0.1,
   mode: str = "paper",
 ) -> list[ConfigDict]:
-  """Softened classes, and whitened differences of directions.
+  """SKD: KL of softened classes, and whitened differences of directions.
 
     loss = labels CE(student, label) + weight (KL(p || q) + direction)
     p = softmax(teacher / T),  q = softmax(student / T)
 
-  with the loss `skd_direction`.
+  with `direction` the loss `skd_direction`.
 
-  Jeong et al., "Streamlined Knowledge Distillation", CVPR 2026, as torchdistill
-  has it (yoshitomo-matsubara/torchdistill, losses/mid_level.py, SKDInstanceLoss
-  and SKDDirectionLoss). Only its values for mode="paper" could be checked.
-  mode="code" has T^2 before the divergence, and scales both parts by the share
-  of examples and classes that the teacher is least sure of.
-  Defaults: weights of KD; T and `tikhonov` of torchdistill.
+  Jeong et al., "Streamlined Knowledge Distillation", CVPR 2026, in the form of
+  torchdistill (yoshitomo-matsubara/torchdistill, losses/mid_level.py,
+  SKDInstanceLoss and SKDDirectionLoss). Only its values for mode="paper" are
+  verified. mode="code" multiplies the divergence by T^2, and scales both parts
+  by the fraction of examples and classes with the least confident teacher.
+  Defaults: the weights of KD; T and `tikhonov` of torchdistill.
   Needs: batches of several examples.
-  Costs: a linear system as large as the batch, every step.
+  Costs: a linear system of the batch's size in each step.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of both parts.
-    labels: the weight of the labels.
-    temperature: T, of both.
-    tikhonov: what keeps the covariance invertible.
+    weight: weight of both parts.
+    labels: weight of cross-entropy with labels.
+    temperature: T, for student and teacher.
+    tikhonov: regularisation that keeps the covariance invertible.
     mode: "paper" or "code".
 
   Returns:
-    One stage.
+    One stage: `stage` with the terms `skd_instance` and `skd_direction`.
   """
   if mode not in ("paper", "code"):
-    raise UserError(f"No mode '{mode}'.", exists=("paper", "code"))
+    raise UserError(f"No mode '{mode}'.", exists=("paper", "code"), near=mode)
   shared = {"weight": weight, "group": "kd"}
   if mode == "paper":
     instance = term("kd", temperature=temperature, scale=False, **shared)

@@ -1,4 +1,4 @@
-"""Several teachers, gated: a router learns whom to ask."""
+"""Several teachers, mixed by a learned gate (router)."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -14,33 +14,34 @@ def soft_router(
   guides: tuple[str, ...] = ("student/embedding",),
   teachers: tuple[str, ...] = ("teacher/logits",),
 ) -> list[ConfigDict]:
-  """Softened classes of a learned, gated mixture of teachers.
+  """KD from a mixture of teachers with learned weights per example.
 
     loss = (1 - weight) CE(student, label) + weight T^2 KL(mixture || student)
            + router CE(mixture, label)
 
-  The mixture's shares, an example its own, learn from the labels, and where
-  they follow also from what the student finds easy.
+  The mixture weights are per example. They learn from the labels; with `follow`
+  they also get the gradient of the distillation term.
 
   After Li et al., "MST-Distill: Mixture of Specialized Teachers for Cross-Modal
-  Knowledge Distillation", 2025, arXiv:2507.07015: its router picks the best
-  teachers and gets no gradient from the distillation; this one is a soft form
-  of it, without its masks and its balance. Defaults: T and weight are those of
-  its baseline.
-  Needs: two or more teachers of the same classes.
-  Costs: a forward pass of every teacher, and a linear layer to learn.
+  Knowledge Distillation", 2025, arXiv:2507.07015: its router selects the
+  best teachers and gets no gradient from the distillation; this is a soft form,
+  without its masks and its balancing. Defaults: T and weight are those of its
+  baseline.
+  Needs: two or more teachers with the student's classes.
+  Costs: a forward pass of each teacher, and a linear layer.
 
   Args:
     stage: with a network `student` and all teachers.
-    weight: of the mixture; labels have what is left.
-    router: of the mixture's own cross-entropy, which trains the shares.
-    temperature: T, of both.
-    follow: whether distillation trains the shares too.
-    guides: what they go by beside the teachers' classes, addresses of vectors.
-    teachers: addresses of their logits.
+    weight: weight of the distillation term; labels get 1 - weight.
+    router: weight of the mixture's cross-entropy, which trains the router.
+    temperature: T, for student and teacher.
+    follow: whether distillation trains the router too.
+    guides: addresses of vectors that the router reads in addition to the
+      teachers' logits.
+    teachers: addresses of the teachers' logits.
 
   Returns:
-    One stage: this one, with the terms `router` and `soft_router`.
+    One stage: `stage` with the terms `router` and `soft_router`.
   """
   terms = {
     "router": term(
@@ -48,7 +49,7 @@ def soft_router(
       weight=router,
       reads={"student": (*teachers, *guides)},
       heads={"student": head("router", guides=len(guides))},
-      # Only the shares learn here, not the network that guides them.
+      # This term trains the router alone, not the network that it reads.
       targets=("student",),
     ),
     "soft_router": term(

@@ -1,4 +1,4 @@
-"""A simple recipe: a projector, a normalisation and a soft maximum."""
+"""SRD: a projector, a normalisation and a soft maximum of differences."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -14,28 +14,28 @@ def srd(
   student_embedding: str = "student/embedding",
   teacher_embedding: str = "teacher/embedding",
 ) -> list[ConfigDict]:
-  """Normalised features, the largest differences most.
+  """SRD: KD, and a soft maximum of differences of normalised embeddings.
 
     loss = CE(student, label) + logits T^2 KL(teacher || student)
            + weight log sum |norm(W student) - norm(teacher)|^exponent
 
   Miles and Mikolajczyk, "Understanding the Role of the Projector in Knowledge
-  Distillation", AAAI 2024, arXiv:2303.11098. Defaults: the authors', as
-  torchdistill has them for ImageNet.
-  Needs: an embedding of each network, of any widths.
+  Distillation", AAAI 2024, arXiv:2303.11098. Defaults: the authors', from
+  torchdistill's configs for ImageNet.
+  Needs: an embedding of each network; widths may differ.
   Costs: a linear layer, and BatchNorm without parameters on both sides.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the features.
-    exponent: of every difference.
-    logits: the weight of the softened logits.
-    temperature: T.
-    student_embedding: the student's features, an address.
-    teacher_embedding: the teacher's.
+    weight: weight of the feature term.
+    exponent: exponent of the differences.
+    logits: weight of KD.
+    temperature: T, for student and teacher.
+    student_embedding: address of the student's features.
+    teacher_embedding: address of the teacher's features.
 
   Returns:
-    One stage: this one, with the terms `srd` and `kd`.
+    One stage: `stage` with the terms `srd` and `kd`.
   """
   terms = {
     "kd": term("kd", weight=logits, temperature=temperature),

@@ -1,4 +1,4 @@
-"""Softmax regression representation learning."""
+"""SRRL: softmax regression representation learning."""
 
 from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
@@ -16,29 +16,29 @@ def srrl(
     "teacher/params/head/bias",
   ),
 ) -> list[ConfigDict]:
-  """A feature that is the teacher's on average, and in its classifier's eyes.
+  """SRRL: match pooled features, and their logits of the teacher's classifier.
 
     loss = CE(student, label) + statistics 1/C |mean_hw s - mean_hw t|^2
            + weight 1/K |classifier(mean_hw s) - teacher's logits|^2
 
-  with s the student's map through a connector, t the teacher's.
+  with s the student's map through a connector, and t the teacher's map.
 
   Yang et al., "Knowledge distillation via softmax regression representation
   learning", ICLR 2021, openreview ZzwDy_wiWv. Defaults: the authors'.
-  Needs: the map from which the teacher's embedding is pooled, and its
-  classifier; the student's last map, of any size.
+  Needs: the map that is pooled to the teacher's embedding, and its classifier;
+  the student's last map, of any size.
   Costs: a convolution of size 1 with BatchNorm and ReLU.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the logits.
-    statistics: the weight of the channels' means.
-    student_map: the student's map, an address.
-    teacher_map: the teacher's.
-    classifier: addresses of the teacher's last kernel and bias.
+    weight: weight of the logit term.
+    statistics: weight of the term on channel means.
+    student_map: address of the student's map.
+    teacher_map: address of the teacher's map.
+    classifier: addresses of the teacher classifier's kernel and bias.
 
   Returns:
-    One stage: this one, with the terms `srrl_fm` and `srrl`.
+    One stage: `stage` with the terms `srrl_fm` and `srrl`.
   """
   terms = {
     "srrl_fm": term(

@@ -1,4 +1,4 @@
-"""SSKD: what a teacher knows of transformed examples."""
+"""SSKD: distillation with self-supervision on transformed examples."""
 
 from kdjax.config import earlier, extended, head, same_head, term
 from kdjax.config.fields import ConfigDict
@@ -20,50 +20,50 @@ def sskd(
   student_embedding: str = "student/embedding",
   teacher_embedding: str = "teacher/embedding",
 ) -> list[ConfigDict]:
-  """Softened classes of all views, and how views resemble plain examples.
+  """SSKD: KD on all views, and similarities between views and examples.
 
-    loss = sskd_aux(teacher's views through its head),   first
+    loss = sskd_aux(teacher's views through a head),     first
     loss = labels CE(student, label) + weight T^2 KL(teacher || student)
            + contrast sskd + transformed sskd_transformed,   then
 
   Xu et al., "Knowledge Distillation Meets Self-Supervision", ECCV 2020,
   arXiv:2006.07114. Defaults: the authors' for CIFAR-100: weights 0.1, 0.9, 10
-  and 2.7 in the order of the formula, and 60 epochs of the teacher's head
+  and 2.7 in the order of the formula, and 60 epochs for the teacher's head
   before the student's 240.
-  Needs: the views, which the data set makes (`views`); any widths.
-  Costs: a forward pass of both networks for every view; a first stage, which
-  trains the head of the frozen teacher and leaves the student as it is.
+  Needs: a data set with the option `views`; widths may differ.
+  Costs: a forward pass of both networks for each view; a first stage, which
+  trains the frozen teacher's head and leaves the student untrained.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the softened classes of the plain view.
-    labels: the weight of the labels, in the last stage.
-    contrast: the weight of the resemblance of views.
-    transformed: the weight of the softened classes of the other views.
-    temperature: T, of both kinds of classes.
-    contrast_temperature: of the resemblance.
-    contrast_ratio: the share kept of the views that the teacher takes for
-      another example's.
-    transformed_ratio: the share kept of the views that it classifies wrong.
-    share: how long the first stage is, as a share of the given one's steps,
-      which are taken when the method is applied; a later flag does not reach
-      it.
-    views: of the data, beside the plain one.
-    student_embedding: address in the plain view.
-    teacher_embedding: address in the plain view.
+    weight: weight of KD on the plain view.
+    labels: weight of cross-entropy, in the last stage.
+    contrast: weight of the term on similarities of views.
+    transformed: weight of KD on the other views.
+    temperature: T, for both KD terms.
+    contrast_temperature: temperature of the similarities.
+    contrast_ratio: fraction kept of the views that the teacher assigns to
+      another example.
+    transformed_ratio: fraction kept of the views that it classifies wrongly.
+    share: steps of the first stage, as a fraction of the steps that `stage` has
+      when the method is applied; a later flag for `steps` does not change it.
+    views: the data's views in addition to the plain one.
+    student_embedding: address of the student's features, in the plain view.
+    teacher_embedding: address of the teacher's features, in the plain view.
 
   Returns:
-    Two stages: the head of the teacher, and the student.
+    Two stages: the teacher's head, and the student.
   """
-  seen = _all_views(teacher_embedding, views)
+  teacher_views = _all_views(teacher_embedding, views)
+  student_views = _all_views(student_embedding, views)
   terms = {
-    # It moves nothing: its head is the teacher's, and is kept as it is.
-    "sskd_aux": _aux(seen, init_from=earlier(0), still=True),
+    # No gradient: its head is trained in the first stage and frozen here.
+    "sskd_aux": _aux(teacher_views, init_from=earlier(0), still=True),
     "kd": term("kd", weight=weight, temperature=temperature, group="kd"),
     "sskd": term(
       "sskd",
       weight=contrast,
-      reads={"student": _all_views(student_embedding, views), "teacher": seen},
+      reads={"student": student_views, "teacher": teacher_views},
       heads={
         "student": head("views"),
         "teacher": same_head("sskd_aux", still=True),
@@ -85,33 +85,35 @@ def sskd(
     ),
   }
   return [
-    _before(stage, seen, share),
+    _before(stage, teacher_views, share),
     extended(stage, terms, labels=labels),
   ]
 
 
 def _before(
-  stage: ConfigDict, seen: tuple[str, ...], share: float
+  stage: ConfigDict, teacher_views: tuple[str, ...], share: float
 ) -> ConfigDict:
-  """The stage that trains the head of the teacher alone."""
-  made = extended(
+  """The stage that trains the teacher's head alone."""
+  result = extended(
     stage,
-    {"sskd_aux": _aux(seen)},
+    {"sskd_aux": _aux(teacher_views)},
     steps=max(int(stage.steps * share), 1),
-    # By accuracy, which it does not train, its best step would be any.
+    # It does not train the accuracy, which cannot select a best step.
     eval_every=0,
   )
-  made.terms = ConfigDict({"sskd_aux": made.terms.sskd_aux})
-  return made
+  result.terms = ConfigDict({"sskd_aux": result.terms.sskd_aux})
+  return result
 
 
-def _aux(seen: tuple[str, ...], **start) -> ConfigDict:
-  """Views of the teacher through its head, found among the plain ones."""
-  heads = {"student": head("views", **start)}
-  return term("sskd_aux", reads={"student": seen}, heads=heads, targets=())
+def _aux(teacher_views: tuple[str, ...], **options) -> ConfigDict:
+  """The term that matches the teacher's views to the plain examples."""
+  heads = {"student": head("views", **options)}
+  return term(
+    "sskd_aux", reads={"student": teacher_views}, heads=heads, targets=()
+  )
 
 
 def _all_views(address: str, views: tuple[str, ...]) -> tuple[str, ...]:
-  """An address in the plain view and in the others."""
+  """An address in the plain view and in the other views."""
   network, _, output = address.partition("/")
   return (address, *(f"{network}@{view}/{output}" for view in views))

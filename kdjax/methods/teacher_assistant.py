@@ -1,4 +1,4 @@
-"""TAKD: by way of a teacher assistant between teacher and student."""
+"""TAKD: KD through a teacher assistant."""
 
 from kdjax.config import earlier, extended, teacher, term
 from kdjax.config.fields import ConfigDict, own
@@ -11,24 +11,23 @@ def teacher_assistant(
   weight: float = 0.9,
   temperature: float = 4.0,
 ) -> list[ConfigDict]:
-  """TAKD: an assistant learns from the teacher, the student from it.
+  """TAKD: an assistant learns from the teacher, the student from the assistant.
 
     loss = (1 - weight) CE(student, label) + weight T^2 KL(above || student)
 
-  with the teacher above the assistant, and the assistant above the student.
+  with `above` the teacher for the assistant, and the assistant for the student.
 
   Mirzadeh et al., "Improved Knowledge Distillation via Teacher Assistant", AAAI
-  2020, arXiv:1902.03393. Defaults: of KD here; the authors search both for
-  every pair of networks, and their divergence is a mean over the classes too.
-  Needs: a size between the two networks', for which `assistant` stands.
-  Costs: the assistant is trained first.
+  2020, arXiv:1902.03393. Defaults: those of `kd`; the authors tune both
+  options for each pair of networks; their divergence is a mean over classes.
+  Needs: an `assistant` with a size between student and teacher.
+  Costs: the training of the assistant.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    assistant: the network in between, from `network()`; None is one like the
-      student.
-    weight: of the network above; labels have what is left.
-    temperature: T, of both.
+    assistant: from `network()`; None is the student's architecture.
+    weight: weight of KD; labels get 1 - weight.
+    temperature: T, for student and teacher.
 
   Returns:
     Two stages: the assistant's and the student's.

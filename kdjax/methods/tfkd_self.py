@@ -1,4 +1,4 @@
-"""Teacher-free distillation from the network's own first training."""
+"""Tf-KD: self-distillation from a first training of the same network."""
 
 from kdjax.config import earlier, extended, teacher, term
 from kdjax.config.fields import ConfigDict
@@ -11,23 +11,23 @@ def tfkd_self(
   multiplier: float = 50.0,
   temperature: float = 6.0,
 ) -> list[ConfigDict]:
-  """The student is trained by labels, and a fresh one learns from it.
+  """Tf-KD_self: a student trained on labels teaches a second one.
 
     loss = (1 - weight) CE(student, label)
            + weight multiplier T^2 KL(first || student) / K
 
   Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing
   Regularization", CVPR 2020, arXiv:1909.11723, Section 4 (Tf-KD_self).
-  Defaults: the authors' code for ResNet-18, whose divergence is a mean over the
-  classes too, which the multiplier makes good.
-  Needs: no teacher; one that the stage has is not read.
-  Costs: the student is trained twice.
+  Defaults: the authors' code for ResNet-18; its divergence is a mean over the
+  classes too, which the multiplier compensates.
+  Needs: no teacher; a teacher of the stage is ignored.
+  Costs: two trainings of the student.
 
   Args:
     stage: with a network `student`.
-    weight: of the first student; labels have what is left.
-    multiplier: of the first student, once more.
-    temperature: T, of both.
+    weight: weight of the distillation term; labels get 1 - weight.
+    multiplier: a second factor of the distillation term.
+    temperature: T, for student and teacher.
 
   Returns:
     Two stages: the first student, and the one that learns from it.

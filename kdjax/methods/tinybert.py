@@ -1,4 +1,4 @@
-"""TinyBERT: attention and hidden states of every layer, then the classes."""
+"""TinyBERT: attention and hidden states of all layers, then logits."""
 
 from kdjax.config import earlier, extended, term
 from kdjax.config.fields import ConfigDict
@@ -22,7 +22,7 @@ def tinybert(
   teacher_embedded: str | None = "teacher/embedded",
   token_mask: str | None = None,
 ) -> list[ConfigDict]:
-  """Layer by layer first, then the teacher's classes.
+  """TinyBERT: match layers in a first stage, then softened classes.
 
     loss = sum_layers MSE(scores) + sum_layers MSE(W hidden, hidden)
          + MSE(W' embedded, embedded),                            first
@@ -30,34 +30,34 @@ def tinybert(
 
   Jiao et al., "TinyBERT: Distilling BERT for Natural Language Understanding",
   Findings of EMNLP 2020, arXiv:1909.10351, Eq. (7) to (11).
-  Defaults: the paper's; the mean over classes is its code's, which shares one W
-  among all layers, as the paper does.
-  Needs: two Transformers with as many heads, tokens and classes; any widths.
-  Costs: a second stage of `share` of the steps, and attention maps unfused.
+  Defaults: the paper's; the mean over classes is its code's. All layers share
+  one W, as in paper and code.
+  Needs: two Transformers with equal numbers of heads, tokens and classes;
+  widths may differ.
+  Costs: a first stage of `share` of the steps, and unfused attention.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the softened classes, in the last stage.
-    labels: of cross-entropy with labels, in the last stage.
-    temperature: T; of both.
-    share: how long the first stage is, as a share of the given one's steps,
-      which are taken when the method is applied; a later flag does not reach
-      it.
+    weight: weight of the softened classes, in the last stage.
+    labels: weight of cross-entropy, in the last stage.
+    temperature: T, for student and teacher.
+    share: steps of the first stage, as a fraction of the steps that `stage` has
+      when the method is applied; a later flag for `steps` does not change it.
     floor: scores at or below it count as 0; None is no floor.
-    depths: blocks of the student and of the teacher, (N, M): then layer i
-      learns from layer (i + 1) M / N - 1, and the four options below, which
-      name layers by hand, are not used.
-    student_scores: attention before its softmax, of the layers that learn.
-    teacher_scores: of the layers that they learn from.
-    student_hidden: hidden states of the layers that learn.
-    teacher_hidden: of the layers that they learn from.
-    student_embedded: what enters the student's first block; None leaves it.
-    teacher_embedded: what enters the teacher's.
-    token_mask: where tokens are no padding; None averages over all, as the
-      paper's code does.
+    depths: numbers of blocks of student and teacher, (N, M): layer i learns
+      from layer (i + 1) M / N - 1, and the next four options are not used.
+    student_scores: addresses of the student's attention before its softmax.
+    teacher_scores: addresses of the teacher's, as many.
+    student_hidden: addresses of the student's hidden states.
+    teacher_hidden: addresses of the teacher's, as many.
+    student_embedded: address of the input of the student's first block; None
+      omits it.
+    teacher_embedded: address of the teacher's.
+    token_mask: address of a mask, False at padding; None averages over
+      all tokens, as the paper's code does.
 
   Returns:
-    Two stages: the layers', and the classes' that starts from it.
+    Two stages: one for the layers, and one for the classes that starts from it.
   """
   if depths is not None:
     student_scores, teacher_scores = _layers.matched("scores", *depths)
@@ -77,8 +77,8 @@ def tinybert(
     reads = masked({"student": student_embedded, "teacher": teacher_embedded})
     heads = _layers.projected(True)
     terms["tinybert_embedded"] = term("hidden_mse", reads=reads, heads=heads)
-  # Measured at its end alone: by accuracy, which it never trains, its best
-  # step would be any.
+  # Evaluated only at its end: it does not train the accuracy, which cannot
+  # select a best step.
   steps = max(int(stage.steps * share), 1)
   layers = extended(stage, terms, labels=0.0, steps=steps, eval_every=0)
   classes = term(

@@ -1,4 +1,4 @@
-"""TinyCLIP: affinities of two towers as soft labels."""
+"""TinyCLIP: image-text affinities as soft labels."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -17,7 +17,7 @@ def tinyclip(
   teacher_text: str = "teacher/text/embedding",
   teacher_scale: str = "teacher/scale",
 ) -> list[ConfigDict]:
-  """The teacher's affinities of images and texts, mimicked.
+  """TinyCLIP: match the teacher's affinities of images and texts.
 
     loss = weight [CE(rows) + CE(columns)] / 2 [+ task CLIP + labels CE]
 
@@ -25,25 +25,25 @@ def tinyclip(
   Inheritance", ICCV 2023, arXiv:2309.12314. Defaults: affinities alone, with
   the authors' weight; their student's scale starts at 50, which is
   `temperature=0.02` of a `two_tower`.
-  Differs from the authors' code: weights are not inherited; a student that is
-  cut out of its teacher is an `init_from` of its own.
-  Needs: student and teacher of two towers, of any widths.
-  Costs: the loss sees the batch of all devices.
+  Differs from the authors' code: the student does not inherit the teacher's
+  weights; set its `init_from` for that.
+  Needs: a two-tower student and teacher; widths may differ.
+  Costs: the loss uses the batch of all devices; no parameters.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the affinities.
-    task: weight of the student's own contrast.
-    labels: weight of the labels, where the student has logits.
-    student_image: address of an embedding.
-    student_text: likewise.
-    student_scale: address of what multiplies its cosines.
-    teacher_image: address of an embedding.
-    teacher_text: likewise.
-    teacher_scale: address of what multiplies its cosines.
+    weight: weight of the affinities.
+    task: weight of CLIP's loss of the student.
+    labels: weight of cross-entropy, if the student has logits.
+    student_image: address of the student's image embedding.
+    student_text: address of its text embedding.
+    student_scale: address of the factor of its cosines.
+    teacher_image: address of the teacher's image embedding.
+    teacher_text: address of its text embedding.
+    teacher_scale: address of the factor of its cosines.
 
   Returns:
-    One stage: this one, with the terms `affinity` and, if asked for, `clip`.
+    One stage: `stage` with the term `affinity` and, unless `task` is 0, `clip`.
   """
   terms = {
     "affinity": term(
@@ -66,8 +66,8 @@ def tinyclip(
       "scale": student_scale,
     }
     terms["clip"] = term("clip", weight=task, reads=reads)
-  made = extended(stage, terms, labels=labels)
-  # Towers need not have logits.
+  result = extended(stage, terms, labels=labels)
+  # Two towers may have no logits.
   if not labels and "cross_entropy" not in stage.terms:
-    del made.terms.cross_entropy
-  return [made]
+    del result.terms.cross_entropy
+  return [result]

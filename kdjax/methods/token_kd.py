@@ -1,4 +1,4 @@
-"""Distillation at every token of a sequence."""
+"""KD at each token of a sequence."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -15,31 +15,31 @@ def token_kd(
   teacher_logits: str = "teacher/logits",
   token_mask: str | None = None,
 ) -> list[ConfigDict]:
-  """Softened classes of every token, averaged over all tokens of a batch.
+  """KD per token, averaged over all tokens of a batch.
 
     loss = labels CE + weight T^2 / N sum_it KL(teacher_it || student_it)
 
-  over the N tokens t of all examples i that the mask leaves.
+  over the N unmasked tokens t of all examples i.
 
   Gandhi, von Platen and Rush, "Distil-Whisper: Robust Knowledge Distillation
   via Large-Scale Pseudo Labelling", 2023, arXiv:2311.00430, Eq. (6).
-  Defaults: of the authors' code.
-  Needs: logits of every token [B T K] of both, and the stage's own
-  cross-entropy of what its labels are of. Logits of whole examples do too: then
-  it is 'kd'.
-  Costs: next to nothing; with a large vocabulary, memory for two more logits.
+  Defaults: those of the authors' code.
+  Needs: logits [B T K] of both networks, and a cross-entropy in the stage that
+  fits its labels. With logits [B K] it equals `kd`.
+  Costs: the teacher's forward pass; for a large vocabulary, memory for two more
+  logit arrays.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    weight: of the softened classes.
-    labels: of cross-entropy with labels.
-    temperature: T; of both.
-    student_logits: of every token.
-    teacher_logits: the same.
-    token_mask: where tokens are no padding; None is everywhere.
+    weight: weight of KD.
+    labels: weight of cross-entropy with labels.
+    temperature: T, for student and teacher.
+    student_logits: address of the student's logits.
+    teacher_logits: address of the teacher's.
+    token_mask: address of a mask, False at padding; None is no mask.
 
   Returns:
-    One stage.
+    One stage: `stage` with the term `token_kd`.
   """
   reads = {"student": student_logits, "teacher": teacher_logits}
   softened = term(

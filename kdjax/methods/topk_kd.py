@@ -1,4 +1,4 @@
-"""Knowledge distillation among the teacher's best classes."""
+"""KD on the teacher's top classes."""
 
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
@@ -11,28 +11,28 @@ def topk_kd(
   weight: float = 0.5,
   temperature: float = 2.0,
 ) -> list[ConfigDict]:
-  """Softened classes among those that the teacher finds most likely.
+  """KD on the classes with the teacher's largest logits.
 
     loss = (1 - weight) CE(student, label) + weight T^2 KL(teacher || student)
 
-  with both softmaxes over the teacher's best `top` classes alone.
+  with both softmaxes over the teacher's `top` largest classes alone.
 
   Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network",
-  arXiv:1503.02531 (2015), over part of the classes, as libraries for language
-  models have it. Defaults: tunix's, which keeps all classes unless told.
-  Needs: nothing.
-  Costs: nothing beside the teacher's logits.
+  arXiv:1503.02531 (2015), over part of the classes, as in language model
+  libraries. Defaults: tunix's, but for `top`: it keeps all classes by default.
+  Needs: student and teacher with the same classes.
+  Costs: the teacher's forward pass; no parameters.
 
   Args:
     stage: with a network `student` and a teacher `teacher`.
-    top: how many classes are matched.
-    weight: of the teacher; labels have what is left.
-    temperature: T, of both.
+    top: number of classes that are matched.
+    weight: weight of the distillation term; labels get 1 - weight.
+    temperature: T, for student and teacher.
 
   Returns:
-    One stage.
+    One stage: `stage` with the term `topk_kd`.
   """
-  made = term(
+  new_term = term(
     "topk_kd", weight=weight, top=top, temperature=temperature, group="kd"
   )
-  return [extended(stage, {"topk_kd": made}, labels=1.0 - weight)]
+  return [extended(stage, {"topk_kd": new_term}, labels=1.0 - weight)]
