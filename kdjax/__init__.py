@@ -1,5 +1,6 @@
 """Knowledge distillation across modalities in JAX and Flax.
 
+config = kdjax.load("configs/digits.py")
 results = kdjax.run(config, "runs/digits")
 model, variables = kdjax.restore("runs/digits", "distilled")
 kd = kdjax.find("losses", "kd")
@@ -12,7 +13,7 @@ from kdjax.registry import find, names, register
 
 __version__ = "0.1.0"
 
-# Loaded when first asked for: most import JAX.
+# Imported on first use: most import JAX.
 _LATER = {
   "load": "kdjax.config.fields",
   "run": "kdjax.training.experiment",
@@ -37,3 +38,8 @@ def __getattr__(name: str):
   if name in _MODULES:
     return importlib.import_module(f"kdjax.{name}")
   raise AttributeError(f"module 'kdjax' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+  """The public names, for completion."""
+  return [*__all__, "__version__"]

@@ -1,30 +1,15 @@
-"""Every knob once, with its default and its reason.
+"""What an experiment says: a `ConfigDict` of names, numbers and addresses.
 
-An experiment is a `ConfigDict` of plain values: names, numbers, addresses. The
-functions of this folder build it, `--config.<path>=<value>` changes it, then it
-locks. Options of a loss, a network, a head or a data set have their defaults in
-their own files; they are read from there, so none is written twice.
+The functions here build it, `--config.<path>=<value>` changes it, then it is
+locked. Every knob is written once, with its default and its meaning, in a table
+next to its function; options of losses, networks, heads and data sets have
+their defaults in their own files. Knows no JAX. Read `experiment.py` first.
 """
 
 from kdjax.config.experiment import experiment, mode_of, stage
 from kdjax.config.fields import ConfigDict
-from kdjax.config.networks import (
-  KNOBS,
-  average,
-  frozen,
-  network,
-  outputs,
-  teacher,
-)
-from kdjax.config.parts import (
-  READS,
-  corruption,
-  data,
-  head,
-  metric,
-  same_head,
-  term,
-)
+from kdjax.config.networks import average, frozen, network, outputs, teacher
+from kdjax.config.parts import corruption, data, head, metric, same_head, term
 from kdjax.config.recipes import (
   earlier,
   extended,
@@ -37,8 +22,6 @@ from kdjax.config.results import result
 from kdjax.config.rules import optimizer, schedule
 
 __all__ = [
-  "KNOBS",
-  "READS",
   "ConfigDict",
   "average",
   "corruption",

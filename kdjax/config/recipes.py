@@ -1,4 +1,4 @@
-"""What methods are written in: a stage with further terms, stages in a row."""
+"""What methods are written with: stages with further terms, in order."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from kdjax.config.fields import ConfigDict, check, own
 from kdjax.config.parts import term
 from kdjax.errors import UserError
 
-# Stands for the i-th stage of a method, whose name its user chooses.
+# A reference to the i-th stage of a method, before stages have names.
 EARLIER = "#{}"
 
 
@@ -20,45 +20,48 @@ def extended(
   teachers: dict[str, ConfigDict] | None = None,
   **changes,
 ) -> ConfigDict:
-  """A copy of a stage with further terms beside its own.
+  """A copy of a stage with further terms.
 
   Args:
     stage: from `stage()`.
-    terms: metric name -> from `term()`; of the group "kd", but for
-      cross-entropy.
-    labels: the weight of `cross_entropy`, which is added where there is none.
-    networks: further trained ones, name -> from `network()`.
-    teachers: further frozen ones, name -> from `teacher()` or `average()`.
-    **changes: knobs of the stage that differ.
+    terms: metric name -> from `term()`; all but cross-entropy get the group
+      "kd".
+    labels: the weight of `cross_entropy`, which is added if it is absent.
+    networks: further trained networks, name -> from `network()`.
+    teachers: further teachers, name -> from `teacher()` or `average()`.
+    **changes: knobs of the stage, with their new values.
+
+  Raises:
+    UserError: the stage has a part of that name already, or no such knob.
   """
-  made = own(stage)
-  if "cross_entropy" not in made.terms:
-    made.terms.cross_entropy = term("cross_entropy")
+  result = own(stage)
+  if "cross_entropy" not in result.terms:
+    result.terms.cross_entropy = term("cross_entropy")
   parts = {"terms": terms, "networks": networks, "teachers": teachers}
-  for kind, further in parts.items():
-    for name, one in (further or {}).items():
-      if name in made[kind]:
+  for kind, added in parts.items():
+    for name, part in (added or {}).items():
+      if name in result[kind]:
         raise UserError(
           f"The stage already has '{name}' among its {kind}.",
-          "A method adds to a stage that lacks it.",
+          "Start from a stage without it.",
         )
-      made[kind][name] = own(one)
-      # What is learned from labels alone is the task, all else distillation.
-      if kind == "terms" and one.loss != "cross_entropy":
-        made[kind][name].group = "kd"
+      result[kind][name] = own(part)
+      # Labels are the task; all else is distillation.
+      if kind == "terms" and part.loss != "cross_entropy":
+        result[kind][name].group = "kd"
   weight = float(labels) if isinstance(labels, int) else labels
-  with made.terms.cross_entropy.ignore_type():
-    made.terms.cross_entropy.weight = weight
+  with result.terms.cross_entropy.ignore_type():
+    result.terms.cross_entropy.weight = weight
   for key, value in changes.items():
-    if key not in made:
-      raise UserError(f"A stage has no '{key}'.", exists=made, near=key)
-    made[key] = value
-  return made
+    if key not in result:
+      raise UserError(f"A stage has no '{key}'.", exists=result, near=key)
+    result[key] = value
+  return result
 
 
-def earlier(place: int) -> str:
-  """The name, yet unknown, of a method's own stage, counted from 0."""
-  return EARLIER.format(place)
+def earlier(number: int) -> str:
+  """Refers to a method's own stage, counted from 0, before it has a name."""
+  return EARLIER.format(number)
 
 
 def named(name: str, stages: list[ConfigDict]) -> dict[str, ConfigDict]:
@@ -70,40 +73,40 @@ def named(name: str, stages: list[ConfigDict]) -> dict[str, ConfigDict]:
     name: of the last stage.
     stages: as a method returns them.
   """
-  names = [f"{name}-{place + 1}" for place in range(len(stages) - 1)]
+  names = [f"{name}-{number + 1}" for number in range(len(stages) - 1)]
   names.append(name)
-  known = {EARLIER.format(place): one for place, one in enumerate(names)}
+  known = {EARLIER.format(i): stage_name for i, stage_name in enumerate(names)}
 
-  def settled(value: Any) -> Any:
+  def resolved(value: Any) -> Any:
     if isinstance(value, str) and value in known:
       return known[value]
     return value
 
-  made = {}
-  for key, one in zip(names, stages, strict=True):
-    made[key] = own(one)
-    _replace(made[key], settled)
-  return made
+  result = {}
+  for stage_name, stage in zip(names, stages, strict=True):
+    result[stage_name] = own(stage)
+    _replace(result[stage_name], resolved)
+  return result
 
 
 def methods() -> dict[str, frozenset[str]]:
-  """Every published method there is, and the names of its options."""
+  """Every published method, and the names of its options."""
   return {
     name: frozenset(registry.describe("methods", name).options)
     for name in registry.names("methods")
   }
 
 
-# Methods of Transformers that read no more than logits.
+# Methods for Transformers that read logits alone.
 OF_TRANSFORMERS = ("deit",)
 
 
 def kind_of(name: str) -> str:
-  """The networks that a method is for, by what it reads.
+  """The kind of networks that a method needs, by what it reads.
 
   Returns:
-    "classes" (any that classify), "transformers" or "towers" (one of images
-    and one of texts).
+    "classes" (any that classify), "transformers", or "towers" (one for images
+    and one for texts).
   """
   options = registry.describe("methods", name).options
   if {"student_image", "student_text"} <= options.keys():
@@ -126,24 +129,28 @@ def method(
   Args:
     name: a file of `kdjax/methods`, or a name as `kdjax.find` takes it.
     stage: what the method adds its terms to.
-    taps: addresses by the names that methods have for them, such as
-      `teacher_map`; a method takes those that it knows.
+    taps: option of methods -> address, such as `teacher_map`; a method takes
+      those that are options of it.
     called: the name of the last stage; None is the method's.
     **options: of the method.
+
+  Raises:
+    UserError: there is no such option, or the method returned no list of
+      stages.
   """
   known = registry.describe("methods", name).options
   check(options, known, f"the options of the method '{name}'")
-  given = {key: at for key, at in (taps or {}).items() if key in known}
-  made = registry.find("methods", name)(stage, **{**given, **options})
-  if not isinstance(made, list) or not all(
-    isinstance(one, ConfigDict) for one in made
+  known_taps = {key: at for key, at in (taps or {}).items() if key in known}
+  stages = registry.find("methods", name)(stage, **{**known_taps, **options})
+  if not isinstance(stages, list) or not all(
+    isinstance(one, ConfigDict) for one in stages
   ):
     raise UserError(
-      f"The method '{name}' returned a {type(made).__name__}.",
+      f"The method '{name}' returned a {type(stages).__name__}.",
       "Expected a list of stages, such as [extended(stage, {...})].",
     )
   plain = name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py")
-  return named(called or plain, made)
+  return named(called or plain, stages)
 
 
 def _replace(tree: ConfigDict, change) -> None:

@@ -1,4 +1,4 @@
-"""What is published of an experiment, to be met by it."""
+"""Published results that an experiment reproduces."""
 
 from typing import Any
 
@@ -15,23 +15,29 @@ def result(
   at: dict[str, tuple[float, ...]] | None = None,
   note: str = "",
 ) -> dict[str, Any]:
-  """A row of a published table, and where in an experiment it stands.
+  """A row of a published table, and the number of ours that it is compared to.
 
-  `published()` of a config file gives, by the argument of its `get_config`,
-  such rows; `kdjax reproduce` runs them.
+  `published()` of a config file returns rows by the argument of `get_config`;
+  `kdjax reproduce` runs and compares them.
 
   Args:
-    text: what the row is called.
-    stage: of the experiment.
-    published: the number in the paper; None is one that is not known.
-    tolerance: how far ours may be off.
-    metric: of the test split, its last variables.
-    at: of a grid, number -> its values at the points that count, whose mean is
-      the number; None is all points.
-    note: what else a reader should know of it.
+    text: the title of the row.
+    stage: the stage of the experiment.
+    published: the number in the paper, or None if it has none.
+    tolerance: the largest accepted difference, more than 0.
+    metric: on the test split, with the last variables.
+    at: grid number -> values; our number is the mean over the points that have
+      them. None is all points.
+    note: a remark next to the row.
+
+  Raises:
+    UserError: the tolerance is not positive.
   """
   if not tolerance > 0:
-    raise UserError(f"'{text}' has a tolerance of {tolerance}.")
+    raise UserError(
+      f"The tolerance of '{text}' is {tolerance}.",
+      "Expected a number greater than 0.",
+    )
   return {
     "text": text,
     "stage": stage,

@@ -1,54 +1,72 @@
-"""Optimizers, and numbers that change with the step."""
+"""Optimizers and schedules."""
 
-from kdjax.config.fields import ConfigDict, knobs_of, optional
+from kdjax.config.fields import ConfigDict, optional
+from kdjax.config.knobs import Knob, documented, values
+
+OPTIMIZER = {
+  "learning_rate": Knob(1e-3, "The peak; a number or a `schedule()`."),
+  "weight_decay": Knob(
+    0.0,
+    "Times the learning rate, in adamw and rmsprop (decoupled); added to the"
+    " gradient in sgd and dot (L2). Of kernels and embeddings alone: arrays of"
+    " rank 2 and more.",
+  ),
+  "momentum": Knob(0.9, "sgd and dot."),
+  "delta": Knob(
+    0.075,
+    'dot: added to the momentum of terms of group "kd", subtracted from that of'
+    ' "task".',
+  ),
+  "nesterov": Knob(False, "sgd: Nesterov momentum."),
+  "b1": Knob(0.9, "adamw: decay of the first moment."),
+  "b2": Knob(0.999, "adamw, rmsprop: decay of the second moment."),
+  "eps": Knob(1e-8, "adamw, rmsprop: added to the denominator."),
+  "clip_norm": Knob(
+    0.0, "Global norm above which gradients are scaled down; 0 is no clipping."
+  ),
+}
+
+SCHEDULE = {
+  "end": Knob(0.0, '"linear" and "cosine": the last value.'),
+  "warmup": Knob(0, "Steps of a linear rise from 0, before anything else."),
+  "milestones": Knob(
+    (),
+    '"step": shares of all steps at which the value is multiplied by `factor`.',
+  ),
+  "factor": Knob(0.1, '"step" and "decay": the multiplier.'),
+  "every": Knob(
+    0.1,
+    '"decay": the share of all steps after which the value is multiplied by'
+    " `factor`, again and again.",
+  ),
+  "steps": Knob(
+    None, "Steps until the last value; None is the stage's number of steps."
+  ),
+}
 
 
+@documented(OPTIMIZER)
 def optimizer(name: str = "adamw", **changes) -> ConfigDict:
-  """The optimizer: adamw, sgd or rmsprop of optax, or dot; its schedule."""
-  knobs = {
-    # The peak; a number or a `schedule()`.
-    "learning_rate": 1e-3,
-    # Of kernels and embeddings only: arrays of rank 2 and more.
-    "weight_decay": 0.0,
-    # sgd and dot
-    "momentum": 0.9,
-    # dot: by how much the momentum of terms of group "kd" is above that, and of
-    # "task" below.
-    "delta": 0.075,
-    # sgd
-    "nesterov": False,
-    # adamw; b2 is also the decay of rmsprop
-    "b1": 0.9,
-    "b2": 0.999,
-    "eps": 1e-8,
-    # Global norm above which gradients are scaled down; 0 is never.
-    "clip_norm": 0.0,
-  }
-  knobs = knobs_of(knobs, changes, "the knobs of an optimizer")
+  """The optimizer of a stage, with its learning rate.
+
+  Args:
+    name: "adamw", "sgd" or "rmsprop" of optax, or "dot" (Zhao et al., "DOT: A
+      Distillation-Oriented Trainer", ICCV 2023).
+    **changes: knobs that differ from their defaults.
+  """
+  knobs = values(OPTIMIZER, changes, "the knobs of an optimizer")
   return ConfigDict({"name": name, **knobs})
 
 
+@documented(SCHEDULE)
 def schedule(kind: str, value: float, **changes) -> ConfigDict:
-  """A number that changes with the step.
+  """A number that changes with the step: a rate, a weight, a temperature.
 
   Args:
     kind: "constant", "linear", "cosine", "step" or "decay".
-    value: where it starts, after the warm-up.
-    **changes: knobs that differ from the defaults below.
+    value: the first value, after the warm-up.
+    **changes: knobs that differ from their defaults.
   """
-  knobs = {
-    # Where linear and cosine end.
-    "end": 0.0,
-    # Steps of a linear rise from 0 before anything else.
-    "warmup": 0,
-    # Steps at which "step" multiplies by `factor`, as shares of all steps.
-    "milestones": (),
-    "factor": 0.1,
-    # The share of all steps after which "decay" multiplies by `factor`, again
-    # and again.
-    "every": 0.1,
-    # Steps until `end`; None is those of the stage.
-    "steps": optional(None, int),
-  }
-  knobs = knobs_of(knobs, changes, "the knobs of a schedule")
+  knobs = values(SCHEDULE, changes, "the knobs of a schedule")
+  knobs["steps"] = optional(knobs["steps"], int)
   return ConfigDict({"kind": kind, "value": float(value), **knobs})

@@ -1,6 +1,6 @@
-"""JSON that every parser reads: a number that is not finite is null there.
+"""JSON that every parser reads: numbers that are not finite become null.
 
-Python writes NaN and Infinity, which JSON does not have.
+Python's `json` writes NaN and Infinity, which are not JSON.
 """
 
 import json
@@ -9,17 +9,17 @@ from typing import Any
 
 
 def dumps(content: Any, **options) -> str:
-  """Content as JSON, null for NaN and infinities.
+  """Content as JSON, with null for NaN and infinities.
 
   Args:
-    content: of dicts, lists, tuples, texts and numbers.
+    content: dicts, lists, tuples, strings and numbers.
     **options: of `json.dumps`.
   """
   return json.dumps(_finite(content), allow_nan=False, **options)
 
 
 def holds(content: Any) -> bool:
-  """Whether every number of a content is finite."""
+  """Whether every number in the content is finite."""
   if isinstance(content, dict):
     return all(map(holds, content.values()))
   if isinstance(content, list | tuple):
@@ -28,7 +28,7 @@ def holds(content: Any) -> bool:
 
 
 def loads_numbers(text: str) -> Any:
-  """JSON of which every null was a number: NaN again."""
+  """JSON read with NaN for null; the content has no other null."""
   return _with_nan(json.loads(text))
 
 
