@@ -1,8 +1,9 @@
-"""One step on one device, on many by pmap, on a mesh by jit.
+"""A step on one device, on several by pmap, or on a mesh by jit.
 
-A placement runs functions of one seed for all seeds on all devices. Seeds come
-in groups: one group of all seeds under `vmap`, or one group a seed. Placed
-things are lists with an entry a group; what is not placed has an entry a seed.
+A placement runs a function of one seed for all seeds on all devices. Seeds form
+groups: one group of all seeds under `vmap`, or one group per seed. Placed
+values are lists with one entry per group; values on the host have one entry
+per seed.
 """
 
 import operator
@@ -20,19 +21,22 @@ from kdjax.types import Batch
 
 AXIS = "devices"
 
-# Arrays of fewer elements are not worth sharding on a mesh.
+# Arrays with fewer elements are replicated on a mesh, not sharded.
 SHARD_FROM = 2**14
 
 
 class Placement:
-  """Where the states, the teachers and the batches of a stage lie.
+  """Placement of a stage's states, teachers and batches on devices.
 
   Args:
     kind: "pmap" or "mesh".
-    seeds: how many.
-    seed_axis: "vmap", "loop" or "auto".
-    paired: teacher -> whether each seed has its own.
-    devices: of all processes; all there are unless given.
+    seeds: the number of seeds.
+    seed_axis: "vmap", "loop" or "auto" ("loop" on a CPU, else "vmap").
+    paired: teacher -> whether each seed has a teacher of its own.
+    devices: of all processes; None means all devices.
+
+  Raises:
+    UserError: an unknown `kind` or `seed_axis`.
   """
 
   def __init__(
@@ -53,44 +57,47 @@ class Placement:
       seed_axis = "loop" if jax.default_backend() == "cpu" else "vmap"
     self.kind, self.seeds, self.paired = kind, seeds, paired
     self.stacked = seed_axis == "vmap"
-    everywhere = jax.devices() if devices is None else list(devices)
-    here = jax.process_index()
-    self.local = [one for one in everywhere if one.process_index == here]
-    self.mesh = Mesh(np.array(everywhere), (AXIS,))
+    devices = jax.devices() if devices is None else list(devices)
+    process = jax.process_index()
+    self.local = [
+      device for device in devices if device.process_index == process
+    ]
+    self.mesh = Mesh(np.array(devices), (AXIS,))
     self.copies = jax.pmap(
       lambda _, tree: tree, AXIS, in_axes=(0, None), devices=self._pmapped()
     )
 
   @property
   def axis_name(self) -> str | None:
-    """What the step calls the axis of devices; None under jit."""
+    """The name of the axis of devices in the step; None under jit."""
     return AXIS if self.kind == "pmap" else None
 
   def check(self, batch_size: int, parts: int = 1) -> None:
-    """Raises `UserError` unless the devices, and `parts`, divide the batch."""
+    """Raises `UserError` unless devices times `parts` divides the batch."""
     count = self.mesh.size * parts
     if batch_size % count:
-      cut = f", each in micro_batches={parts}" if parts > 1 else ""
+      times = f" times micro_batches={parts}" if parts > 1 else ""
       raise UserError(
-        f"A batch of {batch_size} cannot be split over {self.mesh.size}"
-        f" devices{cut}.",
+        f"batch_size={batch_size} cannot be split over {self.mesh.size}"
+        f" devices{times}.",
         f"Expected a multiple of {count}.",
       )
 
   def compile(
     self, function: Callable, roles: Sequence[str], *, donate: bool = False
   ) -> Callable:
-    """The function for all seeds on all devices.
+    """The function, compiled for all seeds on all devices.
 
     Args:
-      function: of one seed, pure.
-      roles: of its arguments: "state" (one a seed), "fixed" (as placed by
-        `put_fixed`), "rows" (by `put_rows`), "batch" (one a seed), "shared"
-        (one batch for all); a tuple of roles is an argument that is a tuple.
+      function: a pure function of one seed.
+      roles: of its arguments: "state" (one per seed), "fixed" (as placed by
+        `put_fixed`), "rows" (by `put_rows`), "batch" (one per seed), "shared"
+        (one batch for all seeds); for an argument that is a tuple, a tuple of
+        roles.
       donate: whether the first argument is donated.
 
     Returns:
-      A function of placed arguments; its result has an entry a group.
+      A function of placed arguments; its result has one entry per group.
     """
     donated = (0,) if donate else ()
     if self.kind == "mesh":
@@ -100,81 +107,86 @@ class Placement:
         self._vmapped(function, roles), AXIS, donate_argnums=donated
       )
 
-    placed = lambda thing: isinstance(thing, list)
+    placed = lambda value: isinstance(value, list)
 
     def call(*arguments):
-      of = lambda group: jax.tree.map(
+      arguments_of = lambda group: jax.tree.map(
         operator.itemgetter(group), arguments, is_leaf=placed
       )
-      return [compiled(*of(group)) for group in range(len(arguments[0]))]
+      groups = range(len(arguments[0]))
+      return [compiled(*arguments_of(group)) for group in groups]
 
     return call
 
   def put(self, trees: Sequence[Any]) -> list[Any]:
-    """States, one a seed, as every device has them."""
+    """Places states, one per seed, on every device."""
     return [self._replicate(tree) for tree in self._groups(trees)]
 
   def put_fixed(self, fixed: Sequence[Fixed]) -> list[Fixed]:
-    """`Fixed`s, one a seed; a teacher that seeds share is placed once."""
+    """Places `Fixed`s, one per seed; shared teachers are placed once."""
     shared = {
       name: self._replicate(tree)
       for name, tree in fixed[0].teachers.items()
       if not self.paired[name]
     }
-    own = self.put(
+    placed = self.put(
       [
-        one.replace(
+        each.replace(
           teachers={
             name: tree
-            for name, tree in one.teachers.items()
+            for name, tree in each.teachers.items()
             if name not in shared
           }
         )
-        for one in fixed
+        for each in fixed
       ]
     )
-    return [one.replace(teachers={**one.teachers, **shared}) for one in own]
+    return [
+      each.replace(teachers={**each.teachers, **shared}) for each in placed
+    ]
 
   def put_rows(self, tables: Sequence[Mapping[str, np.ndarray]]) -> list[Any]:
-    """Columns of examples, whole on every device.
+    """Places columns of examples, whole on every device.
 
     Args:
-      tables: one a seed, or one for all.
+      tables: one per seed, or one for all.
 
     Returns:
-      {"shared": columns that all seeds have alike, "own": the others}.
+      {"shared": columns equal for all seeds, "own": the other columns}.
     """
     first = tables[0]
-    alike = {
+    equal = {
       key
       for key in first
       if all(
-        one[key] is first[key] or np.array_equal(one[key], first[key])
-        for one in tables[1:]
+        table[key] is first[key] or np.array_equal(table[key], first[key])
+        for table in tables[1:]
       )
     }
-    shared = self._replicate({key: first[key] for key in alike}, whole=True)
+    shared = self._replicate({key: first[key] for key in equal}, whole=True)
     others = [
-      {key: column for key, column in one.items() if key not in alike}
-      for one in tables
+      {key: column for key, column in table.items() if key not in equal}
+      for table in tables
     ]
     if len(others) == 1:
       others = others * self.seeds
     return [
-      {"shared": shared, "own": self._replicate(one, whole=True)}
-      for one in self._groups(others)
+      {"shared": shared, "own": self._replicate(group, whole=True)}
+      for group in self._groups(others)
     ]
 
   def part(self, batch_size: int) -> slice:
-    """The rows of a batch that this process makes."""
+    """The rows of a batch that this process loads."""
     part = batch_size // jax.process_count()
     start = jax.process_index() * part
     return slice(start, start + part)
 
   def put_batch(self, batches: Sequence[Batch] | Batch) -> list[Any]:
-    """This process's part of batches of numpy arrays, one a seed, split.
+    """Splits this process's part of each seed's batch over its devices.
 
-    Or of one batch whose arrays have an axis of seeds.
+    Args:
+      batches: of NumPy arrays, one per seed; or one whose arrays have a
+        leading axis of seeds.
     """
     axis = 1 if self.stacked else 0
     if not isinstance(batches, Mapping):
@@ -187,17 +199,17 @@ class Placement:
     return [self._spread(group, axis) for group in groups]
 
   def put_shared(self, batch: Batch) -> list[Any]:
-    """This process's part of one batch for all seeds, split."""
+    """Splits this process's part of a batch of all seeds over its devices."""
     placed = self._spread(batch, 0)
     return [placed] * (1 if self.stacked else self.seeds)
 
   def rows(self, leaf: jax.Array) -> np.ndarray:
-    """The rows of all devices of this process, of an array that has rows."""
+    """The rows of an array on all devices of this process."""
     whole = np.asarray(leaf)
     return whole.reshape(-1, *whole.shape[2:]) if self.kind == "pmap" else whole
 
   def fetch(self, placed: Sequence[Any]) -> list[Any]:
-    """What is placed, as numpy arrays of the host, one tree a seed."""
+    """Placed values as NumPy arrays on the host, one tree per seed."""
     hosted = [jax.tree.map(self._host, tree) for tree in placed]
     if not self.stacked:
       return hosted
@@ -212,14 +224,16 @@ class Placement:
     axes = {"state": 0, "batch": 0, "shared": None}
     axes["rows"] = {"shared": None, "own": 0}
     axes["fixed"] = Fixed(
-      teachers={name: 0 if own else None for name, own in self.paired.items()},
+      teachers={
+        name: 0 if paired else None for name, paired in self.paired.items()
+      },
       data=0,
       numbers=0,
     )
     return jax.vmap(function, in_axes=jax.tree.map(axes.get, tuple(roles)))
 
   def _pmapped(self) -> list[jax.Device] | None:
-    """Devices for pmap, which takes none to mean all of all processes."""
+    """The `devices` of pmap; None means those of all processes."""
     return None if jax.process_count() > 1 else self.local
 
   def _groups(self, trees: Sequence[Any]) -> list[Any]:
@@ -228,19 +242,21 @@ class Placement:
     return [jax.tree.map(lambda *leaves: np.stack(leaves), *trees)]
 
   def _replicate(self, tree: Any, *, whole: bool = False) -> Any:
-    """A tree on every device: by pmap alike, on a mesh in parts or `whole`."""
+    """Places a tree on all devices; on a mesh sharded if not `whole`."""
     if self.kind == "mesh":
-      everywhere = NamedSharding(self.mesh, PartitionSpec())
+      replicated = NamedSharding(self.mesh, PartitionSpec())
       place = lambda leaf: jax.device_put(
-        leaf, everywhere if whole else self._sharding(leaf)
+        leaf, replicated if whole else self._sharding(leaf)
       )
       return jax.tree.map(place, tree)
-    # Through pmap itself: arrays placed in any other way have a sharding that
-    # is equal but not the same, for which pmap compiles a second time.
+    if not jax.tree.leaves(tree):
+      return tree  # pmap over several processes fails without an array
+    # Through pmap itself: arrays placed in another way have a sharding that is
+    # equal but not identical, and pmap would compile a second time.
     return self.copies(np.arange(len(self.local)), tree)
 
   def _sharding(self, leaf: Any) -> NamedSharding:
-    """Of a parameter on the mesh: its longest axis that divides (FSDP)."""
+    """The sharding of a parameter: its longest divisible axis (FSDP)."""
     shape = np.shape(leaf)
     first = 1 if self.stacked else 0
     count = self.mesh.size
@@ -253,7 +269,7 @@ class Placement:
     return NamedSharding(self.mesh, PartitionSpec(*parts))
 
   def _spread(self, batch: Batch, axis: int) -> Any:
-    """This host's part of a global batch on this host's devices."""
+    """Places this host's part of a global batch on this host's devices."""
     if self.kind == "mesh":
       spec = PartitionSpec(*[None] * axis, AXIS)
       sharding = NamedSharding(self.mesh, spec)
@@ -272,7 +288,7 @@ class Placement:
     return jax.tree.map(split, dict(batch))
 
   def _host(self, leaf: jax.Array) -> np.ndarray:
-    """A copy of what every device agrees on."""
+    """A copy on the host of a value that is the same on every device."""
     if self.kind == "pmap":
       return np.array(leaf.addressable_data(0))[0]
     if leaf.is_fully_replicated:
