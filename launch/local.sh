@@ -2,26 +2,26 @@
 # Runs `kdjax run` on this host.
 #
 #   launch/local.sh --config=configs/digits.py --workdir=runs/digits
-#       on the devices of this host, whatever they are
+#       on all devices of this host
 #   launch/local.sh --simulate=8 --config=... --workdir=...
 #       on 8 devices simulated on the CPU
 #   launch/local.sh --processes=2 --config=... --workdir=...
-#       as 2 processes on the CPU that talk as two hosts would; with
-#       --simulate=4 each of them has 4 devices
+#       as 2 processes on the CPU that communicate like two hosts; with
+#       --simulate=4 each process has 4 devices
 #
-#   --simulate=N    N simulated CPU devices (of each process)
-#   --processes=P   P processes; the first to fail stops the others, and its
-#                   exit code is this script's
-#   --port=PORT     where the processes meet; by default one that is free
-#   --dry-run       prints what it would do
-#   --help          prints this
+#   --simulate=N    N simulated CPU devices (per process)
+#   --processes=P   P processes; if one fails, the others are stopped and this
+#                   script exits with its code
+#   --port=PORT     port of the coordinator; by default a free one
+#   --dry-run       prints the commands and runs none
+#   --help          prints this help
 #
-# All else goes to `kdjax run`. The same command continues a run.
+# Other options go to `kdjax run`. The same command continues a run.
 
 set -euo pipefail
 
-# Seconds that the other processes have to stop once one has failed. They may
-# hang in a collective that the failed one never joins.
+# Seconds for the other processes to stop after one has failed. They may hang
+# in a collective operation that the failed process never joins.
 GRACE=10
 
 usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
@@ -54,22 +54,22 @@ done
 
 settings=()
 if [[ -n $simulate ]] || ((processes > 1)); then
-  # Several processes would each take every accelerator of the host.
+  # Otherwise every process would take all accelerators of the host.
   settings+=(JAX_PLATFORMS=cpu)
 fi
 if [[ -n $simulate ]]; then
   flag=--xla_force_host_platform_device_count=$simulate
   settings+=(
     "XLA_FLAGS=${XLA_FLAGS:+$XLA_FLAGS }$flag"
-    # XLA sizes its thread pool by the cores. All devices must be in a
-    # collective at once, and with fewer threads than devices some never get
-    # there: jax 0.10 waits 40 seconds and aborts. Twice as many is enough.
+    # XLA's thread pool has one thread per core. A collective operation needs a
+    # thread for every device at once; with fewer, jax 0.10 waits 40 seconds
+    # and aborts. Two threads per device are enough.
     "NPROC=${NPROC:-$((2 * simulate))}"
   )
 fi
 
 if ((processes == 1)); then
-  # Written so for the bash of macOS, to which an empty array is unset.
+  # The bash of macOS treats an empty array as unset.
   run=(env ${settings[@]+"${settings[@]}"} kdjax run "${words[@]}")
   [[ -n $dry ]] || exec "${run[@]}"
   printf '%q ' "${run[@]}" && echo
@@ -106,13 +106,13 @@ running() {
   return 1
 }
 
-# Processes in the background do not hear Ctrl-C.
+# Background processes do not receive Ctrl-C.
 failed=0
 trap 'failed=130' INT
 trap 'failed=143' TERM
 
 for ((i = 0; i < processes; i++)); do
-  # Process 0 speaks for all; what the others say is marked as theirs.
+  # The output of processes other than 0 is prefixed by their number.
   if ((i == 0)); then
     env "${settings[@]}" KDJAX_PROCESS_ID=0 kdjax run "${words[@]}" &
   else
@@ -122,7 +122,7 @@ for ((i = 0; i < processes; i++)); do
   pids+=($!)
 done
 
-# No `wait -n`: the bash of macOS has none.
+# The bash of macOS has no `wait -n`.
 waited=()
 while ((!failed && ${#waited[@]} < processes)); do
   for i in "${!pids[@]}"; do

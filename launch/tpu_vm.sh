@@ -1,29 +1,30 @@
 #!/usr/bin/env bash
-# Runs `kdjax run` on a Cloud TPU VM, from one host to a pod.
+# Runs `kdjax run` on a Cloud TPU VM, on one host or a pod of several.
 #
-#   launch/tpu_vm.sh create                                makes the machine
-#   launch/tpu_vm.sh copy                                  this tree, installed
-#   launch/tpu_vm.sh run --config=... --workdir=...        on all its workers
+#   launch/tpu_vm.sh create                                creates the machine
+#   launch/tpu_vm.sh copy                                  copies and installs
+#                                                          this tree
+#   launch/tpu_vm.sh run --config=... --workdir=...        on all workers
 #   launch/tpu_vm.sh fetch --workdir=...                   into ./runs
-#   launch/tpu_vm.sh delete
+#   launch/tpu_vm.sh delete                                deletes the machine
 #   launch/tpu_vm.sh all --config=... --workdir=...        all five, in order
 #
 #   --name=NAME         or TPU_NAME; kdjax by default
-#   --zone=ZONE         or TPU_ZONE; as us-west4-a
+#   --zone=ZONE         or TPU_ZONE, such as us-west4-a
 #   --type=TYPE         or TPU_TYPE; v5litepod-8 by default
 #   --version=VERSION   or TPU_VERSION; v2-alpha-tpuv5-lite by default
-#   --project=PROJECT   or TPU_PROJECT; gcloud's own by default
-#   --spot              creates a cheaper machine that may be taken away
-#   --delete-on-failure   `all` deletes the machine when a step fails too;
-#                       otherwise it stays, to be looked at, and is paid for
+#   --project=PROJECT   or TPU_PROJECT; gcloud's default otherwise
+#   --spot              creates a cheaper machine that may be preempted
+#   --delete-on-failure   `all` deletes the machine also if a step fails;
+#                       without it the machine stays and costs money
 #   --dry-run           prints every command and runs none
-#   --help              prints this
+#   --help              prints this help
 #
-# All else goes to `kdjax run`, which is started on every worker with
-# KDJAX_DISTRIBUTED=on: they find each other. On a machine of several workers the
-# workdir must be a folder that all of them see, such as a Filestore share or a
-# bucket mounted by gcsfuse; they share no disk. The same `run` continues a run.
-# Needs gcloud, logged in, and git.
+# Other options go to `kdjax run`, which starts on every worker with
+# KDJAX_DISTRIBUTED=on, so that the workers find each other. Several workers
+# share no disk: their workdir must be on storage that all of them mount, such
+# as Filestore, or a bucket mounted by gcsfuse. The same `run` continues a run.
+# Needs git, and gcloud with a login.
 
 set -euo pipefail
 
@@ -74,28 +75,28 @@ done
 [[ -n $zone ]] || mistake "No zone. Expected --zone=<zone> or TPU_ZONE."
 case $command in
   create | copy | delete)
-    ((!${#words[@]})) || mistake "'$command' takes no '${words[0]}'."
+    ((!${#words[@]})) || mistake "'$command' has no option '${words[0]}'."
     ;;
   fetch)
     [[ -n $workdir && ${#words[@]} == 1 ]] ||
-      mistake "'fetch' takes --workdir=<folder> and no more."
+      mistake "Expected only --workdir=<folder> for 'fetch'."
     ;;
   run | all)
-    # Said here: on the machine it would be paid for.
+    # Checked here, before a machine costs money.
     [[ -n $workdir && -n $config ]] ||
       mistake "Nothing to run. Expected --config=<file> --workdir=<folder>."
     ;;
 esac
 
 if [[ -z $dry ]] && ! command -v gcloud >/dev/null; then
-  mistake "There is no gcloud on PATH."
+  mistake "gcloud is not on PATH."
 fi
 
 place=("--zone=$zone")
 [[ -z $project ]] || place+=("--project=$project")
 tpu=(gcloud compute tpus tpu-vm)
 
-# Words as a shell reads them, in quotes where they need some.
+# A line of words, quoted for the shell where needed.
 quoted() {
   local word line=""
   for word in "$@"; do
@@ -130,11 +131,11 @@ copy() {
   folder=.
   [[ -n $dry ]] || folder=$(mktemp -d)
   files=$folder/files
-  # The tree as it is: what is committed, and what is new and not ignored.
+  # The working tree: tracked files, and new files that git does not ignore.
   echo "git ls-files --cached --others --exclude-standard |" \
     "tar -czf kdjax.tar.gz -T -"
   if [[ -z $dry ]]; then
-    # A file that is deleted and not yet committed is listed and not there.
+    # git lists deleted files until the deletion is committed.
     git -C "$top" ls-files -z --cached --others --exclude-standard |
       while IFS= read -r -d '' file; do
         [[ ! -e $top/$file ]] || printf '%s\0' "$file"
@@ -145,11 +146,11 @@ copy() {
     --worker=all
   [[ -n $dry ]] || rm -r "$folder"
   local install=(
-    # What is no longer in the tree must not stay: a file is a name. Runs may.
+    # Deleted files must not stay: every file registers a component. Runs stay.
     "mkdir -p kdjax"
     "find kdjax -mindepth 1 -maxdepth 1 ! -name runs -exec rm -rf {} +"
     "tar -xzf kdjax.tar.gz -C kdjax"
-    # The machine's own Python is older than kdjax needs; uv brings one.
+    # The machine's Python is too old for kdjax; uv installs another.
     "python3 -m pip install --quiet --user uv"
     "{ [ -d venv ] || python3 -m uv venv --seed --python=3.12 venv; }"
     "cd kdjax"
@@ -167,9 +168,9 @@ run() {
 
 fetch() {
   perform mkdir -p runs
-  local there=kdjax/$workdir
-  [[ $workdir != /* ]] || there=$workdir
-  perform "${tpu[@]}" scp --recurse "$name:$there" runs/ "${place[@]}" \
+  local remote=kdjax/$workdir
+  [[ $workdir != /* ]] || remote=$workdir
+  perform "${tpu[@]}" scp --recurse "$name:$remote" runs/ "${place[@]}" \
     --worker=0
 }
 
@@ -184,7 +185,7 @@ after_failure() {
   if [[ -n $delete_on_failure ]]; then
     delete || true
   else
-    echo "launch/tpu_vm.sh: failed; '$name' is still there and is paid for." \
+    echo "launch/tpu_vm.sh: failed; '$name' still exists and costs money." \
       "Delete it with: launch/tpu_vm.sh delete --name=$name" "${place[@]}" >&2
   fi
   exit "$status"

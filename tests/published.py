@@ -1,6 +1,6 @@
-"""Networks of transformers at random weights, for ours to be compared with.
+"""Networks of transformers with random weights, as references for ours.
 
-Tests that import this skip where PyTorch and transformers are not installed.
+Tests that import this file are skipped without PyTorch and transformers.
 """
 
 import functools
@@ -17,12 +17,12 @@ _WHY = 'compares with transformers: pip install -e ".[parity]"'
 torch = pytest.importorskip("torch", reason=_WHY)
 transformers = pytest.importorskip("transformers", reason=_WHY)
 
-# Of the largest number that is expected.
+# Relative to the largest expected number.
 TOLERANCE = 1e-5
 
 
 def random(kind, config, seed=0):
-  """A network of transformers whose every parameter is random."""
+  """A network of transformers with random parameters."""
   config._attn_implementation = "eager"
   torch.manual_seed(seed)
   model = getattr(transformers, kind)(config).eval()
@@ -33,27 +33,27 @@ def random(kind, config, seed=0):
 
 
 def load(model, folder, name, **options):
-  """Ours, with the weights that the other has saved: inputs -> outputs."""
+  """Our network with the model's saved weights, as inputs -> outputs."""
   model.save_pretrained(folder, safe_serialization=True)
   ours, variables = pretrained.load(str(folder), name, **options)
   infer = jax.jit(functools.partial(ours.apply, train=False))
 
   def call(inputs):
-    made = infer(variables, {k: jnp.asarray(v) for k, v in inputs.items()})
-    return {key: np.asarray(value) for key, value in made.items()}
+    outputs = infer(variables, {k: jnp.asarray(v) for k, v in inputs.items()})
+    return {key: np.asarray(value) for key, value in outputs.items()}
 
   return call
 
 
 def run(model, **inputs):
-  """What the other gives, with all of its hidden states and attentions."""
+  """The model's outputs with all hidden states and attention maps."""
   inputs = {key: torch.tensor(value) for key, value in inputs.items()}
   with torch.no_grad():
     return model(**inputs, output_hidden_states=True, output_attentions=True)
 
 
 def close(actual, expected, where=None):
-  """Asserts that they are equal; where a mask says so, and 0 elsewhere."""
+  """Asserts equality where the mask is True, and 0 elsewhere."""
   expected = np.asarray(expected, np.float32)
   assert actual.shape == expected.shape
   if where is not None:
@@ -66,7 +66,7 @@ def close(actual, expected, where=None):
 
 
 def blocks(outputs, states, attentions, prefix="", mask=None):
-  """Asserts what enters the blocks, and each block and its attention."""
+  """Asserts equal inputs, outputs and attention maps of all blocks."""
   rows = None if mask is None else mask[..., None]
   maps = None if mask is None else mask[:, None, :, None]
   close(outputs[f"{prefix}embedded"], states[0], rows)

@@ -136,7 +136,7 @@ def test_a_term_of_the_whole_batch_cannot_be_cut():
       reads={"student": "student/embedding", "teacher": "teacher/embedding"},
     )
   }
-  with pytest.raises(UserError, match="'rkd' is of the whole batch"):
+  with pytest.raises(UserError, match="'rkd' needs the whole batch"):
     stepped(network=PLAIN, terms=terms, micro_batches=2)
 
 

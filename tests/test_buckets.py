@@ -1,4 +1,4 @@
-"""Texts cut to buckets: the same words, in every feed, seed and process."""
+"""Texts cut to buckets: the same tokens in every feed, seed and process."""
 
 import collections
 import functools
@@ -32,8 +32,8 @@ from kdjax.training import check, workdir
 N, T, WORDS, BATCH, SEEDS = 103, 24, 13, 16, 2
 ENDS = {"text": (6, 11, T)}
 
-BESIDE = pathlib.Path(__file__).parents[1] / "../shared/data"
-ROOT = os.environ.get("KDJAX_DATA", str(BESIDE.resolve()))
+SHARED = pathlib.Path(__file__).parents[1] / "../shared/data"
+ROOT = os.environ.get("KDJAX_DATA", str(SHARED.resolve()))
 
 
 def texts(count=N, seed=0):
@@ -67,8 +67,10 @@ def reaches(mask):
 
 
 def orders(seeds=SEEDS, **changes):
-  given = {"batch_size": BATCH, "buckets": ENDS, **changes}
-  return [TrainFeed(source(seed), seed=seed, **given) for seed in range(seeds)]
+  options = {"batch_size": BATCH, "buckets": ENDS, **changes}
+  return [
+    TrainFeed(source(seed), seed=seed, **options) for seed in range(seeds)
+  ]
 
 
 def bucket_of(feeds_, step, partners=False):
@@ -83,7 +85,7 @@ def bucket_of(feeds_, step, partners=False):
 
 
 def seen(kind, placement, made, start=0, stop=12, count=None):
-  """What a step is called with, as the host's arrays: a list a step."""
+  """The batches of the steps, as arrays on the host: one list per step."""
   if kind == "device":
     feed = loaders.Rows(placement, made)
   else:
@@ -180,7 +182,7 @@ def test_processes_make_parts_with_the_bucket_of_the_whole_batch(monkeypatch):
     part = placement.part(BATCH)
     parts.append(
       [
-        buckets.together([one.draw(step, part) for one in made])
+        buckets.aligned([one.draw(step, part) for one in made])
         for step in range(9)
       ]
     )
@@ -252,10 +254,10 @@ def test_a_batch_that_lies_in_one_window_has_its_lengths_to_itself(monkeypatch):
 def test_texts_of_one_length_stay_in_the_batches_they_were_drawn_in():
   rows = {"text": np.zeros((64, 4), np.int32), "mask/text": np.ones((64, 4))}
   rows["mask/text"] = rows["mask/text"] > 0
-  given = {"seed": 5, "batch_size": 8, "buckets": {"text": (4,)}}
+  options = {"seed": 5, "batch_size": 8, "buckets": {"text": (4,)}}
   table = ArraySource({**rows, "index": np.arange(64)})
-  alike = TrainFeed(table, sampling="similar_length", **given)
-  plain = TrainFeed(table, **given)
+  alike = TrainFeed(table, sampling="similar_length", **options)
+  plain = TrainFeed(table, **options)
   drawn = lambda feed: [tuple(feed.indices(step)) for step in range(8)]
   assert sorted(drawn(alike)) == sorted(drawn(plain))
   assert drawn(alike) != drawn(plain)
@@ -271,7 +273,7 @@ def padding(table, seeds, batch, ends, way, steps):
   ]
   words = cells = 0
   for step in range(steps):
-    for at in buckets.together([one.draw(step) for one in made]):
+    for at in buckets.aligned([one.draw(step) for one in made]):
       words += int(table.columns["mask/text"][at["position"]].sum())
       cells += at["span/text"].size
   return 1 - words / cells
@@ -294,7 +296,7 @@ def test_padding_of_real_sentences_falls_where_batches_are_of_one_length(seeds):
 
 
 class Decoded:
-  """Records whose texts are known, or only when they are read."""
+  """Records with texts that are known, or only when they are read."""
 
   index, labels = np.arange(N), np.zeros(N, np.int32)
 
@@ -311,20 +313,20 @@ class Decoded:
 
 
 def test_records_know_their_lengths_before_they_are_decoded_or_are_refused():
-  given = {"seed": 0, "batch_size": BATCH, "buckets": ENDS}
-  feed, table = TrainFeed(RecordSource(Decoded(True)), **given), orders()[0]
+  options = {"seed": 0, "batch_size": BATCH, "buckets": ENDS}
+  feed, table = TrainFeed(RecordSource(Decoded(True)), **options), orders()[0]
   for step in range(9):
     one, other = feed.batch(step), table.batch(step)
     np.testing.assert_array_equal(one["text"], other["text"])
-  with pytest.raises(UserError, match="'text' is, is known here only when"):
-    TrainFeed(RecordSource(Decoded(False)), **given)
+  with pytest.raises(UserError, match="'text' are known only after decoding"):
+    TrainFeed(RecordSource(Decoded(False)), **options)
   TrainFeed(RecordSource(Decoded(False)), seed=0, batch_size=BATCH)
 
 
-def test_a_source_that_gives_no_lengths_is_refused_only_with_buckets():
+def test_a_source_without_lengths_is_an_error_only_with_buckets():
   bare = collections.UserList([0] * 20)
   TrainFeed(bare, seed=0, batch_size=4)
-  with pytest.raises(UserError, match="UserList gives no lengths"):
+  with pytest.raises(UserError, match="UserList has no method `lengths`"):
     TrainFeed(bare, seed=0, batch_size=4, buckets=ENDS)
 
 
@@ -336,14 +338,14 @@ def held():
   splits = np.array(["train", "validation", "test"])[np.arange(90) % 3]
   label = (rows["text"] * rows["mask/text"]).sum(1) % 3
   rows["image"] = rng.normal(size=(90, 8, 8, 1)).astype(np.float32)
-  arrays.hold("said", {**rows, "label": label, "split": splits})
+  arrays.hold("sentences", {**rows, "label": label, "split": splits})
 
 
 def network(name="text_transformer", **options):
   if name == "text_transformer":
     options = {"width": 8, "depth": 1, "heads": 2, **options}
-  given = {"vocabulary": WORDS, "num_classes": 3, **options}
-  return config.network(name, **given)
+  options = {"vocabulary": WORDS, "num_classes": 3, **options}
+  return config.network(name, **options)
 
 
 def experiment(ends=None, *, way="uniform", terms=None, student=None, **more):
@@ -371,10 +373,14 @@ def experiment(ends=None, *, way="uniform", terms=None, student=None, **more):
   pipelines = {"train": {"text": "token_dropout(rate=0.3)"}}
   terms = labels | tokens if terms is None else terms
   return config.experiment(
-    "said",
+    "sentences",
     seeds=2,
     data=config.data(
-      "arrays", held="said", buckets=ends, sampling=way, pipelines=pipelines
+      "arrays",
+      held="sentences",
+      buckets=ends,
+      sampling=way,
+      pipelines=pipelines,
     ),
     stages={
       "teacher": config.stage(network(), terms=labels, **knobs),
@@ -394,44 +400,42 @@ def planned(made):
 
 
 @pytest.mark.parametrize(
-  ("ends", "said"),
+  ("ends", "message"),
   [
-    ({"txt": (6,)}, "Buckets of 'txt'.*Did you mean 'text'.*There are: text"),
-    ({"image": (6,)}, "Buckets of 'image', which is no text"),
-    ({"text": (11, 6)}, r"\(11, 6\).*more than the one before"),
-    ({"text": (6, 6)}, "more than the one before"),
-    ({"text": (6, T + 1)}, f"have {T} positions, and no more"),
+    ({"txt": (6,)}, "names 'txt'.*Did you mean 'text'.*There are: text"),
+    ({"image": (6,)}, "names 'image', which is not a text"),
+    ({"text": (11, 6)}, r"\(11, 6\).*Expected increasing lengths"),
+    ({"text": (6, 6)}, "Expected increasing lengths"),
+    ({"text": (6, T + 1)}, f"Expected at most {T}, the length"),
     ({"text": (0, 6)}, "Expected lengths"),
     ({"text": (1.5,)}, "Expected lengths"),
     ({"text": 6}, "Expected lengths"),
   ],
 )
-def test_buckets_that_cannot_be_are_answered_before_anything_is_read(
-  ends, said
-):
-  with pytest.raises(UserError, match=f"(?s)Stage 'teacher': .*{said}"):
+def test_impossible_buckets_are_an_error_before_data_is_read(ends, message):
+  with pytest.raises(UserError, match=f"(?s)Stage 'teacher': .*{message}"):
     planned(experiment(ends))
 
 
-def test_lengths_without_buckets_are_nothing_to_group_by():
-  with pytest.raises(UserError, match="'similar_length' of data without"):
+def test_similar_length_needs_buckets():
+  with pytest.raises(UserError, match="'similar_length' needs data with"):
     planned(experiment(way="similar_length"))
   planned(experiment({"text": (6,)}, way="similar_length"))
 
 
-def test_what_needs_whole_texts_is_found_before_training():
+def test_a_stage_that_needs_whole_texts_is_an_error_before_training():
   flat = config.network("mlp", modality="text", num_classes=3)
   labels = {"cross_entropy": config.term("cross_entropy")}
   made = lambda ends: experiment(ends, terms=labels, student=flat)
   planned(made(None))
-  with pytest.raises(UserError, match="does not trace with 'text' of 6 pos"):
+  with pytest.raises(UserError, match=r"does not trace with.*'text' has 6 pos"):
     planned(made({"text": (6,)}))
   tokens = config.metric(
     "cka", reads={"student": "student/tokens", "teacher": "teacher/tokens"}
   )
   metrics = {"classification": config.metric("classification"), "cka": tokens}
   planned(experiment(metrics=metrics))
-  with pytest.raises(UserError, match="metrics 'cka' keep something of every"):
+  with pytest.raises(UserError, match="'cka' keep a value per position"):
     planned(experiment({"text": (6,)}, metrics=metrics))
 
 
@@ -467,7 +471,7 @@ def test_networks_of_texts_are_among_those_that_are_read():
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_network_says_and_learns_the_same_of_a_text_that_is_cut(name):
+def test_outputs_and_gradients_are_equal_for_a_text_that_is_cut(name):
   model, rows = READERS[name], texts(6, seed=2)
   end = 9
   rows["mask/text"][:, end:] = False
@@ -485,11 +489,11 @@ def test_a_network_says_and_learns_the_same_of_a_text_that_is_cut(name):
     jax.eval_shape(start, jax.random.key(0), whole),
   )
 
-  def said(variables, inputs):
+  def objective(variables, inputs):
     outputs = model.apply(variables, inputs, train=False)
     return jnp.mean(jnp.sin(outputs["logits"])), outputs
 
-  learned = jax.jit(jax.grad(said, has_aux=True))
+  learned = jax.jit(jax.grad(objective, has_aux=True))
   gradient, outputs = learned(variables, whole)
   cut_gradient, cut = learned(variables, short)
   assert cut.keys() == outputs.keys()
@@ -545,7 +549,9 @@ def reach_of(batch):
     f"token_corruption(vocabulary={WORDS}, rate=0.5)",
   ],
 )
-def test_what_is_drawn_of_a_word_is_the_same_in_a_text_that_is_cut(pipeline):
+def test_the_augmentation_of_a_token_does_not_depend_on_the_bucket(
+  pipeline,
+):
   made, mask = parse(pipeline), jnp.ones(T, bool)
   ids = jnp.arange(T, dtype=jnp.int32) + 2
   for place in range(3):

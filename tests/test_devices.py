@@ -151,7 +151,7 @@ def furthest(one, other):
 
 @pytest.fixture(scope="module")
 def one_device():
-  """SGD on one device, a call a seed."""
+  """SGD on one device, one call per seed."""
   sgd = experiment(config.optimizer("sgd", learning_rate=0.1))
   return sgd, *train(sgd, "pmap", 1, "loop")
 
@@ -222,12 +222,12 @@ def test_a_step_is_compiled_once(one_device):
   del plain
 
 
-def test_a_batch_that_devices_do_not_divide_is_refused():
+def test_a_batch_that_devices_do_not_divide_is_an_error():
   with pytest.raises(UserError, match="12 cannot be split over 8 devices"):
     Placement("pmap", 1, "loop", {}).check(12)
 
 
-def test_unknown_placements_are_answered_with_those_there_are():
+def test_unknown_placements_are_errors_that_list_all():
   with pytest.raises(UserError, match="mesh, pmap"):
     Placement("pmapp", 1, "loop", {})
   with pytest.raises(UserError, match="auto, loop, vmap"):

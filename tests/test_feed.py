@@ -1,4 +1,4 @@
-"""The index stream: a position is a step, and nothing else is remembered."""
+"""The index stream: a batch depends on (seed, step) and on nothing else."""
 
 import pickle
 
@@ -22,16 +22,16 @@ def source():
 
 
 def feed(source, **changes):
-  given = {"seed": 1, "batch_size": 8, "labelled_fraction": None, **changes}
-  return TrainFeed(source, **given)
+  options = {"seed": 1, "batch_size": 8, "labelled_fraction": None, **changes}
+  return TrainFeed(source, **options)
 
 
-def test_any_step_is_the_same_whatever_was_asked_before(source):
+def test_a_step_does_not_depend_on_the_steps_drawn_before(source):
   forwards = feed(source)
-  there = [forwards.indices(step) for step in range(20)]
+  expected = [forwards.indices(step) for step in range(20)]
   fresh = feed(source)
   for step in (19, 3, 11, 0):
-    np.testing.assert_array_equal(fresh.indices(step), there[step])
+    np.testing.assert_array_equal(fresh.indices(step), expected[step])
 
 
 def test_every_epoch_holds_every_example_once(source):
@@ -60,7 +60,7 @@ def test_the_labelled_fraction_holds_in_every_batch(source):
   assert seen == set(range(N))
 
 
-def test_a_fraction_of_labels_that_are_not_there_is_refused(source):
+def test_a_labelled_fraction_of_missing_examples_is_an_error(source):
   everything = ArraySource({**source.columns, "label": np.zeros(N, int)})
   with pytest.raises(UserError, match="23 of 23 are labelled"):
     feed(everything, labelled_fraction=0.5)
@@ -150,16 +150,16 @@ def test_what_is_drawn_often_looks_another_way_each_time(lopsided):
     assert len(set(pairs)) == len(pairs) == 48
 
 
-def test_a_sampling_that_is_none_is_answered_with_those_there_are(source):
+def test_an_unknown_sampling_is_an_error_that_lists_all(source):
   with pytest.raises(UserError, match="balanced"):
     feed(source, sampling="balancd")
 
 
 def test_a_feed_in_another_process_draws_the_same(source):
-  here = feed(source, partners=("x",), labelled_fraction=0.25)
-  there = pickle.loads(pickle.dumps(here))
+  local = feed(source, partners=("x",), labelled_fraction=0.25)
+  copy = pickle.loads(pickle.dumps(local))
   for step in (0, 5, 30):
-    batch, other = here.batch(step), there.batch(step)
+    batch, other = local.batch(step), copy.batch(step)
     for key in batch:
       np.testing.assert_array_equal(batch[key], other[key])
 
@@ -234,6 +234,6 @@ def test_many_steps_are_drawn_as_one_by_one():
       np.testing.assert_array_equal(drawn[key][place], value)
 
 
-def test_a_last_batch_of_another_kind_is_a_mistake():
+def test_an_unknown_last_batch_is_an_error():
   with pytest.raises(UserError, match="Did you mean 'short'"):
     TrainFeed(short(10, 4).source, seed=0, batch_size=4, last_batch="shrt")

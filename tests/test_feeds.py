@@ -16,7 +16,7 @@ N, BATCH, SEEDS = 50, 16, 2
 
 
 class Decoding:
-  """A source that is no table: what it holds is made when it is asked for."""
+  """A source that computes its examples on access."""
 
   def __init__(self, seed=0):
     self.seed = seed
@@ -60,7 +60,7 @@ def orders(partners=("image", "index")):
 
 
 def seen(kind, placement, start=0, stop=9, workers=0, evaluation=False):
-  """What a step is called with, as the host's arrays: a list a step."""
+  """The batches of the steps, as arrays on the host: one list per step."""
   made = [EvalFeed(Decoding(), BATCH)] if evaluation else orders()
   if kind == "device":
     feed = loaders.Rows(placement, made)
@@ -75,11 +75,11 @@ def seen(kind, placement, start=0, stop=9, workers=0, evaluation=False):
     placement.put([{"x": np.zeros(1)}] * SEEDS),
     placement.put_fixed([empty] * SEEDS),
   )
-  found = []
+  batches = []
   for batch in feed.batches(start, stop):
     placed = step(*nothing, *batch)
-    found.append([collected(placement, one) for one in placed])
-  return found
+    batches.append([collected(placement, one) for one in placed])
+  return batches
 
 
 def assert_equal(one, other):
@@ -105,11 +105,11 @@ def test_both_feeds_give_the_same_batches(kind, axis, evaluation):
 def test_they_are_those_of_the_index_stream():
   placement = Placement("pmap", SEEDS, "loop", {})
   for step, groups in enumerate(seen("device", placement)):
-    for feed, found in zip(orders(), groups, strict=True):
+    for feed, batch in zip(orders(), groups, strict=True):
       expected = feed.batch(step)
-      assert found.keys() == expected.keys()
+      assert batch.keys() == expected.keys()
       for key in expected:
-        np.testing.assert_array_equal(found[key], expected[key], err_msg=key)
+        np.testing.assert_array_equal(batch[key], expected[key], err_msg=key)
 
 
 @pytest.mark.parametrize("kind", ["device", "stream"])
@@ -141,7 +141,7 @@ def test_worker_processes_give_the_batches_of_threads_in_their_order():
   assert_equal(seen("stream", placement, workers=2), seen("stream", placement))
 
 
-def test_what_a_seed_has_of_its_own_is_placed_beside_what_all_share():
+def test_columns_that_all_seeds_share_are_placed_once():
   placement = Placement("pmap", SEEDS, "loop", {})
   first, second = loaders.Rows(placement, orders()).rows
   assert set(first["own"]) == {"label"}

@@ -1,4 +1,4 @@
-"""The scripts that start runs elsewhere: what they say and what they start."""
+"""The launch scripts: their messages and the commands that they start."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ SCRIPTS = [*LAUNCHERS, ROOT / ".ci" / "run"]
 
 RUN = ("--config=configs/digits.py", "--workdir=runs/digits")
 
-# Stands for kdjax: says how it was started, then does what a test asks of it.
+# Replaces kdjax: prints how it was started, then runs a test's command.
 KDJAX = """#!/usr/bin/env bash
 echo "process=${KDJAX_PROCESS_ID:--} of=${KDJAX_NUM_PROCESSES:--}\
  at=${KDJAX_COORDINATOR_ADDRESS:--} platforms=${JAX_PLATFORMS:--}\
@@ -34,7 +34,7 @@ SHELLCHECK = shutil.which(
 
 @pytest.fixture
 def call(tmp_path):
-  """Runs a script with a stand-in for kdjax and a bare environment."""
+  """Runs a script with a fake kdjax and a bare environment."""
   folder = tmp_path / "bin"
   folder.mkdir()
   (folder / "kdjax").write_text(KDJAX)
@@ -68,7 +68,7 @@ def test_bash_reads_it(script):
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-@pytest.mark.skipif(SHELLCHECK is None, reason="there is no shellcheck")
+@pytest.mark.skipif(SHELLCHECK is None, reason="shellcheck is not installed")
 def test_shellcheck_finds_nothing(script):
   done = subprocess.run([SHELLCHECK, script], capture_output=True, text=True)
   assert done.returncode == 0, done.stdout
@@ -91,7 +91,7 @@ def test_help_prints_its_header_and_no_code(call, script):
 
 
 @pytest.mark.parametrize(
-  ("script", "words", "said"),
+  ("script", "words", "message"),
   [
     ("local.sh", (), "Nothing to run"),
     ("local.sh", ("--simulate=many", *RUN), "--simulate is 'many'"),
@@ -102,7 +102,7 @@ def test_help_prints_its_header_and_no_code(call, script):
     ("tpu_vm.sh", ("strat", "--zone=z"), "No command 'strat'"),
     ("tpu_vm.sh", ("create", "--dry-run"), "No zone"),
     ("tpu_vm.sh", ("create", "--zone", "z"), "--zone=<value>"),
-    ("tpu_vm.sh", ("create", "--zone=z", "--size=9"), "takes no '--size=9'"),
+    ("tpu_vm.sh", ("create", "--zone=z", "--size=9"), "no option '--size=9'"),
     ("tpu_vm.sh", ("run", "--zone=z", RUN[0]), "--workdir=<folder>"),
     ("tpu_vm.sh", ("all", "--zone=z", RUN[1]), "--config=<file>"),
     ("tpu_vm.sh", ("fetch", "--zone=z"), "--workdir=<folder>"),
@@ -111,10 +111,10 @@ def test_help_prints_its_header_and_no_code(call, script):
     ("slurm.sbatch", RUN, "Submit it with sbatch"),
   ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(call, script, words, said):
+def test_a_mistake_is_one_line_and_exit_code_2(call, script, words, message):
   done = call(script, *words)
   assert done.returncode == 2
-  assert said in done.stderr
+  assert message in done.stderr
   assert done.stderr.startswith(f"launch/{script}: ")
   assert len(done.stderr.splitlines()) == 1
   assert done.stdout == ""
@@ -126,7 +126,7 @@ def test_restarts_that_are_no_number_are_a_mistake(call):
   assert "KDJAX_RESTARTS is 'often'" in done.stderr
 
 
-def test_local_starts_one_run_on_the_devices_there_are(call):
+def test_local_starts_one_run_on_the_devices_of_the_host(call):
   done = call("local.sh", *RUN, DO="exit 5")
   assert done.returncode == 5
   assert done.stdout == (
@@ -181,7 +181,7 @@ def test_a_local_process_that_fails_stops_the_others(call):
 
 
 def test_ctrl_c_stops_all_local_processes(tmp_path):
-  # Each of them says that it was told to stop, by a file.
+  # Each process records its SIGTERM in a file.
   kdjax = tmp_path / "kdjax"
   kdjax.write_text(
     f"#!/bin/bash\ncd {tmp_path}\n"
@@ -203,7 +203,7 @@ def test_ctrl_c_stops_all_local_processes(tmp_path):
   assert all((tmp_path / f"stopped{i}").exists() for i in (0, 1))
 
 
-def test_local_dry_run_says_what_it_would_start(call):
+def test_local_dry_run_prints_the_commands(call):
   words = ("--dry-run", "--processes=2", "--simulate=4", "--port=99")
   done = call("local.sh", *words, *RUN, DO="exit 1")
   first, second, last = done.stdout.splitlines()
@@ -270,7 +270,7 @@ def test_tpu_fetches_a_folder_from_the_first_worker(call):
 
 @pytest.fixture
 def gcloud(tmp_path):
-  """Stands for gcloud: writes down its words; fails at what a test names."""
+  """A fake gcloud: logs its arguments; fails at a command that a test names."""
   path = tmp_path / "bin" / "gcloud"
   log = tmp_path / "log"
 
@@ -287,14 +287,14 @@ def gcloud(tmp_path):
 
 
 @pytest.mark.parametrize("deletes", [True, False])
-def test_a_tpu_is_deleted_on_failure_only_when_asked(call, gcloud, deletes):
+def test_a_tpu_is_deleted_on_failure_only_with_the_flag(call, gcloud, deletes):
   log = gcloud(fails_at="kdjax run")
   flag = ("--delete-on-failure",) if deletes else ()
   done = call("tpu_vm.sh", "all", "--zone=z", *flag, *RUN)
   assert done.returncode == 1
   commands = [line.split()[3] for line in log.read_text().splitlines()]
   assert commands == ["create", "scp", "ssh", "ssh"] + ["delete"] * deletes
-  assert ("is still there" in done.stderr) == (not deletes)
+  assert ("still exists" in done.stderr) == (not deletes)
 
 
 def test_slurm_has_what_a_job_needs_to_continue():
@@ -325,13 +325,13 @@ def test_slurm_dry_run_gives_a_task_all_devices_of_its_node(call):
 
 @pytest.fixture
 def slurm(tmp_path):
-  """Stands for SLURM's commands: `srun` runs, the others write a log."""
+  """Fake SLURM commands: `srun` runs, the others write a log."""
   folder = tmp_path / "bin"
   log = tmp_path / "log"
   scripts = {
     "srun": 'echo $$ >"$LOG.step"\nshift 2\nexec "$@"\n',
     "scancel": 'echo "scancel $*" >>"$LOG"\nkill "$(cat "$LOG.step")"\n',
-    # The real one has the job killed.
+    # The real command kills the job.
     "scontrol": 'echo "scontrol $*" >>"$LOG"\nkill $PPID\n',
   }
   for name, body in scripts.items():
@@ -340,23 +340,23 @@ def slurm(tmp_path):
   return log
 
 
-# What SLURM does at the time limit: it warns the batch script alone.
+# SLURM at the time limit: it sends a signal to the batch script only.
 WARN = (
   "trap 'exit 143' TERM; kill -USR1 $PPID;"
   " for ((i = 0; i < 100; i++)); do sleep 0.1; done"
 )
 
 
-def test_a_slurm_job_out_of_time_stops_its_run_and_queues_again(call, slurm):
+def test_a_slurm_job_at_its_time_limit_stops_the_run_and_requeues(call, slurm):
   done = call("slurm.sbatch", *RUN, SLURM_JOB_ID="12", DO=WARN)
-  assert "out of time; queued again" in done.stdout
+  assert "time limit reached; requeued" in done.stdout
   assert slurm.read_text().splitlines() == [
     "scancel --signal=TERM 12",
     "scontrol requeue 12",
   ]
 
 
-def test_a_slurm_job_is_not_queued_again_for_ever(call, slurm):
+def test_a_slurm_job_is_not_requeued_for_ever(call, slurm):
   done = call(
     "slurm.sbatch",
     *RUN,
@@ -370,13 +370,13 @@ def test_a_slurm_job_is_not_queued_again_for_ever(call, slurm):
   assert slurm.read_text().splitlines() == ["scancel --signal=TERM 12"]
 
 
-def test_a_slurm_job_that_fails_stays_down(call, slurm):
+def test_a_slurm_job_that_fails_is_not_requeued(call, slurm):
   done = call("slurm.sbatch", *RUN, SLURM_JOB_ID="12", DO="exit 9")
   assert done.returncode == 9
   assert not slurm.exists()
 
 
-def test_a_slurm_job_runs_in_the_environment_asked_for(call, slurm, tmp_path):
+def test_a_slurm_job_runs_in_the_configured_environment(call, slurm, tmp_path):
   done = call(
     "slurm.sbatch",
     *RUN,

@@ -128,7 +128,7 @@ def test_a_term_does_not_count_where_a_modality_is_absent(batch):
   assert found["ce"].count == 3  # the student does not
 
 
-def test_a_network_may_say_what_each_of_its_parts_needs(batch):
+def test_a_network_may_report_the_needs_of_each_part(batch):
   class Parts(Net):
     def needs_of(self, output):
       return ("text",) if output.startswith("text/") else ()
@@ -142,7 +142,7 @@ def test_a_network_may_say_what_each_of_its_parts_needs(batch):
     assert values(*made, batch)["part"].count == count
 
 
-def test_what_an_absent_modality_holds_reaches_nothing(batch):
+def test_the_values_of_a_missing_modality_have_no_effect(batch):
   batch["has/text"] = np.array([True, False, True, False, True, True])
   objective, variables, fixed = make(KD, batch=batch)
   expected = values(objective, variables, fixed, batch)["kd"].mean
@@ -175,7 +175,7 @@ def test_positions_are_masked_though_the_loss_takes_no_mask(batch):
   np.testing.assert_allclose(found.mean, np.abs(difference[1, 2]), rtol=1e-6)
 
 
-def test_a_whole_batch_loss_without_a_mask_counts_full_batches_alone(batch):
+def test_a_whole_batch_loss_without_a_mask_counts_only_full_batches(batch):
   def gram(student, teacher):
     return jnp.mean((student @ student.T - teacher @ teacher.T) ** 2)
 
@@ -189,7 +189,7 @@ def test_a_whole_batch_loss_without_a_mask_counts_full_batches_alone(batch):
   assert full.count == 1 and full.mean > 0
 
 
-def test_a_memory_of_one_devices_rows_is_refused(batch):
+def test_a_memory_of_one_devices_rows_is_an_error(batch):
   class Memory(nn.Module):
     @nn.compact
     def __call__(self, x, like=None, *, train=False):
@@ -346,19 +346,19 @@ def test_a_weight_may_follow_a_schedule(batch):
 
 
 @pytest.mark.parametrize(
-  ("made", "said"),
+  ("loss", "message"),
   [
     (lambda student: student.mean(axis=0), r"returned \[5\] for a batch of 6"),
     (lambda student: (student, student), "returned tuple"),
   ],
 )
-def test_a_loss_of_another_form_is_answered(batch, made, said):
-  wrong = term("wrong", made, {"student": "student/logits"})
-  with pytest.raises(UserError, match=said):
+def test_a_loss_with_another_result_is_an_error(batch, loss, message):
+  wrong = term("wrong", loss, {"student": "student/logits"})
+  with pytest.raises(UserError, match=message):
     values(*make(wrong, batch=batch), batch)
 
 
-def test_an_unknown_address_is_answered_with_those_there_are(batch):
+def test_an_unknown_address_is_an_error_with_the_nearest(batch):
   wrong = term(
     "kd", kd, {"student": "student/logit", "teacher": "teacher/logits"}
   )
@@ -367,11 +367,11 @@ def test_an_unknown_address_is_answered_with_those_there_are(batch):
   text = str(error.value)
   assert "No 'student/logit'" in text
   assert "Did you mean 'student/logits'" in text
-  for there in ("batch/label", "teacher/stage0", "student/extra"):
-    assert there in text
+  for near in ("Nearest of 13", "student/stage0", "student/extra"):
+    assert near in text
 
 
-def test_an_unknown_network_is_answered_with_those_there_are(batch):
+def test_an_unknown_network_is_an_error_with_the_nearest(batch):
   wrong = term(
     "kd", kd, {"student": "studnet/logits", "teacher": "teacher/logits"}
   )
@@ -381,7 +381,7 @@ def test_an_unknown_network_is_answered_with_those_there_are(batch):
 
 def test_an_address_needs_a_network_and_an_output():
   for text in ("logits", "/logits", "student/", ""):
-    with pytest.raises(UserError, match="no address"):
+    with pytest.raises(UserError, match="is not an address"):
       Address.parse(text)
 
 

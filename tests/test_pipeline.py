@@ -1,4 +1,4 @@
-"""A string becomes transforms, applied in its order with keys of their own."""
+"""Pipelines: parsing, and transforms in order with a key each."""
 
 import pickle
 import warnings
@@ -85,7 +85,7 @@ def test_a_string_is_names_with_options_in_its_order():
   assert parsed.steps[0].function is crop
 
 
-def test_a_pipeline_says_itself():
+def test_a_pipeline_prints_its_string():
   text = "crop(padding=2, mode='zero')|flip|normalize(mean=(0.5,))"
   assert str(pipeline.parse(text)) == text
   assert pipeline.parse(str(pipeline.parse(text))) == pipeline.parse(text)
@@ -143,15 +143,18 @@ def test_a_transform_may_be_registered_by_hand(monkeypatch):
 
 
 @pytest.mark.parametrize(
-  ("text", "said"),
+  ("text", "message"),
   [
-    ("cropp(padding=4)|flip", "column 1: no transform 'cropp'.*'crop'.*flip"),
+    (
+      "cropp(padding=4)|flip",
+      "column 1: no transform 'cropp'.*'crop'.*kdjax list transforms",
+    ),
     ("flip|  crp", "column 8: no transform 'crp'.*Did you mean 'crop'"),
     ("crop(pading=4)", "column 6: 'crop' has no option 'pading'.*'padding'"),
     ("flip|crop(x=4)", "column 11: 'crop' has no option 'x'.*mode, padding"),
-    ("crop(4)", "column 6: 'crop' is given an option without its name"),
+    ("crop(4)", "column 6: 'crop' got an option without its name"),
     ("crop(**{'padding': 4})", "column 6: 'crop' has no option"),
-    ("crop(padding=2, padding=3)", "column 17: 'padding' is given twice"),
+    ("crop(padding=2, padding=3)", "column 17: 'padding' appears twice"),
     ("crop(padding=four)", "column 14: padding=four.*a number, a string"),
     ("crop(padding=1+1)", r"column 14: padding=1 \+ 1"),
     ("normalize(mean={'a': 1})", "column 16: mean="),
@@ -162,25 +165,23 @@ def test_a_transform_may_be_registered_by_hand(monkeypatch):
     ("  |crop", "column 3: invalid syntax"),
     ("crop flip", "column 1: invalid syntax|column 6: invalid syntax"),
     ("crop)|(flip", r"column 5: unmatched '\)'"),
-    ("crop|flip # |cutout", "column 11: there are no comments"),
-    ("crop,flip", r"column 1: '\(crop, flip\)' is no name"),
-    ("crop+flip", "'crop \\+ flip' is no name"),
-    ("crop|3", "column 6: '3' is no name"),
-    ("crop()()", "column 1: 'crop\\(\\)' is no name"),
+    ("crop|flip # |cutout", "column 11: no comments allowed"),
+    ("crop,flip", r"column 1: '\(crop, flip\)' is not a name"),
+    ("crop+flip", "'crop \\+ flip' is not a name"),
+    ("crop|3", "column 6: '3' is not a name"),
+    ("crop()()", "column 1: 'crop\\(\\)' is not a name"),
     ("_box", "no transform '_box'"),
     ("é|cropp", "column 1: no transform 'é'"),
     ("crop(mode='é', pading=2)", "column 16: 'crop' has no option 'pading'"),
   ],
 )
-def test_a_mistake_is_answered_with_the_string_the_column_and_what_there_is(
-  text, said
-):
-  with pytest.raises(UserError, match=said) as caught:
+def test_a_mistake_is_an_error_with_the_string_and_the_column(text, message):
+  with pytest.raises(UserError, match=message) as caught:
     pipeline.parse(text)
   assert text in str(caught.value)
 
 
-def test_a_function_that_is_no_transform_is_answered(mine):
+def test_a_function_that_is_no_transform_is_an_error(mine):
   with pytest.raises(UserError, match=r"takes \(key, x, label\).*partner"):
     pipeline.parse(f"'{mine}:wrong'")
   with pytest.raises(UserError, match="lacks its option 'much'"):
@@ -210,7 +211,7 @@ def test_a_mask_goes_to_the_steps_that_take_one_and_past_the_others():
   assert result(text, wave)[1] is None
 
 
-def test_what_needs_a_mask_says_so():
+def test_a_missing_mask_is_an_error():
   ids = np.arange(5)
   assert pipeline.parse("token_dropout").needs_mask
   assert not pipeline.parse("noise|flip").needs_mask
@@ -242,12 +243,12 @@ def test_the_share_is_what_is_left_of_an_example_mixed_twice():
 def test_a_mixture_is_no_padding_where_one_of_the_two_is_none():
   wave, other = np.ones(8, np.float32), np.zeros(8, np.float32)
   short, long = np.arange(8) < 3, np.arange(8) < 6
-  given = {"partner": other, "partner_key": PARTNER_KEY}
-  _, mask, _ = result("mixup", wave, short, partner_mask=long, **given)
+  partners = {"partner": other, "partner_key": PARTNER_KEY}
+  _, mask, _ = result("mixup", wave, short, partner_mask=long, **partners)
   equal(mask, long)
-  equal(result("mixup", wave, short, **given)[1], short)
+  equal(result("mixup", wave, short, **partners)[1], short)
   text = "time_shift(fraction=0.3)|mixup"
-  _, mask, _ = result(text, wave, short, partner_mask=long, **given)
+  _, mask, _ = result(text, wave, short, partner_mask=long, **partners)
   masks = [
     time_shift(step_key(0, key), wave, mask, fraction=0.3)[1]
     for key, mask in ((KEY, short), (PARTNER_KEY, long))
@@ -256,9 +257,9 @@ def test_a_mixture_is_no_padding_where_one_of_the_two_is_none():
 
 
 def test_what_mixes_needs_a_partner_and_its_key():
-  for given in ({}, {"partner": OTHER}, {"partner_key": PARTNER_KEY}):
+  for partners in ({}, {"partner": OTHER}, {"partner_key": PARTNER_KEY}):
     with pytest.raises(UserError, match=r"'mixup' in 'crop\|mixup'.*_key"):
-      result("crop|mixup", **given)
+      result("crop|mixup", **partners)
 
 
 def test_texts_are_not_mixed():
@@ -268,7 +269,7 @@ def test_texts_are_not_mixed():
     pipeline.parse("token_dropout|mixup")
 
 
-def test_an_override_stands_for_the_option_in_every_step_of_its_name():
+def test_an_override_replaces_the_option_in_every_step_of_its_name():
   text = "noise(snr=30.0)|normalize|noise"
   changed, _, _ = result(text, overrides={"noise.snr": 3.0})
   expected, _, _ = result("noise(snr=3.0)|normalize|noise(snr=3.0)")
@@ -291,7 +292,7 @@ def test_a_sweep_of_an_override_is_compiled_once():
 
 
 @pytest.mark.parametrize("name", ["noise.sn", "snr", "nose.snr"])
-def test_an_override_of_nothing_is_answered_with_what_there_is(name):
+def test_an_override_of_no_option_is_an_error(name):
   with pytest.raises(UserError, match=rf"No '{name}'.*noise\.snr"):
     result("flip|noise", overrides={name: 3.0})
 

@@ -1,4 +1,4 @@
-"""Scripts whose worker processes would run them again."""
+"""Scripts that their own worker processes would run again."""
 
 import os
 import pathlib
@@ -47,10 +47,11 @@ def run(folder, ending):
   )
 
 
-def test_a_script_without_a_guard_is_told_what_to_do(tmp_path):
+def test_a_script_without_a_guard_gets_an_error_with_the_fix(tmp_path):
   done = run(tmp_path, "main()\n")
   line = SCRIPT.count("\n") + 1
-  assert done.stdout.startswith("REFUSED Worker processes"), done.stderr
+  assert done.stdout.startswith("REFUSED The code at line"), done.stderr
+  assert "starts worker processes" in done.stdout
   assert done.stdout.count("REFUSED") == 1
   for part in (f"line {line} of", 'if __name__ == "__main__"', "workers=0"):
     assert part in done.stdout
@@ -79,7 +80,7 @@ def test_what_is_guarded(tmp_path, source, line, guarded):
   assert processes._is_guarded(path, line) is guarded
 
 
-def test_here_nothing_is_wrong():
+def test_a_test_may_start_worker_processes():
   processes.check()
 
 
@@ -88,5 +89,5 @@ def test_a_process_that_runs_the_script_again_is_stopped(monkeypatch):
     _inheriting = True
 
   monkeypatch.setattr(processes.multiprocessing, "current_process", Started)
-  with pytest.raises(UserError, match="run again from its start"):
+  with pytest.raises(UserError, match="would run the script again"):
     processes.check()

@@ -1,4 +1,4 @@
-"""What a checkpoint wants done to its inputs is done as its authors do it."""
+"""The preprocessing of published checkpoints, compared with its authors'."""
 
 import json
 
@@ -27,19 +27,19 @@ IMAGE = {
 
 @pytest.fixture
 def run(tmp_path):
-  """(config, array) -> what the transform makes of it."""
+  """(config, array) -> the result of the transform."""
 
   def call(config, x):
     text = json.dumps(config)
     (tmp_path / "preprocessor_config.json").write_text(text)
-    made = jax.jit(lambda x: published(None, x, path=str(tmp_path)))(x)
-    return np.asarray(made)
+    transform = jax.jit(lambda x: published(None, x, path=str(tmp_path)))
+    return np.asarray(transform(x))
 
   return call
 
 
-def picture(height, width, channels=3):
-  """A picture of bytes in which neighbours are alike, and some edges."""
+def image(height, width, channels=3):
+  """An image of bytes with flat areas and edges."""
   rng = np.random.default_rng(height)
   rough = rng.integers(0, 256, (height // 3 + 1, width // 3 + 1, channels))
   whole = np.kron(rough, np.ones((3, 3, 1)))[:height, :width]
@@ -48,7 +48,7 @@ def picture(height, width, channels=3):
 
 def by_pillow(x, sides, resample, cut=None):
   """Scaled by Pillow to (height, width), cut in its centre, normalised."""
-  # Which side it scales first, and rounds, is the version's to say.
+  # Versions of Pillow differ in which side they scale, and round, first.
   wide = PIL.Image.fromarray(x).resize((sides[1], len(x)), resample)
   scaled = wide.resize(sides[::-1], resample)
   if cut:
@@ -57,10 +57,10 @@ def by_pillow(x, sides, resample, cut=None):
   return (np.asarray(scaled) / 255 - np.array(MEAN)) / np.array(STD)
 
 
-def is_near(made, expected):
-  """Whether they differ by what Pillow rounds: a level after each of two."""
-  assert made.shape == expected.shape and made.dtype == np.float32
-  assert np.abs(made - expected).max() <= 1.5 / 255 / min(STD)
+def assert_near(actual, expected):
+  """Asserts equality up to two roundings of Pillow, of half a level each."""
+  assert actual.shape == expected.shape and actual.dtype == np.float32
+  assert np.abs(actual - expected).max() <= 1.5 / 255 / min(STD)
 
 
 @pytest.mark.parametrize("resample", [1, 2, 3])
@@ -68,20 +68,20 @@ def is_near(made, expected):
 def test_an_image_is_scaled_cut_and_normalised_as_by_pillow(
   run, shape, resample
 ):
-  x = picture(*shape)
+  x = image(*shape)
   short = min(shape)
   sides = tuple(12 * side // short for side in shape)
-  made = run({**IMAGE, "resample": resample}, x)
-  is_near(made, by_pillow(x, sides, resample, cut=(10, 8)))
+  actual = run({**IMAGE, "resample": resample}, x)
+  assert_near(actual, by_pillow(x, sides, resample, cut=(10, 8)))
 
 
 def test_an_image_of_floats_is_that_of_bytes(run):
-  x = picture(20, 30)
-  made = run(IMAGE, x.astype(np.float32) / 255)
-  np.testing.assert_allclose(made, run(IMAGE, x), atol=1e-5)
+  x = image(20, 30)
+  actual = run(IMAGE, x.astype(np.float32) / 255)
+  np.testing.assert_allclose(actual, run(IMAGE, x), atol=1e-5)
 
 
-# What the size is, and which sides and cut that means for 30 x 20.
+# Each form of the size, and the sides and crop that it gives for 30 x 20.
 SIZES = {
   "both sides": (
     {"size": {"height": 9, "width": 15}, "do_center_crop": False},
@@ -127,29 +127,29 @@ SIZES = {
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_every_way_to_say_a_size_is_understood(run, kind):
+def test_every_form_of_the_size_is_read(run, kind):
   changes, (sides, cut) = SIZES[kind]
   config = {**IMAGE, **changes}
   config = {key: value for key, value in config.items() if value is not None}
-  x = picture(30, 20)
-  is_near(run(config, x), by_pillow(x, sides, 3, cut))
+  x = image(30, 20)
+  assert_near(run(config, x), by_pillow(x, sides, 3, cut))
 
 
-def test_large_pictures_of_convnext_are_scaled_whole(run):
-  x = picture(20, 30)
+def test_large_images_of_convnext_are_not_cropped(run):
+  x = image(20, 30)
   config = {
     **IMAGE,
     "image_processor_type": "ConvNextImageProcessor",
     "size": {"shortest_edge": 384},
     "do_center_crop": False,
   }
-  is_near(run(config, x), by_pillow(x, (384, 384), 3))
+  assert_near(run(config, x), by_pillow(x, (384, 384), 3))
 
 
-def test_what_is_not_normalised_stays_between_black_and_white(run):
-  made = run({**IMAGE, "do_normalize": False}, picture(31, 22))
-  assert made.min() >= 0 and made.max() <= 1
-  assert made.shape == (10, 8, 3)
+def test_without_normalisation_values_are_between_0_and_1(run):
+  actual = run({**IMAGE, "do_normalize": False}, image(31, 22))
+  assert actual.min() >= 0 and actual.max() <= 1
+  assert actual.shape == (10, 8, 3)
 
 
 def wave(count, seed=0):
@@ -161,16 +161,16 @@ def wave(count, seed=0):
 
 
 @pytest.mark.parametrize("count", [16000, 12345, 20000])
-def test_a_waveform_becomes_what_whisper_hears(tmp_path, count):
+def test_a_waveform_becomes_the_features_of_whisper(tmp_path, count):
   transformers = pytest.importorskip("transformers")
   theirs = transformers.WhisperFeatureExtractor(feature_size=40, chunk_length=1)
   theirs.save_pretrained(tmp_path)
   x = wave(count)
-  made = published(None, x, path=str(tmp_path))
+  actual = published(None, x, path=str(tmp_path))
   expected = theirs(x, sampling_rate=16000, return_tensors="np")
   expected = expected["input_features"][0].T
-  assert made.shape == expected.shape == (100, 40)
-  np.testing.assert_allclose(made, expected, atol=1e-3)
+  assert actual.shape == expected.shape == (100, 40)
+  np.testing.assert_allclose(actual, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("normed", [True, False])
@@ -179,39 +179,39 @@ def test_a_waveform_is_normalised_as_for_wav2vec2(tmp_path, normed):
   theirs = transformers.Wav2Vec2FeatureExtractor(do_normalize=normed)
   theirs.save_pretrained(tmp_path)
   x = wave(3000)
-  made = published(None, x, path=str(tmp_path))
+  actual = published(None, x, path=str(tmp_path))
   expected = theirs(x, sampling_rate=16000, return_tensors="np")
-  np.testing.assert_allclose(made, expected["input_values"][0], atol=1e-5)
+  np.testing.assert_allclose(actual, expected["input_values"][0], atol=1e-5)
 
 
 def test_a_pipeline_takes_the_path_of_a_checkpoint(tmp_path):
   (tmp_path / "preprocessor_config.json").write_text(json.dumps(IMAGE))
-  x = picture(31, 22)
+  x = image(31, 22)
   steps = parse(f"to_float|published(path='{tmp_path}')")
-  made = steps(jax.random.key(0), x)
-  made = made[0] if isinstance(made, tuple) else made
-  is_near(np.asarray(made), by_pillow(x, (16, 12), 3, cut=(10, 8)))
+  actual = steps(jax.random.key(0), x)
+  actual = actual[0] if isinstance(actual, tuple) else actual
+  assert_near(np.asarray(actual), by_pillow(x, (16, 12), 3, cut=(10, 8)))
 
 
 @pytest.mark.parametrize(
-  ("config", "said"),
+  ("config", "message"),
   [
     ({"feature_extractor_type": "ASTFeatureExtractor"}, "ASTFeatureExtractor"),
-    ({}, "no known kind.*WhisperFeatureExtractor"),
+    ({}, "the kind 'unknown'.*WhisperFeatureExtractor"),
     ({**IMAGE, "resample": 0}, "resample=0.*1, 2, 3"),
-    ({**IMAGE, "size": {"longest_edge": 9}}, "says nothing of height.*longest"),
-    ({"size": 8, "do_normalize": True}, "says nothing of image_mean"),
+    ({**IMAGE, "size": {"longest_edge": 9}}, "has no 'height'.*longest"),
+    ({"size": 8, "do_normalize": True}, "has no 'image_mean'"),
   ],
 )
-def test_what_is_not_known_is_refused(run, config, said):
-  with pytest.raises(UserError, match=said):
-    run(config, picture(20, 30))
+def test_an_unknown_preprocessor_is_refused(run, config, message):
+  with pytest.raises(UserError, match=message):
+    run(config, image(20, 30))
 
 
-def test_a_cut_larger_than_the_picture_is_refused(run):
+def test_a_crop_larger_than_the_image_is_refused(run):
   config = {**IMAGE, "crop_size": {"height": 13, "width": 8}}
-  with pytest.raises(ShapeError, match=r"12 by 18.*13 by 8 are cut out"):
-    run(config, picture(20, 30))
+  with pytest.raises(ShapeError, match=r"crop 13 by 8 out.*12 by 18"):
+    run(config, image(20, 30))
 
 
 @pytest.mark.parametrize(
@@ -221,11 +221,11 @@ def test_a_cut_larger_than_the_picture_is_refused(run):
     {"feature_extractor_type": "WhisperFeatureExtractor"},
   ],
 )
-def test_a_picture_is_no_waveform(run, config):
+def test_an_image_is_no_waveform(run, config):
   with pytest.raises(ShapeError, match="waveform"):
-    run(config, picture(20, 30))
+    run(config, image(20, 30))
 
 
 def test_a_checkpoint_without_the_file_is_refused(tmp_path):
   with pytest.raises(UserError, match=r"has no preprocessor_config\.json"):
-    published(None, picture(9, 9), path=str(tmp_path))
+    published(None, image(9, 9), path=str(tmp_path))

@@ -52,7 +52,7 @@ def test_every_schedule_rises_first_where_it_warms_up():
     np.testing.assert_allclose(got, [0, 1, 2], atol=1e-6, err_msg=kind)
 
 
-def test_unknown_schedules_and_optimizers_are_answered():
+def test_unknown_schedules_and_optimizers_are_errors():
   with pytest.raises(UserError, match="Did you mean 'cosine'"):
     schedules.make(config.schedule("cosin", 1.0), 10)
   with pytest.raises(UserError, match="Did you mean 'adamw'"):

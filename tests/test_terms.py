@@ -1,4 +1,4 @@
-"""Heads between a student and a teacher: shared, still, gathered, chained."""
+"""Heads of terms: shared, still (frozen), gathered, chained."""
 
 import functools
 
@@ -261,7 +261,7 @@ def test_a_still_head_passes_the_gradient_and_keeps_none(batch):
   equal(alone["heads"], both["heads"])
 
 
-def test_what_an_argument_becomes_has_an_address(batch):
+def test_the_output_of_a_head_has_an_address(batch):
   first = term(
     "z_first", mse, EMBEDDINGS, heads={"student": Dense(), "teacher": Dense()}
   )
@@ -313,7 +313,7 @@ DOT = {
 }
 
 
-def test_dot_keeps_a_momentum_a_group():
+def test_dot_keeps_one_momentum_per_group():
   rule = make_optimizer(DOT, steps=10)
   params = {"kernel": np.full((2, 2), 2.0, np.float32)}
   state = rule.init(params)

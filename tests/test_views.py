@@ -1,4 +1,4 @@
-"""What is drawn for an example is its own, whoever asks and whenever."""
+"""Augmentation depends on the example and its view, and nothing else."""
 
 import dataclasses
 
@@ -49,7 +49,7 @@ AUGMENTED = {
 }
 
 
-def test_raw_values_without_a_pipeline_are_numbers_of_size_one():
+def test_raw_values_without_a_pipeline_are_scaled_to_one():
   raw = batch()
   made = views()(raw, train=True)
   image = np.asarray(raw["image"], np.float64) / 255
@@ -67,7 +67,7 @@ def test_evaluation_has_its_own_pipeline_and_draws_nothing():
   np.testing.assert_allclose(made["image"], expected, atol=1e-6)
 
 
-def test_further_views_stand_beside_the_plain_one_with_their_masks():
+def test_named_views_are_added_to_the_default_one_with_their_masks():
   for train in (True, False):
     made = views(**AUGMENTED)(batch(), train=train)
     assert {"image@strong", "text@strong", "mask/text@strong"} <= made.keys()
@@ -132,7 +132,7 @@ def test_a_mixture_with_an_unlabelled_example_has_no_target():
   )
 
 
-def test_nobody_is_mixed_with_what_is_not_there():
+def test_no_example_is_mixed_with_a_missing_partner():
   made = views(train={"image": "to_float|mixup"})
   raw = {**batch(), "has/image": jnp.ones(B, bool)}
   partners = {f"partner/{key}": raw[key][::-1] for key in made.partners(raw)}
@@ -180,7 +180,7 @@ def test_a_modality_is_missing_in_the_share_that_is_the_level():
     before = has
 
 
-def test_a_corruption_of_what_the_data_lacks_is_said():
+def test_a_corruption_of_a_missing_modality_is_an_error():
   with pytest.raises(UserError, match=r"'sound'.*There are: audio, image"):
     corrupted(Corruption("sound", None, ""), 0.0, batch())
 
@@ -209,6 +209,6 @@ def test_training_is_not_corrupted():
   assert "has/image" not in made
 
 
-def test_a_pipeline_of_what_the_data_lacks_is_said():
+def test_a_pipeline_of_a_missing_modality_is_an_error():
   with pytest.raises(UserError, match=r"'imagee'.*Did you mean 'image'"):
     views(train={"imagee": "to_float"})(batch(), train=True)

@@ -1,6 +1,6 @@
-"""Placement of a step: on one device, on many by pmap, on a mesh by jit.
+"""Placement of a step: on one device, on several by pmap, on a mesh by jit.
 
-Knows the step's state and nothing of configs or data. Also what belongs to the
-machine: the processes of a job, the compilation cache, huge pages of memory.
-Read `placement.py` first.
+May import the step and the layers below it, but no feed, data set or model.
+Also holds what concerns the machine: the processes of a job, the compilation
+cache, huge pages of memory. Read `placement.py` first.
 """

@@ -1,4 +1,4 @@
-"""Compiled programs are kept: what was compiled once is read the next time."""
+"""A cache of compiled programs on disk, so that a later start loads them."""
 
 import os
 import pathlib
@@ -6,22 +6,22 @@ import pathlib
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-# Beside the workdirs: runs of one experiment compile much alike.
+# Next to the workdirs, which often share programs.
 FOLDER = ".kdjax-compiled"
 
-# Of a program; what compiles faster is not worth a file.
+# Compile time from which a program is stored.
 SECONDS = 0.1
 
 
-def remember(workdir: pathlib.Path) -> None:
-  """Keeps compiled programs beside a workdir, unless JAX was told where.
+def enable(workdir: pathlib.Path) -> None:
+  """Stores compiled programs next to a workdir, unless JAX has a folder set.
 
-  The variable JAX_COMPILATION_CACHE_DIR names another folder, and
-  JAX_ENABLE_COMPILATION_CACHE=false keeps none.
+  The variable JAX_COMPILATION_CACHE_DIR names another folder;
+  JAX_ENABLE_COMPILATION_CACHE=false disables the cache.
   """
   if jax.config.jax_compilation_cache_dir is not None:
     return
-  # What JAX has compiled before, it has decided to keep or not.
+  # JAX fixes its cache at the first compilation; this makes it look again.
   compilation_cache.reset_cache()
   folder = workdir.absolute().parent / FOLDER
   jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -1,8 +1,7 @@
-"""Processes: those of a job, which find each other, and those to be started.
+"""The processes of a distributed job, and safe starts of worker processes.
 
-One that is started imports the user's script anew: what stands there outside of
-`if __name__ == "__main__":` is run again, in every process, which would start
-more of them.
+A worker process imports the user's script again. Code of the script outside of
+`if __name__ == "__main__":` would run in every worker and start more workers.
 """
 
 import ast
@@ -17,11 +16,14 @@ from kdjax.errors import UserError
 
 
 def connect() -> None:
-  """Joins the processes of a job, where there are several.
+  """Joins the processes of a distributed job, if there is one.
 
-  KDJAX_COORDINATOR_ADDRESS, KDJAX_NUM_PROCESSES and KDJAX_PROCESS_ID name
-  them; otherwise KDJAX_DISTRIBUTED=on (or a SLURM step or Open MPI) lets JAX
-  find them by itself. KDJAX_DISTRIBUTED=off never joins.
+  KDJAX_COORDINATOR_ADDRESS, KDJAX_NUM_PROCESSES and KDJAX_PROCESS_ID describe
+  the job. Without them, KDJAX_DISTRIBUTED=on (or a SLURM step or Open MPI with
+  several tasks) lets JAX detect it. KDJAX_DISTRIBUTED=off never joins.
+
+  Raises:
+    UserError: KDJAX_DISTRIBUTED has an unknown value.
   """
   mode = os.environ.get("KDJAX_DISTRIBUTED", "auto")
   if mode not in ("auto", "on", "off"):
@@ -44,31 +46,31 @@ def connect() -> None:
 
 
 def check() -> None:
-  """Sees that a process that is started now does not run the script again.
+  """Checks that a worker process started now would not run the script again.
 
   Raises:
-    UserError: it would, or this is one that does.
+    UserError: it would, or this process is such a worker.
   """
   main = sys.modules["__main__"]
   path = getattr(main, "__file__", None)
-  # What Python itself looks at before it starts a process from one.
+  # Python checks the same attribute before it starts a process.
   starting = getattr(multiprocessing.current_process(), "_inheriting", False)
   line = _line_of(main)
   if starting or (path and line and not _is_guarded(path, line)):
     at = f" line {line} of" if line else ""
     raise UserError(
-      f"Worker processes are asked for in{at} '{path}', which each of them"
-      " would run again from its start.",
-      'Put what it does under a last `if __name__ == "__main__":`, or set'
-      " data.workers=0, which decodes in threads.",
+      f"The code at{at} '{path}' starts worker processes, and each of them"
+      " would run the script again.",
+      'Put the code under `if __name__ == "__main__":`, or set'
+      " data.workers=0 to decode in threads.",
     )
 
 
 def _line_of(main) -> int | None:
-  """Where the script is now; None where nothing of it would run again."""
+  """The running line of the script; None if workers would not run it."""
   spec = getattr(main, "__spec__", None)
   if spec is not None and spec.name.endswith("__main__"):
-    return None  # of `python -m package`, which no process imports
+    return None  # of `python -m package`, which workers do not import
   frame = sys._getframe()
   while frame is not None:
     if frame.f_globals is vars(main) and frame.f_code.co_name == "<module>":
@@ -82,7 +84,7 @@ def _is_guarded(path: str, line: int) -> bool:
   try:
     tree = ast.parse(pathlib.Path(path).read_bytes())
   except (OSError, SyntaxError, ValueError):
-    return True  # no script that can be read, and so none to say this of
+    return True  # not a readable script
   return any(
     isinstance(node, ast.If)
     and node.lineno <= line <= (node.end_lineno or node.lineno)

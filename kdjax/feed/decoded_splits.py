@@ -1,4 +1,4 @@
-"""Splits that were decoded before, kept for a stage that holds them again."""
+"""A cache of decoded splits in memory, for stages that hold them again."""
 
 import collections
 
@@ -6,49 +6,49 @@ import numpy as np
 
 from kdjax.types import Source
 
-# fingerprint -> columns, the one that was asked for last at the end.
-_kept: collections.OrderedDict[str, dict[str, np.ndarray]] = (
+# fingerprint -> columns, the most recently used last.
+_splits: collections.OrderedDict[str, dict[str, np.ndarray]] = (
   collections.OrderedDict()
 )
 
 
-def find(source: Source) -> dict[str, np.ndarray] | None:
-  """The columns of a source with the same fingerprint, if they are kept.
+def get(source: Source) -> dict[str, np.ndarray] | None:
+  """The cached columns of a source with the same fingerprint, or None.
 
-  The records that were broken there are read again, so that this source knows
-  of them too: it lists them, or raises, as if it had decoded all.
+  Broken records are read again, so that this source lists them, or raises, as
+  if it had decoded the whole split.
   """
   fingerprint = getattr(source, "fingerprint", None)
-  if fingerprint not in _kept:
+  if fingerprint not in _splits:
     return None
-  _kept.move_to_end(fingerprint)
-  found = _kept[fingerprint]
-  if "valid" in found and not found["valid"].all():
-    source.take(np.flatnonzero(~found["valid"]))
-  return dict(found)
+  _splits.move_to_end(fingerprint)
+  columns = _splits[fingerprint]
+  if "valid" in columns and not columns["valid"].all():
+    source.take(np.flatnonzero(~columns["valid"]))
+  return dict(columns)
 
 
-def keep(source: Source, columns: dict[str, np.ndarray], most: int) -> None:
-  """Keeps what a source was decoded to; nobody may write into it any more.
+def put(source: Source, columns: dict[str, np.ndarray], most: int) -> None:
+  """Caches the decoded columns of a source, and makes them read-only.
 
   Args:
-    source: one without a fingerprint is not kept.
-    columns: of it.
-    most: bytes of all that is kept; who was not asked for longest goes.
+    source: not cached if it has no fingerprint.
+    columns: its decoded columns.
+    most: bytes of the whole cache; the least recently used are removed.
   """
   fingerprint = getattr(source, "fingerprint", None)
   if fingerprint is None or _bytes(columns) > most:
     return
   for column in columns.values():
     column.flags.writeable = False
-  _kept[fingerprint] = dict(columns)
-  while sum(map(_bytes, _kept.values())) > most:
-    _kept.popitem(last=False)
+  _splits[fingerprint] = dict(columns)
+  while sum(map(_bytes, _splits.values())) > most:
+    _splits.popitem(last=False)
 
 
-def forget() -> None:
-  """Frees all that is kept."""
-  _kept.clear()
+def clear() -> None:
+  """Empties the cache."""
+  _splits.clear()
 
 
 def _bytes(columns: dict[str, np.ndarray]) -> int:

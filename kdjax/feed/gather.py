@@ -1,4 +1,4 @@
-"""A batch from where its examples lie, and from what was drawn of it."""
+"""A batch gathered from a source and a draw of an index stream."""
 
 from collections.abc import Mapping
 
@@ -10,31 +10,37 @@ from kdjax.types import Source
 
 def gathered(
   source: Source,
-  at: Mapping[str, np.ndarray],
+  draw: Mapping[str, np.ndarray],
   partners: tuple[str, ...] = (),
 ) -> dict[str, np.ndarray]:
-  """The examples that were drawn, from a source of the host."""
-  others = source.take(at["partner"]) if partners else {}
-  return joined(source.take(at["position"]), at, others, partners)
+  """The batch of a draw, from a source on the host.
 
-
-def joined(found, at, others, partners):
-  """Examples, what was drawn beside them, and their partners.
-
-  Of arrays of the host or of a device.
+  Args:
+    source: the examples.
+    draw: the result of a feed's `draw`.
+    partners: the keys of which the partners' arrays are needed.
   """
-  batch = dict(found)
+  others = source.take(draw["partner"]) if partners else {}
+  return joined(source.take(draw["position"]), draw, others, partners)
+
+
+def joined(examples, draw, others, partners):
+  """A batch of examples, the draw's other arrays and the partners' arrays.
+
+  The arrays may be on the host or on a device.
+  """
+  batch = dict(examples)
   batch |= {
     key: value
-    for key, value in at.items()
+    for key, value in draw.items()
     if key not in ("position", "partner")
   }
-  if "valid" in found:
-    # A broken record stands in its place, and counts nowhere.
-    batch["valid"] = at["valid"] & found["valid"]
-    batch["has/record"] = found["valid"]
+  if "valid" in examples:
+    # A broken record keeps its row, and counts nowhere.
+    batch["valid"] = draw["valid"] & examples["valid"]
+    batch["has/record"] = examples["valid"]
     if partners:
-      # Nobody is mixed with a record that cannot be read.
+      # No example is mixed with a broken record.
       batch["partner/valid"] = others["valid"]
   batch |= {f"partner/{key}": others[key] for key in partners}
   return bucketing.cut(batch)

@@ -1,9 +1,9 @@
 """How the examples of a step reach the devices: held there, or streamed.
 
-`Rows` holds a whole split on the devices: a step is sent positions, and gathers
-in its own program. `Stream` has other threads or processes (Grain) decode the
-batches of the steps to come. Both gather over the same index stream, so that
-their batches are the same.
+`Rows` holds a whole split on the devices: a step receives positions and gathers
+the examples in its own program. `Stream` decodes the batches of coming steps in
+threads or processes, with Grain. Both read the same index stream, so that their
+batches are equal.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from kdjax.devices import processes
 from kdjax.devices.placement import Placement
 from kdjax.errors import UserError
 from kdjax.feed import decoded_splits
-from kdjax.feed.buckets import together
+from kdjax.feed.buckets import aligned
 from kdjax.feed.gather import gathered, joined
 from kdjax.feed.index_stream import EvalFeed, TrainFeed
 from kdjax.feed.sources import ArraySource
@@ -27,22 +27,21 @@ from kdjax.types import Batch, Source, Spec
 
 KINDS = ("auto", "device", "stream")
 
-# A set is held on a CPU's memory up to here, elsewhere up to this share of the
-# device's.
+# The largest split that "auto" holds: bytes on a CPU, or a fraction of an
+# accelerator's memory.
 CPU_BYTES, SHARE = 2 * 2**30, 0.25
 
-# Examples that are decoded at once where a split is read whole.
+# Examples per task where a whole split is decoded.
 CHUNK = 256
 
-# Batches that are made ahead.
+# Batches that are prefetched.
 AHEAD = 4
 
-# Steps whose positions are drawn at once: an epoch of few examples is over
-# after some steps, and to draw is then what a step costs.
+# Steps whose positions are drawn together, to lower the cost per step.
 DRAWN = 64
 
-# Bytes of an array from which a worker shares it: a shared memory of its own
-# costs more than to copy a smaller one.
+# Bytes of an array from which a worker passes it in shared memory; to copy a
+# smaller array is faster.
 SHARED = 1 << 16
 
 
@@ -52,29 +51,32 @@ def make(
   feeds: Sequence[TrainFeed | EvalFeed],
   spec: Spec,
 ) -> "Rows | Stream":
-  """The feed of a split, as its config asks or its size.
+  """The feed of a split, of the kind that its config or its size requires.
 
   Args:
-    data: of a stage's config.
-    placement: where batches go.
-    feeds: a `TrainFeed` a seed, or one `EvalFeed` for all.
+    data: the data config of a stage.
+    placement: of the batches.
+    feeds: one `TrainFeed` per seed, or one `EvalFeed` for all seeds.
     spec: of an example.
   """
   kind = kind_of(data["feed"], spec, len(feeds[0].source))
   if kind == "device":
     return Rows(placement, feeds)
-  # Processes take seconds to start: not for each pass over a split.
+  # Processes take seconds to start, too long for a single pass over a split.
   workers = 0 if isinstance(feeds[0], EvalFeed) else data["workers"]
   return Stream(placement, feeds, workers)
 
 
 def kind_of(kind: str, spec: Spec, size: int) -> str:
-  """ "device" or "stream": as asked, or by how large a split is.
+  """ "device" or "stream": the configured kind, or for "auto" by size.
 
   Args:
     kind: "auto", "device" or "stream".
     spec: of an example.
-    size: how many examples there are.
+    size: the number of examples.
+
+  Raises:
+    UserError: an unknown kind.
   """
   if kind not in KINDS:
     raise UserError(f"No feed '{kind}'.", exists=KINDS, near=kind)
@@ -84,10 +86,11 @@ def kind_of(kind: str, spec: Spec, size: int) -> str:
     np.prod(leaf.shape, dtype=np.int64) * np.dtype(leaf.dtype).itemsize
     for leaf in spec.values()
   )
-  return "device" if example * size <= _room() else "stream"
+  return "device" if example * size <= _capacity() else "stream"
 
 
-def _room() -> float:
+def _capacity() -> float:
+  """Bytes that "auto" may hold on a device."""
   device = jax.local_devices()[0]
   if device.platform == "cpu":
     return CPU_BYTES
@@ -99,8 +102,8 @@ class Rows:
   """A split held on the devices.
 
   Args:
-    placement: where.
-    feeds: a `TrainFeed` a seed, or one `EvalFeed` for all, or one a seed.
+    placement: of the split and its positions.
+    feeds: one `TrainFeed` per seed, one `EvalFeed` for all or one per seed.
   """
 
   def __init__(
@@ -110,38 +113,38 @@ class Rows:
     self.shared = isinstance(feeds[0], EvalFeed)
     self.roles = ("rows", "shared" if self.shared else "batch")
     self.partners = feeds[0].partners
-    known: dict[int, dict] = {}
+    tables: dict[int, dict] = {}
     for feed in feeds:
-      if id(feed.source) not in known:
-        known[id(feed.source)] = columns(feed.source)
-    self.rows = placement.put_rows([known[id(one.source)] for one in feeds])
+      if id(feed.source) not in tables:
+        tables[id(feed.source)] = columns(feed.source)
+    self.rows = placement.put_rows([tables[id(feed.source)] for feed in feeds])
 
   def over(self, step: Callable) -> Callable:
-    """A step of (.., batch) as one of (.., rows, positions)."""
+    """The step with (rows, draw) as arguments in place of a batch."""
 
-    def gathering(state, fixed, rows, at):
-      return step(state, fixed, _gathered(rows, at, self.partners))
+    def gathering(state, fixed, rows, draw):
+      return step(state, fixed, _gathered(rows, draw, self.partners))
 
     return gathering
 
   def batches(self, start: int, stop: int) -> Iterator[tuple[Any, Any]]:
-    """What the steps from `start` up to `stop` are called with."""
+    """The arguments (rows, draw) of the steps start..stop-1."""
     part = self.placement.part(self.feeds[0].batch_size)
     put = self.placement.put_shared if self.shared else self.placement.put_batch
     feeds = self.feeds[:1] if self.shared else self.feeds
     for first in range(start, stop, DRAWN):
       last = min(first + DRAWN, stop)
-      for drawn in _drawn(feeds, first, last, part):
-        yield self.rows, put(drawn[0] if self.shared else drawn)
+      for draws in _drawn(feeds, first, last, part):
+        yield self.rows, put(draws[0] if self.shared else draws)
 
 
 class Stream:
-  """A split decoded as it is needed, ahead of the steps.
+  """A split decoded on demand, ahead of the steps.
 
   Args:
-    placement: where batches go.
-    feeds: a `TrainFeed` a seed, or one `EvalFeed` for all, or one a seed.
-    workers: processes that decode; 0 is threads of this one.
+    placement: of the batches.
+    feeds: one `TrainFeed` per seed, one `EvalFeed` for all or one per seed.
+    workers: number of decoding processes; 0 decodes in threads.
   """
 
   def __init__(
@@ -155,30 +158,30 @@ class Stream:
     self.roles = ("shared" if self.shared else "batch",)
 
   def over(self, step: Callable) -> Callable:
-    """The step, as it is."""
+    """The step, unchanged."""
     return step
 
   def batches(self, start: int, stop: int) -> Iterator[tuple[Any]]:
-    """What the steps from `start` up to `stop` are called with."""
+    """The argument (batch,) of the steps start..stop-1."""
     part = self.placement.part(self.feeds[0].batch_size)
     put = self.placement.put_shared if self.shared else self.placement.put_batch
     items = _Batches(self.feeds, part, start, stop)
-    for step, made in enumerate(ahead(items, self.workers), start):
+    for step, batches in enumerate(ahead(items, self.workers), start):
       if self.workers:
-        self._note_broken(step, part, made)
-      yield (put(made[0] if self.shared else made),)
+        self._note_broken(step, part, batches)
+      yield (put(batches[0] if self.shared else batches),)
 
-  def _note_broken(self, step: int, part: slice, made) -> None:
-    """What a worker met, met here too, where it is counted and listed."""
-    for feed, batch in zip(self.feeds, made, strict=True):
-      at = feed.draw(step, part)
-      broken = at["valid"] & ~batch["valid"]
+  def _note_broken(self, step: int, part: slice, batches) -> None:
+    """Reads the records that a worker found broken, to count and list them."""
+    for feed, batch in zip(self.feeds, batches, strict=True):
+      draw = feed.draw(step, part)
+      broken = draw["valid"] & ~batch["valid"]
       if broken.any():
-        feed.source.take(at["position"][broken])
+        feed.source.take(draw["position"][broken])
 
 
 class _Batches:
-  """Steps by number: for each feed the batch of this process."""
+  """A sequence over steps: for each feed the batch of this process."""
 
   def __init__(self, feeds, part: slice, start: int, stop: int):
     self.feeds, self.part, self.start, self.stop = feeds, part, start, stop
@@ -186,21 +189,21 @@ class _Batches:
   def __len__(self) -> int:
     return max(self.stop - self.start, 0)
 
-  def __getitem__(self, place: int) -> list[dict[str, np.ndarray]]:
-    step = self.start + place
-    at = together([feed.draw(step, self.part) for feed in self.feeds])
+  def __getitem__(self, number: int) -> list[dict[str, np.ndarray]]:
+    step = self.start + number
+    draws = aligned([feed.draw(step, self.part) for feed in self.feeds])
     return [
-      gathered(feed.source, one, feed.partners)
-      for feed, one in zip(self.feeds, at, strict=True)
+      gathered(feed.source, draw, feed.partners)
+      for feed, draw in zip(self.feeds, draws, strict=True)
     ]
 
 
 def ahead(items: Any, workers: int) -> Iterator[Any]:
-  """Items by number, made ahead by Grain, in their order.
+  """The items of a sequence in order, prefetched by Grain.
 
   Args:
-    items: with `len` and `[place]`; picklable, where there are workers.
-    workers: processes; 0 is threads of this one.
+    items: has `len` and `[number]`; picklable if there are workers.
+    workers: number of processes; 0 uses threads.
   """
   if not len(items):
     return
@@ -210,74 +213,77 @@ def ahead(items: Any, workers: int) -> Iterator[Any]:
     processes.check()
     from absl import flags
 
-    # Grain's workers read flags of their own, which notebooks never parse.
+    # Grain's workers read absl flags, which notebooks do not parse.
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()
   dataset = grain.MapDataset.source(items)
   threads = min(AHEAD, os.cpu_count() or 1)
   reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=AHEAD)
-  made = dataset.to_iter_dataset(reading)
+  prefetched = dataset.to_iter_dataset(reading)
   if not workers:
-    yield from made
+    yield from prefetched
     return
   options = grain.experimental.DatasetOptions(min_shm_size=SHARED)
-  made = grain.experimental.WithOptionsIterDataset(made, options)
-  # Grain's shared arrays look after their memory in each view of them.
+  prefetched = grain.experimental.WithOptionsIterDataset(prefetched, options)
+  # Grain's shared-memory arrays track their memory in every view of them.
   plain = lambda leaf: (
     np.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
   )
-  made = made.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
-  # One who leaves early ends the processes.
-  with contextlib.closing(iter(made)) as found:
-    for one in found:
-      yield jax.tree.map(plain, one)
+  prefetched = prefetched.mp_prefetch(
+    grain.MultiprocessingOptions(num_workers=workers)
+  )
+  # Ends the processes if the caller stops early.
+  with contextlib.closing(iter(prefetched)) as iterator:
+    for item in iterator:
+      yield jax.tree.map(plain, item)
 
 
 def columns(source: Source) -> dict[str, np.ndarray]:
-  """A whole split as arrays, decoded by several threads, or before."""
+  """A whole split as arrays: cached, or decoded in threads."""
   if isinstance(source, ArraySource):
     return dict(source.columns)
-  kept = decoded_splits.find(source)
-  if kept is not None:
-    return kept
+  cached = decoded_splits.get(source)
+  if cached is not None:
+    return cached
   starts = range(0, len(source), CHUNK)
   take = lambda start: source.take(
     np.arange(start, min(start + CHUNK, len(source)))
   )
   with ThreadPoolExecutor(os.cpu_count()) as pool:
     chunks = list(pool.map(take, starts))
-  found = {
+  decoded = {
     key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]
   }
-  decoded_splits.keep(source, found, CPU_BYTES)
-  return found
+  decoded_splits.put(source, decoded, CPU_BYTES)
+  return decoded
 
 
 def _drawn(feeds, start: int, stop: int, part: slice) -> Iterator[Any]:
-  """What feeds draw for the steps from `start` up to `stop`.
+  """The draws of the steps start..stop-1.
 
   Yields:
-    A batch of each; or all in one, [S B], where nothing is cut to buckets.
+    For each step a list of one draw per feed; or, without buckets, one draw
+    of arrays [S B].
   """
   if not isinstance(feeds[0], TrainFeed) or feeds[0].lengths.buckets:
     for step in range(start, stop):
-      yield together([feed.draw(step, part) for feed in feeds])
+      yield aligned([feed.draw(step, part) for feed in feeds])
     return
-  # Those of a seed that is there several times are the same.
-  known = {id(feed): feed for feed in feeds}
-  own = {at: feed.draws(start, stop, part) for at, feed in known.items()}
-  whole = {
-    key: np.stack([own[id(feed)][key] for feed in feeds], axis=1)
-    for key in own[id(feeds[0])]
+  # The feed of a seed may appear several times, and is drawn once.
+  unique = {id(feed): feed for feed in feeds}
+  draws = {key: feed.draws(start, stop, part) for key, feed in unique.items()}
+  stacked = {
+    key: np.stack([draws[id(feed)][key] for feed in feeds], axis=1)
+    for key in draws[id(feeds[0])]
   }
-  for place in range(stop - start):
-    yield {key: value[place] for key, value in whole.items()}
+  for number in range(stop - start):
+    yield {key: value[number] for key, value in stacked.items()}
 
 
-def _gathered(rows: Mapping, at: Batch, partners: tuple[str, ...]) -> Batch:
-  """The examples that were drawn, from rows of the device."""
-  every = {**rows["shared"], **rows["own"]}
-  take = lambda keys, place: {key: every[key][at[place]] for key in keys}
-  asked = {*partners, "valid"} & every.keys() if partners else ()
-  others = take(sorted(asked), "partner")
-  return joined(take(every, "position"), at, others, partners)
+def _gathered(rows: Mapping, draw: Batch, partners: tuple[str, ...]) -> Batch:
+  """The batch of a draw, from rows on the device."""
+  arrays = {**rows["shared"], **rows["own"]}
+  take = lambda keys, kind: {key: arrays[key][draw[kind]] for key in keys}
+  needed = {*partners, "valid"} & arrays.keys() if partners else ()
+  others = take(sorted(needed), "partner")
+  return joined(take(arrays, "position"), draw, others, partners)

@@ -1,4 +1,4 @@
-"""How an epoch is drawn: each example as often or each class, and with whom."""
+"""How often each example is drawn in an epoch, and with which others."""
 
 from collections.abc import Collection
 
@@ -8,23 +8,23 @@ from jaxtyping import Float, Int
 from kdjax.errors import UserError
 from kdjax.types import Source
 
-# Each example as often, also beside others of its length; each class as often;
-# and half-way.
+# In the first two each example is drawn once per epoch; in "balanced" each
+# class equally often; "square_root" is between them.
 SAMPLINGS = ("uniform", "similar_length", "balanced", "square_root")
 
-# In which an example may come twice in an epoch.
+# Those that may draw an example several times in an epoch.
 REPEATING = ("balanced", "square_root")
 
-# Batches whose examples are sorted by length together.
+# The number of batches that are sorted by length together.
 WINDOW = 50
 
 
 def check(sampling: str, buckets: Collection[str]) -> None:
-  """Raises `UserError` for a sampling that is none, or that cannot be.
+  """Raises `UserError` if a sampling is unknown or does not fit the data.
 
   Args:
     sampling: one of SAMPLINGS.
-    buckets: the modalities whose texts have buckets.
+    buckets: the modalities with buckets.
   """
   if sampling not in SAMPLINGS:
     raise UserError(
@@ -32,64 +32,63 @@ def check(sampling: str, buckets: Collection[str]) -> None:
     )
   if sampling == "similar_length" and not buckets:
     raise UserError(
-      "The sampling 'similar_length' of data without buckets.",
-      "It is by the length of texts that are cut: buckets={'text': (16, 32)}.",
+      "The sampling 'similar_length' needs data with buckets.",
+      "Add them, such as buckets={'text': (16, 32)}.",
     )
 
 
 def chances(
   sampling: str, source: Source, members: Int[np.ndarray, "M"]
 ) -> Float[np.ndarray, "M"] | None:
-  """How likely each member of a pool is drawn; None: all alike, each once.
+  """The probability of each member of a pool; None: each is drawn once.
 
   Args:
     sampling: one of SAMPLINGS.
-    source: examples, whose labels are asked for where they count.
-    members: their positions in it.
+    source: the examples; its labels are read only where they matter.
+    members: positions in the source.
 
   Raises:
-    UserError: an example is of several classes.
+    UserError: the labels are multi-label.
   """
   if sampling in ("uniform", "similar_length") or not len(members):
     return None
   labels = source.labels[members]
   if labels.ndim > 1:
     raise UserError(
-      f"The sampling '{sampling}' of examples of several classes.",
-      "They have no one class to be drawn by.",
+      f"The sampling '{sampling}' does not support multi-label data.",
+      "Expected one class per example.",
     )
-  # Those without a label are a class of their own.
-  _, place, count = np.unique(labels, return_inverse=True, return_counts=True)
+  # Unlabelled examples form a class of their own.
+  _, group, count = np.unique(labels, return_inverse=True, return_counts=True)
   power = 1.0 if sampling == "balanced" else 0.5
-  found = count[place].astype(np.float64) ** -power
-  return found / found.sum()
+  weights = count[group].astype(np.float64) ** -power
+  return weights / weights.sum()
 
 
-def alike(
+def by_length(
   order: Int[np.ndarray, "N"],
   lengths: Int[np.ndarray, "N"],
   share: int,
   start: int,
   rng: np.random.Generator,
 ) -> Int[np.ndarray, "N"]:
-  """An epoch in which a batch holds examples of similar length.
+  """Reorders an epoch into batches of examples of similar length.
 
-  The batches that lie in the epoch as a whole are taken some at a time
-  (WINDOW), their examples sorted by length (equal ones stay in their order) and
-  cut into batches again; then all these are shuffled. What the epoch has of a
-  batch that it shares with the one before or after it stays as it is.
+  The examples of every WINDOW complete batches are stably sorted by length and
+  split into batches again; then all batches are shuffled. Examples in a batch
+  shared with the previous or next epoch keep their order.
 
   Args:
-    order: the epoch as it was drawn.
-    lengths: of the examples, by what stands in `order`.
-    share: examples of a batch.
-    start: how many examples the epoch has before its first own batch.
+    order: the epoch as drawn.
+    lengths: of the examples, indexed by the values of `order`.
+    share: examples per batch.
+    start: the number of examples before the epoch's first complete batch.
     rng: shuffles the batches.
   """
   count = max(len(order) - start, 0) // share
   stop = start + count * share
-  own = order[start:stop]
-  window = np.arange(len(own)) // (WINDOW * share)
-  own = own[np.lexsort((lengths[own], window))]
-  own = own.reshape(count, share)[rng.permutation(count)].reshape(-1)
-  return np.concatenate([order[:start], own, order[stop:]])
+  inner = order[start:stop]
+  window = np.arange(len(inner)) // (WINDOW * share)
+  inner = inner[np.lexsort((lengths[inner], window))]
+  inner = inner.reshape(count, share)[rng.permutation(count)].reshape(-1)
+  return np.concatenate([order[:start], inner, order[stop:]])

@@ -1,4 +1,4 @@
-"""Sources: where a data set's examples lie once they are loaded."""
+"""Sources: random access to the examples of a loaded data set."""
 
 import dataclasses
 import functools
@@ -14,10 +14,10 @@ from kdjax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class ArraySource:
-  """A whole data set in memory, one array a key, examples on axis 0.
+  """A split in memory: one array per key, with examples on axis 0.
 
   Attributes:
-    columns: key of the batch -> its values for all examples.
+    columns: batch key -> values of all examples; must hold "index".
   """
 
   columns: Mapping[str, np.ndarray]
@@ -39,18 +39,18 @@ class ArraySource:
 
   @property
   def labels(self) -> Int[np.ndarray, "N"] | Int[np.ndarray, "N K"]:
-    """The class of every example, -1 where it has none; of several, [N K]."""
-    none = np.full(len(self), -1, np.int32)
-    return np.asarray(self.columns.get("label", none), np.int32)
+    """The class of every example, -1 if unlabelled; [N K] for multi-label."""
+    unlabelled = np.full(len(self), -1, np.int32)
+    return np.asarray(self.columns.get("label", unlabelled), np.int32)
 
   @property
   def labelled(self) -> Bool[np.ndarray, "N"]:
-    """Which examples carry a label (-1 is none)."""
+    """Which examples have a label."""
     return are_labelled(self.labels)
 
   @functools.cached_property
   def fingerprint(self) -> str:
-    """The hash of all columns, wherever they are from."""
+    """The hash of all columns, independent of where they come from."""
     return digest(
       *(
         part
@@ -60,45 +60,45 @@ class ArraySource:
     )
 
   def lengths(self, modality: str) -> Int[np.ndarray, "N"]:
-    """How far the text of every example reaches, by its mask."""
+    """The length of every example's text, from its mask."""
     return reach(self.columns[f"mask/{modality}"])
 
 
 def are_labelled(labels: np.ndarray) -> Bool[np.ndarray, "N"]:
-  """Which of [N] or [N K] labels are labels: in some class, not -1."""
+  """Which examples of [N] or [N K] labels have a label that is not -1."""
   return (labels >= 0).reshape(len(labels), -1).any(axis=1)
 
 
 def digest(*parts: Any) -> str:
-  """A hash, in hex, of arrays, and of what else as `repr` has it; in order."""
-  found = hashlib.blake2b(digest_size=16)
+  """A hex hash of the parts in order: arrays by content, others by `repr`."""
+  result = hashlib.blake2b(digest_size=16)
   for part in parts:
     if isinstance(part, np.ndarray):
       text, values = repr((part.dtype.str, part.shape)), part.reshape(-1)
     else:
       text, values = repr(part), np.empty(0, np.uint8)
-    # How long it is goes before it: no two lists of parts are one text.
-    found.update(f"{len(text)}:{text}".encode())
-    found.update(np.ascontiguousarray(values).view(np.uint8))
-  return found.hexdigest()
+    # The length prefix keeps different lists of parts distinct.
+    result.update(f"{len(text)}:{text}".encode())
+    result.update(np.ascontiguousarray(values).view(np.uint8))
+  return result.hexdigest()
 
 
 def reach(mask: Bool[np.ndarray, "N T"]) -> Int[np.ndarray, "N"]:
-  """One more than the last position of each row that is True; 0 is none."""
+  """The number of positions up to the last True one of each row."""
   behind = mask[:, ::-1].argmax(axis=1)
   return np.where(mask.any(axis=1), mask.shape[1] - behind, 0)
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Fault:
-  """What is wrong with one cell of one record.
+  """An error in one cell of one record.
 
   Attributes:
     index: of the record, as in a batch.
-    file: what it was read from: a table, or a data set and its split.
-    line: where the record begins there, from 1.
-    column: the cell; "" is the record as a whole.
-    reason: what is wrong, in words.
+    file: the table, or the data set and its split.
+    line: the first line of the record, from 1.
+    column: the cell; "" means the whole record.
+    reason: what is wrong.
   """
 
   index: int
@@ -113,14 +113,14 @@ class Fault:
 
 
 class Records(Protocol):
-  """What a `RecordSource` decodes from; it is pickled for worker processes.
+  """The undecoded records of a `RecordSource`; pickled for worker processes.
 
   Attributes:
     spec: of one example: key -> shape and dtype.
     index: i32 [N], of every record.
-    labels: i32 [N] or [N K], of every record, -1 where it has none.
-    values: key -> [N ...], of what needs no decoding.
-    faults: position -> those that are known before anything is decoded.
+    labels: i32 [N] or [N K], of every record, -1 if unlabelled.
+    values: key -> [N ...], arrays that need no decoding.
+    faults: position -> errors that are known before decoding.
   """
 
   spec: Mapping[str, Any]
@@ -130,38 +130,38 @@ class Records(Protocol):
 
   @property
   def labels(self) -> np.ndarray:
-    """May be read late, where it costs a pass over the records."""
+    """May be computed on first use, if it costs a pass over the records."""
     ...
 
   def fingerprint(self) -> str:
-    """Of what `RecordSource` would give of them, as they are now."""
+    """A hash of the examples that `RecordSource` would return now."""
     ...
 
   def read(
     self, positions: Sequence[int]
   ) -> list[dict[str, np.ndarray] | list[Fault]]:
-    """Of each record what is decoded, or its faults; zeros are left out."""
+    """The decoded arrays or the faults of each record; zeros may be omitted."""
     ...
 
 
 class RecordSource:
-  """Records that are decoded when they are asked for; some may be broken.
+  """Records that are decoded on access; some may be broken.
 
-  A batch also says which of its rows are `valid`: a broken record is zeros,
-  has no modality and no label, and is False there. Its neighbours are as ever.
+  A batch has a mask `valid`, False for a broken record, which holds zeros, has
+  no modality and no label. Other rows of the batch are not affected.
 
-  A copy in a worker process has a list of faults of its own, which stays there:
-  to have them here, `take` the positions whose rows came back invalid.
+  A copy in a worker process keeps its own list of faults. To list them in this
+  process too, `take` the positions of the invalid rows here.
 
   Args:
     records: to decode.
-    on_error: "raise" stops at the first broken record and says where it is;
-      "skip" goes on, and lists it in `records()`.
-    most_broken: the share of the records that may be skipped; one more stops.
+    on_error: "raise" raises at the first broken record; "skip" continues and
+      lists it in `records()`.
+    most_broken: the largest fraction of records that may be skipped.
 
   Raises:
-    UserError: a record is broken that may not be; when it is met, or at once
-      where that is known.
+    UserError: a broken record, or too many; raised here if it is known before
+      decoding, else by `take`.
   """
 
   def __init__(
@@ -176,7 +176,7 @@ class RecordSource:
         f"on_error is '{on_error}'.", exists=("raise", "skip"), near=on_error
       )
     if not 0 <= most_broken <= 1:
-      raise UserError(f"most_broken={most_broken}.", "It is a share, 0 to 1.")
+      raise UserError(f"most_broken is {most_broken}.", "Expected 0 to 1.")
     self._records, self._on_error = records, on_error
     self._most_broken = most_broken
     self._broken: dict[int, list[Fault]] = {}
@@ -196,7 +196,7 @@ class RecordSource:
     return {key: column[0] for key, column in batch.items()}
 
   def take(self, positions: np.ndarray) -> dict[str, np.ndarray]:
-    """The examples at `positions`, stacked, and which of them are `valid`."""
+    """The examples at `positions`, stacked, with the mask `valid`."""
     positions = np.asarray(positions)
     known = self._records.values
     batch = {
@@ -206,9 +206,9 @@ class RecordSource:
       for key, leaf in self._records.spec.items()
     }
     valid = np.ones(len(positions), bool)
-    # A broken record is read again: only decoded are all its faults known.
-    found = self._records.read(positions.tolist())
-    for row, example in enumerate(found):
+    # Known broken records are read too: only decoding finds all their faults.
+    examples = self._records.read(positions.tolist())
+    for row, example in enumerate(examples):
       if isinstance(example, dict):
         for key, value in example.items():
           batch[key][row] = value
@@ -221,43 +221,40 @@ class RecordSource:
 
   @functools.cached_property
   def fingerprint(self) -> str:
-    """Of the records when it is first asked for; no example is decoded.
+    """The hash of the records at the first access; decodes no example.
 
-    Images and recordings are told apart by what the data set calls them, their
-    sizes and when they were last changed: one that moves with its folder keeps
-    its name there, and a copy should keep its time (cp -p, rsync -a). What
-    stops a run, `on_error` and `most_broken`, changes no example, and nothing
-    here.
+    Image and audio files count by name in the data set, size and modification
+    time: a folder may move, and a copy should keep times (cp -p, rsync -a).
+    `on_error` and `most_broken` change no example, and are not included.
     """
     return self._records.fingerprint()
 
   def records(self) -> list[Fault]:
-    """Every fault that was met so far, in the order of the records."""
+    """All faults so far, in the order of the records."""
     return sorted(fault for faults in self._broken.values() for fault in faults)
 
   @property
   def labels(self) -> Int[np.ndarray, "N"] | Int[np.ndarray, "N K"]:
-    """The class of every record, -1 where it has none; of several, [N K]."""
+    """The class of every record, -1 if unlabelled; [N K] for multi-label."""
     return self._records.labels
 
   @property
   def labelled(self) -> Bool[np.ndarray, "N"]:
-    """Which records carry a label (-1 is none)."""
+    """Which records have a label."""
     return are_labelled(self.labels)
 
   def lengths(self, modality: str) -> Int[np.ndarray, "N"]:
-    """How far the text of every record reaches, by its mask.
+    """The length of every record's text, from its mask.
 
     Raises:
-      UserError: that is not known before a record is decoded.
+      UserError: it is not known before decoding.
     """
     known = self._records.values
     if f"mask/{modality}" not in known:
       raise UserError(
-        f"How long each '{modality}' is, is known here only when a record is"
-        " decoded.",
-        "Leave it out of the buckets, and out of the sampling"
-        " 'similar_length'.",
+        f"The lengths of '{modality}' are known only after decoding.",
+        f"Remove '{modality}' from data.buckets; without buckets,"
+        " sampling='similar_length' is not possible.",
       )
     return reach(known[f"mask/{modality}"])
 
@@ -266,8 +263,7 @@ class RecordSource:
     if self._on_error == "raise":
       raise UserError(
         f"{first}",
-        'on_error="skip" goes on without such records; `kdjax inspect data`'
-        " lists them all.",
+        'on_error="skip" skips broken records; `kdjax inspect data` lists all.',
       )
     self._broken[position] = list(faults)
     count = len(self._broken)
@@ -275,5 +271,5 @@ class RecordSource:
       raise UserError(
         f"{count} of {len(self)} records are broken, more than"
         f" most_broken={self._most_broken} allows. The last: {first}",
-        "`kdjax inspect data` lists them all.",
+        "`kdjax inspect data` lists all.",
       )

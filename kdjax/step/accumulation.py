@@ -1,4 +1,4 @@
-"""A batch in parts, one after another: as one, in less memory."""
+"""Gradient accumulation: a batch in parts, with the gradient of the whole."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,22 +13,22 @@ from kdjax.types import Array, Batch
 def in_parts(
   function: Callable, parts: int, collections: Any, batch: Batch, key: Array
 ) -> tuple[Any, Any, dict[str, Value]]:
-  """The gradients of a batch, whose parts go through the networks in turn.
+  """The gradients of a batch that passes through the networks in parts.
 
-  A term's mean is over the examples that count in all parts: that of the whole
-  batch. What a part sees of a batch, such as the statistics of BatchNorm, is of
-  itself; the next part goes on with the collections that it leaves.
+  A term's mean is over the examples that count in all parts, as in the whole
+  batch. Batch statistics, such as those of BatchNorm, are computed per part;
+  each part starts with the collections that the previous part returned.
 
   Args:
     function: (collections, batch, key, counts) -> gradients, collections,
-      values; `counts` has how many examples count for each term.
-    parts: how many.
+      values; `counts` holds the number of examples that count for each term.
+    parts: the number of parts.
     collections: of the networks and heads.
     batch: [B ...].
-    key: of the step.
+    key: the random key of the step.
 
   Returns:
-    What `function` gives, of all parts together.
+    The results of `function`, combined over all parts.
   """
   if parts == 1:
     return function(collections, batch, key)
@@ -41,18 +41,18 @@ def in_parts(
     _, _, values = function(collections, batch, key, None)
     return {name: value.count for name, value in values.items()}
 
-  # Who counts is known without a network: XLA leaves those out.
+  # Counts depend on no network: XLA removes the networks from this program.
   counts = jax.lax.map(lambda part: count(*part), (cut, keys))
   counts = jax.tree.map(lambda leaf: leaf.sum(0), counts)
 
-  def one(carry, part):
-    gradients, collections = carry
-    own, collections, values = function(collections, *part, counts)
-    return (jax.tree.map(jnp.add, gradients, own), collections), values
+  def accumulate(carry, part):
+    total, collections = carry
+    gradients, collections, values = function(collections, *part, counts)
+    return (jax.tree.map(jnp.add, total, gradients), collections), values
 
   like = jax.eval_shape(lambda: function(collections, batch, key)[0])
   zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
-  carry, values = jax.lax.scan(one, (zeros, collections), (cut, keys))
+  carry, values = jax.lax.scan(accumulate, (zeros, collections), (cut, keys))
   return (
     *carry,
     {

@@ -1,4 +1,4 @@
-"""The arrays of one step by address; a network runs when first read.
+"""The arrays of one step by address; a network runs on its first read.
 
 An address names an array: `student/logits`, `teacher/stage2`, `batch/label`;
 with a view `student@strong/logits`; a parameter `teacher/params/head/kernel`.
@@ -17,19 +17,19 @@ from kdjax.errors import UserError
 from kdjax.step import state as states
 from kdjax.types import Array, Batch, Outputs, Variables
 
-# The owner of what is known of the training data: data/class_count.
+# The first part of addresses of training data statistics: data/class_count.
 DATA = "data"
 
-# Keys of a batch that hold what a teacher gave outside of the step.
-GIVEN = "given/"
+# Prefix of the batch keys of teacher outputs computed outside of the step.
+PRECOMPUTED = "precomputed/"
 
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-  """Where an array of the flow is found."""
+  """The name of an array of the flow: network, view and output."""
 
   network: str  # or "batch", or "data"
-  view: str  # "" is the plain one
+  view: str  # "" is the default view
   output: str
 
   def __str__(self) -> str:
@@ -42,14 +42,17 @@ class Address:
     owner, slash, output = text.partition("/")
     network, _, view = owner.partition("@")
     if not (slash and network and output):
-      raise UserError(f"'{text}' is no address.", "Expected network/output.")
+      raise UserError(
+        f"'{text}' is not an address.",
+        "Expected network/output or network@view/output.",
+      )
     return cls(network, view, output)
 
 
 def addresses(
   reads: Mapping[str, Address | tuple[Address, ...]],
 ) -> tuple[Address, ...]:
-  """All that some arguments read."""
+  """All addresses that a mapping of arguments reads."""
   return tuple(
     address
     for read in reads.values()
@@ -58,20 +61,20 @@ def addresses(
 
 
 class Flow:
-  """One batch through the networks of a stage.
+  """The outputs of a stage's networks on one batch, computed on demand.
 
   Args:
-    networks: name -> module, trained.
-    teachers: name -> module, frozen.
+    networks: name -> trained module.
+    teachers: name -> frozen module.
     variables: {"networks": {name: variables}, "heads": {name: variables}}.
     fixed: the teachers' variables.
-    batch: what goes in.
-    key: for what is drawn; needed where `train`. Each device draws its own,
-      but for heads that see the batch of all.
+    batch: arrays by key, the inputs.
+    key: random key, required where `train`. Each device draws independently,
+      except for heads that read the batch of all devices.
     train: whether the trained networks and heads are in training mode.
     axis_name: of the devices that share the batch.
-    given: teachers that do not run: the batch has what is read of them, as
-      `given/<address>`.
+    precomputed: teachers that do not run here; the batch holds their outputs
+      as `precomputed/<address>`.
   """
 
   def __init__(
@@ -85,15 +88,16 @@ class Flow:
     key: Array | None = None,
     train: bool = False,
     axis_name: str | None = None,
-    given: Collection[str] = (),
+    precomputed: Collection[str] = (),
   ):
-    self.networks, self.teachers, self.given = networks, teachers, given
+    self.networks, self.teachers = networks, teachers
+    self.precomputed = precomputed
     self.variables, self.fixed, self.batch = variables, fixed, batch
     self.train, self.shared_key, self.key = train, key, key
     if key is not None and axis_name:
       self.key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
     self.outputs: dict[tuple[str, str], Outputs] = {}
-    # What the forward passes leave in the mutable collections.
+    # The mutable collections, updated by every forward pass.
     self.collections = {
       kind: {name: states.split(tree)[1] for name, tree in trees.items()}
       for kind, trees in variables.items()
@@ -101,21 +105,21 @@ class Flow:
 
   def __getitem__(self, address: Address) -> Array:
     if address.network == "batch":
-      found = self.batch
+      arrays = self.batch
     elif address.network == DATA:
-      found = self.fixed.data
+      arrays = self.fixed.data
     elif address.output.startswith("params/"):
       return self._parameter(address)
     else:
-      found = self.run(address.network, address.view)
-    if address.output not in found:
+      arrays = self.run(address.network, address.view)
+    if address.output not in arrays:
       raise UserError(f"No '{address}'.", exists=self.all(), near=str(address))
-    return found[address.output]
+    return arrays[address.output]
 
   def run(self, name: str, view: str = "") -> Outputs:
     """The outputs of a network on a view, computed once."""
-    if name in self.given:
-      prefix = f"{GIVEN}{Address(name, view, '')}"
+    if name in self.precomputed:
+      prefix = f"{PRECOMPUTED}{Address(name, view, '')}"
       return {
         key.removeprefix(prefix): array
         for key, array in self.batch.items()
@@ -134,15 +138,15 @@ class Flow:
   def adapt(
     self, name: str, head: nn.Module, read, like, *, still, shared, **extra
   ):
-    """What a head makes of an array (or tuple of arrays).
+    """The output of a head on an array (or tuple of arrays).
 
     Args:
       name: of its variables.
       head: the module.
-      read: what it stands on.
-      like: what the other side of its term reads, or None.
-      still: whether it is as in evaluation, and carries no gradient.
-      shared: whether all devices draw the same.
+      read: its input.
+      like: the array on the other side of its term, or None.
+      still: whether its parameters are frozen and it is in evaluation mode.
+      shared: whether all devices use the same random key.
       **extra: further arguments of the head.
     """
     if still:
@@ -158,21 +162,21 @@ class Flow:
     if name not in known:
       raise UserError(
         f"No network or teacher '{name}'.",
-        "A stage gets one by its `teachers` or `networks`.",
+        "Add it to the stage's `teachers` or `networks`.",
         exists=known,
         near=name,
       )
     return known[name]
 
   def all(self) -> list[str]:
-    """Every address that this flow has."""
-    found = [f"batch/{key}" for key in self.batch]
+    """All addresses of this flow."""
+    known = [f"batch/{key}" for key in self.batch]
     for name in (*self.networks, *self.teachers):
-      found += [f"{name}/{output}" for output in self.run(name)]
-    return found
+      known += [f"{name}/{output}" for output in self.run(name)]
+    return known
 
   def present(self, address: Address) -> Array:
-    """bool [B]: where the modalities that an address needs are there."""
+    """bool [B]: which examples have all modalities that an address needs."""
     mask = self.batch["valid"]
     if address.network == DATA:
       return mask
@@ -180,22 +184,23 @@ class Flow:
       needs = (address.output,)
     else:
       module = self.module(address.network)
-      # One made of others knows what each of its parts needs.
-      of = getattr(module, "needs_of", lambda output: module.needs)
-      needs = of(address.output)
+      # A module made of several encoders reports the needs of each output.
+      needs_of = getattr(module, "needs_of", lambda output: module.needs)
+      needs = needs_of(address.output)
     for modality in needs:
-      # Where it was taken away to see what happens, who had it counts.
-      for key in (f"asked/{modality}", f"has/{modality}"):
+      # Where a corruption removed the modality, the example still counts.
+      for key in (f"had/{modality}", f"has/{modality}"):
         if key in self.batch:
           mask = mask & self.batch[key]
           break
     return mask
 
   def inputs(self, name: str, view: str = "") -> Batch:
-    """The part of the batch that a network reads, in a view.
+    """The arrays of the batch that a network reads, in a view.
 
-    What an absent modality holds is anything: the network sees zeros, and so
-    of a broken record. One that reads `has/<modality>` is told of both.
+    A missing modality and a broken record are replaced by zeros, since their
+    arrays may hold anything. A network that reads `has/<modality>` gets False
+    in both cases.
     """
     module = self.module(name)
     chosen = {
@@ -214,42 +219,44 @@ class Flow:
         )
     if view and not any(f"{key}@{view}" in self.batch for key in modalities):
       raise UserError(
-        f"No view '{view}' of {', '.join(modalities)} for '{name}'.",
+        f"No view '{view}' of {', '.join(modalities)} for the network"
+        f" '{name}'.",
+        "Name one of the views of data.pipelines.",
         exists=(key for key in self.batch if "@" in key),
       )
     for key in modalities:
       has = self._has(key)
       if has is None:
         continue
-      for own in (key, f"mask/{key}"):
-        if own in chosen:
-          rows = has.reshape(has.shape + (1,) * (chosen[own].ndim - 1))
-          absent = jnp.zeros_like(chosen[own])
-          chosen[own] = jnp.where(rows, chosen[own], absent)
+      for part in (key, f"mask/{key}"):
+        if part in chosen:
+          rows = has.reshape(has.shape + (1,) * (chosen[part].ndim - 1))
+          absent = jnp.zeros_like(chosen[part])
+          chosen[part] = jnp.where(rows, chosen[part], absent)
       if f"has/{key}" in module.reads:
         chosen[f"has/{key}"] = has
     return chosen
 
   def _has(self, modality: str) -> Array | None:
-    """bool [B]: where a modality is there; None: nothing can be missing."""
-    known = [
+    """bool [B]: which examples have a modality; None: it is never missing."""
+    masks = [
       self.batch[key]
       for key in (f"has/{modality}", "has/record")
       if key in self.batch
     ]
-    return functools.reduce(jnp.logical_and, known) if known else None
+    return functools.reduce(jnp.logical_and, masks) if masks else None
 
   def _parameter(self, address: Address) -> Array:
     self.module(address.network)
     frozen = address.network in self.teachers
-    place = self.fixed.teachers if frozen else self.variables["networks"]
+    trees = self.fixed.teachers if frozen else self.variables["networks"]
     leaves = {
       "/".join(str(step.key) for step in path): leaf
-      for path, leaf in jax.tree.leaves_with_path(place[address.network])
+      for path, leaf in jax.tree.leaves_with_path(trees[address.network])
     }
     if address.output not in leaves:
       raise UserError(
-        f"No parameter '{address.output}' in '{address.network}'.",
+        f"The network '{address.network}' has no parameter '{address.output}'.",
         exists=leaves,
         near=address.output,
       )
@@ -265,7 +272,7 @@ class Flow:
     shared: bool = False,
     **extra,
   ):
-    """A trained module's outputs; its collections' updates are kept."""
+    """A trained module's outputs; stores the updates of its collections."""
     variables = self.variables[kind][name]
     if not self.train:
       return module.apply(variables, *reads, train=False, **extra)

@@ -1,10 +1,10 @@
-"""The only room where student meets teacher: weighted terms over a flow.
+"""The objective of a stage: weighted loss terms over students and teachers.
 
-What crosses devices is decided here, once. Every device differentiates its
-share of the objective; the shares of all devices add up to the objective, and
-so do their gradients. A term per example is a sum over all devices divided by
-the count over all devices. A term of the whole batch reads gathered arrays, so
-that every device computes the same value, of which it owns one n-th.
+This module does all communication between devices. Every device differentiates
+its share of the objective; the shares of all devices add up to the objective,
+and so do their gradients. A per-example term is a sum over all devices divided
+by the count over all devices. A term of the whole batch reads gathered arrays:
+every device computes the same value, and its share is 1/n of it.
 """
 
 import dataclasses
@@ -19,13 +19,13 @@ import jax.numpy as jnp
 from kdjax.errors import UserError
 from kdjax.step import state as states
 from kdjax.step.accumulation import in_parts
-from kdjax.step.flow import DATA, GIVEN, Address, Flow, addresses
+from kdjax.step.flow import DATA, PRECOMPUTED, Address, Flow, addresses
 from kdjax.step.reduction import Value, counted, is_whole, recorded
 from kdjax.step.terms import Reader, Term
 from kdjax.step.views import Views
 from kdjax.types import Array, Batch
 
-# The group of all terms, where no optimizer keeps groups apart.
+# The only group where the optimizer does not separate groups of terms.
 ALL = "all"
 
 
@@ -36,47 +36,47 @@ class Objective:
   networks: Mapping[str, nn.Module]
   teachers: Mapping[str, nn.Module]
   terms: tuple[Term, ...]
-  # Teachers that are the running average of a network: name -> network.
+  # Teachers that are the moving average of a network: name -> network.
   averages: Mapping[str, str] = dataclasses.field(default_factory=dict)
   axis_name: str | None = None
-  # What a batch becomes on the device.
+  # Transforms of a raw batch, on the device.
   views: Views = dataclasses.field(default_factory=lambda: Views({}))
-  # Teachers that do not run here: the batch has what terms read of them.
-  given: tuple[str, ...] = ()
-  # Into how many parts a batch is cut, one after another, to save memory.
+  # Teachers that do not run here: the batch holds the outputs that terms read.
+  precomputed: tuple[str, ...] = ()
+  # The number of parts of a batch, computed in sequence to save memory.
   micro_batches: int = 1
 
   @property
   def addresses(self) -> tuple[Address, ...]:
-    """What the terms read."""
-    found = [addresses(term.reads) for term in self.terms]
-    return tuple(dict.fromkeys(itertools.chain(*found)))
+    """All addresses that the terms read."""
+    reads = [addresses(term.reads) for term in self.terms]
+    return tuple(dict.fromkeys(itertools.chain(*reads)))
 
   @property
   def reads_data(self) -> bool:
-    """Whether a term reads what is known of the training data."""
+    """Whether a term reads statistics of the training data."""
     return any(at.network == DATA for at in self.addresses)
 
-  def taught(
+  def teacher_outputs(
     self, fixed, batch, *, train: bool, further: Sequence[Address] = ()
   ) -> dict[str, Array]:
-    """What the terms read of the teachers that are `given`.
+    """The outputs of the `precomputed` teachers that the terms read.
 
     Args:
-      fixed: with the teachers' variables.
-      batch: raw, as of a step.
-      train: whether in the views of training.
-      further: what else is read.
+      fixed: holds the teachers' variables.
+      batch: raw, as in a step.
+      train: whether to use the training views.
+      further: addresses to return in addition to those of the terms.
 
     Returns:
-      `given/<address>`: an array with a row an example.
+      {"precomputed/<address>": [B ...]}
     """
-    running = dataclasses.replace(self, given=())
+    running = dataclasses.replace(self, precomputed=())
     flow = running.flow({}, fixed, batch, train=train)
     return {
-      f"{GIVEN}{address}": flow[address]
+      f"{PRECOMPUTED}{address}": flow[address]
       for address in dict.fromkeys((*self.addresses, *further))
-      if address.network in self.given
+      if address.network in self.precomputed
       and not address.output.startswith("params/")
     }
 
@@ -85,9 +85,9 @@ class Objective:
 
     Args:
       variables: {"networks": {name: variables}, "heads": {name: variables}}.
-      fixed: teachers and numbers; averaged teachers too, where they are read.
+      fixed: teachers and numbers, including averaged teachers that are read.
       batch: this device's part, raw.
-      key: of (seed, step), for what is drawn; needed in training.
+      key: random key of (seed, step), required in training.
       train: whether in training mode.
     """
     return Flow(
@@ -99,22 +99,23 @@ class Objective:
       key=key,
       train=train,
       axis_name=self.axis_name,
-      given=self.given,
+      precomputed=self.precomputed,
     )
 
   def averaged(self, fixed: states.Fixed, variables) -> states.Fixed:
-    """`fixed`, and in it the teachers that are averages of networks."""
-    found = {
-      name: variables["networks"][of] for name, of in self.averages.items()
+    """`fixed` with the teachers that are averages of networks added."""
+    averages = {
+      name: variables["networks"][network]
+      for name, network in self.averages.items()
     }
-    return fixed.replace(teachers={**fixed.teachers, **found})
+    return fixed.replace(teachers={**fixed.teachers, **averages})
 
   def init(self, key: Array, fixed: states.Fixed, batch: Batch) -> dict:
-    """Fresh variables of the networks and heads.
+    """Initial variables of the networks and heads.
 
     Args:
       key: random key.
-      fixed: the teachers, for the shapes of what heads read.
+      fixed: the teachers, for the shapes of the heads' inputs.
       batch: any batch of the right shapes.
 
     Returns:
@@ -130,15 +131,15 @@ class Objective:
     flow = self.flow(variables, self.averaged(fixed, variables), batch)
 
     def create(adapter, *reads, **extra):
-      made = adapter.module.init(keyed(adapter.name), *reads, **extra)
-      own = made.keys() - {"params", "batch_stats"}
-      if own and not adapter.gathered:
+      created = adapter.module.init(keyed(adapter.name), *reads, **extra)
+      memory = created.keys() - {"params", "batch_stats"}
+      if memory and not adapter.gathered:
         raise UserError(
-          f"The head '{adapter.name}' keeps {', '.join(own)} between steps, of "
-          "rows that every device has its own of.",
-          "A head with a memory says `gathered = True`.",
+          f"The head '{adapter.name}' keeps {', '.join(memory)} between steps,"
+          " and its rows would differ between devices.",
+          "A head with a memory must set `gathered = True`.",
         )
-      return made
+      return created
 
     reader = Reader(self.terms, flow, create=create)
     for term in self.terms:
@@ -151,13 +152,13 @@ class Objective:
     """The gradient of the objective, the same on every device.
 
     Args:
-      params: {"networks": .., "heads": ..}, what is differentiated.
-      collections: likewise, the mutable rest.
+      params: {"networks": .., "heads": ..}, differentiated.
+      collections: {"networks": .., "heads": ..}, the mutable variables.
       fixed: teachers and numbers.
       batch: this device's part of the batch.
-      key: of (seed, step).
+      key: random key of (seed, step).
       step: i32 [].
-      groups: of terms whose gradients are kept apart, if any.
+      groups: groups of terms to differentiate separately, if any.
 
     Returns:
       gradients like `params`, or {group: gradients}; new collections; metrics
@@ -166,8 +167,8 @@ class Objective:
 
     groups = groups or (ALL,)
 
-    def of(collections, batch, key, counts=None):
-      """Gradients by group, collections and values, of (a part of) a batch."""
+    def differentiate(collections, batch, key, counts=None):
+      """Gradients by group, collections and values of one part of a batch."""
 
       def shares(params):
         variables = states.join(params, collections)
@@ -181,11 +182,11 @@ class Objective:
         return totals, (flow.collections, values)
 
       totals, pull, (new, values) = jax.vjp(shares, params, has_aux=True)
-      one = lambda group: {name: jnp.float32(name == group) for name in totals}
-      return {group: pull(one(group))[0] for group in totals}, new, values
+      unit = lambda group: {name: jnp.float32(name == group) for name in totals}
+      return {group: pull(unit(group))[0] for group in totals}, new, values
 
     gradients, new, values = in_parts(
-      of, self.micro_batches, collections, batch, key
+      differentiate, self.micro_batches, collections, batch, key
     )
     gradients = self.sum(gradients)
     if groups == (ALL,):
@@ -193,7 +194,7 @@ class Objective:
     return gradients, self._agreed(new), recorded(values)
 
   def reader(self, flow: Flow) -> Reader:
-    """What the terms read of a flow."""
+    """The reader of the terms' arguments from a flow."""
     return Reader(self.terms, flow, self.axis_name)
 
   def values(
@@ -205,9 +206,9 @@ class Objective:
     """Every term's value on the batch of all devices.
 
     Args:
-      reader: of the batch, or of a part of it.
+      reader: of the batch or of a part of it.
       step: i32 [].
-      counts: of each term, how many examples count in all parts.
+      counts: for each term, the number of examples that count in all parts.
     """
     counts = counts or {}
     return {
@@ -224,35 +225,35 @@ class Objective:
     }
     weight = numbers.pop("weight")
     call = lambda arrays: term.loss(**arrays, **numbers, **term.options)
-    # A mask of positions is the objective's where the loss takes none.
-    own = {
+    # Where the loss takes no mask of positions, it is applied below.
+    inputs = {
       name: array
       for name, array in arrays.items()
       if name != "mask" or term.takes_mask
     }
-    whole = is_whole(term, call, own, mask)
+    whole = is_whole(term, call, inputs, mask)
     if self.micro_batches > 1 and (whole or term.gathered):
       raise UserError(
-        f"The term '{term.name}' is of the whole batch, which is cut into"
-        f" {self.micro_batches} parts.",
-        "Leave out micro_batches, or the term.",
+        f"The term '{term.name}' needs the whole batch, but"
+        f" micro_batches={self.micro_batches} splits it.",
+        "Remove micro_batches or the term.",
       )
     if whole:
-      own, mask = reader.gather(term, own, mask)
+      inputs, mask = reader.gather(term, inputs, mask)
       if term.takes_mask:
-        own["mask"] = own["mask"] & mask if "mask" in own else mask
-      value = call(own)
-      # A loss that takes no mask cannot leave out rows that are padding.
+        inputs["mask"] = inputs["mask"] & mask if "mask" in inputs else mask
+      value = call(inputs)
+      # A loss that takes no mask cannot skip rows that are padding.
       enough = jnp.any(mask) if term.takes_mask else jnp.all(mask)
       count = enough.astype(jnp.float32)
       value = jnp.where(enough, value, 0.0)
       return Value(weight, value, count, value / self._devices())
-    values = call(own)
+    values = call(inputs)
     mask = counted(values, mask, arrays)
     total = jnp.sum(jnp.where(mask, values, 0.0))
     count = jnp.sum(mask, dtype=jnp.float32)
     if term.gathered:
-      # Every device has all rows, and owns one n-th of the value.
+      # Every device has all rows; its share is 1/n of the value.
       value = total / jnp.maximum(count, 1.0)
       return Value(weight, value, count, value / self._devices())
     count = self.sum(count)
@@ -262,11 +263,11 @@ class Objective:
     return Value(weight, self.sum(part), count, part)
 
   def sum(self, tree):
-    """The sum over devices, of every leaf."""
+    """The sum of every leaf over devices."""
     return jax.lax.psum(tree, self.axis_name) if self.axis_name else tree
 
   def gather(self, tree):
-    """The rows of all devices, of every leaf."""
+    """Every leaf with the rows of all devices."""
     if not self.axis_name:
       return tree
     return jax.lax.all_gather(tree, self.axis_name, tiled=True)
@@ -275,9 +276,10 @@ class Objective:
     return jax.lax.psum(1, self.axis_name) if self.axis_name else 1
 
   def _agreed(self, collections):
-    """Collections that are the same on every device.
+    """Collections made equal on every device.
 
-    Batch statistics are averaged; a memory was made of all devices' rows.
+    Batch statistics are averaged. A head's memory is equal already: it is
+    computed from the rows of all devices.
     """
     if not self.axis_name:
       return collections

@@ -1,4 +1,4 @@
-"""The optimizer of a stage, from its config, by optax."""
+"""The optimizer of a stage, built with optax from its config."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -12,11 +12,14 @@ from kdjax.step import schedules
 
 
 def make(spec: Mapping, steps: int) -> "optax.GradientTransformation | Grouped":
-  """An optimizer for `steps` steps.
+  """The optimizer of a stage of `steps` steps.
 
   Args:
-    spec: as of `config.optimizer()`.
-    steps: how long the stage is, for its schedule.
+    spec: the result of `config.optimizer()`.
+    steps: the length of the stage, for its learning rate schedule.
+
+  Raises:
+    UserError: the optimizer is unknown.
   """
   rate = schedules.make(spec["learning_rate"], steps)
   name = spec["name"]
@@ -25,7 +28,7 @@ def make(spec: Mapping, steps: int) -> "optax.GradientTransformation | Grouped":
     decay = [optax.add_decayed_weights(spec["weight_decay"], _is_kernel)]
     rule = scale + decay
   elif name == "sgd":
-    # Decay goes into the momentum, as in PyTorch's SGD, whose recipes we run.
+    # Decay is added to the gradient before momentum, as in PyTorch's SGD.
     decay = [optax.add_decayed_weights(spec["weight_decay"], _is_kernel)]
     trace = [optax.trace(spec["momentum"], spec["nesterov"])]
     rule = decay + (trace if spec["momentum"] else [])
@@ -51,7 +54,7 @@ def make(spec: Mapping, steps: int) -> "optax.GradientTransformation | Grouped":
 
 
 class Grouped(NamedTuple):
-  """An optimizer of gradients by group of terms: {group: gradients}."""
+  """An optimizer that reads one gradient per group of terms."""
 
   init: Callable
   update: Callable
@@ -59,7 +62,7 @@ class Grouped(NamedTuple):
 
 
 def _dot(spec: Mapping, rate) -> Grouped:
-  """Distillation-oriented trainer: SGD with a momentum a group.
+  """Distillation-oriented trainer: SGD with one momentum per group.
 
     v_task = (m - d) v_task + g_task + decay,   v_kd = (m + d) v_kd + g_kd
     params -= rate (v_task + v_kd)
@@ -68,7 +71,10 @@ def _dot(spec: Mapping, rate) -> Grouped:
   arXiv:2307.08436, Section 3.
   """
   if spec["clip_norm"]:
-    raise UserError("The optimizer 'dot' has no clip_norm.")
+    raise UserError(
+      f"The optimizer 'dot' does not support clip_norm={spec['clip_norm']}.",
+      "Remove it.",
+    )
   momentum, delta = spec["momentum"], spec["delta"]
   rules = {
     "task": optax.chain(
@@ -95,5 +101,5 @@ def _dot(spec: Mapping, rate) -> Grouped:
 
 
 def _is_kernel(params):
-  """Decay acts on kernels and embeddings, not on biases and norms' scales."""
+  """Decay applies to kernels and embeddings, not to biases and norm scales."""
   return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

@@ -1,10 +1,10 @@
-"""Transforms one after the other, written as one string.
+"""Pipelines: a sequence of transforms, written as one string.
 
   crop(padding=4)|flip|normalize(mean=(0.5,), std=(0.2,))
 
-Names are those of the room `transforms`; options are literals, given by name.
-One from outside the package stands with its dots, `mylab.mine(rate=0.5)`, or in
-quotes, `"path/to/mine.py:other"(rate=0.5)`. An empty string changes nothing.
+Names are those of `kdjax/transforms`; options are literals, passed by name. A
+transform outside of the package has a dotted name, `mylab.mine(rate=0.5)`, or a
+quoted path, `"path/to/mine.py:other"(rate=0.5)`. "" changes nothing.
 """
 
 import ast
@@ -21,7 +21,7 @@ from kdjax import registry
 from kdjax.errors import UserError
 from kdjax.types import Array
 
-# What a transform may take behind (key, x).
+# The arguments that a transform may take after (key, x).
 _TAKES = ((), ("mask",), ("partner",))
 
 _LIKE = "A pipeline is written like crop(padding=4)|flip."
@@ -35,28 +35,28 @@ class Step:
   options: tuple[tuple[str, Any], ...]
   function: Callable = dataclasses.field(repr=False)
   takes: tuple[str, ...]  # (), ("mask",) or ("partner",)
-  optional: bool  # what it takes may be left out
-  known: tuple[str, ...]  # the options that it has
+  optional: bool  # whether the mask may be omitted
+  known: tuple[str, ...]  # the names of all its options
 
   def __str__(self) -> str:
-    given = ", ".join(f"{name}={value!r}" for name, value in self.options)
+    options = ", ".join(f"{name}={value!r}" for name, value in self.options)
     name = repr(self.name) if ":" in self.name else self.name
-    return f"{name}({given})" if given else name
+    return f"{name}({options})" if options else name
 
   @property
   def mixes(self) -> bool:
-    """Whether it takes another example."""
+    """Whether it mixes the example with a partner."""
     return self.takes == ("partner",)
 
   @property
   def needs_mask(self) -> bool:
-    """Whether it cannot do without a mask."""
+    """Whether it requires a mask."""
     return self.takes == ("mask",) and not self.optional
 
 
 @dataclasses.dataclass(frozen=True)
 class Pipeline:
-  """Transforms of one example, to be vmapped; see `parse`."""
+  """A sequence of transforms of one example, for `jax.vmap`; see `parse`."""
 
   steps: tuple[Step, ...] = ()
 
@@ -65,12 +65,12 @@ class Pipeline:
 
   @property
   def mixes(self) -> bool:
-    """Whether it needs a partner."""
+    """Whether it requires a partner."""
     return any(step.mixes for step in self.steps)
 
   @property
   def needs_mask(self) -> bool:
-    """Whether it needs a mask."""
+    """Whether it requires a mask."""
     return any(step.needs_mask for step in self.steps)
 
   def __call__(
@@ -83,51 +83,51 @@ class Pipeline:
     overrides: Mapping[str, Any] | None = None,
     partner_mask: Bool[Array, "T"] | None = None,
   ) -> tuple[Shaped[Array, "..."], Bool[Array, "T"] | None, Float[Array, ""]]:
-    """Applies the steps in their order, each with a key of its place.
+    """Applies the steps in order; the key of step i is fold_in(key, i).
 
-    Where a step mixes, the partner has gone through the steps before it, with
-    its own key: it is what it would be as an example of its own. Steps that mix
-    leave it as it is, as if it were mixed with itself.
+    Where a step mixes, the partner has passed through the previous steps with
+    its own key, as in its own view. Steps that mix do not change the partner.
 
     Args:
       key: of the example and its view.
       x: one example, without a batch axis.
-      mask: its places that are no padding. It goes through the steps that take
-        one and past the others.
-      partner: another example like x, where a step mixes.
+      mask: True at positions that are not padding. Steps without a mask
+        argument leave it unchanged.
+      partner: another example with the shape of x, where a step mixes.
       partner_key: the partner's key.
-      overrides: options by "transform.option", in place of those written, in
-        every step of that name; they may be traced: {"noise.snr": 10.0}.
-      partner_mask: the partner's mask. A place of a mixture is no padding where
-        one of the two is none.
+      overrides: values by "transform.option" that replace the written options
+        of every step of that name; may be traced: {"noise.snr": 10.0}.
+      partner_mask: the partner's mask. A position of a mixture is padding where
+        both masks are False.
 
     Returns:
-      The array, its mask, and the share f32 [] that the example has in the
-      result and in its label: 1 where nothing mixes.
+      The array, its mask, and f32 []: the example's share in the mixture and
+      its label, 1 where no step mixes.
 
     Raises:
-      UserError: a step lacks its mask or partner, or an override its step.
+      UserError: the mask or partner of a step is missing, or no step has an
+        option of `overrides`.
     """
     overrides = overrides or {}
     self._check(mask, partner, partner_key, overrides)
     mixing = sum(step.mixes for step in self.steps)
     share = jnp.ones((), jnp.float32)
-    for place, step in enumerate(self.steps):
+    for number, step in enumerate(self.steps):
       options = dict(step.options) | {
         option: overrides[f"{step.name}.{option}"]
         for option in step.known
         if f"{step.name}.{option}" in overrides
       }
-      own_key = jax.random.fold_in(key, place)
+      step_key = jax.random.fold_in(key, number)
       if step.mixes:
-        x, own = step.function(own_key, x, partner, **options)
-        share, mixing = share * own, mixing - 1
+        x, part = step.function(step_key, x, partner, **options)
+        share, mixing = share * part, mixing - 1
         if mask is not None and partner_mask is not None:
           mask |= partner_mask
         continue
-      x, mask = _unmixed(step, own_key, x, mask, options)
+      x, mask = _unmixed(step, step_key, x, mask, options)
       if mixing:
-        other_key = jax.random.fold_in(partner_key, place)
+        other_key = jax.random.fold_in(partner_key, number)
         partner, partner_mask = _unmixed(
           step, other_key, partner, partner_mask, options
         )
@@ -137,13 +137,13 @@ class Pipeline:
     for step in self.steps:
       if step.needs_mask and mask is None:
         raise UserError(
-          f"'{step.name}' in '{self}' of an array without a mask.",
-          "It needs to know which places are padding.",
+          f"'{step.name}' in '{self}' got no mask.",
+          "It needs mask/<modality>: which positions are not padding.",
         )
       if step.mixes and (partner is None or partner_key is None):
         raise UserError(
-          f"'{step.name}' in '{self}' of an example without a partner.",
-          "It mixes two: give `partner` and `partner_key`.",
+          f"'{step.name}' in '{self}' got no partner.",
+          "It mixes two examples: pass `partner` and `partner_key`.",
         )
     known = {
       f"{step.name}.{name}" for step in self.steps for name in step.known
@@ -154,92 +154,91 @@ class Pipeline:
 
 
 def parse(text: str) -> Pipeline:
-  """The pipeline that a string says.
+  """Parses the string of a pipeline.
 
   Raises:
-    UserError: it cannot be read, says a transform or an option that there is
-      not, or lacks an option that has no default.
+    UserError: a syntax error, an unknown transform or option, or an option
+      without default that is missing.
   """
   if not text.strip():
     return Pipeline()
-  said = _Said(text)
-  steps = tuple(_step(said, node) for node in _parts(said.tree))
-  for place, step in enumerate(steps):
-    if step.needs_mask and any(after.mixes for after in steps[place:]):
+  source = _Source(text)
+  steps = tuple(_step(source, node) for node in _parts(source.tree))
+  for number, step in enumerate(steps):
+    if step.needs_mask and any(after.mixes for after in steps[number:]):
       raise UserError(
         f"'{step.name}' before a transform that mixes, in '{text}'.",
-        "It is of ids, and two texts have no mixture.",
+        "It transforms token ids, and ids cannot be mixed.",
       )
   return Pipeline(steps)
 
 
 def _unmixed(step, key, x, mask, options):
-  """The array and its mask after a step that takes no partner."""
+  """The array and its mask after a step without partner."""
   if step.takes and mask is not None:
     return step.function(key, x, mask, **options)
   return step.function(key, x, **options), mask
 
 
-class _Said:
-  """A string, read as Python, which knows the columns of its parts."""
+class _Source:
+  """A pipeline's string, parsed as Python, and the columns of its parts."""
 
   def __init__(self, text):
     self.text = text
-    # Line breaks may stand anywhere, and columns are those of the string.
+    # Line breaks are allowed anywhere; columns are those of the string.
     line = re.sub(r"\s", " ", text)
     self.line = line.strip()
     self.before = len(line) - len(line.lstrip())
     if "#" in self.line:
-      raise self.wrong(self.line.index("#"), "there are no comments.", _LIKE)
+      raise self.error(self.line.index("#"), "no comments allowed.", _LIKE)
     try:
       self.tree = ast.parse(self.line, mode="eval").body
     except SyntaxError as error:
-      # What is missing at the end is missed on a line of its own.
+      # Python reports what is missing at the end on the next line.
       last = error.lineno > 1 or not error.offset
-      place = len(self.line) if last else error.offset - 1
-      raise self.wrong(place, f"{error.msg}.", _LIKE) from None
+      offset = len(self.line) if last else error.offset - 1
+      raise self.error(offset, f"{error.msg}.", _LIKE) from None
 
-  def wrong(self, where, given, expected="", exists=None, near=""):
-    """The error of a node, or of a place in the line."""
+  def error(self, where, problem, expected="", exists=None, near="", lists=""):
+    """The error at a node or at an offset in the line."""
     if not isinstance(where, int):
       where = len(self.line.encode()[: where.col_offset].decode())
     column = self.before + where + 1
-    said = f"In '{self.text}', column {column}: {given}"
-    return UserError(said, expected, exists, near)
+    problem = f"In '{self.text}', column {column}: {problem}"
+    return UserError(problem, expected, exists, near, lists)
 
 
 def _parts(node):
-  """The operands of a chain of |, in their order."""
+  """The operands of a chain of |, in order."""
   if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
     return [*_parts(node.left), *_parts(node.right)]
   return [node]
 
 
-def _step(said, node):
+def _step(source, node):
   call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
-  name = _name(said, call.func)
+  name = _name(source, call.func)
   if name.isidentifier() and name not in registry.names("transforms"):
-    raise said.wrong(
-      node, f"no transform '{name}'.", "", registry.names("transforms"), name
-    )
+    known, lists = registry.names("transforms"), "kdjax list transforms"
+    raise source.error(node, f"no transform '{name}'.", "", known, name, lists)
   about = registry.describe("transforms", name)
   takes = about.reads[2:]
   if len(about.reads) < 2 or takes not in _TAKES:
-    raise said.wrong(
+    raise source.error(
       node,
       f"'{name}' takes ({', '.join(about.reads)}).",
       "A transform takes (key, x), (key, x, mask) or (key, x, partner).",
     )
   if call.args:
-    raise said.wrong(
+    raise source.error(
       call.args[0],
-      f"'{name}' is given an option without its name.",
+      f"'{name}' got an option without its name.",
       "Write name=value.",
       about.options,
     )
   return Step(
     name=name,
-    options=_options(said, node, name, call.keywords, about.options),
+    options=_options(source, node, name, call.keywords, about.options),
     function=registry.find("transforms", name),
     takes=takes,
     optional=bool(set(takes) & set(about.optional)),
@@ -247,53 +246,53 @@ def _step(said, node):
   )
 
 
-def _name(said, node):
+def _name(source, node):
   if isinstance(node, ast.Constant) and isinstance(node.value, str):
     return node.value
   dotted = ast.unparse(node)
   if all(part.isidentifier() for part in dotted.split(".")):
     return dotted
-  raise said.wrong(node, f"'{dotted}' is no name.", _LIKE)
+  raise source.error(node, f"'{dotted}' is not a name.", _LIKE)
 
 
-def _options(said, node, name, keywords, known):
-  given = {}
+def _options(source, node, name, keywords, known):
+  options = {}
   for keyword in keywords:
     option = keyword.arg
     if option not in known:
-      raise said.wrong(
+      raise source.error(
         keyword,
         f"'{name}' has no option '{option or ast.unparse(keyword.value)}'.",
         "",
         known,
         option or "",
       )
-    if option in given:
-      raise said.wrong(keyword, f"'{option}' is given twice.")
-    given[option] = _literal(said, keyword)
+    if option in options:
+      raise source.error(keyword, f"'{option}' appears twice.")
+    options[option] = _literal(source, keyword)
   for option, default in known.items():
-    if default is registry.REQUIRED and option not in given:
-      raise said.wrong(
+    if default is registry.REQUIRED and option not in options:
+      raise source.error(
         node, f"'{name}' lacks its option '{option}'.", "It has no default."
       )
-  return tuple(given.items())
+  return tuple(options.items())
 
 
-def _literal(said, keyword):
+def _literal(source, keyword):
   try:
     value = _frozen(ast.literal_eval(keyword.value))
     hash(value)
   except (ValueError, TypeError):
-    raise said.wrong(
+    raise source.error(
       keyword.value,
       f"{keyword.arg}={ast.unparse(keyword.value)}.",
-      "An option is a number, a string, True, False, None, or a tuple of them.",
+      "Expected a number, a string, True, False, None, or a tuple of them.",
     ) from None
   return value
 
 
 def _frozen(value):
-  """Lists as tuples, which can be hashed."""
+  """Lists as tuples, which are hashable."""
   if isinstance(value, list | tuple):
     return tuple(map(_frozen, value))
   return value

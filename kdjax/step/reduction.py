@@ -1,4 +1,4 @@
-"""What a term's loss gives, as one number over the examples that count."""
+"""A term's loss values reduced to one number over the examples that count."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,16 +14,16 @@ from kdjax.types import Array
 
 @flax.struct.dataclass
 class Value:
-  """A term's value over all devices, and this device's part of it."""
+  """A term's value over all devices, and this device's share of it."""
 
   weight: Array  # f32 []
   mean: Array  # f32 [], over all devices
   count: Array  # f32 [], over all devices
-  part: Array  # f32 []: the parts of all devices add up to `mean`
+  part: Array  # f32 []: the shares of all devices add up to `mean`
 
 
 def recorded(values: dict[str, Value]) -> dict[str, Array]:
-  """What is recorded of the terms: {name: f32 []}."""
+  """The training metrics of the terms: {name: f32 []}."""
   named = {"loss": sum(value.weight * value.mean for value in values.values())}
   for name, value in values.items():
     named[f"loss/{name}"] = value.mean
@@ -32,33 +32,34 @@ def recorded(values: dict[str, Value]) -> dict[str, Array]:
 
 
 def is_whole(term: Term, call, arrays: Mapping[str, Any], mask: Array) -> bool:
-  """Whether a loss is one number for the batch.
+  """Whether a loss returns one number for the whole batch.
 
   Raises:
-    UserError: it is neither that nor a number an example or a position.
+    UserError: its result is neither that nor one number per example or
+      position.
   """
   try:
-    made = jax.eval_shape(call, arrays)
+    result = jax.eval_shape(call, arrays)
   except ShapeError as error:
     raise UserError(f"Term '{term.name}': {error}") from error
-  shape = getattr(made, "shape", None)
+  shape = getattr(result, "shape", None)
   parameters = all(
     at.output.startswith("params/")
     for argument in term.reads
     for at in term.addresses(argument)
   )
   if shape is None or (shape and shape[0] != mask.shape[0] and not parameters):
-    given = list(shape) if shape is not None else type(made).__name__
+    returned = list(shape) if shape is not None else type(result).__name__
     raise UserError(
-      f"The loss of term '{term.name}' returned {given} for a batch of "
+      f"The loss of term '{term.name}' returned {returned} for a batch of "
       f"{mask.shape[0]}.",
-      "Expected a number an example [B], a position [B T], or one for all [].",
+      "Expected one number per example [B], per position [B T], or in all [].",
     )
   return shape == ()
 
 
 def counted(values: Array, mask: Array, arrays: Mapping[str, Any]) -> Array:
-  """bool like `values` ([B] or [B T]): which of them count."""
+  """bool with the shape of `values` ([B] or [B T]): which values count."""
   wide = lambda array: array.reshape(
     array.shape + (1,) * (values.ndim - array.ndim)
   )
@@ -67,13 +68,13 @@ def counted(values: Array, mask: Array, arrays: Mapping[str, Any]) -> Array:
   if label is not None and jnp.issubdtype(label.dtype, jnp.integer):
     known = label >= 0
     if known.ndim > values.ndim:
-      # Of several classes each: an example of which none is known.
+      # Multi-label: an example counts if any of its classes is labelled.
       known = jnp.any(known, axis=tuple(range(values.ndim, known.ndim)))
     mask = mask & wide(known)
   positions = arrays.get("mask")
   if positions is not None:
     if positions.ndim > values.ndim:
-      # The loss has reduced them: an example without any does not count.
+      # The loss has reduced positions: an example without any does not count.
       positions = jnp.any(positions, axis=-1)
     mask = mask & wide(positions)
   return jnp.broadcast_to(mask, values.shape)

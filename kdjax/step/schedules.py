@@ -1,4 +1,4 @@
-"""Numbers that change with the step: learning rates, weights, temperatures."""
+"""Schedules of learning rates, term weights, temperatures, by step."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,14 +11,17 @@ Schedule = Callable[[jnp.ndarray], jnp.ndarray]
 
 
 def make(spec: float | Mapping, steps: int) -> Schedule:
-  """A function of the step.
+  """An optax schedule from its config.
 
   Args:
-    spec: a number, or a mapping as of `config.schedule()`.
-    steps: how long the stage is.
+    spec: a number, or the result of `config.schedule()`.
+    steps: the length of the stage.
 
   Returns:
-    step -> value, both scalars; of optax.
+    A function step -> value, both scalars.
+
+  Raises:
+    UserError: the kind of schedule is unknown.
   """
   if isinstance(spec, int | float):
     return optax.constant_schedule(spec)
@@ -29,7 +32,7 @@ def make(spec: float | Mapping, steps: int) -> Schedule:
   elif spec["kind"] == "linear":
     after = optax.linear_schedule(value, spec["end"], span)
   elif spec["kind"] == "cosine":
-    # optax's cosine ends at a share of its start, which a start of 0 lacks.
+    # optax's cosine ends at a fraction of its start, so that 0 could not rise.
     after = lambda step: (
       spec["end"]
       + (value - spec["end"])

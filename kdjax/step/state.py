@@ -1,4 +1,4 @@
-"""What a run carries from step to step, for one seed."""
+"""The training state of one seed, carried from step to step."""
 
 import dataclasses
 from typing import Any
@@ -13,48 +13,48 @@ from kdjax.types import Array, Variables
 
 @flax.struct.dataclass
 class Best:
-  """The best variables so far, by a metric on validation."""
+  """The best variables so far, by a validation metric."""
 
-  variables: dict[str, dict[str, Variables]]  # as of `evaluated`
-  value: Array  # f32 []; -inf (or inf, where less is better) before the first
+  variables: dict[str, dict[str, Variables]]  # as returned by `evaluated`
+  value: Array  # f32 []; -inf (inf where lower is better) before the first
   step: Array  # i32 []
 
 
 @flax.struct.dataclass
 class Fault:
-  """The first step whose loss or gradient was not finite."""
+  """The first step at which the loss or the gradient was not finite."""
 
   step: Array  # i32 []; -1: none
-  terms: dict[str, Array]  # f32 []: every term's value there
+  terms: dict[str, Array]  # f32 []: every term's value at that step
 
 
 @flax.struct.dataclass
 class State:
-  """All that training changes, of one seed.
+  """All that training changes for one seed.
 
-  Randomness is folded from (seed, step) and the data's position is the step,
-  so that this is all that a checkpoint holds.
+  A checkpoint holds nothing else: random keys are folded from (seed, step), and
+  the position in the data is the step.
   """
 
   seed: Array  # i32 []
-  step: Array  # i32 []: steps done
+  step: Array  # i32 []: number of completed steps
   params: dict[str, dict[str, Any]]  # {"networks": .., "heads": ..}
-  collections: dict[str, dict[str, Any]]  # likewise: batch statistics, memories
+  collections: dict[str, dict[str, Any]]  # batch statistics, heads' memories
   optimizer: optax.OptState
-  average: Any  # of `params`, where the stage averages; else None
+  average: Any  # moving average of `params` where the stage has one, else None
   best: Best
   fault: Fault
 
 
 @flax.struct.dataclass
 class Fixed:
-  """What the step reads and never changes: never donated, never saved."""
+  """Inputs of the step that it never changes; not donated, not saved."""
 
   teachers: dict[str, Variables]
-  # f32 []: weights and float options by term, so that changing one compiles
-  # nothing anew.
+  # f32 []: weights and float options by term, as arrays so that a changed value
+  # does not recompile the step.
   numbers: dict[str, dict[str, Array]]
-  # Of the training data: {"class_count": f32 [K]}, where a term reads it.
+  # Training data statistics: {"class_count": f32 [K]}, where a term reads it.
   data: dict[str, Array] = dataclasses.field(default_factory=dict)
 
 
@@ -65,7 +65,7 @@ def split(variables: Variables) -> tuple[Any, dict[str, Any]]:
 
 
 def merge(params: Any, collections: dict[str, Any]) -> Variables:
-  """The variables that `Module.apply` takes."""
+  """The variables in the form that `Module.apply` expects."""
   return {"params": params, **collections}
 
 
@@ -83,10 +83,10 @@ def create(
   Args:
     seed: i32 [].
     variables: {"networks": {name: variables}, "heads": {name: variables}}.
-    optimizer: whose state is made.
-    terms: names, for the record of a fault.
-    average: whether an average of the parameters is kept.
-    maximise: whether more of the selecting metric is better.
+    optimizer: of the stage.
+    terms: names of the terms, for `Fault`.
+    average: whether to keep a moving average of the parameters.
+    maximise: whether a higher value of the selecting metric is better.
   """
   params = {
     kind: {name: split(tree)[0] for name, tree in trees.items()}
@@ -96,7 +96,7 @@ def create(
     kind: {name: split(tree)[1] for name, tree in trees.items()}
     for kind, trees in variables.items()
   }
-  # Each leaf its own buffer: a donated state must not hold one twice.
+  # A donated state must not hold a buffer twice.
   copy = lambda tree: jax.tree.map(jnp.copy, tree)
   return State(
     seed=jnp.asarray(seed, jnp.int32),
@@ -106,7 +106,7 @@ def create(
     optimizer=optimizer.init(params),
     average=copy(params) if average else None,
     best=Best(
-      # As `evaluated` has them: with {"params": {}} of what has none.
+      # In the structure of `evaluated`: {"params": {}} where there are none.
       variables=copy(join(params, collections)),
       value=jnp.float32(-jnp.inf if maximise else jnp.inf),
       step=jnp.zeros((), jnp.int32),
@@ -119,7 +119,7 @@ def create(
 
 
 def join(params: Any, collections: Any) -> dict[str, dict[str, Variables]]:
-  """{kind: {name: variables}} of {kind: {name: params}} and the rest."""
+  """{kind: {name: variables}} from params and collections of that form."""
   return {
     kind: {
       name: merge(tree, collections[kind][name]) for name, tree in trees.items()
@@ -129,13 +129,13 @@ def join(params: Any, collections: Any) -> dict[str, dict[str, Variables]]:
 
 
 def evaluated(state: State) -> dict[str, dict[str, Variables]]:
-  """The variables that are evaluated: averaged ones where there are any."""
+  """The variables used for evaluation: averaged ones if the stage has them."""
   params = state.params if state.average is None else state.average
   return join(params, state.collections)
 
 
 def keep_best(state: State, value: Array, *, maximise: bool) -> State:
-  """The state, its best variables replaced if `value` (f32 []) is better."""
+  """The state, with `best` replaced if `value` (f32 []) is better."""
   better = value > state.best.value if maximise else value < state.best.value
   pick = lambda new, old: jnp.where(better, new, old)
   return state.replace(

@@ -1,4 +1,4 @@
-"""One step of training and one of evaluation: pure functions of one seed."""
+"""The training step and the evaluation step: pure functions of one seed."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -16,29 +16,29 @@ from kdjax.step.state import Fixed, State
 from kdjax.step.terms import Reader
 from kdjax.types import Array, Batch, Variables
 
-# Which rows of a family of metrics count, beside them.
+# The key of the mask of counting rows, next to a metric family's rows.
 COUNTS = "counts"
 
-# Streams of one seed's randomness.
+# Random streams of one seed.
 INIT, TRAIN = 0, 1
 
 
 def key_of(seed: Array, stream: int) -> Array:
-  """The key of a stream of a seed's randomness."""
+  """The random key of one of a seed's streams."""
   return jax.random.fold_in(jax.random.key(seed), stream)
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-  """A family of metrics where a stage uses it."""
+  """A metric family as a stage uses it."""
 
   measured: Callable
-  adds: bool  # whether what it gives adds up; otherwise it has a row an example
+  adds: bool  # whether it returns sums; otherwise one row per example
   reads: Mapping[str, Address | tuple[Address, ...]]
   heads: Mapping[str, nn.Module]  # without parameters
 
   def arguments(self, reader: Reader):
-    """What it measures, by argument, and bool [B]: who counts."""
+    """Its arguments by name, and bool [B]: which examples count."""
     mask = reader.flow.batch["valid"]
     arrays = {}
     for argument, read in self.reads.items():
@@ -56,25 +56,29 @@ def make_train_step(
   *,
   ema_decay: float,
 ) -> Callable[[State, Fixed, Batch], tuple[State, dict[str, Array]]]:
-  """The step of a stage.
+  """The training step of a stage.
 
   Args:
-    objective: terms over networks.
-    optimizer: of optax.
-    ema_decay: of the average of parameters, where the state holds one.
+    objective: the terms over the networks.
+    optimizer: of optax, or `optimizer.Grouped`.
+    ema_decay: decay of the moving average of parameters, where the state holds
+      one.
 
   Returns:
-    (state, fixed, batch) -> (state, metrics), pure; metrics are f32 [], over
-    the batch of all devices.
+    (state, fixed, batch) -> (state, metrics), a pure function; metrics are
+    f32 [], over the batch of all devices.
+
+  Raises:
+    UserError: a term's group is unknown to the optimizer.
   """
 
-  # Only an optimizer that keeps groups of terms apart asks for them.
+  # Only an optimizer that separates groups of terms has this attribute.
   groups = getattr(optimizer, "groups", ())
   for term in objective.terms if groups else ():
     if term.group not in groups:
       raise UserError(
-        f"Term '{term.name}' is of the group '{term.group}', which the "
-        "optimizer has not.",
+        f"Term '{term.name}' is in the group '{term.group}', which the "
+        "optimizer does not have.",
         exists=groups,
         near=term.group,
       )
@@ -95,7 +99,7 @@ def make_train_step(
     params = optax.apply_updates(state.params, updates)
     average = state.average
     if average is not None:
-      # Early on the average is young: it must not remember the initialisation.
+      # A lower decay in the first steps, so that the initial parameters fade.
       done = state.step.astype(jnp.float32)
       decay = jnp.minimum(ema_decay, (1 + done) / (10 + done))
       average = optax.incremental_update(params, average, 1 - decay)
@@ -116,16 +120,16 @@ def make_eval_step(
   objective: Objective,
   families: Mapping[str, Family],
 ) -> Callable[[Mapping, Fixed, Batch], dict]:
-  """The evaluation of a stage on one batch.
+  """The evaluation step of a stage.
 
   Args:
-    objective: whose terms are measured too.
-    families: of metrics, by name.
+    objective: its terms are evaluated too.
+    families: metric families by name.
 
   Returns:
-    (variables, fixed, batch) -> {family: sums}, to be added up over batches (or
-    rows, to be put behind each other, and which of them count, by COUNTS);
-    "loss" holds each term's unweighted "sum" and "count".
+    (variables, fixed, batch) -> {family: sums}, to be added over batches (or
+    rows, to be concatenated, with the mask COUNTS of those that count); "loss"
+    holds each term's unweighted "sum" and "count".
   """
 
   objective = _measurable(objective)
@@ -136,11 +140,11 @@ def make_eval_step(
     sums = {}
     for name, family in families.items():
       arrays, mask = family.arguments(reader)
-      found = family.measured(**arrays, mask=mask)
+      measured = family.measured(**arrays, mask=mask)
       if family.adds:
-        sums[name] = objective.sum(found)
+        sums[name] = objective.sum(measured)
       else:
-        sums[name] = objective.gather({**found, COUNTS: mask})
+        sums[name] = objective.gather({**measured, COUNTS: mask})
     values = objective.values(reader, jnp.zeros((), jnp.int32))
     sums["loss"] = {
       "sum": {name: value.mean * value.count for name, value in values.items()},
@@ -152,12 +156,12 @@ def make_eval_step(
 
 
 def training_only(teacher: nn.Module) -> bool:
-  """Whether what a teacher gives is known of training examples alone."""
+  """Whether a teacher's outputs exist for training examples only."""
   return getattr(teacher, "training_only", False)
 
 
 def _measurable(objective: Objective) -> Objective:
-  """With the terms alone whose values are known outside of training."""
+  """The objective without terms that read a training-only teacher."""
   teachers = objective.teachers
   unknown = {name for name in teachers if training_only(teachers[name])}
   terms = tuple(
@@ -169,7 +173,7 @@ def _measurable(objective: Objective) -> Objective:
 
 
 def _watch(state: State, recorded: dict[str, Array]) -> states.Fault:
-  """The first fault: kept if there was one, else this step's if it is one."""
+  """The first fault: the recorded one, else this step if it is not finite."""
   finite = jnp.isfinite(recorded["loss"])
   finite = finite & jnp.isfinite(recorded["gradient_norm"])
   first = ~finite & (state.fault.step < 0)

@@ -1,4 +1,4 @@
-"""Terms, and what each of them reads of a flow, its heads applied."""
+"""Loss terms, and their arguments: arrays of a flow with heads applied."""
 
 import dataclasses
 import inspect
@@ -12,21 +12,21 @@ from kdjax.errors import UserError
 from kdjax.step.flow import DATA, Address, Flow
 from kdjax.types import Array
 
-# The owner in the address of what an argument becomes: heads/term/argument.
+# The first part of the address of a head's output: heads/term/argument.
 HEADS = "heads"
 
 
 @dataclasses.dataclass(frozen=True)
 class Adapter:
-  """A head where a term uses it."""
+  """A head as a term uses it."""
 
   name: str  # of its variables: "term:argument" of the term that owns it
   module: nn.Module
-  still: bool = False  # no gradient for its parameters, no new state
+  still: bool = False  # frozen: no gradient for its parameters, no state update
 
   @property
   def both(self) -> bool:
-    """Whether it makes both sides of the term."""
+    """Whether it returns both the student and the teacher argument."""
     return getattr(self.module, "both", False)
 
   @property
@@ -36,44 +36,44 @@ class Adapter:
 
   @property
   def takes_mask(self) -> bool:
-    """Whether it asks which rows count."""
+    """Whether it takes the mask of rows that count."""
     return "mask" in inspect.signature(self.module.__call__).parameters
 
 
 @dataclasses.dataclass(frozen=True)
 class Term:
-  """One loss, what it reads and what stands in between."""
+  """One loss, the addresses it reads, and the heads applied to them."""
 
   name: str
   loss: Callable[..., Array]
   reads: Mapping[str, Address | tuple[Address, ...]]
   heads: Mapping[str, Adapter]
-  targets: tuple[str, ...]
+  targets: tuple[str, ...]  # arguments without gradient
   group: str
   takes_mask: bool
-  options: Mapping[str, Any]  # those that are no numbers
+  options: Mapping[str, Any]  # those that are not floats
   schedules: Mapping[str, Callable]  # "weight" or an option -> step -> value
 
   def addresses(self, argument: str) -> tuple[Address, ...]:
-    """What an argument reads."""
+    """The addresses that an argument reads."""
     read = self.reads[argument]
     return read if isinstance(read, tuple) else (read,)
 
   @property
   def gathered(self) -> bool:
-    """Whether a head of it needs the batch of all devices."""
+    """Whether one of its heads needs the batch of all devices."""
     return any(adapter.gathered for adapter in self.heads.values())
 
 
 class Reader:
-  """What terms read of one flow; every head runs once.
+  """The arguments of terms, read from one flow; every head runs once.
 
   Args:
     terms: of the stage.
     flow: of the batch.
     axis_name: of the devices that share the batch.
-    create: (adapter's name, arguments) -> variables, for heads that the flow
-      has none of.
+    create: (adapter, *inputs) -> variables, for heads without variables in the
+      flow.
   """
 
   def __init__(
@@ -86,7 +86,7 @@ class Reader:
     self.terms = {term.name: term for term in terms}
     self.flow, self.axis_name, self.create = flow, axis_name, create
     self.done: dict[str, tuple[dict, Array]] = {}
-    self.open: list[str] = []  # terms being read, each for the one before
+    self.open: list[str] = []  # the terms being read, to detect cycles
 
   def at(self, address: Address | tuple[Address, ...]):
     """The array, or tuple of arrays, at an address."""
@@ -97,19 +97,20 @@ class Reader:
     term, argument = self._owner(address)
     if term.gathered:
       raise UserError(
-        f"'heads/{address.output}' is of the batch of all devices.",
-        "No other term can read it.",
+        f"The head 'heads/{address.output}' reads the batch of all devices.",
+        "Another term cannot read its output.",
       )
     return self.arguments(term)[0][argument]
 
   def arguments(self, term: Term) -> tuple[dict[str, Any], Array]:
-    """The loss's arguments, and bool [B]: who counts.
+    """The loss's arguments, and bool [B]: which examples count.
 
-    Of the batch of all devices where a head of the term needs that.
+    They hold the batch of all devices where a head of the term needs it.
     """
     if term.name in self.open:
       raise UserError(
-        f"The terms {', '.join(self.open)} read each other's heads in a circle."
+        f"The terms {', '.join(self.open)} read each other's heads in a cycle.",
+        "Remove one of these reads.",
       )
     if term.name not in self.done:
       self.open.append(term.name)
@@ -118,7 +119,7 @@ class Reader:
     return self.done[term.name]
 
   def present(self, address: Address) -> Array:
-    """bool [B]: where the modalities that an address needs are there."""
+    """bool [B]: which examples have all modalities that an address needs."""
     if address.network != HEADS:
       return self.flow.present(address)
     term, argument = self._owner(address)
@@ -128,7 +129,10 @@ class Reader:
     return mask
 
   def gather(self, term: Term, arrays: dict[str, Any], mask: Array):
-    """The same of all devices' batches; parameters are whole already."""
+    """Arguments and mask with the rows of all devices.
+
+    Parameters have no rows and stay as they are.
+    """
     if not self.axis_name or term.gathered:
       return arrays, mask
     whole = {
@@ -152,17 +156,17 @@ class Reader:
     arrays = dict(reads)
     for argument, adapter in term.heads.items():
       other = {"student": "teacher", "teacher": "student"}.get(argument)
-      made = self._adapt(adapter, reads[argument], reads.get(other), mask)
+      adapted = self._adapt(adapter, reads[argument], reads.get(other), mask)
       if adapter.both:
-        arrays["student"], arrays["teacher"] = made
+        arrays["student"], arrays["teacher"] = adapted
       else:
-        arrays[argument] = made
+        arrays[argument] = adapted
     return arrays, mask
 
   def _read(self, term: Term, argument: str):
     """The array, or tuple of arrays, at an argument's address.
 
-    Here, before any head, gradients of targets are stopped.
+    Gradients of targets are stopped here, before any head.
     """
     array = self.at(term.reads[argument])
     return jax.lax.stop_gradient(array) if argument in term.targets else array
@@ -190,19 +194,19 @@ class Reader:
       raise UserError(
         f"No 'heads/{address.output}'.",
         exists=(
-          f"heads/{one.name}/{argument}"
-          for one in self.terms.values()
-          for argument in one.heads
+          f"heads/{term.name}/{argument}"
+          for term in self.terms.values()
+          for argument in term.heads
         ),
         near=f"heads/{address.output}",
       )
     return term, argument
 
   def _gather(self, term: Term, argument: str, value, *, adapted: bool):
-    """All devices' rows of what an argument reads, or of its head's output."""
+    """An argument (or its head's output) with the rows of all devices."""
     read = term.reads.get(argument)
     if read is None or (adapted and argument in term.heads):
-      # A head's output has rows, unless it is made of parameters alone.
+      # A head's output has rows unless the head reads parameters only.
       whole = read is not None and all(
         map(_is_parameter, term.addresses(argument))
       )
@@ -215,5 +219,5 @@ class Reader:
 
 
 def _is_parameter(at: Address) -> bool:
-  """Whether what is there has no rows."""
+  """Whether the array at an address has no axis of examples."""
   return at.network == DATA or at.output.startswith("params/")

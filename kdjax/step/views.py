@@ -1,10 +1,10 @@
-"""What a batch becomes on the device: raw values through pipelines, in views.
+"""Views of a batch: raw values transformed by pipelines, on the device.
 
-A view is a way to look at an example: the plain one, which is augmented in
-training and not in evaluation, and further ones by name (`image@strong`). What
-is drawn for an example depends on the seed of the augmentation, its index, the
-number of its view (`view`, the feed's) and the name of the view, and on nothing
-else: wherever and whenever it is asked for, it is the same.
+The default view of an example is augmented in training and not in evaluation;
+further views have names (`image@strong`). The random key of an example depends
+only on the augmentation seed, the example's index, its view number (the feed's
+`view`) and the view's name, so that its augmentation does not depend on the
+device, the batch or the time at which it is computed.
 """
 
 import dataclasses
@@ -19,19 +19,19 @@ from kdjax.errors import UserError
 from kdjax.step.pipeline import Pipeline
 from kdjax.types import Array, Batch
 
-# The plain view has a pipeline for each; other names are further views.
+# Pipelines of the default view; other names are further views.
 TRAIN, EVALUATION = "train", "evaluation"
 
 
 @dataclasses.dataclass(frozen=True)
 class Corruption:
-  """What is done to one modality before it is measured, at a level.
+  """A corruption of one modality in evaluation, at the batch's `level`.
 
   Attributes:
     modality: of the batch.
-    pipeline: in the place of that of evaluation; None takes the modality away
-      from a share of the examples, which is the level.
-    sweeps: the option of the pipeline that the level is: "transform.option".
+    pipeline: replaces the evaluation pipeline; None removes the modality from
+      a fraction `level` of the examples.
+    sweeps: the option that is set to `level`: "transform.option".
   """
 
   modality: str
@@ -46,8 +46,8 @@ class Views:
   Attributes:
     pipelines: view -> modality -> pipeline.
     seed: of the augmentation, the same for all seeds of a run.
-    classes: how many the labels are, where two examples are mixed.
-    corruption: what is done in evaluation, at the batch's `level`.
+    classes: the number of classes, where two examples are mixed.
+    corruption: applied in evaluation, at the batch's `level`.
   """
 
   pipelines: Mapping[str, Mapping[str, Pipeline]]
@@ -57,35 +57,35 @@ class Views:
 
   @property
   def mixed(self) -> tuple[str, ...]:
-    """The modalities that a view of training mixes."""
-    found = [
+    """The modalities that a training view mixes."""
+    modalities = [
       modality
-      for view, of in self.pipelines.items()
+      for view, pipelines in self.pipelines.items()
       if view != EVALUATION
-      for modality, pipeline in of.items()
+      for modality, pipeline in pipelines.items()
       if pipeline.mixes
     ]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(modalities))
 
   def partners(self, keys: Collection[str]) -> tuple[str, ...]:
-    """The keys of which a training batch needs another example's.
+    """The keys of a partner example that a training batch needs.
 
     Args:
       keys: of an example.
     """
     if not self.mixed:
       return ()
-    wanted = [
+    candidates = [
       f"{kind}{modality}"
       for modality in self.mixed
       for kind in ("", "mask/", "has/")
     ]
     return tuple(
-      key for key in (*wanted, "index", "label", "valid") if key in keys
+      key for key in (*candidates, "index", "label", "valid") if key in keys
     )
 
   def of(self, modalities: Collection[str]) -> "Views":
-    """The plain view of evaluation, of some modalities alone."""
+    """The evaluation view of some modalities only."""
     kept = {
       modality: pipeline
       for modality, pipeline in self.pipelines.get(EVALUATION, {}).items()
@@ -94,26 +94,26 @@ class Views:
     return dataclasses.replace(self, pipelines={EVALUATION: kept})
 
   def __call__(self, batch: Batch, *, train: bool) -> dict[str, Array]:
-    """The batch with its views; where two are mixed, with a `target`.
+    """The batch with its views, and a `target` where examples are mixed.
 
     Raises:
-      UserError: a pipeline is of a modality that the data lacks.
+      UserError: the batch lacks the modality of a pipeline or corruption.
     """
-    made = dict(batch)
-    plain, other = (TRAIN, EVALUATION) if train else (EVALUATION, TRAIN)
+    viewed = dict(batch)
+    default, other = (TRAIN, EVALUATION) if train else (EVALUATION, TRAIN)
     share = None
-    for view, of in self.pipelines.items():
-      for modality, pipeline in of.items() if view != other else ():
-        suffix = "" if view == plain else f"@{view}"
+    for view, pipelines in self.pipelines.items():
+      for modality, pipeline in pipelines.items() if view != other else ():
+        suffix = "" if view == default else f"@{view}"
         views, mixed = self._view(batch, modality, pipeline, suffix)
-        made |= views
+        viewed |= views
         share = mixed if pipeline.mixes and not suffix else share
     if self.corruption is not None and not train:
-      made |= self._corrupted(batch, self.corruption)
+      viewed |= self._corrupted(batch, self.corruption)
     label = batch.get("label")
     if self.mixed and label is not None and label.ndim == 1:
-      made |= self._target(batch, share)
-    return {key: _real(key, value) for key, value in made.items()}
+      viewed |= self._target(batch, share)
+    return {key: _real(key, value) for key, value in viewed.items()}
 
   def _view(
     self,
@@ -123,45 +123,48 @@ class Views:
     suffix: str,
     sweeps: str | None = None,
   ) -> tuple[dict[str, Array], Float[Array, "B"]]:
-    """A modality in a view, and the share of each example in its own."""
+    """A modality in a view, and each example's share in its mixture."""
     if modality not in batch:
       raise UserError(
-        f"There is a pipeline of '{modality}', which the data lacks.",
+        f"data.pipelines names the modality '{modality}', which the data"
+        " lacks.",
         exists=(key for key in batch if "/" not in key),
         near=modality,
       )
     tag = f"{modality}{suffix}"
-    given = {
+    arguments = {
       "key": self.keys(batch["index"], batch["view"], tag),
       "x": batch[modality],
       "mask": batch.get(f"mask/{modality}"),
       "overrides": None if sweeps is None else {sweeps: batch["level"]},
     }
     if pipeline.mixes:
-      given |= self._partner(batch, modality, tag)
-    given = {key: value for key, value in given.items() if value is not None}
-    x, mask, share = jax.vmap(lambda given: pipeline(**given))(given)
-    made = {f"{modality}{suffix}": x}
-    if "mask" in given:
-      made[f"mask/{modality}{suffix}"] = mask
-    return made, share
+      arguments |= self._partner(batch, modality, tag)
+    arguments = {
+      name: value for name, value in arguments.items() if value is not None
+    }
+    x, mask, share = jax.vmap(lambda example: pipeline(**example))(arguments)
+    views = {f"{modality}{suffix}": x}
+    if "mask" in arguments:
+      views[f"mask/{modality}{suffix}"] = mask
+    return views, share
 
   def _partner(self, batch: Batch, modality: str, tag: str) -> dict[str, Array]:
-    """Whom each example is mixed with: itself, where the other is not there.
+    """Each example's partner; the example itself where the partner is missing.
 
-    Nor is there any in evaluation.
+    In evaluation an example is its own partner.
     """
     other = {
       key: batch.get(f"partner/{key}", batch.get(key))
       for key in (modality, f"mask/{modality}", "index")
     }
-    there = jnp.ones(batch["index"].shape, bool)
+    present = jnp.ones(batch["index"].shape, bool)
     for key in ("valid", f"has/{modality}"):
-      there &= batch.get(f"partner/{key}", there)
+      present &= batch.get(f"partner/{key}", present)
     chosen = {}
     for key, value in other.items():
       if value is not None:
-        rows = there.reshape(there.shape + (1,) * (value.ndim - 1))
+        rows = present.reshape(present.shape + (1,) * (value.ndim - 1))
         chosen[key] = jnp.where(rows, value, batch[key])
     return {
       "partner": chosen[modality],
@@ -172,7 +175,8 @@ class Views:
   def _corrupted(self, batch: Batch, by: Corruption) -> dict[str, Array]:
     if by.modality not in batch:
       raise UserError(
-        f"There is a corruption of '{by.modality}', which the data lacks.",
+        f"`robustness` corrupts the modality '{by.modality}', which the data"
+        " lacks.",
         exists=(key for key in batch if "/" not in key),
         near=by.modality,
       )
@@ -182,13 +186,19 @@ class Views:
     stays = jax.vmap(jax.random.uniform)(keys) >= batch["level"]
     has = f"has/{by.modality}"
     was = batch.get(has, jnp.ones(stays.shape, bool))
-    # Who had it is still asked: what has no other sense must guess.
-    return {has: stays & was, f"asked/{by.modality}": was}
+    # Examples that had the modality still count in terms and metrics.
+    return {has: stays & was, f"had/{by.modality}": was}
 
   def keys(
     self, index: Int[Array, "B"], view: Int[Array, "B"], tag: str
   ) -> Key[Array, "B"]:
-    """A key for each example in its view."""
+    """A random key for each example in its view.
+
+    Args:
+      index: of each example.
+      view: the number of its view.
+      tag: names what the key is for, such as "image@strong".
+    """
     key = jax.random.fold_in(
       jax.random.key(self.seed), zlib.crc32(tag.encode())
     )
@@ -199,16 +209,16 @@ class Views:
   def _target(
     self, batch: Batch, share: Float[Array, "B"] | None
   ) -> dict[str, Array]:
-    """The classes of what is mixed, and where both have a label."""
+    """Class probabilities of mixed examples, and which are known."""
     target = jax.nn.one_hot(batch["label"], self.classes)
     known = batch["label"] >= 0
     if share is not None and "partner/label" in batch:
       other = jax.nn.one_hot(batch["partner/label"], self.classes)
-      # Where the other was not there, an example was mixed with itself.
-      there = jnp.ones(known.shape, bool)
+      # Where the partner is missing, the example was mixed with itself.
+      present = jnp.ones(known.shape, bool)
       for key in ("valid", *(f"has/{modality}" for modality in self.mixed)):
-        there &= batch.get(f"partner/{key}", there)
-      share = jnp.where(there, share, 1.0)
+        present &= batch.get(f"partner/{key}", present)
+      share = jnp.where(present, share, 1.0)
       target = share[:, None] * target + (1.0 - share)[:, None] * other
       known &= (batch["partner/label"] >= 0) | (share == 1.0)
     target = jnp.where(known[:, None], target, 0.0)
@@ -216,7 +226,7 @@ class Views:
 
 
 def _real(key: str, value: Array) -> Array:
-  """Raw bytes as 0 to 1 and raw samples as -1 to 1, where no pipeline did."""
+  """Unconverted uint8 scaled to 0..1, and int16 samples to -1..1."""
   if "/" in key or value.dtype not in (jnp.uint8, jnp.int16):
     return value
   return value.astype(jnp.float32) / (

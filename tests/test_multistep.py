@@ -1,4 +1,4 @@
-"""Several steps in one call: the same run, and nothing due is passed."""
+"""Several steps in one call: the same run, and calls end at what is due."""
 
 import jax
 import numpy as np
@@ -30,7 +30,7 @@ def made(**changes):
 
 
 def run(folder, seed_axis="loop", **changes):
-  """The parameters at the end, and the journal."""
+  """The parameters at the end, and the lines of the metrics log."""
   one = made(**changes)
   one.seed_axis = seed_axis
   kdjax.run(one, folder, quiet=True)
@@ -41,17 +41,17 @@ def run(folder, seed_axis="loop", **changes):
 
 
 @pytest.mark.parametrize("seed_axis", ["loop", "vmap"])
-def test_a_run_is_the_same_whatever_a_call_makes(tmp_path, seed_axis):
-  one, told = run(tmp_path / "one", seed_axis, steps_per_call=1)
-  four, told_too = run(tmp_path / "four", seed_axis, steps_per_call=9)
+def test_a_run_does_not_depend_on_steps_per_call(tmp_path, seed_axis):
+  one, log_of_one = run(tmp_path / "one", seed_axis, steps_per_call=1)
+  four, log_of_four = run(tmp_path / "four", seed_axis, steps_per_call=9)
   assert one
   for key, value in one.items():
     np.testing.assert_allclose(value, four[key], rtol=1e-4, atol=1e-5)
-  assert len(told) == len(told_too) > 0
+  assert len(log_of_one) == len(log_of_four) > 0
 
 
 @pytest.mark.parametrize(
-  ("asked", "due", "start", "expected"),
+  ("most", "due", "start", "expected"),
   [
     (9, {}, 0, 4),
     (3, {}, 0, 2),
@@ -60,27 +60,27 @@ def test_a_run_is_the_same_whatever_a_call_makes(tmp_path, seed_axis):
     (9, {"log_every": 5}, 0, 1),
   ],
 )
-def test_a_call_ends_where_something_is_due(asked, due, start, expected):
-  given = {
+def test_a_call_ends_where_something_is_due(most, due, start, expected):
+  knobs = {
     "steps": STEPS, "log_every": 4, "eval_every": 8, "save_every": 4,
-    "steps_per_call": asked, **due,
+    "steps_per_call": most, **due,
   }  # fmt: skip
-  assert multistep.steps_per_call(given, start, "cpu") == expected
+  assert multistep.steps_per_call(knobs, start, "cpu") == expected
 
 
-def test_a_cpu_makes_one_step_a_call_and_an_accelerator_several():
-  given = {"steps": 64, "steps_per_call": 0}
-  given |= {f"{what}_every": 32 for what in ("log", "eval", "save")}
-  assert multistep.steps_per_call(given, 0, "cpu") == 1
-  assert multistep.steps_per_call(given, 0, "gpu") == 16
+def test_a_cpu_runs_one_step_per_call_and_an_accelerator_several():
+  knobs = {"steps": 64, "steps_per_call": 0}
+  knobs |= {f"{what}_every": 32 for what in ("log", "eval", "save")}
+  assert multistep.steps_per_call(knobs, 0, "cpu") == 1
+  assert multistep.steps_per_call(knobs, 0, "gpu") == 16
 
 
-def test_fewer_than_no_steps_are_refused():
+def test_a_negative_number_of_steps_is_an_error():
   with pytest.raises(UserError, match="steps_per_call"):
     multistep.steps_per_call({"steps_per_call": -1}, 0, "cpu")
 
 
-def test_what_is_the_same_in_every_call_is_not_stacked():
+def test_arguments_that_are_the_same_in_every_step_are_not_stacked():
   step = lambda state, fixed, rows, at: (state + rows[at].sum(), rows[at])
   many = multistep.many(step, ("rows", "batch"))
   rows = np.arange(5.0)

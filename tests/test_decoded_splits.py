@@ -1,4 +1,4 @@
-"""What is decoded once is known by its fingerprint, and not decoded again."""
+"""A split is decoded once and cached by its fingerprint."""
 
 import os
 import pathlib
@@ -19,10 +19,10 @@ from kdjax.training import workdir
 
 
 @pytest.fixture(autouse=True)
-def _forgotten():
-  decoded_splits.forget()
+def _empty_cache():
+  decoded_splits.clear()
   yield
-  decoded_splits.forget()
+  decoded_splits.clear()
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def options(tmp_path):
 
 @pytest.fixture
 def reads(monkeypatch):
-  """How many records were decoded: (of how many, how many), a pair a call."""
+  """The (size of the split, number of decoded records) of every call."""
   counts, read = [], _records.Split.read
 
   def counted(self, positions):
@@ -166,7 +166,7 @@ def test_data_that_have_changed_are_decoded_again(options, tmp_path):
   assert np.flatnonzero(changed).tolist() == [0]
 
 
-def test_who_gets_what_was_decoded_knows_its_broken_records(options, reads):
+def test_a_source_with_cached_columns_lists_its_broken_records(options, reads):
   train = manifest.load("train", **options)
   place = int(train.take(np.arange(5))["index"][4])
   break_image(options, place)
@@ -176,9 +176,9 @@ def test_who_gets_what_was_decoded_knows_its_broken_records(options, reads):
   columns = [loaders.columns(source) for source in sources]
   assert columns[0]["image"] is columns[1]["image"]
   assert reads[-1][1] == 1 and total(reads) == len(train) + 1
-  told = [list(map(str, source.records())) for source in sources]
-  assert told[0] == told[1] and len(told[0]) == 1
-  assert f"line {place + 2}" in told[0][0]
+  faults = [list(map(str, source.records())) for source in sources]
+  assert faults[0] == faults[1] and len(faults[0]) == 1
+  assert f"line {place + 2}" in faults[0][0]
   with pytest.raises(UserError, match=f"line {place + 2}"):
     loaders.columns(manifest.load("train", **options))
 
@@ -187,34 +187,34 @@ def test_no_more_is_kept_than_fits(options, monkeypatch, reads):
   size = len(loaders.columns(manifest.load("test", **options))["index"])
   assert total(reads) == size
   monkeypatch.setattr(loaders, "CPU_BYTES", 1000)
-  decoded_splits.forget()
+  decoded_splits.clear()
   for _ in range(2):
     loaders.columns(manifest.load("test", **options))
   assert total(reads) == 3 * size
 
 
-def test_what_was_not_asked_for_longest_is_forgotten():
+def test_the_least_recently_used_split_is_removed():
   class Known:
     def __init__(self, name):
       self.fingerprint = name
 
   column = lambda: {"x": np.zeros(100, np.uint8)}
   one, two, three = map(Known, ("1", "2", "3"))
-  decoded_splits.keep(one, column(), 250)
-  decoded_splits.keep(two, column(), 250)
-  assert decoded_splits.find(one) is not None
-  decoded_splits.keep(three, column(), 250)
-  assert decoded_splits.find(two) is None
+  decoded_splits.put(one, column(), 250)
+  decoded_splits.put(two, column(), 250)
+  assert decoded_splits.get(one) is not None
+  decoded_splits.put(three, column(), 250)
+  assert decoded_splits.get(two) is None
   assert (
-    decoded_splits.find(one) is not None
-    and decoded_splits.find(three) is not None
+    decoded_splits.get(one) is not None
+    and decoded_splits.get(three) is not None
   )
 
 
 def test_what_is_kept_cannot_be_written_into(options):
-  found = loaders.columns(manifest.load("test", **options))
+  columns = loaders.columns(manifest.load("test", **options))
   with pytest.raises(ValueError, match="read-only"):
-    found["image"][0] = 0
+    columns["image"][0] = 0
 
 
 # Seeds
@@ -230,9 +230,9 @@ def stage_of(data):
 
 def test_seeds_share_a_source_where_none_draws_its_own(options):
   stage = stage_of(config.data("manifest", **options))
-  sources = stage.load_all("train", [0, 1, 2])
+  sources = stage.load_per_seed("train", [0, 1, 2])
   assert len(sources) == 3 and sources[0] is sources[1] is sources[2]
-  own = stage_of(config.data("digits")).load_all("train", [0, 1])
+  own = stage_of(config.data("digits")).load_per_seed("train", [0, 1])
   assert (own[0].labels != own[1].labels).any()
 
 
@@ -257,7 +257,7 @@ def test_stages_and_seeds_list_what_is_broken_and_decode_it_once(
   reads.clear()
   kdjax.run(whole, tmp_path / "run", quiet=True)
   results = [
-    workdir.finished(tmp_path / "run", name)["broken"] for name in stages
+    workdir.stage_result(tmp_path / "run", name)["broken"] for name in stages
   ]
   assert results[0] == results[1] and len(results[0]) == 2
   size = len(manifest.load("train", **options))
