@@ -1,4 +1,4 @@
-"""`kdjax bench`: what is measured and how it is said, never how fast."""
+"""`kdjax bench`: what it measures and prints, not how fast it is."""
 
 import io
 import itertools
@@ -47,15 +47,18 @@ def config(tmp_path):
 
 @pytest.fixture
 def in_line(monkeypatch):
-  """Streams are made by the one who reads them: no thread, no process."""
-  made = []
+  """Streams run in the reader, without threads or processes.
+
+  Returns the number of workers of each stream.
+  """
+  workers_of_streams = []
 
   def ahead(items, workers):
-    made.append(workers)
-    yield from (items[place] for place in itertools.count())
+    workers_of_streams.append(workers)
+    yield from (items[number] for number in itertools.count())
 
   monkeypatch.setattr(loaders, "ahead", ahead)
-  return made
+  return workers_of_streams
 
 
 @pytest.fixture
@@ -69,6 +72,7 @@ def is_spread(value):
   )
 
 
+@pytest.mark.slow
 def test_every_feed_is_timed_and_its_numbers_are_printed_and_written(
   config, tmp_path, capsys, few_rounds
 ):
@@ -83,20 +87,20 @@ def test_every_feed_is_timed_and_its_numbers_are_printed_and_written(
       f"--out={out}",
     ]
   )
-  names = ["held batch", "device", "stream, threads", "stream, 1 processes"]
+  names = ["fixed batch", "device", "stream, threads", "stream, 1 processes"]
   printed = capsys.readouterr().out
   for name in names:
     assert re.search(rf"^{name}", printed, re.MULTILINE), name
   assert re.search(r"^taught on digits: \d+ examples, 2 seeds of 32", printed)
   assert "examples/s" in printed and "ms a step" in printed
-  found = json.loads(out.read_text())
-  assert found["stage"] == "taught" and found["data"] == "digits"
-  assert (found["batch_size"], found["seeds"]) == (32, 2)
-  assert (found["seconds"], found["workers"], found["rounds"]) == (0.1, 1, 2)
-  assert found["chosen"] == "device" and found["left_out"] == {}
-  assert [row["feed"] for row in found["rows"]] == names
-  floor, *rows = found["rows"]
-  assert floor.keys() == {"feed", "step_milliseconds"}
+  result = json.loads(out.read_text())
+  assert result["stage"] == "taught" and result["data"] == "digits"
+  assert (result["batch_size"], result["seeds"]) == (32, 2)
+  assert (result["seconds"], result["workers"], result["rounds"]) == (0.1, 1, 2)
+  assert result["chosen"] == "device" and result["left_out"] == {}
+  assert [row["feed"] for row in result["rows"]] == names
+  baseline, *rows = result["rows"]
+  assert baseline.keys() == {"feed", "step_milliseconds"}
   for row in rows:
     assert row["start_seconds"] > 0
     for key in ("examples_per_second", "step_milliseconds", "share"):
@@ -106,22 +110,27 @@ def test_every_feed_is_timed_and_its_numbers_are_printed_and_written(
     assert row["share"]["high"] < 1
 
 
-@pytest.mark.parametrize(("load", "told"), [(0.1, False), (3.5, True)])
-def test_that_others_are_at_work_is_said(load, told, monkeypatch, capsys):
+@pytest.mark.parametrize(("load", "warned"), [(0.1, False), (3.5, True)])
+def test_other_programs_on_the_machine_are_warned_of(
+  load, warned, monkeypatch, capsys
+):
   monkeypatch.setattr(bench.os, "getloadavg", lambda: (load, 0.0, 0.0))
   monkeypatch.setattr(bench.os, "cpu_count", lambda: 2)
   monkeypatch.setattr(decoding, "measure", lambda **_: [])
   cli.main(["bench", "data"])
-  assert ("3.5 threads ran on 2 cores" in capsys.readouterr().out) == told
+  printed = capsys.readouterr().out
+  assert ("load average was 3.5 on 2 cores" in printed) == warned
 
 
-def test_beside_pytorch_a_machine_at_work_is_warned_of():
-  assert "ratios to it say nothing" in bench._busy(3.5, 2, "loop.py")
-  assert "ratios" not in bench._busy(3.5, 2, None)
+def test_the_warning_says_that_ratios_to_pytorch_are_not_reliable():
+  warning = bench._load_warning(3.5, 2, "loop.py")
+  assert "ratios to PyTorch are not reliable" in warning
+  assert "ratios" not in bench._load_warning(3.5, 2, None)
 
 
+@pytest.mark.slow
 def test_pngs_are_decoded_in_every_way(monkeypatch, capsys, few_rounds):
-  monkeypatch.setattr(decoding, "PICTURES", 256)
+  monkeypatch.setattr(decoding, "IMAGES", 256)
   monkeypatch.setattr(decoding, "BATCH", 32)
   cli.main(["bench", "data", "--seconds=0.2", "--workers=2"])
   printed = capsys.readouterr().out
@@ -139,39 +148,42 @@ def test_pngs_are_decoded_in_every_way(monkeypatch, capsys, few_rounds):
   assert multiprocessing.active_children() == []
 
 
-def test_the_images_are_pieces_of_photographs_as_their_manifest_says(tmp_path):
+def test_the_images_are_crops_of_photographs_as_in_their_manifest(tmp_path):
   encoded = decoding.write(tmp_path, 6)
   source = registry.find("data", "manifest").load(
     "train", root=str(tmp_path), validation=0.0, test=0.0
   )
-  found = source.take(np.arange(6))
-  assert found["label"].tolist() == [0, 1] * 3
-  for image, one in zip(found["image"], encoded, strict=True):
-    with Image.open(io.BytesIO(one)) as expected:
+  columns = source.take(np.arange(6))
+  assert columns["label"].tolist() == [0, 1] * 3
+  for image, png in zip(columns["image"], encoded, strict=True):
+    with Image.open(io.BytesIO(png)) as expected:
       assert (expected.format, expected.size) == ("PNG", (32, 32))
       np.testing.assert_array_equal(image, np.asarray(expected))
     assert len(np.unique(image)) > 10
   assert len(set(encoded)) == 6
 
 
-def test_a_set_that_is_too_large_is_not_held(config, in_line, monkeypatch):
+@pytest.mark.slow
+def test_a_data_set_that_is_too_large_is_not_on_the_devices(
+  config, in_line, monkeypatch
+):
   monkeypatch.setattr(loaders, "CPU_BYTES", 100)
-  found = feed_throughput.measure(
+  result = feed_throughput.measure(
     fields.load(str(config)), "alone", seconds=0.02, workers=3, rounds=2
   )
-  assert [row["feed"] for row in found["rows"]] == [
-    "held batch",
+  assert [row["feed"] for row in result["rows"]] == [
+    "fixed batch",
     "stream, threads",
     "stream, 3 processes",
   ]
   assert in_line == [0, 3]
-  assert found["chosen"] == "stream, threads"
-  assert "more than it may hold" in found["left_out"]["device"]
-  assert (found["stage"], found["batch_size"]) == ("alone", 16)
+  assert result["chosen"] == "stream, threads"
+  assert "do not fit the devices" in result["left_out"]["device"]
+  assert (result["stage"], result["batch_size"]) == ("alone", 16)
 
 
-def test_a_feed_is_measured_against_the_held_batch_of_its_own_round():
-  floor, *rows = feed_throughput.rows_of(
+def test_a_feed_is_compared_with_the_fixed_batch_of_its_own_round():
+  baseline, *rows = feed_throughput.rows_of(
     {
       "a": [(0.010, 0.0125), (0.020, 0.040), (0.030, 0.030)],
       "a alone": [0.001, 0.002, 0.004],
@@ -179,7 +191,7 @@ def test_a_feed_is_measured_against_the_held_batch_of_its_own_round():
     {"a": 3.5},
     examples=64,
   )
-  assert floor["step_milliseconds"]["median"] == pytest.approx(20)
+  assert baseline["step_milliseconds"]["median"] == pytest.approx(20)
   assert [row["feed"] for row in rows] == ["a"]
   assert rows[0]["start_seconds"] == 3.5
   assert rows[0]["share"]["median"] == pytest.approx(0.2)
@@ -188,12 +200,12 @@ def test_a_feed_is_measured_against_the_held_batch_of_its_own_round():
   assert rows[0]["examples_per_second"]["median"] == pytest.approx(32_000)
 
 
-def test_all_take_turns_in_every_round():
+def test_all_runners_take_turns_in_every_round():
   turns = []
   run = lambda name: lambda seconds: turns.append((name, seconds)) or len(turns)
-  found = timing.interleaved({"a": run("a"), "b": run("b")}, 3, 0.5)
+  results = timing.interleaved({"a": run("a"), "b": run("b")}, 3, 0.5)
   assert turns == [("a", 0.5), ("b", 0.5)] * 3
-  assert found == {"a": [1, 3, 5], "b": [2, 4, 6]}
+  assert results == {"a": [1, 3, 5], "b": [2, 4, 6]}
 
 
 @pytest.mark.parametrize(
@@ -201,26 +213,29 @@ def test_all_take_turns_in_every_round():
   [
     ([], "needs a --config"),
     (["date"], "Did you mean 'data'"),
-    (["data", "more"], "no 'data more'"),
+    (["data", "more"], "no command 'data more'"),
     (["data", "--seconds=0"], "seconds above 0"),
     (["data", "--workers=0"], "1 worker or more"),
-    (["data", "--stage=a"], "not given"),
-    (["--methods", "--stage=a"], "not given"),
+    (["data", "--stage=a"], "--stage needs a --config"),
+    (["--methods", "--stage=a"], "--stage needs a --config"),
     (["--config", "--rounds=0"], "1 round or more"),
-    (["--config", "--torch=a.py"], "--torch is of 'kdjax bench pairs'"),
+    (
+      ["--config", "--torch=a.py"],
+      "'kdjax bench' does not accept --torch. Expected 'kdjax bench pairs'",
+    ),
     (
       ["pairs", "--config"],
-      "--config is of 'kdjax bench' or",
+      "does not accept --config. Expected 'kdjax bench' or 'kdjax bench data'",
     ),
     (["pairs", "--pairs=mlb"], "Did you mean 'mlp'"),
-    (["pairs", "--torch=/no/such/loop.py"], "No file '/no/such/loop.py'"),
-    (["data", "--against=/no/such.json"], "No file '/no/such.json'"),
+    (["pairs", "--torch=/no/such/loop.py"], "'/no/such/loop.py' of --torch"),
+    (["data", "--against=/no/such.json"], "'/no/such.json' of --against"),
     (["--config", "--stage=tought"], "Did you mean 'taught'"),
-    (["data", "--out=/no/such/folder/a.json"], "No folder"),
+    (["data", "--out=/no/such/folder/a.json"], "The folder of --out="),
     (["data", "--config", "--stage=tought"], "Did you mean 'taught'"),
   ],
 )
-def test_a_mistake_is_said(flags, match, config, capsys):
+def test_a_mistake_is_an_error(flags, match, config, capsys):
   flags = [f"{flag}={config}" if flag == "--config" else flag for flag in flags]
   with pytest.raises(SystemExit) as stopped:
     cli.main(["bench", *flags])

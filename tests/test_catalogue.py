@@ -25,6 +25,7 @@ def listed(capsys):
   return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_measured_properties_of_a_method_are_up_to_date(name):
   measured = table.measured()["methods"]
@@ -83,6 +84,7 @@ def test_a_citation_is_shortened():
   assert table.paper("No paper at all.") == "-"
 
 
+@pytest.mark.slow
 def test_methods_are_timed_with_the_student_alone(monkeypatch):
   monkeypatch.setattr(method_costs, "ROUNDS", 1)
   costs = method_costs.measure(["dml"])["methods"]["dml"]

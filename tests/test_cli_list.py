@@ -39,7 +39,7 @@ def mine(tmp_path):
   return str(path)
 
 
-def test_all_rooms_are_listed_with_all_their_names_and_summaries(listed):
+def test_all_kinds_are_listed_with_all_names_and_summaries(listed):
   out = listed()
   assert set(verb.KINDS) == set(registry.ENTRIES)
   for kind in registry.ENTRIES:
@@ -51,14 +51,14 @@ def test_all_rooms_are_listed_with_all_their_names_and_summaries(listed):
       ), (kind, name)
 
 
-def test_one_room_is_listed_without_the_others(listed):
+def test_one_kind_is_listed_without_the_others(listed):
   out = listed("losses")
   assert "cross_entropy" in out
   assert "classification" not in out
   assert len(out.split("\n")) == len(registry.names("losses")) + 3
 
 
-def test_one_thing_shows_reads_options_docstring_and_file(listed):
+def test_one_component_shows_reads_options_docstring_and_file(listed):
   out = listed("losses", "kd")
   assert "reads      student: Float[Array, 'B *T K']\n" in out
   assert "options    temperature: float = 4.0\n" in out
@@ -77,9 +77,9 @@ def test_everything_can_be_shown(listed, kind):
       assert option in out
 
 
-def test_a_thing_from_outside_is_shown_whole(listed, mine):
+def test_a_component_from_outside_is_shown_whole(listed, mine):
   out = listed("losses", mine)
-  assert "reads      student\n             teacher  (may be left out)\n" in out
+  assert "reads      student\n             teacher  (optional)\n" in out
   assert "options    margin = (required)\n" in out
   assert "power: float = 2.0\n" in out
   assert "kind = 'a'\n" in out
@@ -88,18 +88,18 @@ def test_a_thing_from_outside_is_shown_whole(listed, mine):
   assert out.endswith('Me, "A paper", [B T].\n')
 
 
-def test_what_is_no_terminal_gets_no_colours_and_no_trailing_spaces(listed):
+def test_output_to_a_pipe_has_no_colours_and_no_trailing_spaces(listed):
   out = listed() + listed("losses", "kd")
   assert "\x1b" not in out
   assert all(line == line.rstrip() for line in out.splitlines())
 
 
-def test_an_unknown_room_is_answered_with_those_there_are(listed):
+def test_an_unknown_kind_is_answered_with_the_known_ones(listed):
   with pytest.raises(UserError, match=r"Did you mean 'losses'.*metrics"):
     listed("loses")
 
 
-def test_an_unknown_name_is_answered_with_those_there_are(listed):
+def test_an_unknown_name_is_answered_with_the_nearest(listed):
   message = r"Did you mean 'kd'.*`kdjax list losses` lists all"
   with pytest.raises(UserError, match=message):
     listed("losses", "kdd")

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from kdjax import cli, registry
-from kdjax.verbs import _contact as contact
-from kdjax.verbs import _inspection as inspection
+from kdjax.verbs import _contact_sheet, _split_summary
 
 CONFIG = """
 from kdjax.config import data, experiment, stage, network, term
@@ -87,12 +86,13 @@ def test_broken_records_are_listed_whatever_the_config_does(inspect, tmp_path):
   assert re.search(r"manifest\.csv +52 +photo +there is no file", every)
 
 
-def test_a_picture_shows_some_records(inspect, tmp_path):
+@pytest.mark.slow
+def test_a_contact_sheet_shows_some_records(inspect, tmp_path):
   path = tmp_path / "sheet.png"
   out = inspect(
     "tfds", examples.tfds(tmp_path), "--split=train", f"--out={path}"
   )
-  assert f"24 records of train are drawn in {path}" in out
+  assert f"Wrote 24 records of train to {path}." in out
   assert not row(out, "test")
   with Image.open(path) as image:
     assert min(image.size) > 500
@@ -109,8 +109,8 @@ def test_every_data_set_can_be_inspected(inspect, tmp_path):
 
 def test_nothing_is_drawn_of_what_cannot_be_seen(tmp_path):
   record = {"text": np.zeros(3, np.int32), "index": np.int32(0)}
-  assert contact.draw([record], (), str(tmp_path / "a.png")) == 0
-  assert contact.draw([], (), str(tmp_path / "a.png")) == 0
+  assert _contact_sheet.draw([record], (), str(tmp_path / "a.png")) == 0
+  assert _contact_sheet.draw([], (), str(tmp_path / "a.png")) == 0
   assert not (tmp_path / "a.png").exists()
 
 
@@ -134,16 +134,16 @@ class Source:
 
 
 def test_a_split_is_measured_without_its_broken_and_missing_values(monkeypatch):
-  monkeypatch.setattr(inspection, "CHUNK", 4)
-  found = inspection.measure(Source(), pictures=10)
-  assert (found.size, found.broken, found.labelled) == (10, 4, 6)
-  assert found.classes.tolist() == [3, 3]
-  assert found.missing == {"sizes": 1}
+  monkeypatch.setattr(_split_summary, "CHUNK", 4)
+  summary = _split_summary.measure(Source(), shown=10)
+  assert (summary.size, summary.broken, summary.labelled) == (10, 4, 6)
+  assert summary.classes.tolist() == [3, 3]
+  assert summary.missing == {"sizes": 1}
   kept = Source.values[[1, 2, 5, 7, 8]]
   np.testing.assert_allclose(
-    found.values["sizes"], (kept.min(), kept.max(), kept.mean(), kept.std())
+    summary.values["sizes"], (kept.min(), kept.max(), kept.mean(), kept.std())
   )
-  shown = [int(record["index"]) for record in found.shown]
+  shown = [int(record["index"]) for record in summary.shown]
   assert shown == [1, 2, 4, 5, 7, 8]
 
 
@@ -152,11 +152,17 @@ def test_a_split_is_measured_without_its_broken_and_missing_values(monkeypatch):
   [
     (["inspect"], "needs the word data"),
     (["inspect", "data"], "needs the word data, and --config"),
-    (["inspect", "data", "--split=tets"], r"No split 'tets'.*Did you mean"),
-    (["inspect", "data", "--stage=alon"], r"No stage 'alon'.*mean 'alone'"),
+    (
+      ["inspect", "data", "--split=tets"],
+      r"'tets' of --split does not exist.*Did you mean",
+    ),
+    (
+      ["inspect", "data", "--stage=alon"],
+      r"'alon' of --stage does not exist.*mean 'alone'",
+    ),
   ],
 )
-def test_a_mistake_is_said(flags, match, tmp_path, capsys):
+def test_a_mistake_is_an_error(flags, match, tmp_path, capsys):
   if len(flags) > 2:
     path = tmp_path / "config.py"
     path.write_text(CONFIG.format(name="digits", options={}))

@@ -10,7 +10,8 @@ from handmade import Page, edit_json, install, make
 from PIL import Image
 
 from kdjax import report
-from kdjax.report import confusion, examples, records
+from kdjax.report import records
+from kdjax.report.figures import confusion, examples
 
 
 @pytest.fixture
@@ -18,6 +19,7 @@ def source(monkeypatch):
   return install(monkeypatch)
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_at_twice_the_width_of_the_page(tmp_path, source):
   folder = make(tmp_path / "run")
   report.write(folder)
@@ -32,16 +34,17 @@ def test_figures_are_drawn_at_twice_the_width_of_the_page(tmp_path, source):
     assert pixels.std() > 10
 
 
-def test_the_page_holds_all_that_it_shows(tmp_path, source):
+@pytest.mark.slow
+def test_the_page_includes_all_that_it_shows(tmp_path, source):
   folder = make(tmp_path / "run")
   report.write(folder)
   text = (folder / "report.html").read_text()
   page = Page(text)
   prefix = "data:image/png;base64,"
   assert len(page.loads) == 8  # four figures, light and dark
-  for loaded in page.loads:
-    assert loaded.startswith(prefix)
-    image = Image.open(io.BytesIO(base64.b64decode(loaded[len(prefix) :])))
+  for url in page.loads:
+    assert url.startswith(prefix)
+    image = Image.open(io.BytesIO(base64.b64decode(url[len(prefix) :])))
     assert image.width == 1800
   assert not {"link", "script", "iframe", "object"} & set(page.tags)
   style = text[: text.index("</style>")]
@@ -49,17 +52,18 @@ def test_the_page_holds_all_that_it_shows(tmp_path, source):
   assert "prefers-color-scheme: dark" in style
 
 
-def test_the_page_says_how_its_numbers_came_about(tmp_path, source):
+@pytest.mark.slow
+def test_the_page_says_how_its_numbers_were_computed(tmp_path, source):
   folder = make(tmp_path / "run")
   report.write(folder)
   for text in (
     Page((folder / "report.html").read_text()).text,
     (folder / "report.md").read_text().replace("`", ""),
   ):
-    for said in (
+    for phrase in (
       "test split of tiny, 8 examples. Nothing was selected on it.",
       "highest accuracy on validation",
-      "shared, all seeds have that of seed 4",
+      "shared: all seeds use the teacher of seed 4",
       "mlp(width=7), 1,234 parameters",
       "temperature=4",
       "0.75",
@@ -71,10 +75,11 @@ def test_the_page_says_how_its_numbers_came_about(tmp_path, source):
       "+0.1100 ± 0.0265",
       "better in 3 of 3 seeds",
     ):
-      assert said in text
+      assert phrase in text
 
 
-def test_what_a_config_says_is_escaped(tmp_path, source):
+@pytest.mark.slow
+def test_text_of_a_config_is_escaped(tmp_path, source):
   folder = make(tmp_path / "run")
   edit_json(folder / "config.json", lambda it: it.update(name="<b>a|b</b>"))
   report.write(folder)
@@ -82,13 +87,13 @@ def test_what_a_config_says_is_escaped(tmp_path, source):
 
 
 def test_confusion_counts_all_seeds_and_no_unlabelled_row(tmp_path):
-  kept = records.read(make(tmp_path / "run")).predictions("distilled")
-  # Row 0: places 0, 3 and 6; row 1: 1 and 4; row 2: 2 and 5.
+  predictions = records.read(make(tmp_path / "run")).predictions("distilled")
+  # Row 0: positions 0, 3 and 6; row 1: 1 and 4; row 2: 2 and 5.
   expected = [[7, 2, 0], [0, 6, 0], [1, 1, 4]]
-  assert confusion.counts(kept).tolist() == expected
+  assert confusion.counts(predictions).tolist() == expected
 
 
-def test_a_vote_is_the_majority_and_a_tie_the_more_probable():
+def test_a_vote_is_the_majority_and_of_equals_the_most_probable():
   logits = np.array(
     [
       [[5.0, 0.0, 0.0], [1.0, 0.0, 0.0]],
@@ -99,15 +104,20 @@ def test_a_vote_is_the_majority_and_a_tie_the_more_probable():
   assert examples.votes(logits).tolist() == [1, 1]
 
 
-def test_examples_are_those_put_right_wherever_they_lie(tmp_path, source):
+def test_examples_are_the_corrected_ones_in_any_order_of_the_source(
+  tmp_path, source
+):
   record = records.read(make(tmp_path / "run"))
   drawing = examples.examples(record, {})
-  # Place 4, where all seeds of alone are wrong, then 1, then 2.
-  assert source.index[source.taken[-1]].tolist() == [106, 103, 101]
-  assert "Of 7 test examples, 3 are wrong by alone" in drawing.caption
-  assert "1 the other way" in drawing.caption
+  # Position 4, where all seeds of alone are wrong, then 1, then 2.
+  assert source.index[source.requests[-1]].tolist() == [106, 103, 101]
+  assert (
+    "Of 7 test examples, 3 are classified wrong by alone" in drawing.caption
+  )
+  assert "1 the reverse" in drawing.caption
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("spoil", "lost"),
   [

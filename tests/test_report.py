@@ -1,4 +1,4 @@
-"""The report of a workdir built by hand, against numbers worked out by hand.
+"""The report of a workdir built by hand, and the contract of its figures.
 
   accuracy     seed 0   seed 1   seed 2   mean   sum of squares about it
   alone          .70      .74      .72     .72   .0004 + .0004 + 0
@@ -8,16 +8,22 @@
 The sample deviation is sqrt(sum / 2), the standard error that over sqrt(3).
 """
 
+import io
 import json
 import math
 import re
+import sys
 
 import pytest
 from handmade import Page, edit_json, install, make
+from PIL import Image
+from test_experiment import tiny
 
-from kdjax import cli, report
+import kdjax
+from kdjax import cli, config, report
 from kdjax.errors import UserError
-from kdjax.report import records
+from kdjax.report import figures, records
+from kdjax.report.document import AbsentError, Drawing
 
 
 @pytest.fixture
@@ -25,7 +31,7 @@ def source(monkeypatch):
   return install(monkeypatch)
 
 
-def test_means_and_deviations_are_those_worked_out_by_hand(tmp_path):
+def test_means_and_deviations_are_those_computed_by_hand(tmp_path):
   results = report.summarize(make(tmp_path / "run"))
   assert results["name"] == "tiny"
   assert results["seeds"] == 3
@@ -45,7 +51,7 @@ def test_means_and_deviations_are_those_worked_out_by_hand(tmp_path):
   assert "map" not in alone
 
 
-def test_a_gain_is_of_differences_paired_by_seed(tmp_path):
+def test_a_gain_is_the_mean_difference_paired_by_seed(tmp_path):
   folder = make(tmp_path / "run")
   gain = report.summarize(folder)["gains"]["distilled - alone"]
   assert gain["mean"] == pytest.approx(0.11)
@@ -63,6 +69,7 @@ def test_a_gain_is_of_differences_paired_by_seed(tmp_path):
   assert again["seeds"] == pytest.approx(gain["seeds"])
 
 
+@pytest.mark.slow
 def test_one_seed_has_no_deviation(tmp_path, source):
   folder = make(tmp_path / "run", seeds=1)
   results = report.write(folder)
@@ -75,7 +82,7 @@ def test_one_seed_has_no_deviation(tmp_path, source):
   assert "One seed" in Page((folder / "report.html").read_text()).text
 
 
-def test_a_value_that_is_not_finite_is_null_and_said_so(tmp_path, source):
+def test_a_value_that_is_not_finite_is_null_and_shown_so(tmp_path, source):
   folder = make(tmp_path / "run")
   path = folder / "stages" / "alone" / "result.json"
   edit_json(
@@ -88,6 +95,7 @@ def test_a_value_that_is_not_finite_is_null_and_said_so(tmp_path, source):
   assert "not finite" in report.markdown_table(results)
 
 
+@pytest.mark.slow
 def test_an_unfinished_stage_is_marked_and_has_no_numbers(tmp_path, source):
   folder = make(tmp_path / "run", finished=("teacher", "alone"))
   results = report.write(folder)
@@ -113,7 +121,7 @@ def test_a_stage_whose_steps_were_raised_is_unfinished(tmp_path):
   assert results["unfinished"] == {"distilled": {"step": 30, "steps": 90}}
 
 
-def test_a_torn_last_line_of_metrics_is_passed_over(tmp_path, source):
+def test_an_incomplete_last_line_of_metrics_is_skipped(tmp_path, source):
   folder = make(tmp_path / "run")
   with (folder / "metrics.jsonl").open("a") as file:
     file.write('{"stage": "alone", "step": 40, "se')
@@ -123,6 +131,7 @@ def test_a_torn_last_line_of_metrics_is_passed_over(tmp_path, source):
   assert (folder / "figures" / "curves.png").exists()
 
 
+@pytest.mark.slow
 def test_results_json_holds_what_write_returns(tmp_path, source):
   folder = make(tmp_path / "run")
   results = report.write(folder)
@@ -130,6 +139,7 @@ def test_results_json_holds_what_write_returns(tmp_path, source):
   assert results == report.summarize(folder)
 
 
+@pytest.mark.slow
 def test_a_report_can_be_written_elsewhere(tmp_path, source):
   folder = make(tmp_path / "run")
   report.write(folder, tmp_path / "away")
@@ -137,7 +147,7 @@ def test_a_report_can_be_written_elsewhere(tmp_path, source):
   assert not (folder / "report.html").exists()
 
 
-def test_several_workdirs_stand_side_by_side(tmp_path):
+def test_several_workdirs_are_compared(tmp_path):
   first = make(tmp_path / "a" / "run")
   second = make(tmp_path / "b" / "run", finished=("teacher", "alone"))
   other = make(tmp_path / "other")
@@ -161,27 +171,143 @@ def test_several_workdirs_stand_side_by_side(tmp_path):
   assert Page(text).loads == []
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_report_and_prints_the_table(
   tmp_path, source, capsys
 ):
   folder = make(tmp_path / "run")
   cli.main(["report", str(folder)])
-  said = capsys.readouterr().out
-  assert re.search(r"distilled +0.8300 ± 0.0436", said)
-  assert str(folder / "report.html") in said
+  printed = capsys.readouterr().out
+  assert re.search(r"distilled +0.8300 ± 0.0436", printed)
+  assert str(folder / "report.html") in printed
   other = make(tmp_path / "other")
   cli.main(["report", str(folder), str(other), f"--out={tmp_path / 'out'}"])
   assert "other/alone" in capsys.readouterr().out
   assert (tmp_path / "out" / "report.html").exists()
 
 
-def test_a_folder_that_is_no_workdir_is_told_what_it_lacks(tmp_path, capsys):
+def test_a_folder_that_is_no_workdir_is_an_error_that_says_what_it_lacks(
+  tmp_path, capsys
+):
   (tmp_path / "notes.txt").write_text("")
   with pytest.raises(UserError, match=r"lacks config.json.*notes.txt"):
     report.summarize(tmp_path)
-  with pytest.raises(UserError, match="No folder"):
+  with pytest.raises(UserError, match="nowhere' does not exist"):
     report.summarize(tmp_path / "nowhere")
   empty = make(tmp_path / "empty", finished=())
   with pytest.raises(SystemExit, match="2"):
     cli.main(["report", str(empty)])
   assert "No stage is finished" in capsys.readouterr().err
+
+
+# Figures
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+  """A finished run on digits with teacher, gain and robustness."""
+  plan = tiny()
+  for stage in plan.stages.values():
+    stage.robustness = {"no image": config.corruption("image", levels=(0, 1))}
+  folder = tmp_path_factory.mktemp("ran")
+  kdjax.run(plan, folder, quiet=True)
+  return folder
+
+
+def is_png(data):
+  with Image.open(io.BytesIO(data)) as image:
+    return image.format == "PNG" and image.width == 1800
+
+
+@pytest.mark.parametrize("name", figures.find())
+def test_a_figure_draws_a_run_or_says_what_is_missing(name, ran):
+  draw = figures.find()[name]
+  where = f"kdjax/report/figures/{name}.py"
+  order = sys.modules[draw.__module__].ORDER
+  assert isinstance(order, int), f"{where}: ORDER must be an int."
+  try:
+    drawing = draw(records.read(ran), report.summarize(ran))
+  except AbsentError as error:
+    sentence = str(error)
+    assert sentence == "" or re.match(r"[A-Z].*\.$", sentence, re.DOTALL), (
+      f"{where}: AbsentError takes a sentence that says what is missing."
+    )
+    return
+  assert isinstance(drawing, Drawing), (
+    f"{where}: {name}(..) must return a Drawing."
+  )
+  assert drawing.title and drawing.caption.endswith("."), (
+    f"{where}: a Drawing has a title, and a caption in sentences."
+  )
+  for data in (drawing.light, drawing.dark):
+    assert is_png(data), f"{where}: draw on a figure from `theme.figure`."
+  assert drawing.light != drawing.dark, (
+    f"{where}: `paint` must take its colours from its argument, the theme."
+  )
+
+
+def test_the_figures_of_a_run_are_in_their_order_on_the_page(ran):
+  text = (ran / "report.html").read_text()
+  shown = [path.stem for path in (ran / "figures").iterdir()]
+  assert {"stages", "curves", "robustness", "confusion"} <= {*shown}
+  order = [name for name in figures.find() if name in shown]
+  links = re.findall(r"figures/(\w+)\.png", (ran / "report.md").read_text())
+  assert links == order
+  assert len(Page(text).loads) == 2 * len(order)
+
+
+NEW_FIGURE = '''
+"""The number of stages."""
+
+from kdjax.report.document import AbsentError, Drawing
+from kdjax.report.theme import figure
+
+ORDER = 25
+
+def count(record, results):
+  if len(results["stages"]) < 3:
+    raise AbsentError("Count: fewer than three stages are finished.")
+
+  def paint(theme):
+    canvas = figure(1.0)
+    canvas.subplots().barh([0], [len(results["stages"])], color=theme.ink)
+    return canvas
+
+  return Drawing.of("Count", "The number of finished stages.", paint)
+'''
+
+
+@pytest.fixture
+def new_figure(tmp_path, monkeypatch):
+  """A folder of figures outside of the package, with a figure `count`."""
+  folder = tmp_path / "more"
+  folder.mkdir()
+  (folder / "count.py").write_text(NEW_FIGURE)
+  monkeypatch.setattr(figures, "__path__", [*figures.__path__, str(folder)])
+  yield folder
+  sys.modules.pop(f"{figures.__name__}.count", None)
+  vars(figures).pop("count", None)
+
+
+def test_a_figure_that_is_added_is_drawn_in_its_order(
+  tmp_path, source, new_figure
+):
+  folder = make(tmp_path / "run")
+  report.write(folder)
+  markdown = (folder / "report.md").read_text()
+  links = re.findall(r"figures/(\w+)\.png", markdown)
+  assert links == ["stages", "count", "curves", "examples", "confusion"]
+  assert is_png((folder / "figures" / "count.png").read_bytes())
+  assert "The number of finished stages." in markdown
+  other = make(tmp_path / "other", finished=("teacher", "alone"))
+  report.write(other)
+  assert "fewer than three stages" in (other / "report.md").read_text()
+  assert not (other / "figures" / "count.png").exists()
+
+
+@pytest.mark.parametrize("entry", ["ORDER", "count"])
+def test_a_figure_without_an_entry_is_an_error(entry, new_figure):
+  text = NEW_FIGURE.replace(entry, "OTHER")
+  (new_figure / "count.py").write_text(text)
+  with pytest.raises(UserError, match=f"'count'.*defines no '{entry}'"):
+    figures.find()

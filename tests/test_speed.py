@@ -1,4 +1,4 @@
-"""Where a step's time goes: what is measured and said of it, never how fast."""
+"""Timing of steps: what is measured and printed, not how fast it is."""
 
 import json
 import re
@@ -13,23 +13,25 @@ from kdjax.bench import (
   comparison,
   host_loop,
   machine,
-  methods,
+  method_steps,
   networks,
   pairs,
   stages,
   step_parts,
 )
-from kdjax.bench.torch_process import Rival
+from kdjax.bench.torch_process import TorchProcess
 from kdjax.bench.trainer import Trainer
 from kdjax.errors import UserError
-from kdjax.stage import build
+from kdjax.stage import build, trace
 from kdjax.training import workdir
+
+pytestmark = pytest.mark.slow
 
 SPREAD = {"median", "low", "high"}
 
 
 def experiment(*, steps_per_call=0, placed=None, **teacher):
-  """A student that a teacher's classes and a hint are for."""
+  """A student with KD and a hint from a teacher."""
   network = lambda width: config.network(
     "conv", widths=(width,), num_classes=10
   )
@@ -69,7 +71,7 @@ def quick(monkeypatch):
   }
   monkeypatch.setattr(
     machine,
-    "turns",
+    "measurements",
     lambda: {
       name: lambda seconds, rate=rate: rate for name, rate in rates.items()
     },
@@ -82,7 +84,7 @@ def is_spread(value):
   )
 
 
-def test_the_parts_of_a_step_are_timed_and_add_up_to_it(quick):
+def test_the_parts_of_a_step_are_timed_and_add_up_to_the_step(quick):
   found = stages.measure(experiment(), seconds=0.01, rounds=2)
   assert (found["stage"], found["seeds"], found["batch_size"]) == (
     "taught",
@@ -124,26 +126,28 @@ def test_the_parts_of_a_step_are_timed_and_add_up_to_it(quick):
   assert use["of_float32_peak"] == pytest.approx(2 * use["of_bfloat16_peak"])
 
 
-def test_a_part_is_what_its_program_takes_more_than_the_one_before():
-  rows = stages.rows_of({"a": [1, 2, 3], "b": [5, 4, 9], "c": [4.5, 4.5, 4.5]})
+def test_a_part_is_the_difference_to_the_program_before():
+  rows = stages.part_rows(
+    {"a": [1, 2, 3], "b": [5, 4, 9], "c": [4.5, 4.5, 4.5]}
+  )
   assert [row["adds"] for row in rows] == pytest.approx([2000, 3000, -500])
   assert [row["share"] for row in rows] == pytest.approx([4 / 9, 6 / 9, -1 / 9])
   assert rows[1]["up_to"] == {"median": 5000, "low": 4500, "high": 7000}
 
 
-def test_shares_of_the_peaks_are_of_the_operations_and_the_time():
+def test_shares_of_the_peaks_follow_from_operations_and_time():
   peaks = {
     kind: {"median": value}
     for kind, value in (("float32", 8e9), ("bfloat16", 32e9), ("memory", 1e9))
   }
-  use = stages.use_of({"flops": 4e9, "bytes": 1e9}, peaks, 2.0)
+  use = stages.utilization({"flops": 4e9, "bytes": 1e9}, peaks, 2.0)
   assert use == {
     "flops_per_second": 2e9,
     "of_float32_peak": 0.25,
     "of_bfloat16_peak": 0.0625,
     "of_memory_bandwidth": 0.5,
   }
-  unknown = stages.use_of({"flops": None, "bytes": None}, peaks, 2.0)
+  unknown = stages.utilization({"flops": None, "bytes": None}, peaks, 2.0)
   assert set(unknown.values()) == {None}
 
 
@@ -152,11 +156,11 @@ def trainer():
   return Trainer(workdir.resolve(experiment()), "taught")
 
 
-def test_the_last_program_with_all_terms_gives_the_gradients_of_the_step(
+def test_the_program_with_all_terms_has_the_gradients_of_the_step(
   trainer,
 ):
   found = step_parts.programs(trainer)
-  held = trainer.first(trainer.feed())
+  held = trainer.first_batch(trainer.feed())
   run = lambda part: trainer.placement.compile(
     found[part][0], ("state", "fixed", "batch")
   )(trainer.state, trainer.fixed, held)
@@ -170,9 +174,9 @@ def test_the_last_program_with_all_terms_gives_the_gradients_of_the_step(
   assert not any(map(np.any, recorded.values()))
 
 
-def test_a_program_of_some_terms_drops_nothing_that_later_ones_read(trainer):
+def test_a_program_of_some_terms_returns_what_later_ones_read(trainer):
   found = step_parts.programs(trainer)
-  held = trainer.first(trainer.feed())
+  held = trainer.first_batch(trainer.feed())
   made, _ = found["backward, with ce"]
   run = trainer.placement.compile(made, ("state", "fixed", "batch"))
   _, (_, means, waiting) = run(trainer.state, trainer.fixed, held)[0]
@@ -187,20 +191,20 @@ def test_terms_that_read_no_teacher_come_first(trainer):
 
 
 @pytest.mark.parametrize(
-  ("how", "told"),
+  ("options", "source"),
   [
-    ({"separate": True}, "beside the step"),
-    ({"cache": "auto"}, "from a cache, as if read in no time"),
+    ({"separate": True}, "in its own program"),
+    ({"cache": "auto"}, "from a cache, without the time to read it"),
   ],
 )
-def test_a_teacher_that_is_beside_the_step_is_no_part_of_it(how, told, quick):
-  found = stages.measure(experiment(**how), seconds=0.01, rounds=1)
-  assert found["teachers"] == {"teacher": told}
+def test_a_precomputed_teacher_is_no_part_of_the_step(options, source, quick):
+  found = stages.measure(experiment(**options), seconds=0.01, rounds=1)
+  assert found["teachers"] == {"teacher": source}
   assert "teachers' forward" not in [row["part"] for row in found["parts"]]
   assert found["alone"][0]["program"] == "teacher, alone"
 
 
-def test_where_a_call_makes_several_steps_it_is_a_part_on_a_mesh_too(quick):
+def test_several_steps_per_call_are_a_part_also_on_a_mesh(quick):
   placed = {"placement": "mesh", "seed_axis": "vmap"}
   made = experiment(steps_per_call=2, placed=placed)
   found = stages.measure(made, seconds=0.01, rounds=1)
@@ -208,14 +212,14 @@ def test_where_a_call_makes_several_steps_it_is_a_part_on_a_mesh_too(quick):
   assert names[-3:] == ["in calls of 2 steps", "input", "metrics to the host"]
 
 
-def test_the_loop_fetches_its_metrics_when_they_are_due(trainer, monkeypatch):
+def test_the_loop_fetches_its_metrics_when_it_logs_them(trainer, monkeypatch):
   fetched = []
   monkeypatch.setattr(
     host_loop, "by_step", lambda recorded: fetched.append(len(recorded)) or {}
   )
-  calls = host_loop.Calls(trainer, trainer.feed(), 1)
-  measured = calls.seconds_of(recorded=True)
-  # A step when it was made; one before, one to tell its length, one timed.
+  calls = host_loop.LoopCalls(trainer, trainer.feed(), 1)
+  measured = calls.measurement(recorded=True)
+  # A step to compile; one to warm up, one to estimate, one that is timed.
   assert measured(0.0) > 0
   assert fetched == [2, 2]
   calls.close()
@@ -253,7 +257,7 @@ def test_a_stage_and_its_trace_and_ratios_are_printed(
   assert re.search(
     r"^parts: input, up_to +\S+ +\S+ +[\d.]+$", printed, re.MULTILINE
   )
-  assert "\nthen: date " in printed and "\nnow: date " in printed
+  assert "\nbefore: date " in printed and "\nnow: date " in printed
 
 
 def result(**changes):
@@ -273,7 +277,7 @@ def result(**changes):
   }
 
 
-def test_ratios_are_of_every_number_that_both_results_have():
+def test_all_numbers_that_both_results_have_are_compared():
   now = result(
     stage="b",
     cost={"flops": 5, "bytes": 1},
@@ -290,28 +294,28 @@ def test_ratios_are_of_every_number_that_both_results_have():
     "parts: y, up_to": 2.0,
     "cost, flops": 0.5,
   }
-  assert found["only now"] == ["cost, bytes"] and found["only then"] == []
+  assert found["only now"] == ["cost, bytes"] and found["only before"] == []
   assert found["differs"] == {"stage": ("a", "b")}
 
 
 @pytest.mark.parametrize(
   ("text", "match"),
   [
-    ("{", "is no JSON"),
-    ("[]", "is not of kdjax bench"),
-    ("{}", "is not of kdjax bench"),
-    ('{"kind": "pairs"}', "has the kind 'pairs', what is measured now 'stage'"),
+    ("{", "is not valid JSON"),
+    ("[]", "is not a result of kdjax bench"),
+    ("{}", "is not a result of kdjax bench"),
+    ('{"kind": "pairs"}', "of kind 'pairs', but 'stage' is measured now"),
   ],
 )
-def test_ratios_to_something_else_are_refused(text, match, tmp_path):
+def test_a_result_of_another_kind_is_an_error(text, match, tmp_path):
   path = tmp_path / "before.json"
   path.write_text(text)
   with pytest.raises(UserError, match=match):
     comparison.load(str(path), "stage")
 
 
-def test_methods_are_put_on_a_stage_and_those_that_need_more_are_left_out():
-  found = methods.measure(
+def test_methods_are_applied_to_a_stage_or_left_out_with_a_reason():
+  found = method_steps.measure(
     experiment(),
     "taught",
     ["kd", "minilm", "rkd", "soft_router"],
@@ -337,16 +341,16 @@ def test_methods_are_put_on_a_stage_and_those_that_need_more_are_left_out():
   assert row["of_cross_entropy"]["median"] == pytest.approx(expected)
 
 
-def test_methods_are_put_on_the_networks_that_they_are_for():
-  found = methods.measure(None, None, ["kd"], seconds=0.01, rounds=1)
+def test_methods_are_applied_to_networks_of_their_kind():
+  found = method_steps.measure(None, None, ["kd"], seconds=0.01, rounds=1)
   assert found["left_out"] == {}
   (row,) = found["rows"]
   assert (row["method"], row["networks"]) == ("kd", "classes")
 
 
 def test_methods_need_a_teacher():
-  with pytest.raises(UserError, match="no teacher of the name 'teacher'"):
-    methods.measure(experiment(), "large", ["kd"], seconds=0.01, rounds=1)
+  with pytest.raises(UserError, match="no teacher called 'teacher'"):
+    method_steps.measure(experiment(), "large", ["kd"], seconds=0.01, rounds=1)
 
 
 def tiny():
@@ -367,14 +371,14 @@ SERVER = """
 import json, sys
 print("some noise"); print("READY", flush=True)
 for line in sys.stdin:
-  asked = json.loads(line)
-  pair, variant, mode = asked["key"]
-  found = {"sps": 50.0} if asked["n"] else {"step_s": 0.02}
+  request = json.loads(line)
+  pair, variant, mode = request["key"]
+  answer = {"sps": 50.0} if request["n"] else {"step_s": 0.02}
   if variant == "broken":
-    found = {"error": "it broke"}
+    answer = {"error": "it broke"}
   if variant == "gone":
     sys.exit("it is gone")
-  print("R " + json.dumps(found), flush=True)
+  print("R " + json.dumps(answer), flush=True)
 """
 
 
@@ -385,14 +389,14 @@ def loop(tmp_path):
   return path
 
 
-def test_a_pair_is_timed_in_every_way_and_beside_pytorch(loop):
-  rival = Rival(str(loop), sys.executable)
+def test_a_pair_is_timed_in_every_way_and_next_to_pytorch(loop):
+  torch = TorchProcess(str(loop), sys.executable)
   try:
     found = pairs.measure(
-      ["tiny"], seconds=0.01, rounds=2, rival=rival, known={"tiny": tiny()}
+      ["tiny"], seconds=0.01, rounds=2, torch=torch, known={"tiny": tiny()}
     )
   finally:
-    rival.close()
+    torch.close()
   (pair,) = found["pairs"]
   assert (pair["pair"], pair["batch_size"], pair["differs"]) == (
     "tiny",
@@ -403,12 +407,12 @@ def test_a_pair_is_timed_in_every_way_and_beside_pytorch(loop):
   assert list(steps) == [
     "teacher's forward",
     "student, cross-entropy",
-    "student, KD of what is given",
+    "student, KD on stored outputs",
     "online",
     "separate",
-    "student, cross-entropy, on its feed",
-    "cached, on its feed",
-    "a batch of the cache made",
+    "student, cross-entropy, with its feed",
+    "cached, with its feed",
+    "a batch written to the cache",
     "PyTorch eager, teacher",
     "PyTorch eager, student",
     "PyTorch eager, online",
@@ -419,35 +423,35 @@ def test_a_pair_is_timed_in_every_way_and_beside_pytorch(loop):
   assert all(is_spread(row["value"]) for row in pair["ratios"])
 
 
-def test_the_ratios_of_a_pair_are_of_the_same_round():
+def test_the_ratios_of_a_pair_are_computed_in_each_round():
   seconds = {
     pairs.TEACHER: [1.0, 2.0],
-    pairs.GIVEN: [3.0, 2.0],
+    pairs.KD: [3.0, 2.0],
     pairs.ONLINE: [5.0, 4.0],
     pairs.SEPARATE: [4.0, 8.0],
     pairs.CROSS_ENTROPY_FED: [2.0, 1.0],
     pairs.CACHED: [2.5, 1.0],
-    pairs.MADE: [5.0, 2.0],
+    pairs.WRITTEN: [5.0, 2.0],
     "PyTorch cl, online": [10.0, 4.0],
     "PyTorch cl, student": [1.0, 1.0],
   }
   found = {
     row["ratio"]: row["value"]["median"] for row in pairs.ratios_of(seconds)
   }
+  epochs = "10 epochs: online / (cached + writing the cache)"
   expected = {
-    "online, of teacher and student apart": (1.25 + 1) / 2,
-    "separate, of teacher and student apart": (1 + 2) / 2,
-    "cached, of cross-entropy": (1.25 + 1) / 2,
-    "online's speed-up by a cache": (2 + 4) / 2,
-    "10 epochs, online of cached and the cache made": (50 / 30 + 40 / 12) / 2,
-    "10 epochs, online of cached and the cache made: promised by teacher and"
-    " student": (40 / 31 + 40 / 22) / 2,
-    "10 epochs, online of cached and the cache made: promised of there": (
+    "online / (teacher + student)": (1.25 + 1) / 2,
+    "separate / (teacher + student)": (1 + 2) / 2,
+    "cached / cross-entropy": (1.25 + 1) / 2,
+    "online / cached": (2 + 4) / 2,
+    epochs: (50 / 30 + 40 / 12) / 2,
+    f"{epochs}, expected from teacher and student": (40 / 31 + 40 / 22) / 2,
+    f"{epochs}, expected / measured": (
       (40 / 31) / (50 / 30) + (40 / 22) / (40 / 12)
     )
     / 2,
-    "speed online, of PyTorch cl, online": (2 + 1) / 2,
-    "speed cached, of PyTorch cl, online": (4 + 4) / 2,
+    "PyTorch cl, online / online": (2 + 1) / 2,
+    "PyTorch cl, online / cached": (4 + 4) / 2,
   }
   assert found == pytest.approx(expected)
 
@@ -455,25 +459,25 @@ def test_the_ratios_of_a_pair_are_of_the_same_round():
 @pytest.mark.parametrize(
   ("variant", "match"), [("broken", "it broke"), ("gone", "it is gone")]
 )
-def test_what_pytorch_says_of_a_failure_is_said(variant, match, loop):
-  rival = Rival(str(loop), sys.executable)
+def test_an_error_of_the_pytorch_loop_is_reported(variant, match, loop):
+  torch = TorchProcess(str(loop), sys.executable)
   try:
     with pytest.raises(UserError, match=match):
-      rival.turn("tiny", variant, "online")
+      torch.measurement("tiny", variant, "online")
   finally:
-    rival.close()
+    torch.close()
 
 
-def test_a_loop_that_does_not_start_is_said(tmp_path):
+def test_a_loop_that_does_not_start_is_an_error(tmp_path):
   path = tmp_path / "loop.py"
   path.write_text("import no_such_torch")
   with pytest.raises(UserError, match="No module named 'no_such_torch'"):
-    Rival(str(path), sys.executable)
+    TorchProcess(str(path), sys.executable)
   with pytest.raises(UserError, match="cannot be run"):
-    Rival(str(path), "/no/such/python")
+    TorchProcess(str(path), "/no/such/python")
 
 
 @pytest.mark.parametrize("name", sorted(networks.pairs()))
 def test_every_pair_can_be_built(name):
   plain = workdir.resolve(networks.experiment(name, networks.pairs()[name]))
-  build.build(plain, "online").trace()
+  trace.trace(build.build(plain, "online"))

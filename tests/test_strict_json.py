@@ -1,4 +1,4 @@
-"""What is written as JSON is JSON, also where a metric is not finite."""
+"""The files of a run are valid JSON, even with metrics that are not finite."""
 
 import json
 import math
@@ -16,11 +16,11 @@ from kdjax.report import records
 from kdjax.stage.stage import Stage
 from kdjax.training import workdir
 
-ODD = {"nothing": math.nan, "endless": math.inf}
+NOT_FINITE = {"nan": math.nan, "infinity": math.inf}
 
 
-def strictly(text):
-  """JSON as a parser reads it that is not Python's."""
+def parse_strictly(text):
+  """JSON parsed without the NaN and Infinity that Python accepts."""
 
   def refuse(constant):
     raise AssertionError(f"{constant} is no JSON")
@@ -30,20 +30,21 @@ def strictly(text):
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-  """A finished run whose metrics are not all finite."""
+  """A finished run with metrics that are not finite."""
   results = Stage.results
   missing = config.corruption("image", levels=(0.0, 1.0))
-  whole = tiny()
-  for stage in whole.stages.values():
+  plan = tiny()
+  for stage in plan.stages.values():
     stage.robustness = {"missing": missing}
-  folder = tmp_path_factory.mktemp("odd")
+  folder = tmp_path_factory.mktemp("run")
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(Stage, "results", lambda *args: results(*args) | ODD)
-    returned = kdjax.run(whole, folder, quiet=True)
+    patch.setattr(Stage, "results", lambda *args: results(*args) | NOT_FINITE)
+    returned = kdjax.run(plan, folder, quiet=True)
   return folder, returned
 
 
-def test_every_file_of_a_run_is_json(ran):
+@pytest.mark.slow
+def test_every_json_file_of_a_run_is_valid(ran):
   folder, _ = ran
   files = [*folder.rglob("*.json"), folder / "metrics.jsonl"]
   files = [path for path in files if "checkpoints" not in path.parts]
@@ -53,44 +54,46 @@ def test_every_file_of_a_run_is_json(ran):
   for path in files:
     text = path.read_text()
     for part in text.splitlines() if path.suffix == ".jsonl" else [text]:
-      strictly(part)
-  result = strictly((folder / "stages/alone/result.json").read_text())
-  assert result["test"]["best"]["nothing"] == [None, None]
+      parse_strictly(part)
+  result = parse_strictly((folder / "stages/alone/result.json").read_text())
+  assert result["test"]["best"]["nan"] == [None, None]
 
 
-def test_what_was_not_finite_is_read_back_as_nan(ran):
+def test_metrics_that_were_not_finite_are_read_as_nan(ran):
   folder, _ = ran
   for result in (
-    workdir.finished(folder, "alone"),
+    workdir.stage_result(folder, "alone"),
     records.read(folder).results["alone"],
   ):
-    for name in ODD:
+    for name in NOT_FINITE:
       assert np.isnan(result["test"]["best"][name]).all()
       assert np.isnan(result["robustness"]["missing"][name]).all()
     assert np.isfinite(result["test"]["best"]["accuracy"]).all()
-  assert workdir.finished(folder, "other") is None
+  assert workdir.stage_result(folder, "other") is None
 
 
-def test_the_report_of_such_a_run_is_the_one_that_the_run_wrote(ran, tmp_path):
+@pytest.mark.slow
+def test_a_second_report_equals_the_first(ran, tmp_path):
   folder, returned = ran
   copy = shutil.copytree(folder, tmp_path / "copy")
   assert kdjax.report.write(copy) == returned
-  assert returned["stages"]["alone"]["nothing"]["mean"] is None
+  assert returned["stages"]["alone"]["nan"]["mean"] is None
 
 
-def test_a_result_that_python_wrote_with_nan_is_read(ran, tmp_path):
+@pytest.mark.slow
+def test_a_result_with_the_token_nan_is_read(ran, tmp_path):
   copy = shutil.copytree(ran[0], tmp_path / "copy")
   path = copy / "stages" / "alone" / "result.json"
   path.write_text(path.read_text().replace("null", "NaN"))
   assert kdjax.report.write(copy) == ran[1]
 
 
-def test_numbers_are_written_as_they_are_and_the_others_as_null():
+def test_finite_numbers_are_kept_and_others_are_null():
   tree = {
     "a": [1, 0.1, -0.0, True, "NaN", None],
     "b": (math.inf, {"c": -1e300}),
   }
-  read = strictly(strict_json.dumps(tree))
+  read = parse_strictly(strict_json.dumps(tree))
   assert read == {
     "a": [1, 0.1, -0.0, True, "NaN", None],
     "b": [None, {"c": -1e300}],
@@ -98,9 +101,9 @@ def test_numbers_are_written_as_they_are_and_the_others_as_null():
   assert strict_json.holds(tree["a"]) and not strict_json.holds(tree)
 
 
-def test_a_config_has_no_number_that_json_lacks(tmp_path):
-  whole = tiny()
-  whole.stages.alone.terms.cross_entropy.weight = math.inf
+def test_a_config_with_an_infinite_number_is_refused(tmp_path):
+  plan = tiny()
+  plan.stages.alone.terms.cross_entropy.weight = math.inf
   with pytest.raises(UserError, match=r"alone.*weight is inf.*finite"):
-    kdjax.run(whole, tmp_path / "run", quiet=True)
+    kdjax.run(plan, tmp_path / "run", quiet=True)
   assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""What was measured beside what was measured before."""
+"""Compares a result of `kdjax bench` with an earlier one."""
 
 import json
 import pathlib
@@ -7,64 +7,70 @@ from typing import Any
 
 from kdjax.errors import UserError
 
-# Of a result: where and how it was found, which are no rows.
-APART = ("conditions", "machine")
+# Parts of a result that describe the measurement and are not compared.
+CONDITIONS = ("conditions", "machine")
 
 
 def load(path: str, kind: str) -> dict[str, Any]:
-  """What `kdjax bench --out` wrote.
+  """Reads a file that `kdjax bench --out` wrote.
 
   Args:
     path: of the file.
-    kind: of what it is to be compared with.
+    kind: of the result that it is compared with.
 
   Raises:
-    UserError: there is none, or it is of something else.
+    UserError: the file does not exist, or has another kind of result.
   """
   file = pathlib.Path(path)
   if not file.is_file():
     raise UserError(
-      f"No file '{path}'.",
-      "Expected one that kdjax bench --out wrote.",
+      f"The file '{path}' of --against does not exist.",
+      "Expected a file that kdjax bench --out wrote.",
       exists=sorted(map(str, file.parent.glob("*.json"))),
       near=path,
     )
   try:
-    found = json.loads(file.read_text())
+    result = json.loads(file.read_text())
   except json.JSONDecodeError as error:
-    raise UserError(f"{path} is no JSON: {error}.") from None
-  if not isinstance(found, dict) or "kind" not in found:
-    raise UserError(f"{path} is not of kdjax bench --out.")
-  if found["kind"] != kind:
+    raise UserError(f"{path} is not valid JSON: {error}.") from None
+  if not isinstance(result, dict) or "kind" not in result:
     raise UserError(
-      f"{path} has the kind '{found['kind']}', what is measured now '{kind}'.",
-      "Expected what the same command has written before.",
+      f"{path} is not a result of kdjax bench.",
+      "Expected a file that kdjax bench --out wrote.",
     )
-  return found
+  if result["kind"] != kind:
+    raise UserError(
+      f"{path} has a result of kind '{result['kind']}', but '{kind}' is"
+      " measured now.",
+      "Expected a result of the same command.",
+    )
+  return result
 
 
-def compare(now: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
-  """Every number that both have.
+def compare(
+  now: Mapping[str, Any], before: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Compares all numbers that two results share.
 
   Args:
-    now: as `kdjax bench` found it.
-    then: likewise, before; of the same kind.
+    now: a result of `kdjax bench`.
+    before: an earlier result of the same kind.
 
   Returns:
-    {"rows": [{"row", "then", "now", "ratio": now of then, None of 0}], "only
-    now": rows, "only then": rows, "differs": {what: (then, now)} of what was
-    measured}
+    {"rows": [{"row", "before", "now", "ratio": now / before, None if before is
+    0}], "only now": rows, "only before": rows, "differs": {setting: (before,
+    now)}}
   """
-  new, old = dict(numbers(now)), dict(numbers(then))
-  told = lambda found: {
-    key: value for key, value in found.items() if isinstance(value, str | int)
+  new, old = dict(numbers(now)), dict(numbers(before))
+  settings = lambda result: {
+    key: value for key, value in result.items() if isinstance(value, str | int)
   }
-  mine, other = told(now), told(then)
+  new_settings, old_settings = settings(now), settings(before)
   return {
     "rows": [
       {
         "row": row,
-        "then": old[row],
+        "before": old[row],
         "now": value,
         "ratio": value / old[row] if old[row] else None,
       }
@@ -72,34 +78,34 @@ def compare(now: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
       if row in old
     ],
     "only now": [row for row in new if row not in old],
-    "only then": [row for row in old if row not in new],
+    "only before": [row for row in old if row not in new],
     "differs": {
-      key: (other.get(key), mine.get(key))
-      for key in {**other, **mine}
-      if other.get(key) != mine.get(key)
+      key: (old_settings.get(key), new_settings.get(key))
+      for key in {**old_settings, **new_settings}
+      if old_settings.get(key) != new_settings.get(key)
     },
   }
 
 
-def numbers(found: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-  """Every number of a result by its row; of a spread, the median."""
-  for key, value in found.items():
-    if key not in APART and isinstance(value, Mapping | list):
-      yield from _within(key, value)
+def numbers(result: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+  """Yields (row, number) for every number; for quartiles, the median."""
+  for key, value in result.items():
+    if key not in CONDITIONS and isinstance(value, Mapping | list):
+      yield from _numbers_in(key, value)
 
 
-def _within(name: str, value: Any) -> Iterator[tuple[str, float]]:
+def _numbers_in(name: str, value: Any) -> Iterator[tuple[str, float]]:
   if isinstance(value, Mapping) and "median" in value:
     value = value["median"]
   if isinstance(value, Mapping):
-    for key, one in value.items():
-      yield from _within(f"{name}, {key}", one)
+    for key, child in value.items():
+      yield from _numbers_in(f"{name}, {key}", child)
   elif isinstance(value, list):
     # A table: the first column names its rows.
     for row in value:
       if isinstance(row, Mapping):
         (_, first), *rest = row.items()
-        for key, one in rest:
-          yield from _within(f"{name}: {first}, {key}", one)
+        for key, child in rest:
+          yield from _numbers_in(f"{name}: {first}, {key}", child)
   elif isinstance(value, int | float) and not isinstance(value, bool):
     yield name, float(value)

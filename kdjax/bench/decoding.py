@@ -1,7 +1,7 @@
-"""A stream of small images beside bare decoding of the same bytes.
+"""A stream of small images compared with only decoding the same bytes.
 
-What a stream costs beyond the decoder: files are opened, checked and put
-together as batches, and these come from other processes or threads.
+A stream also opens files, checks records, stacks batches and transfers them
+from other processes or threads.
 """
 
 import csv
@@ -17,47 +17,47 @@ from typing import Any
 import numpy as np
 
 from kdjax import registry
-from kdjax.bench.timing import interleaved, spread
+from kdjax.bench.timing import interleaved, quartiles
 from kdjax.devices.placement import Placement
 from kdjax.feed import loaders
 from kdjax.feed.index_stream import TrainFeed
 
-# How many images, and of what size: those of CIFAR.
-PICTURES, SIDE = 4096, 32
+# The number of images, and their height and width, as in CIFAR.
+IMAGES, SIDE = 4096, 32
 
 BATCH = 128
 
-# Batches that a stream may have made while others had their turn.
-MADE_BEFORE = 8 * loaders.AHEAD
+# Batches that a stream may have ready before a measurement starts.
+PREFETCHED = 8 * loaders.AHEAD
 
 # Steps of a stream without an end.
 ENDLESS = 2**30
 
-# Of a worker process: the bytes of all images, and the source over their files.
-_held: dict[str, Any] = {}
+# In a worker process: the bytes of all images, and the source of their files.
+_worker: dict[str, Any] = {}
 
 
 def measure(
   *, seconds: float, workers: int, rounds: int
 ) -> list[dict[str, Any]]:
-  """Images a second of every way to decode the same PNGs.
+  """Images per second of several ways to decode the same PNGs.
 
   Args:
     seconds: of each way, over all rounds.
-    workers: processes that decode.
-    rounds: in each of which every way has its turn.
+    workers: the number of decoding processes.
+    rounds: each measures every way once.
 
   Returns:
-    A row for each way: {"way", "images_per_second": see `spread`, "of_bare":
-    likewise, in the same round of the first way}.
+    A row for each way: {"way", "images_per_second", "of_bare": its ratio to the
+    first way in the same round}, both as `quartiles`.
   """
   with tempfile.TemporaryDirectory() as folder:
-    encoded = write(pathlib.Path(folder), PICTURES)
+    encoded = write(pathlib.Path(folder), IMAGES)
     source = registry.find("data", "manifest").load(
       "train", root=folder, image_size=(SIDE, SIDE), validation=0.0, test=0.0
     )
     context = multiprocessing.get_context("spawn")
-    pool = context.Pool(workers, _hold, (encoded, source))
+    pool = context.Pool(workers, _init_worker, (encoded, source))
     streams = [_stream(source, count) for count in (workers, 0)]
     try:
       rates = interleaved(
@@ -79,19 +79,22 @@ def measure(
   return [
     {
       "way": way,
-      "images_per_second": spread(found),
-      "of_bare": spread(np.divide(found, bare)),
+      "images_per_second": quartiles(values),
+      "of_bare": quartiles(np.divide(values, bare)),
     }
-    for way, found in rates.items()
+    for way, values in rates.items()
   ]
 
 
-def write(folder: pathlib.Path, pictures: int) -> list[bytes]:
-  """PNGs cut out of two photographs, and their manifest; returns their bytes.
+def write(folder: pathlib.Path, images: int) -> list[bytes]:
+  """Writes PNGs, crops of two photographs, and their manifest.
 
   Args:
-    folder: where they are written.
-    pictures: how many.
+    folder: to write to.
+    images: the number of PNGs.
+
+  Returns:
+    The bytes of each PNG.
   """
   from PIL import Image
   from sklearn.datasets import load_sample_images
@@ -99,15 +102,15 @@ def write(folder: pathlib.Path, pictures: int) -> list[bytes]:
   photographs = load_sample_images().images
   rng = np.random.default_rng(0)
   encoded, rows = [], []
-  for place in range(pictures):
-    label = place % len(photographs)
+  for number in range(images):
+    label = number % len(photographs)
     height, width, _ = photographs[label].shape
     top, left = rng.integers(height - SIDE), rng.integers(width - SIDE)
-    made = io.BytesIO()
-    piece = photographs[label][top : top + SIDE, left : left + SIDE]
-    Image.fromarray(piece).save(made, "PNG")
-    encoded.append(made.getvalue())
-    rows.append((f"{place}.png", label, "train"))
+    file = io.BytesIO()
+    crop = photographs[label][top : top + SIDE, left : left + SIDE]
+    Image.fromarray(crop).save(file, "PNG")
+    encoded.append(file.getvalue())
+    rows.append((f"{number}.png", label, "train"))
     (folder / rows[-1][0]).write_bytes(encoded[-1])
   with open(folder / "manifest.csv", "w", newline="") as file:
     csv.writer(file).writerows([("image", "label", "split"), *rows])
@@ -115,17 +118,17 @@ def write(folder: pathlib.Path, pictures: int) -> list[bytes]:
 
 
 def _stream(source: Any, workers: int) -> Iterator[Any]:
-  """Batches as a step on the host's devices is called with, without an end."""
+  """An endless stream of batches for one pmapped step."""
   order = TrainFeed(source, seed=0, batch_size=BATCH)
   placement = Placement("pmap", 1, "loop", {})
   return loaders.Stream(placement, [order], workers).batches(0, ENDLESS)
 
 
 def _streamed(stream: Iterator[Any]) -> Callable[[float], float]:
-  """Images a second of a stream, in some seconds."""
+  """(seconds to measure for) -> images per second of a stream."""
 
   def rate(seconds: float) -> float:
-    for _ in range(MADE_BEFORE):
+    for _ in range(PREFETCHED):
       next(stream)
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
@@ -139,33 +142,33 @@ def _streamed(stream: Iterator[Any]) -> Callable[[float], float]:
 def _pooled(
   pool: Any, workers: int, work: Callable[[float], float]
 ) -> Callable[[float], float]:
-  """Images a second of all processes, each at work for some seconds."""
+  """(seconds to measure for) -> images per second of all processes."""
   return lambda seconds: sum(pool.map(work, [seconds] * workers, chunksize=1))
 
 
-def _hold(encoded: Sequence[bytes], source: Any) -> None:
-  _held.update(encoded=encoded, source=source)
-  source.take(np.arange(2))  # what is imported late
+def _init_worker(encoded: Sequence[bytes], source: Any) -> None:
+  _worker.update(encoded=encoded, source=source)
+  source.take(np.arange(2))  # runs lazy imports
 
 
 def _decode(seconds: float) -> float:
-  """Images a second from memory by Pillow, and nothing else."""
+  """Images per second that Pillow decodes from memory."""
   from PIL import Image
 
   return _rate(
-    [[one] for one in _held["encoded"]],
+    [[png] for png in _worker["encoded"]],
     lambda chunk: np.asarray(Image.open(io.BytesIO(chunk[0])).convert("RGB")),
     seconds,
   )
 
 
 def _take(seconds: float) -> float:
-  """Images a second from their files, as batches that stay here."""
-  order = np.random.default_rng(0).permutation(len(_held["encoded"]))
+  """Images per second that a source reads from files as batches."""
+  order = np.random.default_rng(0).permutation(len(_worker["encoded"]))
   chunks = [
     order[start : start + BATCH] for start in range(0, len(order), BATCH)
   ]
-  return _rate(chunks, _held["source"].take, seconds)
+  return _rate(chunks, _worker["source"].take, seconds)
 
 
 def _rate(

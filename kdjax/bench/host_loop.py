@@ -1,4 +1,4 @@
-"""The loop of a run, as far as it costs time between two steps."""
+"""The parts of a run's loop that take time between two steps."""
 
 import itertools
 import time
@@ -7,37 +7,37 @@ from typing import Any
 
 import jax
 
-from kdjax.bench.runner import Runner, timed
+from kdjax.bench.runner import Runner, seconds_per_call
 from kdjax.bench.trainer import ENDLESS, Trainer
 from kdjax.devices import multistep
 from kdjax.training.metrics_log import by_step, means_of
 
 
-def returned(runner: Runner, seconds: float) -> float:
-  """Seconds until a step's call returns, where nothing else is under way.
+def dispatch_seconds(runner: Runner, seconds: float) -> float:
+  """Seconds until a step's call returns while the device is idle.
 
   Args:
     runner: of the steps.
-    seconds: how long.
+    seconds: how long to measure.
   """
   jax.block_until_ready(runner.step())
   spent, count, start = 0.0, 0, time.perf_counter()
   while not count or time.perf_counter() - start < seconds:
-    began = time.perf_counter()
-    made = runner.step()
-    spent += time.perf_counter() - began
+    called = time.perf_counter()
+    metrics = runner.step()
+    spent += time.perf_counter() - called
     count += 1
-    jax.block_until_ready(made)
+    jax.block_until_ready(metrics)
   return spent / count
 
 
-class Calls:
-  """Steps on a feed, as many a call as the loop makes, and what it records.
+class LoopCalls:
+  """Steps on a feed as a run's loop calls them, several steps per call.
 
   Args:
     trainer: the stage.
     feed: of its batches.
-    count: steps of a call.
+    count: steps per call.
   """
 
   def __init__(self, trainer: Trainer, feed: Any, count: int):
@@ -57,26 +57,33 @@ class Calls:
     if hasattr(self.batches, "close"):
       self.batches.close()
 
-  def seconds_of(self, *, recorded: bool) -> Callable[[float], float]:
-    """Measures a step, and where asked what the loop's records take."""
-    every = self.trainer.stage.config["log_every"]
+  def measurement(self, *, recorded: bool) -> Callable[[float], float]:
+    """Compiles the call; returns a function that measures it.
+
+    Args:
+      recorded: whether to include fetching the metrics that the loop records.
+
+    Returns:
+      (seconds to measure for) -> seconds per step.
+    """
+    log_every = self.trainer.stage.config["log_every"]
     counter = itertools.count(1)
 
-    def work():
+    def call():
       batches = next(self.calls)
       arguments = batches[0] if len(batches) == 1 else (batches,)
-      made = self.trainer.advance(self.program, *arguments)
-      self.pending.append(made)
-      if not recorded or not every:
+      metrics = self.trainer.advance(self.program, *arguments)
+      self.pending.append(metrics)
+      if not recorded or not log_every:
         self.pending.clear()
-      elif next(counter) * self.count % every == 0:
+      elif next(counter) * self.count % log_every == 0:
         fetch = self.trainer.placement.fetch
-        means_of(by_step([fetch(metrics) for metrics in self.pending]))
+        means_of(by_step([fetch(it) for it in self.pending]))
         self.pending.clear()
-      return made
+      return metrics
 
-    jax.block_until_ready(work())
-    unawaited = max(self.trainer.unawaited // self.count, 1)
+    jax.block_until_ready(call())
+    pending = max(self.trainer.max_pending // self.count, 1)
     return lambda seconds: (
-      timed(work, seconds, unawaited=unawaited) / self.count
+      seconds_per_call(call, seconds, max_pending=pending) / self.count
     )

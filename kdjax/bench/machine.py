@@ -1,4 +1,4 @@
-"""What a machine can do, measured, and the conditions of a measurement."""
+"""Measured peak rates of the machine, and the conditions of a measurement."""
 
 import datetime
 import functools
@@ -11,25 +11,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kdjax.bench.runner import timed
-from kdjax.bench.timing import spread
+from kdjax.bench.runner import seconds_per_call
+from kdjax.bench.timing import quartiles
 
-# Rows and columns of the products of matrices; the fastest is the peak.
+# Sizes of the square matrix products, on a CPU and on accelerators.
 CPU_SIZES, SIZES = (1024, 2048), (4096, 8192)
 
-# Of the array that is read and written.
+# Bytes of the array for the memory bandwidth, in the same order.
 CPU_BYTES, BYTES = 2**28, 2**30
 
 DTYPES = ("float32", "bfloat16")
 
-PASS = "memory"
+BANDWIDTH = "memory"
 
 
 def conditions(load: float) -> dict[str, Any]:
-  """Where and when something is measured.
+  """Time, hardware and versions of a measurement.
 
   Args:
-    load: of the machine, before anything began.
+    load: the load average of the machine before the measurement.
   """
   return {
     "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
@@ -45,37 +45,43 @@ def conditions(load: float) -> dict[str, Any]:
   }
 
 
-def turns() -> dict[str, Callable[[float], float]]:
-  """name -> measures for some seconds: operations or bytes a second.
+def measurements() -> dict[str, Callable[[float], float]]:
+  """Measurements of one device.
 
-  Of one device: square matrices are multiplied, as XLA does by default for each
-  dtype, and an array much larger than any cache is negated in its place.
+  They multiply square matrices with XLA's defaults for each dtype, and negate
+  an array much larger than any cache in place.
+
+  Returns:
+    name -> (seconds to measure for) -> FLOP/s, or bytes/s for `BANDWIDTH`.
   """
-  small = jax.default_backend() == "cpu"
-  found = {
+  on_cpu = jax.default_backend() == "cpu"
+  products = {
     f"{dtype} {size}": _product(dtype, size)
     for dtype in DTYPES
-    for size in (CPU_SIZES if small else SIZES)
+    for size in (CPU_SIZES if on_cpu else SIZES)
   }
-  return {**found, PASS: _memory(CPU_BYTES if small else BYTES)}
+  return {**products, BANDWIDTH: _memory(CPU_BYTES if on_cpu else BYTES)}
 
 
 def peaks(rates: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-  """The best of each kind of what `turns` found, as of `spread`.
+  """The highest rate of each kind.
+
+  Args:
+    rates: name -> the results of a measurement in all rounds.
 
   Returns:
-    {"float32": .., "bfloat16": .. (FLOP/s), "memory": .. (bytes/s)}
+    {"float32": FLOP/s, "bfloat16": FLOP/s, "memory": bytes/s}, as `quartiles`.
   """
-  found = {name: spread(values) for name, values in rates.items()}
+  spreads = {name: quartiles(values) for name, values in rates.items()}
   best = lambda kind: max(
-    (one for name, one in found.items() if name.split()[0] == kind),
-    key=lambda one: one["median"],
+    (it for name, it in spreads.items() if name.split()[0] == kind),
+    key=lambda it: it["median"],
   )
-  return {kind: best(kind) for kind in (*DTYPES, PASS)}
+  return {kind: best(kind) for kind in (*DTYPES, BANDWIDTH)}
 
 
-def memory() -> int | None:
-  """The most bytes that were in use on the first device; None: unknown."""
+def peak_memory() -> int | None:
+  """The peak bytes in use on the first device; None if unknown."""
   stats = jax.local_devices()[0].memory_stats() or {}
   return stats.get("peak_bytes_in_use")
 
@@ -85,16 +91,16 @@ def _product(dtype: str, size: int) -> Callable[[float], float]:
   x = jax.random.normal(key, (size, size), jnp.float32).astype(dtype)
   multiply = jax.jit(lambda x, y: x @ y)
   run = functools.partial(multiply, x, x)
-  return lambda seconds: 2 * size**3 / timed(run, seconds)
+  return lambda seconds: 2 * size**3 / seconds_per_call(run, seconds)
 
 
 def _memory(bytes_: int) -> Callable[[float], float]:
-  held = [jnp.ones(bytes_ // 4, jnp.float32)]
-  # In its place: a result anew would be paid for by the page.
+  array = [jnp.ones(bytes_ // 4, jnp.float32)]
+  # In place: a new result would include the time to allocate its pages.
   negate = jax.jit(jnp.negative, donate_argnums=0)
 
   def run():
-    held[0] = negate(held[0])
-    return held[0]
+    array[0] = negate(array[0])
+    return array[0]
 
-  return lambda seconds: 2 * bytes_ / timed(run, seconds)
+  return lambda seconds: 2 * bytes_ / seconds_per_call(run, seconds)

@@ -1,8 +1,8 @@
-"""What each published method reads, learns, keeps and costs, found by tracing.
+"""What each published method reads, learns, stores and costs.
 
-A method is put on the pair of networks that it is for, and its last stage is
-traced and timed, beside the student alone. `kdjax list methods --measure` keeps
-what is found.
+Each method is applied to a small pair of networks of its kind. Its last stage
+is traced, and timed in turns with the student alone. `kdjax list methods
+--measure` stores the result.
 """
 
 import re
@@ -19,19 +19,23 @@ from kdjax.stage import build
 from kdjax.stage.stage import Stage
 from kdjax.training import workdir
 
-# Rounds of steps, all methods in turn, of which the median counts.
+# Rounds, each of which runs some steps of every method.
 ROUNDS, STEPS = 15, 4
 
 CLASSES, WORDS = 10, 17
 
 VIEWS = ("strong", "rotate90", "rotate180", "rotate270", "masked")
 
-# The baseline of each kind in what is measured.
+# The stage of the student without a teacher.
 ALONE = "alone"
 
 
 def networks(kind: str) -> tuple[ConfigDict, ConfigDict]:
-  """A small student and a larger teacher of a kind, see `config.kind_of`."""
+  """A small student and a larger teacher.
+
+  Args:
+    kind: from `config.kind_of`.
+  """
   network = config.network
   if kind == "classes":
     make = lambda width: network(
@@ -60,7 +64,12 @@ def networks(kind: str) -> tuple[ConfigDict, ConfigDict]:
 
 
 def experiment(kind: str, names: Sequence[str]) -> ConfigDict:
-  """A teacher, the student alone, and methods of one kind."""
+  """Stages of a teacher, the student alone, and methods.
+
+  Args:
+    kind: of all the methods, from `config.kind_of`.
+    names: of the methods.
+  """
   student, larger = networks(kind)
   labels = {"cross_entropy": config.term("cross_entropy")}
   alone = config.stage(student, terms=labels)
@@ -77,16 +86,17 @@ def experiment(kind: str, names: Sequence[str]) -> ConfigDict:
 
 
 def describe(stage: Stage) -> dict[str, Any]:
-  """What a method's last stage reads, learns, keeps and sees, by tracing.
+  """Traces a method's last stage.
 
   Returns:
-    {reads: outputs, learns: parameters of heads and further networks, keeps:
-    numbers of their memories, sees: "example" or "batch"}.
+    {reads: the outputs that its terms read, learns: how many parameters its
+    heads and networks other than the student have, keeps: how many numbers
+    their memories hold, sees: "example" or "batch"}.
   """
   fixed = jax.eval_shape(stage.fixed, stage.teacher_shapes())
   state = jax.eval_shape(stage.init, 0, fixed)
   size = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
-  further = {
+  other_networks = {
     name: tree
     for name, tree in state.params["networks"].items()
     if name != "student"
@@ -107,7 +117,7 @@ def describe(stage: Stage) -> dict[str, Any]:
       sees = "batch"
   return {
     "reads": sorted(reads),
-    "learns": size(state.params["heads"]) + size(further),
+    "learns": size(state.params["heads"]) + size(other_networks),
     "keeps": sum(
       size(tree.get("memory", {}))
       for tree in state.collections["heads"].values()
@@ -117,36 +127,35 @@ def describe(stage: Stage) -> dict[str, Any]:
 
 
 def measure(names: Sequence[str]) -> dict[str, Any]:
-  """Describes and times methods; all of a kind take turns, step by step.
+  """Traces and times methods; all of a kind take turns.
 
   Args:
     names: of methods.
 
   Returns:
-    {"device": .., "methods": {name: {.., stages, step}}}; `step` is the median
-    time of a step in that of the same student alone.
+    {"device": .., "methods": {name: {.., stages, step}}}: see `describe`;
+    `step` is the median time of a step divided by that of the student alone.
   """
-  found = {}
+  measured = {}
   for kind in dict.fromkeys(map(config.kind_of, names)):
     chosen = [name for name in names if config.kind_of(name) == kind]
-    made = experiment(kind, chosen)
-    plain = workdir.resolve(made)
+    plain = workdir.resolve(experiment(kind, chosen))
     stages = {name: build.build(plain, name) for name in (ALONE, *chosen)}
-    times = _times({name: _runner(one) for name, one in stages.items()})
+    times = _times({name: _runner(it) for name, it in stages.items()})
     for name in chosen:
-      found[name] = {
+      measured[name] = {
         **describe(stages[name]),
         "stages": sum(
-          bool(re.fullmatch(rf"{name}(-\d+)?", one)) for one in plain["order"]
+          bool(re.fullmatch(rf"{name}(-\d+)?", it)) for it in plain["order"]
         ),
         "step": round(times[name] / times[ALONE], 2),
       }
   device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
-  return {"device": device, "methods": dict(sorted(found.items()))}
+  return {"device": device, "methods": dict(sorted(measured.items()))}
 
 
 def _runner(stage: Stage):
-  """A function that takes some steps, compiled."""
+  """A compiled function that runs some steps."""
   teachers = jax.tree.map(
     lambda leaf: np.ones(leaf.shape, leaf.dtype) * 0.01, stage.teacher_shapes()
   )
@@ -156,17 +165,17 @@ def _runner(stage: Stage):
   state, _ = step(jax.jit(stage.init)(0, fixed), fixed, batch)
 
   def run():
-    now = state
+    current = state
     for _ in range(STEPS):
-      now, _ = step(now, fixed, batch)
-    jax.block_until_ready(now)
+      current, _ = step(current, fixed, batch)
+    jax.block_until_ready(current)
 
   run()
   return run
 
 
 def _times(runners: dict[str, Any]) -> dict[str, float]:
-  """The median seconds of each, taken in turn."""
+  """The median seconds of each runner, all in turns."""
   seconds: dict[str, list[float]] = {name: [] for name in runners}
   for _ in range(ROUNDS):
     for name, run in runners.items():

@@ -1,7 +1,7 @@
-"""Pairs of a teacher and a student, of sizes as they are distilled.
+"""Pairs of a teacher and a student of common sizes, for `kdjax bench pairs`.
 
-The networks, batches and losses that a plain PyTorch loop is timed with, out of
-`kdjax/models`; where these have no such network, `differs` says so.
+They match the networks, batches and losses of a plain PyTorch loop. `differs`
+describes where `kdjax/models` has no equal network.
 """
 
 import dataclasses
@@ -13,23 +13,23 @@ import numpy as np
 from kdjax import config, registry
 from kdjax.config.fields import ConfigDict
 
-# The weight and the temperature of KD beside cross-entropy.
+# The weight and the temperature of the KD term.
 WEIGHT, TEMPERATURE = 0.9, 4.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-  """A teacher and a student, and what they see.
+  """A teacher, a student and their random data.
 
   Attributes:
-    teacher: of `config.network`.
-    student: likewise.
+    teacher: from `config.network`.
+    student: from `config.network`.
     batch_size: of a step.
-    columns: (rng, rows) -> a random array a key, without labels.
-    classes: how many.
-    differs: from the PyTorch networks; "" is not at all.
-    variants: of these that are worth timing.
-    batches: of examples there are, all random.
+    columns: (rng, rows) -> random arrays by key, without labels.
+    classes: the number of classes.
+    differs: how it differs from the PyTorch networks; "" if it does not.
+    variants: of the PyTorch loop that are timed.
+    batches: how many batches of examples the data set has.
     optimizer: of the student.
   """
 
@@ -47,7 +47,7 @@ class Pair:
 
 
 def pairs() -> dict[str, Pair]:
-  """Every pair by its name."""
+  """All pairs by name."""
   return {
     "conv": _conv(),
     "vit": _vit(),
@@ -58,31 +58,31 @@ def pairs() -> dict[str, Pair]:
 
 
 def experiment(name: str, pair: Pair, **changes) -> ConfigDict:
-  """A pair as an experiment of one seed, on random examples.
+  """A pair as an experiment of one seed on random examples.
 
   Args:
     name: of the pair.
-    pair: what it is.
-    **changes: of the experiment.
+    pair: its networks and data.
+    **changes: knobs of the experiment, with their new values.
 
   Returns:
-    With the stages "teacher", "alone" (cross-entropy), "online", "separate" and
-    "cached" (cross-entropy and KD).
+    An experiment with the stages "teacher", "alone" (cross-entropy), "online",
+    "separate" and "cached" (cross-entropy and KD).
   """
   rng = np.random.default_rng(0)
   rows = pair.batches * pair.batch_size
   columns = pair.columns(rng, rows)
   label = rng.permutation(np.arange(rows) % pair.classes).astype(np.int32)
-  held = f"speed-{name}"
-  registry.find("data", "arrays").hold(held, {**columns, "label": label})
+  dataset = f"speed-{name}"
+  registry.find("data", "arrays").hold(dataset, {**columns, "label": label})
   labels = {"cross_entropy": config.term("cross_entropy")}
   knobs = {"batch_size": pair.batch_size, "optimizer": pair.optimizer}
 
-  def taught(**how):
+  def distilled(**options):
     kd = config.term("kd", weight=WEIGHT, temperature=TEMPERATURE)
     return config.stage(
       pair.student,
-      teachers={"teacher": config.teacher("teacher", **how)},
+      teachers={"teacher": config.teacher("teacher", **options)},
       terms={**labels, "kd": kd},
       **knobs,
     )
@@ -90,19 +90,19 @@ def experiment(name: str, pair: Pair, **changes) -> ConfigDict:
   return config.experiment(
     name,
     **{"seeds": 1, **changes},
-    data=config.data("arrays", held=held, validation=0.0, test=0.0),
+    data=config.data("arrays", held=dataset, validation=0.0, test=0.0),
     stages={
       "teacher": config.stage(pair.teacher, terms=labels, **knobs),
       "alone": config.stage(pair.student, terms=labels, **knobs),
-      "online": taught(),
-      "separate": taught(separate=True),
-      "cached": taught(cache="auto"),
+      "online": distilled(),
+      "separate": distilled(separate=True),
+      "cached": distilled(cache="auto"),
     },
   )
 
 
 def _noise(**shapes) -> Callable[..., Mapping[str, Any]]:
-  """Columns of normal float32, each of a shape."""
+  """Columns of normal float32 arrays with these shapes."""
   return lambda rng, rows: {
     key: rng.normal(size=(rows, *shape)).astype(np.float32)
     for key, shape in shapes.items()
@@ -140,7 +140,7 @@ def _vit() -> Pair:
     batch_size=64,
     columns=_noise(image=(32, 32, 3)),
     classes=100,
-    differs="GELU by tanh, not by erf",
+    differs="GELU by its tanh approximation, not exact",
   )
 
 
@@ -157,10 +157,10 @@ def _bert() -> Pair:
   )
 
   def columns(rng, rows):
-    reach = rng.integers(length // 2, length + 1, size=(rows, 1))
+    lengths = rng.integers(length // 2, length + 1, size=(rows, 1))
     return {
       "text": rng.integers(words, size=(rows, length)).astype(np.int32),
-      "mask/text": np.arange(length)[None] < reach,
+      "mask/text": np.arange(length)[None] < lengths,
     }
 
   return Pair(
@@ -170,8 +170,8 @@ def _bert() -> Pair:
     columns=columns,
     classes=2,
     differs=(
-      "pre-norm, not post-norm; the mean over words, not a dense layer on the"
-      " first; no embedding of types; GELU by tanh, not by erf"
+      "pre-norm, not post-norm; mean over words, not a dense layer on the first"
+      " one; no token type embedding; GELU by its tanh approximation, not exact"
     ),
   )
 
@@ -186,19 +186,19 @@ def _mlp() -> Pair:
     batch_size=128,
     columns=_noise(image=(28, 28, 1)),
     classes=10,
-    # A chunk of a cache: what one costs by itself is much beside this teacher.
+    # A whole chunk of a cache: its fixed cost is large for this small teacher.
     batches=32,
   )
 
 
 def _av() -> Pair:
   widths = (6, 12, 24, 48)
-  seen = config.network("conv", widths=widths)
-  heard = config.network("conv", widths=(*widths, 96, 192), modality="sound")
+  image = config.network("conv", widths=widths)
+  sound = config.network("conv", widths=(*widths, 96, 192), modality="sound")
   return Pair(
     teacher=config.network(
       "fusion",
-      encoders={"image": seen, "sound": heard},
+      encoders={"image": image, "sound": sound},
       width=50,
       num_classes=10,
     ),
@@ -208,7 +208,7 @@ def _av() -> Pair:
     classes=10,
     variants=("eager", "cl"),
     differs=(
-      "first kernels of 3x3, not 5x5; the mean of the last map, not its maximum"
-      "; each sense by a layer of 50, not both by one of 100"
+      "first kernels of 3x3, not 5x5; mean of the last feature map, not its"
+      " maximum; a layer of width 50 per modality, not one of 100 for both"
     ),
   )

@@ -1,4 +1,4 @@
-"""A stage's step as one compiled program: its FLOPs, bytes, memory and time."""
+"""FLOPs, bytes, memory and compile time of a stage's compiled step."""
 
 import contextlib
 import functools
@@ -14,7 +14,7 @@ from kdjax.bench.trainer import Trainer
 from kdjax.stage import build
 from kdjax.teachers import programs
 
-# What is set while programs are compiled for their time.
+# Options of JAX that are set while compilation is timed.
 _OPTIONS = (
   "jax_enable_compilation_cache",
   "jax_compilation_cache_dir",
@@ -23,63 +23,63 @@ _OPTIONS = (
 
 
 def cost(config: Mapping[str, Any], trainer: Trainer) -> dict[str, Any]:
-  """What one seed's step costs on one device, which has the whole batch.
+  """The cost of one seed's step with the whole batch on one device.
 
   Args:
     config: of the experiment, as nested dicts.
     trainer: of one of its stages.
 
   Returns:
-    {"flops", "flops_traced": as it was written, before XLA simplified it,
-    "bytes": read and written by all of its operations, "trace_seconds",
-    "compile_seconds", "cached_compile_seconds": where a compiled program is
-    kept on disk, "memory_bytes": of arguments, results and in between}
+    {"flops", "flops_traced": before XLA's optimizations, "bytes": read and
+    written by all operations, "trace_seconds", "compile_seconds",
+    "cached_compile_seconds": with the compiled program on disk,
+    "memory_bytes": of arguments, results and intermediate values}
   """
   step, shapes = _step(config, trainer)
   lower = lambda: _lowered(step, shapes)
-  with _kept(None):
+  with _compilation_cache(None):
     start = time.perf_counter()
     lowered = lower()
-    traced = time.perf_counter() - start
+    trace_seconds = time.perf_counter() - start
     compiled, seconds = _timed(lowered.compile)
-  with tempfile.TemporaryDirectory() as folder, _kept(folder):
+  with tempfile.TemporaryDirectory() as folder, _compilation_cache(folder):
     lower().compile()
-    _, again = _timed(lower().compile)
-  found = compiled.cost_analysis() or {}
-  used = compiled.memory_analysis()
+    _, cached_seconds = _timed(lower().compile)
+  analysis = compiled.cost_analysis() or {}
+  memory = compiled.memory_analysis()
   parts = ("argument", "output", "temp")
-  size = lambda part: getattr(used, f"{part}_size_in_bytes")
+  size = lambda part: getattr(memory, f"{part}_size_in_bytes")
   return {
-    "flops": found.get("flops"),
+    "flops": analysis.get("flops"),
     "flops_traced": (lowered.cost_analysis() or {}).get("flops"),
-    "bytes": found.get("bytes accessed"),
-    "trace_seconds": traced,
+    "bytes": analysis.get("bytes accessed"),
+    "trace_seconds": trace_seconds,
     "compile_seconds": seconds,
-    "cached_compile_seconds": again,
-    "memory_bytes": used and sum(map(size, parts)) - size("alias"),
+    "cached_compile_seconds": cached_seconds,
+    "memory_bytes": memory and sum(map(size, parts)) - size("alias"),
   }
 
 
 def _step(config: Mapping[str, Any], trainer: Trainer) -> tuple[Callable, Any]:
-  """The step without an axis of devices, and the shapes of its arguments."""
+  """The step without a device axis, and the shapes of its arguments."""
   stage = build.build(config, trainer.stage.name)
   state, fixed, _ = stage.shapes()
   batch = jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
     dict(trainer.orders[0].batch(0)),
   )
-  given = {}
-  for name in trainer.given:
-    program = programs.program(stage, name)
-    given |= jax.eval_shape(program, (), fixed, batch)
+  outputs = {}
+  for name in trainer.precomputed:
+    program = programs.teacher_program(stage, name)
+    outputs |= jax.eval_shape(program, (), fixed, batch)
   step = stage.train_step
-  if trainer.given:
-    step = programs.train_step(stage, trainer.given)
-  return step, (state, fixed, {**batch, **given})
+  if trainer.precomputed:
+    step = programs.train_step(stage, trainer.precomputed)
+  return step, (state, fixed, {**batch, **outputs})
 
 
 def _lowered(step: Callable, shapes: Any) -> Any:
-  # Each time a function anew: of one it has seen, JAX keeps what it made.
+  # A new function each time: JAX keeps the programs of a function in memory.
   @functools.partial(jax.jit, donate_argnums=0)
   def train_step(*arguments):
     return step(*arguments)
@@ -87,21 +87,22 @@ def _lowered(step: Callable, shapes: Any) -> Any:
   return train_step.lower(*shapes)
 
 
-def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
+  """The result of a call, and its seconds."""
   start = time.perf_counter()
-  found = work()
-  return found, time.perf_counter() - start
+  result = function()
+  return result, time.perf_counter() - start
 
 
 @contextlib.contextmanager
-def _kept(folder: str | None) -> Iterator[None]:
-  """Compiled programs are kept in a folder, or nowhere."""
+def _compilation_cache(folder: str | None) -> Iterator[None]:
+  """Stores compiled programs in a folder, or nowhere."""
   before = {name: getattr(jax.config, name) for name in _OPTIONS}
-  chosen = dict(zip(_OPTIONS, (folder is not None, folder, 0.0), strict=True))
+  changes = dict(zip(_OPTIONS, (folder is not None, folder, 0.0), strict=True))
   try:
-    for name, value in chosen.items():
+    for name, value in changes.items():
       jax.config.update(name, value)
-    # Where programs are kept, JAX asks once.
+    # JAX reads these options once.
     compilation_cache.reset_cache()
     yield
   finally:

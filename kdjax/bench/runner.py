@@ -1,4 +1,4 @@
-"""Work that is timed: a trainer's steps on a feed, or anything else."""
+"""Times the steps of a trainer on a feed, or any other function."""
 
 import itertools
 import time
@@ -8,16 +8,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax.bench.timing import spread
-from kdjax.bench.trainer import ENDLESS, UNAWAITED, Trainer
+from kdjax.bench.timing import quartiles
+from kdjax.bench.trainer import ENDLESS, MAX_PENDING, Trainer
 from kdjax.feed import loaders
 
 
-class Same:
-  """A feed of one batch that is in place, again and again.
+class RepeatedBatch:
+  """A feed that repeats one batch on the devices.
 
   Args:
-    batch: as `Trainer.first` gives it.
+    batch: from `Trainer.first_batch`.
   """
 
   roles = ("batch",)
@@ -26,7 +26,7 @@ class Same:
     self.batch = batch
 
   def over(self, step: Callable) -> Callable:
-    """The step, as it is."""
+    """The unchanged step."""
     return step
 
   def batches(self, start: int, stop: int) -> Iterator[tuple[Any]]:
@@ -35,40 +35,42 @@ class Same:
 
 
 class Runner:
-  """A feed that is timed: with a step, and alone.
+  """Times the step of a trainer on a feed, and the feed alone.
 
   Args:
     trainer: the stage.
-    make: makes the feed; None is one batch, again and again.
-    held: that batch, in place.
+    make_feed: returns the feed; None repeats `batch`.
+    batch: on the devices.
 
   Attributes:
-    start: the seconds to its first batch.
-    held: that batch, in place.
-    ahead: batches that may be made before their turn, and count for nothing.
+    start: seconds until the first batch.
+    batch: the first batch, on the devices.
+    prefetched: how many batches may be ready before a measurement starts.
   """
 
   def __init__(
     self,
     trainer: Trainer,
-    make: Callable[[], Any] | None,
-    held: Any = None,
+    make_feed: Callable[[], Any] | None,
+    batch: Any = None,
   ):
     started = time.perf_counter()
-    feed = make() if make else None
+    feed = make_feed() if make_feed else None
     self.trainer = trainer
-    self.train, self.place = trainer.compiled(feed)
+    self.train, self.put = trainer.compiled(feed)
     if feed is None:
-      self.batches = itertools.repeat((held,))
+      self.batches = itertools.repeat((batch,))
     else:
       self.batches = feed.batches(0, ENDLESS)
       first = next(self.batches)
       self.start = time.perf_counter() - started
-      held = self.place(trainer.state, trainer.fixed, *first)
-    self.held = held
-    inner = getattr(feed, "feed", feed)  # of one that is taught
-    streams = isinstance(inner, loaders.Stream)
-    self.ahead = 2 * loaders.AHEAD * max(inner.workers, 1) if streams else 1
+      batch = self.put(trainer.state, trainer.fixed, *first)
+    self.batch = batch
+    data_feed = getattr(feed, "feed", feed)  # without the teacher outputs
+    streams = isinstance(data_feed, loaders.Stream)
+    self.prefetched = (
+      2 * loaders.AHEAD * max(data_feed.workers, 1) if streams else 1
+    )
     self.step()  # compiles
 
   def close(self) -> None:
@@ -77,52 +79,56 @@ class Runner:
       self.batches.close()
 
   def step_seconds(self, seconds: float) -> float:
-    """The seconds of a training step, of some that take so long together."""
-    return timed(self.step, seconds, self.ahead, self.trainer.unawaited)
+    """Seconds per training step, measured for some seconds."""
+    return seconds_per_call(
+      self.step, seconds, self.prefetched, self.trainer.max_pending
+    )
 
   def batch_seconds(self, seconds: float) -> float:
-    """The seconds of a batch that is put in place, and not trained on."""
-    return timed(self._put, seconds, self.ahead, self.trainer.unawaited)
+    """Seconds per batch that is put on the devices without a step."""
+    return seconds_per_call(
+      self._put_next, seconds, self.prefetched, self.trainer.max_pending
+    )
 
   def step(self) -> Any:
-    """A step on the next batch; its metrics."""
+    """Runs a step on the next batch and returns its metrics."""
     return self.trainer.advance(self.train, *next(self.batches))
 
-  def _put(self) -> Any:
+  def _put_next(self) -> Any:
     trainer = self.trainer
-    return self.place(trainer.state, trainer.fixed, *next(self.batches))
+    return self.put(trainer.state, trainer.fixed, *next(self.batches))
 
 
-def timed(
-  work: Callable[[], Any],
+def seconds_per_call(
+  function: Callable[[], Any],
   seconds: float,
-  ahead: int = 1,
-  unawaited: int = UNAWAITED,
+  warm_up: int = 1,
+  max_pending: int = MAX_PENDING,
 ) -> float:
-  """The seconds that some work takes, done again and again.
+  """Seconds per call of a function, called repeatedly.
 
   Args:
-    work: gives arrays, which may not be there yet.
-    seconds: how long, about; once at least.
-    ahead: how often before, which counts for nothing.
-    unawaited: how often before its arrays are waited for.
+    function: returns arrays, which may not be computed yet.
+    seconds: how long to measure, approximately; at least one call.
+    warm_up: how many calls to make before.
+    max_pending: after how many calls to wait for their arrays.
   """
-  for _ in range(ahead):
-    made = work()
-  jax.block_until_ready(made)
+  for _ in range(warm_up):
+    arrays = function()
+  jax.block_until_ready(arrays)
   start = time.perf_counter()
-  jax.block_until_ready(work())
-  # Counted before: steps that are not waited for take no time to start.
+  jax.block_until_ready(function())
+  # The number of calls is fixed before: calls return before they are computed.
   count = max(round(seconds / (time.perf_counter() - start)), 1)
   start = time.perf_counter()
   for done in range(1, count + 1):
-    made = work()
-    if done % unawaited == 0:
-      jax.block_until_ready(made)
-  jax.block_until_ready(made)
+    arrays = function()
+    if done % max_pending == 0:
+      jax.block_until_ready(arrays)
+  jax.block_until_ready(arrays)
   return (time.perf_counter() - start) / count
 
 
 def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
-  """Of seconds in some rounds, as of `spread`."""
-  return spread(np.array(seconds) * 1e3)
+  """Seconds of all rounds as `quartiles` in milliseconds."""
+  return quartiles(np.array(seconds) * 1e3)

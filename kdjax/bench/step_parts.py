@@ -1,8 +1,8 @@
-"""The parts of a training step, as programs each of which does one more.
+"""The parts of a training step, as programs with one more part each.
 
-The time of a part is that of the program which has it less that of the program
-before. No program drops what an earlier one did: what later terms will read is
-among its results.
+The time of a part is the time of the first program with it minus that of the
+program before. Every program also returns what later terms read, so that XLA
+does not remove its computation.
 """
 
 import dataclasses
@@ -19,57 +19,59 @@ from kdjax.step.objective import Objective
 from kdjax.step.step import TRAIN, key_of
 from kdjax.step.terms import Term
 
-# The first: a call which computes nothing.
+# The first program: a call that computes nothing.
 CALL = "call"
 
 WHOLE = "metrics and state"
 
 
 def programs(trainer: Trainer) -> dict[str, tuple[Callable, bool]]:
-  """Every part, in order, and the program of all up to it.
+  """The parts in order, each with the program of all parts up to it.
 
   Args:
-    trainer: a stage; teachers that are beside its step are no part of it.
+    trainer: a stage; its precomputed teachers are no part of the step.
 
   Returns:
     part -> (program (state, fixed, batch) -> arrays, whether it donates its
-    state: its arrays are then (state, metrics)). The last is the whole step.
+    state and returns (state, metrics)). The last program is the whole step.
   """
   objective = trainer.objective
-  found = {CALL: (_nothing(trainer.train_step), True)}
+  parts = {CALL: (_empty(trainer.train_step), True)}
   views = bool(objective.views.pipelines)
   if views:
-    found["augmentation"] = _forward(objective, views, ()), False
-  running = [name for name in objective.teachers if name not in trainer.given]
+    parts["augmentation"] = _forward(objective, views, ()), False
+  running = [
+    name for name in objective.teachers if name not in trainer.precomputed
+  ]
   if running:
-    found["teachers' forward"] = _forward(objective, views, running), False
-  everyone = (*running, *objective.networks)
-  found["student's forward"] = _forward(objective, False, everyone), False
+    parts["teachers' forward"] = _forward(objective, views, running), False
+  networks = (*running, *objective.networks)
+  parts["student's forward"] = _forward(objective, False, networks), False
   groups = getattr(trainer.stage.optimizer, "groups", ())
-  found |= {part: (made, False) for part, made in _backward(objective, groups)}
-  found["optimizer"] = _updated(trainer), True
-  found[WHOLE] = trainer.train_step, True
-  return found
+  parts |= {part: (step, False) for part, step in _backward(objective, groups)}
+  parts["optimizer"] = _updated(trainer), True
+  parts[WHOLE] = trainer.train_step, True
+  return parts
 
 
 def in_order(objective: Objective) -> tuple[Term, ...]:
-  """The terms: those first that read no teacher."""
+  """The terms, those that read no teacher first."""
   reads = lambda term: {
     at.network for argument in term.reads for at in term.addresses(argument)
   }
-  taught = lambda term: bool(reads(term) & set(objective.teachers))
-  return tuple(sorted(objective.terms, key=taught))
+  reads_teacher = lambda term: bool(reads(term) & set(objective.teachers))
+  return tuple(sorted(objective.terms, key=reads_teacher))
 
 
-def _nothing(train_step: Callable) -> Callable:
-  """What is called as the step is and gives as much, and computes nothing."""
+def _empty(train_step: Callable) -> Callable:
+  """A function with the step's arguments and results that computes nothing."""
 
-  def nothing(state, fixed, batch):
+  def empty(state, fixed, batch):
     _, recorded = jax.eval_shape(train_step, state, fixed, batch)
     zeros = lambda leaf: jnp.zeros(leaf.shape, leaf.dtype)
     return state.replace(step=state.step + 1), jax.tree.map(zeros, recorded)
 
-  return nothing
+  return empty
 
 
 def _flow(objective: Objective, state, fixed, batch, params):
@@ -84,7 +86,7 @@ def _flow(objective: Objective, state, fixed, batch, params):
 
 
 def _read(objective: Objective, terms, names) -> list[Address]:
-  """What terms read of some networks' outputs."""
+  """The outputs of some networks that terms read."""
   return [
     at
     for at in dataclasses.replace(objective, terms=terms).addresses
@@ -93,44 +95,45 @@ def _read(objective: Objective, terms, names) -> list[Address]:
 
 
 def _forward(objective: Objective, views: bool, names) -> Callable:
-  """What terms read of some networks.
+  """A program that returns the outputs of some networks that terms read.
 
   Args:
     objective: of the stage.
-    views: whether what augmentation makes is given too.
+    views: whether it also returns the augmented views.
     names: of networks and teachers.
   """
 
   def forward(state, fixed, batch):
     flow = _flow(objective, state, fixed, batch, state.params)
     addresses = _read(objective, objective.terms, names)
-    found = {str(at): flow[at] for at in addresses}
+    outputs = {str(address): flow[address] for address in addresses}
     new = lambda key: flow.batch[key] is not batch.get(key)
     viewed = {key: flow.batch[key] for key in flow.batch if new(key)}
-    return found, flow.collections, viewed if views else ()
+    return outputs, flow.collections, viewed if views else ()
 
   return forward
 
 
 def _backward(objective: Objective, groups) -> Iterator[tuple[str, Callable]]:
-  """Part -> gradients of the terms up to it."""
+  """Yields (part, program of the gradients of the terms up to it)."""
   terms = in_order(objective)
-  for place, term in enumerate(terms):
-    done, rest = terms[:place], terms[place + 1 :]
-    first = "" if place else "backward, with "
+  for number, term in enumerate(terms):
+    done, rest = terms[:number], terms[number + 1 :]
+    first = "" if number else "backward, with "
     if term.heads:
-      plain = (*done, _of_heads(term))
-      yield f"{first}heads of {term.name}", _partial(objective, plain, rest)
+      with_heads = (*done, _heads_only(term))
+      part = f"{first}heads of {term.name}"
+      yield part, _partial(objective, with_heads, rest)
       first = ""
-    made = _partial(objective, (*done, term), rest)
+    partial = _partial(objective, (*done, term), rest)
     last = lambda state, fixed, batch: _gradients(
       objective, groups, state, fixed, batch
     )
-    yield f"{first}{term.name}", made if rest else last
+    yield f"{first}{term.name}", partial if rest else last
 
 
 def _partial(objective: Objective, terms, rest) -> Callable:
-  """Gradients of some terms, and what the rest will read."""
+  """The gradients of some terms, and the outputs that the others read."""
   some = dataclasses.replace(objective, terms=terms)
   names = (*objective.networks, *objective.teachers)
 
@@ -143,14 +146,14 @@ def _partial(objective: Objective, terms, rest) -> Callable:
       means = {name: value.mean for name, value in values.items()}
       return sum(parts), (flow.collections, means, waiting)
 
-    found, more = jax.grad(total, has_aux=True)(state.params)
-    return objective.sum(found), more
+    local, aux = jax.grad(total, has_aux=True)(state.params)
+    return objective.sum(local), aux
 
   return gradients
 
 
 def _gradients(objective: Objective, groups, state, fixed, batch):
-  """Of all terms, as the step has them."""
+  """The gradients of all terms, as in the step."""
   return objective.gradients(
     state.params,
     state.collections,
@@ -162,11 +165,11 @@ def _gradients(objective: Objective, groups, state, fixed, batch):
   )
 
 
-def _of_heads(term: Term) -> Term:
-  """A term whose loss is the mean square of all that it is given."""
+def _heads_only(term: Term) -> Term:
+  """A term with the same heads and the mean square of its inputs as loss."""
 
-  def squares(**given):
-    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(given)]
+  def squares(**arguments):
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(arguments)]
     return sum(
       jnp.mean(leaf.astype(jnp.float32) ** 2)
       for leaf in leaves
@@ -177,7 +180,7 @@ def _of_heads(term: Term) -> Term:
 
 
 def _updated(trainer: Trainer) -> Callable:
-  """The step without its average, its norm and its watch over faults."""
+  """The step without its average, gradient norm and check for NaN."""
   rule = trainer.stage.optimizer
   groups = getattr(rule, "groups", ())
 

@@ -1,4 +1,4 @@
-"""Several things measured in turn, so that what slows a machine slows all."""
+"""Interleaved measurements, so that a slow machine affects all alike."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,21 +9,24 @@ import numpy as np
 def interleaved(
   runners: Mapping[str, Callable[[float], Any]], rounds: int, seconds: float
 ) -> dict[str, list[Any]]:
-  """What each finds in each round; in a round each has its turn.
+  """Runs all measurements once per round.
 
   Args:
-    runners: name -> measures for some seconds and returns what it found.
-    rounds: how many.
-    seconds: of a turn.
+    runners: name -> measures for some seconds and returns a result.
+    rounds: the number of rounds.
+    seconds: of each measurement in a round.
+
+  Returns:
+    name -> the result of each round.
   """
-  found: dict[str, list[Any]] = {name: [] for name in runners}
+  results: dict[str, list[Any]] = {name: [] for name in runners}
   for _ in range(rounds):
     for name, run in runners.items():
-      found[name].append(run(seconds))
-  return found
+      results[name].append(run(seconds))
+  return results
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-  """The median of some rounds, and between what half of them lie."""
+def quartiles(values: Sequence[float]) -> dict[str, float]:
+  """The "median", and the quartiles "low" and "high"."""
   low, median, high = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
   return {"median": median, "low": low, "high": high}

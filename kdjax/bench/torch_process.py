@@ -1,4 +1,4 @@
-"""A PyTorch loop in a process of its own, which answers in lines of JSON."""
+"""A PyTorch training loop in its own process, controlled by lines of JSON."""
 
 import contextlib
 import json
@@ -12,25 +12,29 @@ from kdjax.errors import UserError
 READY, ANSWER = "READY", "R "
 
 
-class Rival:
-  """A server started as `python FILE --serve`.
+class TorchProcess:
+  """A process started as `python FILE --serve`.
 
-  It says "READY". Asked {"key": [pair, variant, mode], "n": steps}, it takes
-  as many steps and answers "R " and {"sps": steps a second}; of n = 0 it warms
-  up, and answers {"step_s": seconds of a step}; of what fails {"error": ..}.
-  Modes are "teacher", "student" (whose teacher's logits are given), "online".
+  The process prints "READY". It then reads lines {"key": [pair, variant, mode],
+  "n": steps} and answers each with a line "R " + JSON: {"sps": steps per
+  second} after `n` steps; {"step_s": seconds per step} after a warm-up if `n`
+  is 0; {"error": ..} if it fails. Modes are "teacher", "student" (with
+  precomputed teacher logits) and "online".
 
   Args:
-    file: its source.
-    python: that imports torch.
+    file: the Python source of the loop.
+    python: a Python that imports torch.
+
+  Raises:
+    UserError: the process does not start.
   """
 
   def __init__(self, file: str, python: str):
     path = pathlib.Path(file).absolute()
     if not path.is_file():
       raise UserError(
-        f"No file '{file}'.",
-        "--torch is a loop that serves, such as torch_loop.py.",
+        f"The file '{file}' of --torch does not exist.",
+        "Expected a PyTorch loop, see kdjax/bench/torch_process.py.",
         exists=sorted(map(str, path.parent.glob("*.py"))),
         near=str(path),
       )
@@ -45,7 +49,7 @@ class Rival:
       )
     except OSError as error:
       raise UserError(f"--python={python} cannot be run: {error}.") from None
-    self._line(READY)
+    self._read(READY)
 
   def close(self) -> None:
     """Ends the process."""
@@ -55,36 +59,47 @@ class Rival:
       with contextlib.suppress(BrokenPipeError):
         file.close()
 
-  def turn(
+  def measurement(
     self, pair: str, variant: str, mode: str
   ) -> Callable[[float], float]:
-    """Measures for some seconds: the seconds of a step. It is warm then."""
+    """Warms up a step; returns a function that measures it.
+
+    Args:
+      pair: the name of the networks.
+      variant: of the loop, such as "eager".
+      mode: "teacher", "student" or "online".
+
+    Returns:
+      (seconds to measure for) -> seconds per step.
+    """
     key = [pair, variant, mode]
-    step = self._ask(key, 0)["step_s"]
+    step = self._request(key, 0)["step_s"]
 
-    def seconds_of(seconds: float) -> float:
-      return 1 / self._ask(key, max(round(seconds / step), 1))["sps"]
+    def seconds_per_step(seconds: float) -> float:
+      return 1 / self._request(key, max(round(seconds / step), 1))["sps"]
 
-    return seconds_of
+    return seconds_per_step
 
-  def _ask(self, key: list[str], steps: int) -> dict[str, Any]:
-    question = json.dumps({"key": key, "n": steps})
-    # One that has ended says why, below.
+  def _request(self, key: list[str], steps: int) -> dict[str, Any]:
+    request = json.dumps({"key": key, "n": steps})
+    # If the process has ended, `_read` raises with its last line.
     with contextlib.suppress(BrokenPipeError):
-      print(question, file=self.process.stdin, flush=True)
-    found = json.loads(self._line(ANSWER))
-    if "error" in found:
-      raise UserError(f"PyTorch on {' '.join(key)}: {found['error']}.")
-    return found
+      print(request, file=self.process.stdin, flush=True)
+    answer = json.loads(self._read(ANSWER))
+    if "error" in answer:
+      raise UserError(
+        f"The PyTorch loop fails on {' '.join(key)}: {answer['error']}."
+      )
+    return answer
 
-  def _line(self, mark: str) -> str:
-    """What follows a mark, in the next line that begins with it."""
-    told = "nothing"
+  def _read(self, mark: str) -> str:
+    """The rest of the next line that starts with a mark."""
+    last = "no output"
     for line in self.process.stdout:
       if line.startswith(mark):
         return line[len(mark) :]
-      told = line.strip() or told
+      last = line.strip() or last
     raise UserError(
-      f"The PyTorch loop has ended; it said last: {told}",
-      "--python names a Python that imports torch.",
+      f"The PyTorch loop has ended. Its last line: {last}",
+      "Expected a --python that imports torch.",
     )

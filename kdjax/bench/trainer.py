@@ -1,42 +1,47 @@
-"""A stage on its devices that is stepped to be timed, and nothing more."""
+"""A stage on its devices that runs training steps to be timed."""
 
 import dataclasses
 import pathlib
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 
 from kdjax.feed import loaders
-from kdjax.stage import build, grids
 from kdjax.stage.stage import Stage
+from kdjax.step.state import Fixed
 from kdjax.teachers import cache_reader, outputs, programs
-from kdjax.training import experiment
+from kdjax.training import placed
 
 # Steps of a feed without an end.
 ENDLESS = 2**30
 
-# Steps between those that are waited for, at most; as the loop does to record.
-UNAWAITED = 50
+# At most so many steps are pending; a run's loop waits to record metrics.
+MAX_PENDING = 50
 
 
 class Trainer:
-  """A stage on its devices, whose state goes on from step to step.
+  """A stage on its devices; every step updates its state.
 
-  Its teachers are as they are initialised: no stage was trained before.
+  Its teachers have initial variables: no other stage needs to be trained.
 
   Args:
     config: of the experiment, as nested dicts.
     name: of the stage.
-    workdir: where the caches of its teachers are, or are made. None: a teacher
-      that has a cache gives in every step what it gives for the first batch,
-      as if it were read in no time.
+    workdir: has the caches of its teachers, or they are written there. None: a
+      teacher with a cache gives the outputs for the first batch in every step,
+      so that reading takes no time.
 
   Attributes:
-    given: teachers that do not run in the step.
-    objective: without these.
-    train_step: likewise.
+    precomputed: teachers that do not run in the step.
+    objective: without the computation of these teachers.
+    train_step: the step, which reads their outputs from the batch.
+    seeds: of each state.
+    host_fixed: teachers and numbers of each state, on the host.
+    fixed: the same on the devices.
+    state: of each seed, on the devices.
+    orders: the training feed of each seed.
   """
 
   def __init__(
@@ -45,106 +50,105 @@ class Trainer:
     name: str,
     workdir: pathlib.Path | None = None,
   ):
-    plain = build.build(config, name)
-    self.placement = experiment.place(config, plain)
-    self.placement.check(plain.config["batch_size"])
-    self.stage = build.build(config, name, self.placement.axis_name)
+    placed_stage = placed.place(config, name, initial_fixed)
+    self.stage, self.placement = placed_stage.stage, placed_stage.placement
+    self.seeds, self.host_fixed = placed_stage.seeds, placed_stage.fixed
     self.workdir = workdir
-    self.seeds = grids.repeated(
-      self.stage.config["grid"], experiment.seeds_of(config)
-    )
     init = jax.jit(self.stage.init)
-    self.hosted = [
-      self.stage.fixed(fresh(self.stage, seed), self.stage.facts(seed))
-      for seed in self.seeds
-    ]
-    self.fixed = self.placement.put_fixed(self.hosted)
+    self.fixed = self.placement.put_fixed(self.host_fixed)
     self.state = self.placement.put(
       [
-        init(seed, one)
-        for seed, one in zip(self.seeds, self.hosted, strict=True)
+        init(seed, fixed)
+        for seed, fixed in zip(self.seeds, self.host_fixed, strict=True)
       ]
     )
     self.orders = self.stage.train_feeds(self.seeds)
-    self.given = tuple(outputs.apart(self.stage))
+    self.precomputed = tuple(outputs.teachers_outside(self.stage))
     self.objective, self.train_step = (
       self.stage.objective,
       self.stage.train_step,
     )
-    if self.given:
-      self.objective = dataclasses.replace(self.objective, given=self.given)
-      self.train_step = programs.train_step(self.stage, self.given)
+    if self.precomputed:
+      self.objective = dataclasses.replace(
+        self.objective, precomputed=self.precomputed
+      )
+      self.train_step = programs.train_step(self.stage, self.precomputed)
     self._compiled: dict[tuple, tuple[Callable, Callable]] = {}
 
   @property
   def examples(self) -> int:
-    """How many a step has, of all seeds."""
+    """Examples per step, of all seeds."""
     return self.stage.config["batch_size"] * len(self.seeds)
 
   @property
-  def unawaited(self) -> int:
-    """Steps that are not waited for."""
-    return min(self.stage.config["log_every"] or UNAWAITED, UNAWAITED)
+  def max_pending(self) -> int:
+    """After how many steps the loop waits for their metrics."""
+    return min(self.stage.config["log_every"] or MAX_PENDING, MAX_PENDING)
 
   def kind(self, kind: str, size: int) -> str:
-    """ "device" or "stream", as `feeds.kind_of` says."""
+    """The kind of a feed, "device" or "stream", see `loaders.kind_of`.
+
+    Args:
+      kind: "auto", "device" or "stream".
+      size: the number of examples.
+    """
     return loaders.kind_of(kind, self.stage.spec, size)
 
   def feeds(self, workers: int) -> dict[str, Callable[[], Any]]:
-    """Every feed by name, and what makes it.
+    """Functions that create each feed, by name.
 
     Args:
-      workers: processes of the stream that has some.
+      workers: the number of processes of the stream with processes.
     """
     stream = lambda count: loaders.Stream(self.placement, self.orders, count)
-    found = {
+    makers = {
       "device": lambda: loaders.Rows(self.placement, self.orders),
-      named("stream", 0): lambda: stream(0),
-      named("stream", workers): lambda: stream(workers),
+      feed_name("stream", 0): lambda: stream(0),
+      feed_name("stream", workers): lambda: stream(workers),
     }
     return {
-      name: lambda make=make: self.taught(make())
-      for name, make in found.items()
+      name: lambda make=make: self.with_teachers(make())
+      for name, make in makers.items()
     }
 
   def feed(self) -> Any:
     """The feed of the config."""
     data = self.stage.config["data"]
-    made = loaders.make(data, self.placement, self.orders, self.stage.spec)
-    return self.taught(made)
+    feed = loaders.make(data, self.placement, self.orders, self.stage.spec)
+    return self.with_teachers(feed)
 
-  def taught(self, feed: Any) -> Any:
-    """A feed, and with its batches what teachers that are beside give."""
+  def with_teachers(self, feed: Any) -> Any:
+    """A feed that adds the outputs of the precomputed teachers."""
     if self.workdir is not None:
-      return outputs.supplied(
+      return outputs.feed_and_train_step(
         self.stage,
         self.placement,
         self.workdir,
         feed,
         self.orders,
-        (self.hosted, self.fixed),
+        (self.host_fixed, self.fixed),
         quiet=True,
       )[0]
-    supplies = []
-    for name in self.given:
+    teachers = []
+    for name in self.precomputed:
       teacher = self.stage.config["teachers"][name]
       if "outputs" in teacher:
-        supplies.append(
-          cache_reader.imported_by(
+        teachers.append(
+          cache_reader.imported_outputs(
             name, teacher, feed, self.orders, self.placement
           )
         )
         continue
-      kind = Held if teacher["cache"] else outputs.Program
-      program = programs.program(self.stage, name)
-      supplies.append(kind(program, feed, self.placement, self.fixed))
-    return outputs.Taught(feed, supplies) if supplies else feed
+      kind = FirstOutputs if teacher["cache"] else outputs.TeacherProgram
+      program = programs.teacher_program(self.stage, name)
+      teachers.append(kind(program, feed, self.placement, self.fixed))
+    return outputs.FeedWithTeachers(feed, teachers) if teachers else feed
 
   def compiled(self, feed: Any) -> tuple[Callable, Callable]:
-    """The step on what a feed gives, and what only puts its batch in place.
+    """The step on a feed's batches, and a program that only gathers them.
 
     Args:
-      feed: None is a batch that is in place.
+      feed: None is a batch that is on the devices.
     """
     over = feed.over if feed else lambda step: step
     roles = ("state", "fixed", *(feed.roles if feed else ("batch",)))
@@ -156,40 +160,52 @@ class Trainer:
       )
     return self._compiled[roles]
 
-  def first(self, feed: Any) -> Any:
-    """The first batch of a feed, in place."""
-    _, place = self.compiled(feed)
+  def first_batch(self, feed: Any) -> Any:
+    """The first batch of a feed, on the devices."""
+    _, put = self.compiled(feed)
     batches = feed.batches(0, 1)
-    return place(self.state, self.fixed, *next(batches))
+    return put(self.state, self.fixed, *next(batches))
 
   def advance(self, program: Callable, *batch) -> Any:
-    """Goes on to the state that a donating program gives; its metrics."""
-    done = program(self.state, self.fixed, *batch)
-    self.state = [state for state, _ in done]
-    return [metrics for _, metrics in done]
+    """Calls a program that donates the state; keeps its state.
+
+    Returns:
+      The metrics of each state.
+    """
+    results = program(self.state, self.fixed, *batch)
+    self.state = [state for state, _ in results]
+    return [metrics for _, metrics in results]
 
 
-class Held(outputs.Program):
-  """A teacher that runs once: what it gives is what every batch comes with."""
+class FirstOutputs(outputs.TeacherProgram):
+  """A teacher that runs on the first batch; all batches get these outputs."""
 
-  def ready(self, start: int, stop: int) -> Callable:
-    """Takes a batch, and gives the outputs for the first."""
-    run, found = super().ready(start, stop), []
+  def for_steps(self, start: int, stop: int) -> Callable:
+    """batch -> the outputs for the first batch."""
+    run, first = super().for_steps(start, stop), []
 
-    def take(batch):
-      if not found:
-        found.append(run(batch))
-      return found[0]
+    def load(batch):
+      if not first:
+        first.append(run(batch))
+      return first[0]
 
-    return take
+    return load
 
 
-def fresh(stage: Stage, seed: int) -> dict[str, Any]:
-  """The variables of a stage's teachers, as they are initialised.
+def initial_fixed(stage: Stage, seeds: Sequence[int]) -> list[Fixed]:
+  """The initial teachers of each seed, with the terms' numbers."""
+  return [
+    stage.fixed(initial_teachers(stage, seed), stage.data_statistics(seed))
+    for seed in seeds
+  ]
+
+
+def initial_teachers(stage: Stage, seed: int) -> dict[str, Any]:
+  """The initial variables of a stage's teachers.
 
   Args:
-    stage: whose teachers they are.
-    seed: of what is drawn.
+    stage: has the teachers.
+    seed: of the random numbers.
   """
   names = tuple(stage.teacher_shapes())
 
@@ -206,8 +222,8 @@ def fresh(stage: Stage, seed: int) -> dict[str, Any]:
   return jax.jit(init)(jax.random.key(seed)) if names else {}
 
 
-def named(kind: str, workers: int) -> str:
-  """What a feed is called here."""
+def feed_name(kind: str, workers: int) -> str:
+  """The name of a feed in results."""
   if kind == "device":
     return kind
   return f"stream, {workers} processes" if workers else "stream, threads"

@@ -1,7 +1,7 @@
-"""Published results: run, compared, and written down.
+"""Runs published experiments and compares our results with the papers'.
 
-A file of configs/papers has `get_config(argument)` and `published()`: of each
-argument, rows from `kdjax.config.result()`.
+A file of configs/papers has `get_config(argument)`, and `published()`, which
+returns the rows of a table by that argument; see `kdjax.config.result`.
 """
 
 import json
@@ -17,14 +17,14 @@ from kdjax.errors import UserError
 from kdjax.papers import closed_forms
 from kdjax.training import experiment, workdir
 
-# A file says so whose experiments are run where they are named alone.
+# A file that defines this name runs only if it is named.
 ON_REQUEST = "ON_REQUEST"
 
 
 class Table(NamedTuple):
-  """One experiment of a paper and what is published of it."""
+  """An experiment of a paper, with its published rows."""
 
-  paper: str  # the name of its file
+  paper: str  # the name of the config file
   mode: str  # the argument of its `get_config`
   title: str  # the first line of its docstring
   path: pathlib.Path
@@ -33,22 +33,22 @@ class Table(NamedTuple):
 
   @property
   def name(self) -> str:
-    """As it is asked for."""
+    """The name on the command line."""
     return f"{self.paper}:{self.mode}" if self.mode else self.paper
 
   @property
   def folder(self) -> str:
-    """Of its workdir."""
+    """The name of its workdir."""
     return f"{self.paper}-{self.mode}" if self.mode else self.paper
 
 
 class Row(NamedTuple):
-  """A published number and ours."""
+  """A published number, and ours."""
 
   table: str
   text: str
   published: float | None
-  ours: tuple[float, ...]  # of each seed; () is not measured
+  ours: tuple[float, ...]  # a number per seed; () is not measured
   tolerance: float
   note: str
   device: str
@@ -57,75 +57,81 @@ class Row(NamedTuple):
 
   @property
   def difference(self) -> float | None:
-    """Ours less the published number."""
+    """Our mean minus the published number."""
     if self.published is None or not self.ours:
       return None
     return float(np.mean(self.ours)) - self.published
 
   @property
   def verdict(self) -> str:
-    """Whether ours is as published."""
+    """Whether our mean is within the tolerance."""
     if not self.ours:
       return "not measured"
     if self.difference is None:
       return "no number to compare"
-    # Of a distance that may be as large as the tolerance, and rounding.
+    # The factor allows for rounding.
     within = abs(self.difference) <= self.tolerance * (1 + 1e-9)
     return "within" if within else "MISSED"
 
 
 def tables(folder: str | pathlib.Path) -> list[Table]:
-  """Every table of every paper of a folder.
+  """All tables of the papers in a folder.
 
   Raises:
-    UserError: it has none.
+    UserError: no file of the folder defines `published()`.
   """
-  found = []
+  all_tables = []
   for path in sorted(pathlib.Path(folder).glob("*.py")):
     module = runpy.run_path(str(path))
     if "published" not in module:
       continue
     title = (module["__doc__"] or path.stem).partition("\n")[0]
-    found += [
+    all_tables += [
       Table(path.stem, mode, title, path, rows, ON_REQUEST in module)
       for mode, rows in module["published"]().items()
     ]
-  if not found:
+  if not all_tables:
     raise UserError(
-      f"'{folder}' has no file with a `published()`.",
-      "Run it in the repository, or say --configs=<folder>.",
+      f"No file in '{folder}' defines `published()`.",
+      "Run the command in the repository, or set --configs=<folder>.",
     )
-  return found
+  return all_tables
 
 
 def chosen(known: Sequence[Table], names: Iterable[str]) -> list[Table]:
-  """The tables of some names: of papers, or paper:mode; of none, most.
+  """The tables with some names.
+
+  Args:
+    known: all tables.
+    names: of papers or tables; none are all that need no request.
 
   Raises:
-    UserError: a name that there is not.
+    UserError: no paper or table has a name.
   """
   names = list(names)
   if not names:
-    return [one for one in known if not one.on_request]
-  exists = [*{one.paper: 0 for one in known}, *(one.name for one in known)]
+    return [table for table in known if not table.on_request]
+  exists = dict.fromkeys(
+    [table.paper for table in known] + [table.name for table in known]
+  )
   for name in names:
     if name not in exists:
       raise UserError(
-        f"No result '{name}'.", exists=dict.fromkeys(exists), near=name
+        f"No paper or table is called '{name}'.", exists=exists, near=name
       )
-  return [one for one in known if {one.paper, one.name} & {*names}]
+  return [table for table in known if {table.paper, table.name} & {*names}]
 
 
 def run(
   table: Table, folder: pathlib.Path, root: str, arguments: dict[str, str]
 ) -> None:
-  """Runs a table's experiment, or what is left of it.
+  """Runs a table's experiment, or continues it.
 
   Args:
-    table: of a paper.
-    folder: in which its workdir is.
-    root: where data sets lie.
-    arguments: what a mode's name stands for, where it is no argument itself.
+    table: the table.
+    folder: contains its workdir.
+    root: the folder of the data sets.
+    arguments: mode -> the argument of `get_config`, if that is not the mode.
   """
   mode = arguments.get(table.mode, table.mode)
   path = f"{table.path}:{mode}" if mode else str(table.path)
@@ -137,54 +143,60 @@ def run(
 
 
 def rows(table: Table, folder: pathlib.Path) -> list[Row]:
-  """The rows of a table, ours from its workdir where that is finished."""
-  return [_row(table, folder / table.folder, one) for one in table.rows]
+  """The rows of a table, with our numbers if its workdir has them."""
+  return [_row(table, folder / table.folder, spec) for spec in table.rows]
 
 
-def _row(table: Table, folder: pathlib.Path, one: dict[str, Any]) -> Row:
-  """A row with ours, where its stage is finished."""
-  plain = one["stage"] or _last_stage(folder)
-  result = workdir.finished(folder, plain) if plain else None
+def _row(table: Table, folder: pathlib.Path, spec: dict[str, Any]) -> Row:
+  """A row, with our number if its stage is finished."""
+  stage = spec["stage"] or _last_stage(folder)
+  result = workdir.stage_result(folder, stage) if stage else None
   where = {"device": "", "seconds": 0.0, "commit": ""}
   ours: Sequence[float] = ()
   if result is not None:
-    said = json.loads((folder / "environment.json").read_text())
-    commit = (said["commit"] or "")[:9] + ("+" if said["changed"] else "")
-    where = {"device": result["device"], "seconds": result["seconds"]}
-    where["commit"] = commit
-    kind, _, form = one["metric"].partition(":")
+    environment = json.loads((folder / "environment.json").read_text())
+    commit = (environment["commit"] or "")[:9]
+    where = {
+      "device": result["device"],
+      "seconds": result["seconds"],
+      "commit": commit + ("+" if environment["changed"] else ""),
+    }
+    metric, _, form = spec["metric"].partition(":")
     if form:
-      ours = closed_forms.distance(form, folder, one["stage"])
+      ours = closed_forms.distance(form, folder, spec["stage"])
     else:
-      ours = _measured(result, kind, one["at"])
+      ours = _measured(result, metric, spec["at"])
   return Row(
     table=table.name,
-    text=one["text"],
-    published=one["published"],
+    text=spec["text"],
+    published=spec["published"],
     ours=tuple(ours),
-    tolerance=one["tolerance"],
-    note=one["note"],
+    tolerance=spec["tolerance"],
+    note=spec["note"],
     **where,
   )
 
 
 def _measured(result: dict, metric: str, at: dict) -> list[float]:
-  """A metric of every seed, at some points of a grid where it has one."""
+  """A metric of every seed, averaged over some points of the grid."""
   if not at:
     return result["test"]["last"][metric]
-  near = lambda value, values: any(abs(value - one) < 1e-9 for one in values)
-  found = [
+  near = lambda value, values: any(abs(value - it) < 1e-9 for it in values)
+  selected = [
     point[metric]
     for point in result["grid"]
     if all(near(point["at"][name], values) for name, values in at.items())
   ]
-  if not found:
-    raise UserError(f"The grid of '{result['stage']}' has no point at {at}.")
-  return np.mean(found, axis=0).tolist()
+  if not selected:
+    raise UserError(
+      f"The grid of stage '{result['stage']}' has no point at {at}.",
+      "Expected values of the grid in `at`.",
+    )
+  return np.mean(selected, axis=0).tolist()
 
 
 def _last_stage(folder: pathlib.Path) -> str:
-  """Of a workdir; "" where there is none."""
+  """The last stage of a workdir; "" if the workdir does not exist."""
   if not (folder / "config.json").exists():
     return ""
   return workdir.read_config(folder)["order"][-1]

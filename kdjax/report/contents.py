@@ -1,15 +1,20 @@
-"""What stands on the pages of a report."""
+"""The sections of a report's page, from a run's records and numbers."""
 
 from typing import Any
 
 from kdjax.config import fields
-from kdjax.report import page, ranking, robustness, theme, wording
-from kdjax.report.page import Document, Grid, Section
+from kdjax.report import page, theme, wording
+from kdjax.report.document import (
+  TEST_RESULTS,
+  Document,
+  Drawing,
+  Grid,
+  Section,
+)
 from kdjax.report.records import Record
-from kdjax.report.theme import Drawing
 
-# Rows of a table of versions, or of differences, that are read at a glance.
-MANY = 16
+# A longer table of versions or of differences is folded.
+FOLDED_ROWS = 16
 
 
 def of_run(
@@ -18,26 +23,30 @@ def of_run(
   drawings: list[Drawing],
   left_out: list[str],
 ) -> Document:
-  """The page of one workdir."""
-  first = [drawing for drawing in drawings if drawing.name == "stages"]
-  order = [drawing for drawing in drawings if drawing.name == "ranking"]
-  others = [d for d in drawings if d not in (*first, *order)]
-  every = page.seeds(results, record.config["seed"])
+  """The page of one workdir.
+
+  Args:
+    record: the run.
+    results: from `report.summarize`.
+    drawings: the figures, in the order of the page.
+    left_out: a sentence for each figure that is absent.
+  """
+  seeds = page.seeds(results, record.config["seed"])
   sections = [
     Section(
-      "Test results",
+      TEST_RESULTS,
       sentences=wording.unfinished(results),
       grids=[page.grid(results)],
-      drawings=first,
+      drawings=[it for it in drawings if it.section == TEST_RESULTS],
     ),
     *(
-      Section(drawing.title, grids=ranking.grids(results), drawings=[drawing])
-      for drawing in order
+      Section(it.section, grids=[*it.tables], drawings=[it])
+      for it in drawings
+      if it.section != TEST_RESULTS
     ),
-    *(_drawn(drawing, record, results) for drawing in others),
     Section("How to read the numbers", wording.facts(record, results)),
     *(_stage(record, stage) for stage in record.order),
-    Section("Every seed", grids=[every], folded=True),
+    Section("Every seed", grids=[seeds], folded=True),
     _environment(record),
     _again(record),
   ]
@@ -57,23 +66,28 @@ def of_run(
   )
 
 
-def of_several(opened: dict[str, Record], results: dict[str, Any]) -> Document:
-  """The page of several workdirs side by side."""
-  cards = [
-    card
+def of_several(records: dict[str, Record], results: dict[str, Any]) -> Document:
+  """The page that compares several workdirs.
+
+  Args:
+    records: the runs, by the names of their workdirs.
+    results: from `report.summarize`, of the same workdirs.
+  """
+  gains = [
+    gain
     for name, it in results.items()
-    for card in page.gains(it, prefix=f"{name}: ")
+    for gain in page.gains(it, prefix=f"{name}: ")
   ]
-  waiting = [
+  unfinished = [
     f"{name}: {line}"
     for name, it in results.items()
     for line in wording.unfinished(it)
   ]
   runs = [
     [name, record.config["name"], wording.subtitle(record)]
-    for name, record in opened.items()
+    for name, record in records.items()
   ]
-  flat = {name: fields.flatten(it.config) for name, it in opened.items()}
+  flat = {name: fields.flatten(it.config) for name, it in records.items()}
   paths = sorted(set().union(*flat.values()))
   rows = [
     [
@@ -84,27 +98,21 @@ def of_several(opened: dict[str, Record], results: dict[str, Any]) -> Document:
   ]
   rows = [row for row in rows if len(set(row[1:])) > 1]
   sections = [
-    Section("Test results", sentences=waiting, grids=[page.grid(results)]),
+    Section(TEST_RESULTS, sentences=unfinished, grids=[page.grid(results)]),
     Section("Runs", grids=[Grid(["workdir", "name", "run"], runs, words=3)]),
     Section(
-      "What differs in the configs",
+      "Differences between the configs",
       sentences=[] if rows else ["Nothing."],
-      grids=[Grid(["path", *opened], rows, words=99)] if rows else [],
-      folded=len(rows) > MANY,
+      grids=[Grid(["path", *records], rows, words=99)] if rows else [],
+      folded=len(rows) > FOLDED_ROWS,
     ),
   ]
   return Document(
-    title="Side by side",
-    subtitle=f"{len(opened)} workdirs, all on their test splits",
-    gains=cards,
+    title="Comparison",
+    subtitle=f"{len(records)} workdirs, measured on their test splits",
+    gains=gains,
     sections=sections,
   )
-
-
-def _drawn(drawing: Drawing, record: Record, results: dict[str, Any]):
-  curves = drawing.name == "robustness"
-  grids = robustness.grids(record, results) if curves else []
-  return Section(drawing.title, grids=grids, drawings=[drawing])
 
 
 def _stage(record: Record, stage: str) -> Section:
@@ -127,23 +135,23 @@ def _environment(record: Record) -> Section | None:
   if not rows:
     return None
   grid = Grid(["environment", "value"], rows, words=2)
-  return Section("Environment", grids=[grid], folded=len(rows) > MANY)
+  return Section("Environment", grids=[grid], folded=len(rows) > FOLDED_ROWS)
 
 
 def _again(record: Record) -> Section:
-  """What to type to run it again, or further, and to use what it made."""
-  # A whole path would be of this machine alone.
+  """The commands that run the experiment again and use its student."""
+  # An absolute path would be valid on this machine only.
   folder = record.name if record.path.is_absolute() else str(record.path)
   stage = record.order[-1]
   command = record.environment.get("command")
   return Section(
-    "Again",
+    "Run it again",
     sentences=[
       "The first line runs the experiment, or continues it where it stopped."
       if command
-      else "It was run from Python, by `kdjax.run(config, workdir)`.",
+      else "It was run from Python with `kdjax.run(config, workdir)`.",
       f'In Python, `model, variables = kdjax.restore("{folder}", "{stage}")` '
-      "gives the trained student.",
+      "loads the trained student.",
     ],
     commands=[*([command] if command else []), f"kdjax report {folder}"],
   )

@@ -1,10 +1,6 @@
-"""A report as a table, as Markdown and as one page of HTML.
-
-Markdown and HTML are two renderings of one `Document`.
-"""
+"""Tables for the terminal, and a `Document` as Markdown and as HTML."""
 
 import base64
-import dataclasses
 import pathlib
 import re
 from typing import Any
@@ -14,109 +10,86 @@ import markupsafe
 from rich import box
 from rich.table import Table
 
-from kdjax.report.theme import Drawing, spread
+from kdjax.report.document import Document, Grid
+from kdjax.report.selection import ranked
+from kdjax.report.theme import mean_and_error
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html.jinja")
 
-# Of a stage, beside its metrics: key -> how a column is headed.
-PLAIN = {
+# Numbers of a stage that are no metrics -> the heads of their columns.
+STAGE_COLUMNS = {
   "parameters": "parameters",
   "examples_per_second": "examples/s",
   "seconds": "seconds",
 }
 
-
-@dataclasses.dataclass(frozen=True)
-class Grid:
-  """A table of words."""
-
-  head: list[str]
-  rows: list[list[str]]
-  # Columns to the left of this one hold words, the others numbers.
-  words: int = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-  """A part of a page, in this order; what is empty is left out."""
-
-  title: str
-  sentences: list[str] = dataclasses.field(default_factory=list)
-  grids: list[Grid] = dataclasses.field(default_factory=list)
-  drawings: list[Drawing] = dataclasses.field(default_factory=list)
-  commands: list[str] = dataclasses.field(default_factory=list)
-  folded: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Document:
-  """A page."""
-
-  title: str
-  subtitle: str
-  # What each gain is, and how much.
-  gains: list[tuple[str, str, str]]
-  sections: list[Section]
-  # stage -> its colour on a light and on a dark page
-  colours: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+# Metrics without a column: those of the last variables, losses of the terms,
+# and variants of a metric that has a column.
+DETAIL = re.compile(
+  r"_last$|^loss/|_(macro|micro|weighted)$|^balanced_|accuracy_top\d|^brier$"
+  r"|_recall_\d+$|_median_rank$|^rmse$|^mae$|^hamming"
+)
 
 
 def table(results: dict[str, Any]) -> Table:
   """The stages as a table for the terminal.
 
   Args:
-    results: of `report.summarize`, of one workdir or of several.
+    results: from `report.summarize`, of one workdir or of several.
   """
-  return drawn(grid(results, brief=True), title=results.get("name"))
+  return terminal_table(grid(results, brief=True), title=results.get("name"))
 
 
-def drawn(made: Grid, title: str | None = None) -> Table:
-  """A table of words for the terminal."""
+def terminal_table(grid: Grid, title: str | None = None) -> Table:
+  """A grid as a table for the terminal."""
   table = Table(
     title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1)
   )
-  for place, name in enumerate(made.head):
-    side = "left" if place < made.words or name == "note" else "right"
-    table.add_column(name, justify=side, overflow="fold", no_wrap=not place)
-  for row in made.rows:
+  for column, name in enumerate(grid.head):
+    side = "left" if column < grid.words or name == "note" else "right"
+    table.add_column(name, justify=side, overflow="fold", no_wrap=not column)
+  for row in grid.rows:
     table.add_row(*row)
   return table
 
 
 def markdown_table(results: dict[str, Any]) -> str:
-  """The same table in Markdown."""
+  """The stages as a table in Markdown.
+
+  Args:
+    results: from `report.summarize`, of one workdir or of several.
+  """
   return _markdown_grid(grid(results))
 
 
 def grid(results: dict[str, Any], *, brief: bool = False) -> Grid:
-  """A row for every stage: of one workdir, or of each of several.
+  """A row for every stage of one workdir, or of several.
 
   Args:
-    results: of `report.summarize`.
-    brief: what fits a terminal.
+    results: from `report.summarize`.
+    brief: whether to keep only the columns that fit a terminal.
   """
   if "stages" in results:
-    named = [("", results)]
+    workdirs = [("", results)]
   else:
-    named = [(f"{name}/", it) for name, it in results.items()]
-  # What is ranked has a table of its own.
+    workdirs = [(f"{name}/", it) for name, it in results.items()]
   shown = [
     (
       prefix,
       {k: v for k, v in it["stages"].items() if k not in ranked(it)},
       [stage for stage in it["unfinished"] if stage not in ranked(it)],
     )
-    for prefix, it in named
+    for prefix, it in workdirs
   ]
   columns = _columns([stages for _, stages, _ in shown])
   if brief:
     columns = [name for name in columns if not name.endswith("_last")]
-  head = ["stage", *columns, *PLAIN.values()]
+  head = ["stage", *columns, *STAGE_COLUMNS.values()]
   rows = []
   for prefix, stages, unfinished in shown:
     for stage, numbers in stages.items():
-      cells = [spread(numbers.get(name)) for name in columns]
-      cells += [_plain(numbers[key]) for key in PLAIN]
+      cells = [mean_and_error(numbers.get(name)) for name in columns]
+      cells += [_plain(numbers[key]) for key in STAGE_COLUMNS]
       rows.append([f"{prefix}{stage}", *cells])
     for stage in unfinished:
       empty = ["-"] * (len(head) - 2)
@@ -124,28 +97,18 @@ def grid(results: dict[str, Any], *, brief: bool = False) -> Grid:
   return Grid(head, rows)
 
 
-def ranked(results: dict[str, Any]) -> set[str]:
-  """The stages that stand in a ranking, and those before them of a method."""
-  names = [
-    row["stage"]
-    for rows in results.get("rankings", {}).values()
-    for row in rows
-  ]
-  return {
-    stage
-    for stage in (*results["stages"], *results["unfinished"])
-    for name in names
-    if stage == name or re.fullmatch(rf"{re.escape(name)}-\d+", stage)
-  }
-
-
 def seeds(results: dict[str, Any], first: int) -> Grid:
-  """Every number of every seed, counted from the first one."""
+  """Every metric and gain of every seed.
+
+  Args:
+    results: from `report.summarize`, of one workdir.
+    first: the first seed.
+  """
   rows = [
     [stage, name, *map(_seed, number["seeds"])]
     for stage, numbers in results["stages"].items()
     for name, number in numbers.items()
-    if name not in PLAIN
+    if name not in STAGE_COLUMNS
   ]
   rows += [
     [name, gain["metric"], *map(_seed, gain["seeds"])]
@@ -153,19 +116,26 @@ def seeds(results: dict[str, Any], first: int) -> Grid:
   ]
   most = max((len(row) - 2 for row in rows), default=0)
   rows = [row + ["-"] * (2 + most - len(row)) for row in rows]
-  head = [
-    "stage",
-    "number",
-    *(f"seed {first + place}" for place in range(most)),
-  ]
-  return Grid(head, rows, words=2)
+  names = [f"seed {first + number}" for number in range(most)]
+  return Grid(["stage", "number", *names], rows, words=2)
 
 
-def gains(results: dict[str, Any], prefix: str = "") -> list:
-  """Of each gain: what it is, how much, and in how many seeds."""
-  cards, inside = [], ranked(results)
+def gains(
+  results: dict[str, Any], prefix: str = ""
+) -> list[tuple[str, str, str]]:
+  """The gains outside of the rankings, in words.
+
+  Args:
+    results: from `report.summarize`, of one workdir.
+    prefix: begins the name of each gain.
+
+  Returns:
+    For each gain: the two stages, the gain, and the metric with the number of
+    seeds that are better.
+  """
+  lines, in_rankings = [], ranked(results)
   for name, gain in results["gains"].items():
-    if name.partition(" - ")[0] in inside:
+    if name.partition(" - ")[0] in in_rankings:
       continue
     sign = 1 if gain["mode"] == "max" else -1
     better = sum(
@@ -176,15 +146,15 @@ def gains(results: dict[str, Any], prefix: str = "") -> list:
     if count == 1:
       note = f"{gain['metric']}, a single seed"
     title = f"{prefix}{name.replace(' - ', ' over ')}"
-    cards.append((title, spread(gain, "+"), note))
-  return cards
+    lines.append((title, mean_and_error(gain, "+"), note))
+  return lines
 
 
 def markdown(document: Document) -> str:
-  """The page in Markdown; its figures lie beside it, in `figures`."""
+  """A page in Markdown, which links the files of `figures/`."""
   parts = [f"# {document.title}", document.subtitle]
   parts += [
-    f"**{name}: {much}** {note}." for name, much, note in document.gains
+    f"**{name}: {gain}** {note}." for name, gain, note in document.gains
   ]
   for section in document.sections:
     parts.append(f"## {section.title}")
@@ -200,7 +170,7 @@ def markdown(document: Document) -> str:
 
 
 def html(document: Document) -> str:
-  """The page in HTML, with everything it shows inside it."""
+  """A page in HTML; one file that includes its figures."""
   environment = jinja2.Environment(
     autoescape=True,
     trim_blocks=True,
@@ -213,40 +183,39 @@ def html(document: Document) -> str:
   return template.render(document=document)
 
 
-# What is for those who look at every seed: the last variables, the terms'
-# losses, and further numbers of a family whose first ones head columns.
-DETAIL = re.compile(
-  r"_last$|^loss/|_(macro|micro|weighted)$|^balanced_|accuracy_top\d|^brier$"
-  r"|_recall_\d+$|_median_rank$|^rmse$|^mae$|^hamming"
-)
+def _columns(workdirs: list[dict[str, Any]]) -> list[str]:
+  """The metrics that have a column.
 
-
-def _columns(finished: list[dict[str, Any]]) -> list[str]:
-  """Metrics to head columns: of the best variables, and accuracy at the end."""
-  known = dict.fromkeys(
+  These are metrics of the best variables, and the first one of the last.
+  """
+  metrics = dict.fromkeys(
     name
-    for stages in finished
+    for stages in workdirs
     for numbers in stages.values()
     for name in numbers
-    if name not in PLAIN
+    if name not in STAGE_COLUMNS
   )
-  best = [name for name in known if not DETAIL.search(name)]
-  # The first columns are those that every report has.
+  best = [name for name in metrics if not DETAIL.search(name)]
+  # Accuracy and nll come first in every report.
   first = [name for name in ("accuracy", "nll") if name in best]
   best = first + [name for name in best if name not in first]
-  return best + [f"{name}_last" for name in best[:1] if f"{name}_last" in known]
+  return best + [
+    f"{name}_last" for name in best[:1] if f"{name}_last" in metrics
+  ]
 
 
-def _markdown_grid(made: Grid) -> str:
-  rules = [":--" if at < made.words else "--:" for at in range(len(made.head))]
+def _markdown_grid(grid: Grid) -> str:
+  rules = [
+    ":--" if column < grid.words else "--:" for column in range(len(grid.head))
+  ]
   return "\n".join(
     "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
-    for row in [made.head, rules, *made.rows]
+    for row in [grid.head, rules, *grid.rows]
   )
 
 
 def _code(text: str) -> markupsafe.Markup:
-  """What stands in backquotes as code."""
+  """Text with <code> in place of backquotes."""
   escaped = str(markupsafe.escape(text))
   return markupsafe.Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))
 

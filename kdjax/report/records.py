@@ -1,4 +1,4 @@
-"""What a run left in its workdir, read back; nothing here computes."""
+"""The files of a workdir, read into memory; nothing is computed."""
 
 import dataclasses
 import functools
@@ -20,7 +20,10 @@ Curve = dict[int, dict[int, float]]
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-  """A finished stage on the test split: the best variables of each seed."""
+  """Predictions of a finished stage on the test split.
+
+  They are made with the best variables of each seed (S).
+  """
 
   index: Int[np.ndarray, "N"]
   label: Int[np.ndarray, "N"]
@@ -29,7 +32,7 @@ class Predictions:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-  """A workdir: its configuration, and what its stages came to."""
+  """A workdir: its config and the results of its finished stages."""
 
   path: pathlib.Path
   config: dict[str, Any]
@@ -39,7 +42,7 @@ class Record:
 
   @property
   def name(self) -> str:
-    """The folder's own name."""
+    """The name of the folder."""
     return self.path.resolve().name
 
   @property
@@ -48,21 +51,26 @@ class Record:
     return list(self.config["order"])
 
   def curve(self, stage: str, name: str) -> Curve:
-    """A recorded number over the steps of every seed; {} if there is none."""
+    """A number of metrics.jsonl over the steps; {} if it was not recorded.
+
+    Args:
+      stage: the stage.
+      name: the number, such as "train/loss".
+    """
     return self._curves.get((stage, name), {})
 
   def last_step(self, stage: str) -> int:
-    """The last step that recorded anything; 0 before the first."""
+    """The last step in metrics.jsonl; 0 before the first."""
     steps = [
       max(values)
-      for (where, _), curve in self._curves.items()
+      for (name, _), curve in self._curves.items()
       for values in curve.values()
-      if where == stage
+      if name == stage
     ]
     return max(steps, default=0)
 
   def predictions(self, stage: str) -> Predictions | None:
-    """What a finished stage predicts on the test split, if it was kept."""
+    """The predictions of a finished stage; None if they were not stored."""
     path = self.path / "stages" / stage / "predictions.npz"
     if stage not in self.results or not path.exists():
       return None
@@ -85,21 +93,28 @@ def read(workdir: str | pathlib.Path) -> Record:
   """Opens a workdir.
 
   Raises:
-    UserError: it is none; the message says what it lacks.
+    UserError: the folder is not a workdir; the message says what it lacks.
   """
   path = pathlib.Path(workdir)
   if not path.is_dir():
-    raise UserError(f"No folder '{workdir}'.", "A workdir of a run is needed.")
+    raise UserError(
+      f"The folder '{workdir}' does not exist.",
+      "Expected the --workdir of a kdjax run.",
+    )
   if not (path / "config.json").exists():
     raise UserError(
-      f"'{workdir}' is no workdir: it lacks config.json.",
+      f"'{workdir}' is not a workdir: it lacks config.json.",
       "Expected the --workdir of a kdjax run.",
       exists=[child.name for child in path.iterdir()],
     )
   config = _json(path / "config.json")
   for key in ("name", "seeds", "seed", "data", "stages", "order", "gains"):
     if key not in config:
-      raise UserError(f"{path / 'config.json'} lacks '{key}'.", exists=config)
+      raise UserError(
+        f"{path / 'config.json'} lacks '{key}'.",
+        "Expected a config.json written by kdjax run.",
+        exists=config,
+      )
   file = path / "environment.json"
   environment = _json(file) if file.exists() else {}
   results = {}
@@ -108,7 +123,7 @@ def read(workdir: str | pathlib.Path) -> Record:
     result = {"steps": -1}
     if file.exists():
       result = _json(file, strict_json.loads_numbers)
-    # A stage whose steps were raised afterwards is not finished again yet.
+    # If the config's steps were raised later, the stage is not finished.
     if result["steps"] >= config["stages"][stage]["steps"]:
       results[stage] = result
   return Record(
@@ -123,7 +138,7 @@ def _json(path: pathlib.Path, read=json.loads) -> dict[str, Any]:
   try:
     return read(path.read_text(encoding="utf-8"))
   except ValueError as error:
-    raise UserError(f"{path} is not JSON: {error}.") from error
+    raise UserError(f"{path} is not valid JSON: {error}.") from error
 
 
 def _lines(path: pathlib.Path) -> Iterator[dict[str, Any]]:
@@ -134,5 +149,6 @@ def _lines(path: pathlib.Path) -> Iterator[dict[str, Any]]:
       try:
         yield json.loads(line)
       except ValueError:
-        # Torn where a run was cut off, and recorded again when it goes on.
+        # A run that was killed may leave an incomplete line; the run that
+        # continues it records the step again.
         continue

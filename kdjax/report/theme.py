@@ -1,8 +1,7 @@
-"""The look of a report: its numbers, the colours and size of its figures."""
+"""The style of a report: number format, colours and size of its figures."""
 
 import dataclasses
 import io
-from collections.abc import Callable
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,18 +10,14 @@ from matplotlib.figure import Figure
 
 from kdjax.report.records import Record
 
-# In inches, as wide as the page; the pixels are twice those of the page.
+# In inches. A figure has twice as many pixels as its width on the page.
 WIDTH = 9.0
 PIXELS_PER_INCH = 200
 
 
-class AbsentError(Exception):
-  """A figure whose input a workdir does not have; the message says which."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Theme:
-  """The colours of a page."""
+  """The colours of a page, light or dark."""
 
   background: str
   ink: str
@@ -65,43 +60,30 @@ DARK = Theme(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Drawing:
-  """A figure: its file's name, its words, and its two PNGs."""
-
-  name: str
-  title: str
-  caption: str
-  light: bytes
-  dark: bytes
-
-  @classmethod
-  def of(
-    cls, name: str, title: str, caption: str, draw: Callable[[Theme], Figure]
-  ) -> "Drawing":
-    """Draws it in both themes."""
-    return cls(name, title, caption, _png(draw, LIGHT), _png(draw, DARK))
-
-
 def colour(record: Record, stage: str, theme: Theme) -> str:
   """The colour of a stage, the same in every figure and table."""
   return theme.stages[record.order.index(stage) % len(theme.stages)]
 
 
 def pale(strong: str, theme: Theme) -> str:
-  """A colour of an area, which leaves what is drawn on it legible."""
+  """A pale version of a colour, for areas with marks on top."""
   pair = zip(to_rgb(strong), to_rgb(theme.background), strict=True)
   return to_hex([0.35 * ink + 0.65 * paper for ink, paper in pair])
 
 
 def line_style(record: Record, stage: str) -> str:
-  """Tells apart the stages that share a colour, where there are many."""
-  again = record.order.index(stage) // len(LIGHT.stages)
-  return ("-", "--", ":", "-.")[again % 4]
+  """The line style of a stage; differs between stages of the same colour."""
+  repeat = record.order.index(stage) // len(LIGHT.stages)
+  return ("-", "--", ":", "-.")[repeat % 4]
 
 
-def spread(number: dict[str, Any] | None, sign: str = "") -> str:
-  """A mean with its deviation, or its standard error."""
+def mean_and_error(number: dict[str, Any] | None, sign: str = "") -> str:
+  """A mean ± its deviation or standard error, as text.
+
+  Args:
+    number: has "mean", and "std" or "stderr"; None is not measured.
+    sign: "+" writes the sign of positive means.
+  """
   if number is None:
     return "-"
   if number["mean"] is None:
@@ -123,16 +105,16 @@ def figure(height: float) -> Figure:
   return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
-def plain(
+def style_axes(
   axes: Axes, theme: Theme, *, title: str = "", grid: str | None = None
 ) -> None:
-  """Gives axes the look of the page.
+  """Applies the theme to axes.
 
   Args:
-    axes: that are otherwise complete.
+    axes: complete apart from their style.
     theme: the colours.
-    title: above them, at the left.
-    grid: "x" or "y": the axis whose values are read off.
+    title: above the axes, at the left.
+    grid: "x" or "y": the axis with grid lines.
   """
   axes.set_facecolor(theme.background)
   for spine in axes.spines.values():
@@ -148,9 +130,10 @@ def plain(
     axes.grid(axis=grid, color=theme.line, linewidth=0.8)
 
 
-def _png(draw: Callable[[Theme], Figure], theme: Theme) -> bytes:
+def png(drawn: Figure, theme: Theme) -> bytes:
+  """A figure as PNG."""
   file = io.BytesIO()
-  draw(theme).savefig(
+  drawn.savefig(
     file,
     format="png",
     dpi=PIXELS_PER_INCH,

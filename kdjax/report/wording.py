@@ -1,11 +1,11 @@
-"""What a report says in words: how its numbers came about, from the config."""
+"""The sentences of a report: how its numbers were computed."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from kdjax.report.records import Record
 
-# Of a term, what has a column of its own; the rest are its loss's options.
+# Keys of a term that are not options of its loss.
 TERM = ("loss", "weight", "reads", "heads", "targets", "group")
 
 
@@ -27,20 +27,20 @@ def subtitle(record: Record) -> str:
 
 
 def facts(record: Record, results: dict[str, Any]) -> list[str]:
-  """How to read the numbers: split, selection, deviations, pairing."""
+  """How to read the numbers: split, selection, deviations, teachers."""
   teachers = (_teachers(record, stage) for stage in record.order)
   return [
     _split(record),
     *_selection(record),
     _deviations(record),
     *(line for lines in teachers for line in lines),
-    "`parameters` are the student's. `seconds` and `examples/s` are of a "
-    "stage's training, all seeds together.",
+    "`parameters` counts those of the student. `seconds` and `examples/s` are "
+    "measured over the training of a stage, all seeds together.",
   ]
 
 
 def unfinished(results: dict[str, Any]) -> list[str]:
-  """A sentence for every stage that has no result yet."""
+  """A sentence for every stage that is not finished."""
   return [
     f"`{stage}` is not finished: step {at['step']:,} of {at['steps']:,}."
     for stage, at in results["unfinished"].items()
@@ -48,7 +48,7 @@ def unfinished(results: dict[str, Any]) -> list[str]:
 
 
 def setup(record: Record, stage: str) -> list[str]:
-  """What a stage trains, from whom, on what and for how long."""
+  """A stage's networks, teachers, steps, optimizer and data, in sentences."""
   knobs = record.config["stages"][stage]
   result = record.results.get(stage, {})
   lines = []
@@ -57,7 +57,7 @@ def setup(record: Record, stage: str) -> list[str]:
     line = f"Trains `{name}`: `{text(network)}`"
     line += "" if count is None else f", {count:,} parameters"
     start = network.get("init_from")
-    line += f", starting from that of stage `{start}`" if start else ""
+    line += f", initialized from stage `{start}`" if start else ""
     lines.append(f"{line}.")
   lines += _teachers(record, stage)
   lines.append(
@@ -66,25 +66,25 @@ def setup(record: Record, stage: str) -> list[str]:
   )
   if knobs.get("ema_decay"):
     lines.append(
-      "What is evaluated is an exponential average of the parameters, decay "
-      f"{knobs['ema_decay']:g}."
+      "Evaluation uses an exponential moving average of the parameters with "
+      f"decay {knobs['ema_decay']:g}."
     )
   if knobs.get("data"):
-    lines.append(f"Its data differ: `{_pairs(knobs['data'])}`.")
+    lines.append(f"Data options of this stage: `{_pairs(knobs['data'])}`.")
   skipped = result.get("broken", [])
   if skipped:
     lines.append(
-      f"{len(skipped):,} broken records were skipped, all in its result.json. "
+      f"{len(skipped):,} broken records were skipped; result.json lists them. "
       f"The first: {skipped[0]}"
     )
   if result.get("best_step"):
     steps = ", ".join(f"{step:,}" for step in result["best_step"])
-    lines.append(f"Best on validation at step {steps}, by seed.")
+    lines.append(f"Best validation step of each seed: {steps}.")
   return lines
 
 
 def terms(record: Record, stage: str) -> tuple[list[str], list[list[str]]]:
-  """The terms of a stage, as the head and the rows of a table."""
+  """The terms of a stage: head and rows of a table."""
   rows = []
   for name, term in record.config["stages"][stage]["terms"].items():
     heads = term.get("heads", {})
@@ -100,7 +100,7 @@ def terms(record: Record, stage: str) -> tuple[list[str], list[list[str]]]:
 
 
 def text(value: Any) -> str:
-  """A value of a config: a schedule in words, a named thing as a call."""
+  """A config value as text; a named component is written as a call."""
   if isinstance(value, Mapping):
     if "kind" in value and "value" in value:
       return _schedule(value)
@@ -113,7 +113,7 @@ def text(value: Any) -> str:
 
 
 def _pairs(options: Mapping) -> str:
-  """Options as key=value; those that are unset say nothing."""
+  """Options as key=value, without those that are None."""
   return ", ".join(
     f"{key}={text(value)}"
     for key, value in options.items()
@@ -122,33 +122,32 @@ def _pairs(options: Mapping) -> str:
 
 
 def _schedule(value: Mapping) -> str:
-  told = f"{value['value']:g}"
+  words = f"{value['value']:g}"
   if value["kind"] in ("linear", "cosine"):
-    told += f" → {value['end']:g} ({value['kind']})"
+    words += f" → {value['end']:g} ({value['kind']})"
   elif value["kind"] == "step":
-    shares = ", ".join(f"{share:.0%}" for share in value["milestones"])
-    told += f", times {value['factor']:g} at {shares} of the steps"
+    shares = ", ".join(f"{100 * share:.0f} %" for share in value["milestones"])
+    words += f", times {value['factor']:g} at {shares} of the steps"
   if value.get("steps") is not None:
-    told += f" until step {value['steps']:,}"
+    words += f" until step {value['steps']:,}"
   if value.get("warmup"):
-    told += f", after a warm-up of {value['warmup']:,}"
-  return told
+    words += f", after a warm-up of {value['warmup']:,} steps"
+  return words
 
 
 def _split(record: Record) -> str:
-  line = (
-    f"All numbers are of the test split of `{record.config['data']['name']}`"
-  )
+  data = record.config["data"]["name"]
+  line = f"All numbers are measured on the test split of `{data}`"
   for stage in record.results:
-    kept = record.predictions(stage)
-    if kept is not None:
-      line += f", {len(kept.index):,} examples"
+    predictions = record.predictions(stage)
+    if predictions is not None:
+      line += f", {len(predictions.index):,} examples"
       break
   return f"{line}. Nothing was selected on it."
 
 
 def _selection(record: Record) -> list[str]:
-  """By what the best variables of a seed were chosen."""
+  """How the best variables of a seed were selected."""
   groups: dict[tuple[str, str], list[str]] = {}
   for stage in record.order:
     knobs = record.config["stages"][stage]
@@ -158,9 +157,9 @@ def _selection(record: Record) -> list[str]:
     which = "" if len(groups) == 1 else f" of {', '.join(stages)}"
     extreme = "highest" if mode == "max" else "lowest"
     lines.append(
-      f"A number{which} is that of each seed's best variables: those with "
-      f"the {extreme} {select} on validation. One that ends in `_last` is "
-      "that of its last ones."
+      f"Metrics{which} use each seed's best variables: those with the "
+      f"{extreme} {select} on validation. Metrics that end in `_last` use the "
+      "last variables."
     )
   return lines
 
@@ -168,10 +167,10 @@ def _selection(record: Record) -> list[str]:
 def _deviations(record: Record) -> str:
   seeds = record.config["seeds"]
   if seeds == 1:
-    return "One seed: no number has a deviation, any gain may be chance."
+    return "One seed: no number has a deviation, and a gain may be chance."
   return (
-    f"± is the sample deviation over {seeds} seeds; of a gain, the standard "
-    "error of the mean of the differences, paired by seed."
+    f"± is the sample deviation over {seeds} seeds. For a gain it is the "
+    "standard error of the mean difference, paired by seed."
   )
 
 
@@ -180,7 +179,7 @@ def _teachers(record: Record, stage: str) -> list[str]:
   for name, teacher in record.config["stages"][stage]["teachers"].items():
     if "average_of" in teacher:
       lines.append(
-        f"`{stage}` learns from `{name}`: the running average of its own "
+        f"`{stage}` learns from `{name}`: a running average of its own "
         f"`{teacher['average_of']}`."
       )
       continue
@@ -192,17 +191,17 @@ def _teachers(record: Record, stage: str) -> list[str]:
       continue
     if "outputs" in teacher:
       lines.append(
-        f"`{stage}` learns from `{name}`: outputs that were made elsewhere, "
-        f"`{teacher['outputs']}`, for training examples as they are."
+        f"`{stage}` learns from `{name}`: imported outputs, "
+        f"`{teacher['outputs']}`, of training examples without augmentation."
       )
       continue
     pairing = (
-      "paired, each seed has that of its own seed"
+      "paired: each seed uses the teacher of the same seed"
       if teacher["paired"]
-      else f"shared, all seeds have that of seed {record.config['seed']}"
+      else f"shared: all seeds use the teacher of seed {record.config['seed']}"
     )
     lines.append(
-      f"`{stage}` learns from `{name}`: the `{teacher['network']}` of stage "
-      f"`{teacher['stage']}`, its {teacher['which']} variables; {pairing}."
+      f"`{stage}` learns from `{name}`: network `{teacher['network']}` of "
+      f"stage `{teacher['stage']}`, {teacher['which']} variables, {pairing}."
     )
   return lines

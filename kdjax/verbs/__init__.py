@@ -1,5 +1,6 @@
-"""The commands of `kdjax`, one a file: `define` its flags, `main` runs it.
+"""The commands of `kdjax`, one per file: `define` its flags, `main` runs it.
 
-A verb parses flags, calls a layer above it and prints; it computes nothing. It
-imports JAX inside of `main` only, so that `--help` is quick.
+A command parses flags, calls other layers and prints; it computes nothing. It
+may import every layer, but JAX only inside of `main`, so that `--help` is
+fast. Files that start with an underscore format output. Read `run.py` first.
 """

@@ -1,4 +1,4 @@
-"""Times a stage's step and its parts; with a word, feeds or pairs of networks.
+"""Times a training step and its parts, feeds, or pairs of networks.
 
   kdjax bench --config=configs/digits.py --stage=distilled
   kdjax bench --config=configs/digits.py --methods --out=now.json
@@ -8,28 +8,29 @@
   kdjax bench data [--config=configs/cifar100.py --stage=alone --workers=4]
   kdjax bench pairs [--pairs=mlp,av] [--torch=torch_loop.py --python=python3]
 
-A stage: where the time of its step goes. No stage needs to have run: teachers
-are as they are initialised. Each row of the first table is a program that does
-all of those above it and one part more, and what that part adds. --methods
-puts every published method in the place of the stage's terms, or without
---config on small networks of digits. --trace writes a profile of some steps,
-for TensorBoard or XProf. --against prints what became of the numbers that
---out has written before.
+kdjax bench: the time of a stage's step, by its parts. No stage needs to have
+run: teachers have initial variables. Each row of the first table is a program
+with all parts above it and one more, and the time that this part adds.
+--methods times every published method in place of the stage's terms, or without
+--config on small networks of digits. --trace writes a profile of some steps for
+TensorBoard or XProf. --against prints ratios to the numbers of an earlier
+--out.
 
-data: examples a second of every feed, and what share of a step it costs. "held
-batch" is the step when data costs nothing; a feed whose share is below its own
-spread is free, and one of 50 % makes training take twice as long. "start" is
-what the first batch takes. Without --config, small PNGs are streamed from files
-by a manifest, beside bare decoding: "bare" decodes the same bytes from memory
-and does nothing else, "files" opens, checks and stacks them in such processes,
-"stream" has the batches here.
+kdjax bench data: examples per second of every feed, and the feed's share of a
+step. "fixed batch" is the step without a feed. A feed is free if its share is
+below the spread of the share; at 50 % training takes twice as long. "start" is
+the time until the first batch. Without --config, small PNGs are streamed from
+the files of a manifest: "bare" only decodes the same bytes from memory, "files"
+also opens, checks and stacks them in worker processes, "stream" also transfers
+the batches to the main process.
 
-pairs: teacher, student and both in one step, in two programs and with a cache,
-on networks of usual sizes; --torch is a PyTorch loop that takes turns with them
-(see kdjax/bench/torch_process.py), and --python the Python that imports torch.
+kdjax bench pairs: teacher, student, and both in one step, in two programs and
+with a cache, on networks of common sizes. --torch is a PyTorch loop that is
+timed in turns with them (see kdjax/bench/torch_process.py); --python is the
+Python that imports torch.
 
-Everything is a median over rounds in which all take turns, and between what
-the middle half of them lie.
+Every number is the median over rounds, each of which measures everything once;
+next to it are the quartiles.
 """
 
 import os
@@ -43,15 +44,14 @@ from absl import flags
 from kdjax import cli
 from kdjax.config import strict_json
 from kdjax.errors import UserError
-from kdjax.verbs import _speed as tables
+from kdjax.verbs import _bench_tables
 
-# Turns that each has.
 ROUNDS = 15
 
-WORDS = ("data", "pairs")
+COMMANDS = ("data", "pairs")
 
-# Flag -> the words that it goes with; "" is none: a stage.
-OF = {
+# Flag -> the commands that accept it; "" is `kdjax bench` without a word.
+ACCEPTED = {
   "config": ("", "data"),
   "stage": ("", "data"),
   "methods": ("",),
@@ -65,182 +65,188 @@ OF = {
 def define(values: flags.FlagValues, argv: list[str]) -> None:
   """Defines the flags of `kdjax bench`."""
   cli.define_config(values, argv)
-  text = lambda name, told: flags.DEFINE_string(
-    name, None, told, flag_values=values
+  text = lambda name, meaning: flags.DEFINE_string(
+    name, None, meaning, flag_values=values
   )
-  text("stage", "whose step is timed; the last unless given")
-  text("out", "a .json file for the numbers, too")
-  text("against", "an earlier --out: ratios to it are printed, too")
-  text("trace", "a folder for a profile of some steps, too")
-  text("pairs", "names between commas; all unless given")
-  text("torch", "a PyTorch loop that serves, to take turns with")
-  text("python", "which runs --torch; this one unless given")
+  text("stage", "the stage to time; the last by default")
+  text("out", "a .json file to write the numbers to")
+  text("against", "an earlier --out to compare with")
+  text("trace", "a folder to write a profile of some steps to")
+  text("pairs", "names, separated by commas; all by default")
+  text("torch", "a PyTorch loop to time in turns with the pairs")
+  text("python", "the Python that runs --torch; this one by default")
   flags.DEFINE_bool(
-    "methods", False, "the step of every published method", flag_values=values
+    "methods", False, "time every published method", flag_values=values
   )
-  whole = lambda name, default, told: flags.DEFINE_integer(
-    name, default, told, flag_values=values
+  whole = lambda name, default, meaning: flags.DEFINE_integer(
+    name, default, meaning, flag_values=values
   )
-  whole("workers", 2, "processes that decode")
-  whole("rounds", ROUNDS, "in which all take turns")
+  whole("workers", 2, "the number of decoding processes")
+  whole("rounds", ROUNDS, "how often everything is measured")
   flags.DEFINE_float(
-    "seconds", 5.0, "of each measurement, all rounds", flag_values=values
+    "seconds", 5.0, "of each measurement, over all rounds", flag_values=values
   )
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
-  """Measures, prints tables, and writes the numbers where asked."""
-  word = _check(values, arguments)
-  then = None
+  """Measures, prints tables, and writes the numbers to --out."""
+  command = _check(values, arguments)
+  kind = _kind(values, command)
+  before = None
   if values.against:
     from kdjax.bench import comparison
 
-    then = comparison.load(values.against, _kind(values, word))
+    before = comparison.load(values.against, kind)
   load, cores = os.getloadavg()[0], os.cpu_count() or 1
-  chosen = {"seconds": values.seconds, "rounds": values.rounds}
-  found, shown = {"": _stage, "data": _data, "pairs": _pairs}[word](
-    values, chosen
-  )
-  tables.show(shown(found))
+  settings = {"seconds": values.seconds, "rounds": values.rounds}
+  measure = {"": _stage, "data": _data, "pairs": _pairs}[command]
+  numbers, tables = measure(values, settings)
+  _bench_tables.show(tables(numbers))
   if load > cores / 4:
-    print(_busy(load, cores, values.torch))
+    print(_load_warning(load, cores, values.torch))
   from kdjax.bench import machine
 
-  whole = {
-    "kind": _kind(values, word),
+  result = {
+    "kind": kind,
     "conditions": machine.conditions(load),
-    **chosen,
+    **settings,
     "load": load,
     "cores": cores,
-    **found,
+    **numbers,
   }
   if values.out:
-    text = strict_json.dumps(whole, indent=2)
+    text = strict_json.dumps(result, indent=2)
     pathlib.Path(values.out).write_text(text + "\n")
-  if then is not None:
-    compared = comparison.compare(whole, then)
-    tables.show(tables.of_ratios(compared, whole, then))
+  if before is not None:
+    compared = comparison.compare(result, before)
+    _bench_tables.show(_bench_tables.of_comparison(compared, result, before))
 
 
 def _check(values: flags.FlagValues, arguments: list[str]) -> str:
-  """The word that was given, or ""; raises for what does not go together."""
-  word = " ".join(arguments)
-  if word not in ("", *WORDS):
+  """The command: "data", "pairs" or ""; raises if flags do not fit it."""
+  command = " ".join(arguments)
+  if command not in ("", *COMMANDS):
     raise UserError(
-      f"kdjax bench knows no '{word}'.",
-      "Without a word it is of a stage.",
-      exists=WORDS,
-      near=word,
+      f"kdjax bench has no command '{command}'.",
+      "Without a command it times a stage.",
+      exists=COMMANDS,
+      near=command,
     )
-  for flag, words in OF.items():
-    if values[flag].value and word not in words:
-      command = lambda one: f"'{f'kdjax bench {one}'.strip()}'"
-      of = " or ".join(map(command, words))
-      raise UserError(f"--{flag} is of {of}, not of {command(word)}.")
-  if not word and values.config is None and not values.methods:
+  for flag, commands in ACCEPTED.items():
+    if values[flag].value and command not in commands:
+      quoted = lambda word: f"'{f'kdjax bench {word}'.strip()}'"
+      raise UserError(
+        f"{quoted(command)} does not accept --{flag}.",
+        f"Expected {' or '.join(map(quoted, commands))} with it.",
+      )
+  if not command and values.config is None and not values.methods:
     raise UserError(
       "kdjax bench needs a --config.",
       "For example: kdjax bench --config=configs/digits.py",
     )
   for flag in ("stage", "trace"):
     if values[flag].value is not None and values.config is None:
-      raise UserError(f"--{flag} is of a --config, which is not given.")
+      raise UserError(f"--{flag} needs a --config.")
   if values.seconds <= 0 or values.workers < 1 or values.rounds < 1:
     raise UserError(
       f"--seconds={values.seconds} --workers={values.workers}"
-      f" --rounds={values.rounds}.",
+      f" --rounds={values.rounds} cannot be measured.",
       "Expected seconds above 0, 1 worker or more, and 1 round or more.",
     )
   if values.out and not pathlib.Path(values.out).absolute().parent.is_dir():
-    raise UserError(f"No folder for '{values.out}'.")
-  return word
+    raise UserError(f"The folder of --out={values.out} does not exist.")
+  return command
 
 
-def _busy(load: float, cores: int, torch: str | None) -> str:
-  """What to think of numbers from a machine at work."""
-  told = (
-    f"In the minute before it began {load:.1f} threads ran on {cores} cores. If"
-    " that was not a benchmark like this one, others are at work, and what has"
-    " more threads has more of the machine."
+def _load_warning(load: float, cores: int, torch: str | None) -> str:
+  """A warning about other programs on the machine."""
+  warning = (
+    f"The load average was {load:.1f} on {cores} cores before this benchmark."
+    " Unless that was an earlier benchmark, other programs are running, and"
+    " programs with more threads get more of the machine."
   )
   if torch:
-    told += (
-      " PyTorch's threads wait for each other, and lose far more by that than"
-      " JAX's do: then these ratios to it say nothing."
+    warning += (
+      " PyTorch's threads wait for each other and slow down far more than"
+      " JAX's: the ratios to PyTorch are not reliable."
     )
-  return told
+  return warning
 
 
-def _kind(values: flags.FlagValues, word: str) -> str:
-  """What is measured: of two alike, ratios can be made."""
-  if word == "pairs":
-    return word
+def _kind(values: flags.FlagValues, command: str) -> str:
+  """The kind of the result; results of one kind can be compared."""
+  if command == "pairs":
+    return command
   if values.config is None:
-    return "decoding" if word else "methods"
-  return word or "stage"
+    return "decoding" if command else "methods"
+  return command or "stage"
 
 
-def _say(text: str) -> None:
-  print(text, file=sys.stderr, flush=True)
+def _log(line: str) -> None:
+  print(line, file=sys.stderr, flush=True)
 
 
-def _stage(values, chosen) -> tuple[dict[str, Any], Callable]:
-  """A stage's step, its methods, its trace."""
+def _stage(values, settings) -> tuple[dict[str, Any], Callable]:
+  """Times a stage's step or methods, and writes a profile.
+
+  Returns:
+    The numbers, and the function that formats them as tables.
+  """
   from kdjax import registry
-  from kdjax.bench import methods as zoo
-  from kdjax.bench import stages
+  from kdjax.bench import method_steps, stages
   from kdjax.devices import processes
 
   processes.connect()
-  found = {}
+  numbers = {}
   if values.config is not None:
-    found = stages.measure(values.config, values.stage, **chosen)
+    numbers = stages.measure(values.config, values.stage, **settings)
   if values.methods:
     names = registry.names("methods")
-    methods = zoo.measure(
-      values.config, values.stage, names, said=_say, **chosen
+    methods = method_steps.measure(
+      values.config, values.stage, names, log=_log, **settings
     )
     if values.config is None:
-      return methods, tables.of_methods
-    found["methods"] = methods
+      return methods, _bench_tables.of_methods
+    numbers["methods"] = methods
   if values.trace is None:
-    return found, tables.of_stage
+    return numbers, _bench_tables.of_stage
   files = stages.trace(values.config, values.stage, values.trace)
 
-  def shown(found) -> Iterator[Any]:
-    yield from tables.of_stage(found)
+  def tables(numbers) -> Iterator[Any]:
+    yield from _bench_tables.of_stage(numbers)
     yield from (f"trace: {path}" for path in files)
 
-  return found, shown
+  return numbers, tables
 
 
-def _data(values, chosen) -> tuple[dict[str, Any], Callable]:
-  """Feeds, or ways to decode."""
-  chosen["workers"] = values.workers
+def _data(values, settings) -> tuple[dict[str, Any], Callable]:
+  """Times the feeds of a stage, or ways to decode images."""
+  settings["workers"] = values.workers
   if values.config is None:
     from kdjax.bench import decoding
 
-    return {"rows": decoding.measure(**chosen)}, tables.of_decoding
+    rows = decoding.measure(**settings)
+    return {"rows": rows}, _bench_tables.of_decoding
   from kdjax.bench import feed_throughput
   from kdjax.devices import processes
 
   processes.connect()
-  found = feed_throughput.measure(values.config, values.stage, **chosen)
-  return found, tables.of_feeds
+  numbers = feed_throughput.measure(values.config, values.stage, **settings)
+  return numbers, _bench_tables.of_feeds
 
 
-def _pairs(values, chosen) -> tuple[dict[str, Any], Callable]:
-  """Pairs of networks, beside PyTorch where that is asked for."""
+def _pairs(values, settings) -> tuple[dict[str, Any], Callable]:
+  """Times pairs of networks, with --torch in turns with PyTorch."""
   from kdjax.bench import networks, pairs
-  from kdjax.bench.torch_process import Rival
+  from kdjax.bench.torch_process import TorchProcess
 
   names = values.pairs.split(",") if values.pairs else list(networks.pairs())
-  rival = None
+  torch = None
   if values.torch:
-    rival = Rival(values.torch, values.python or sys.executable)
+    torch = TorchProcess(values.torch, values.python or sys.executable)
   try:
-    found = pairs.measure(names, rival=rival, said=_say, **chosen)
+    numbers = pairs.measure(names, torch=torch, log=_log, **settings)
   finally:
-    if rival:
-      rival.close()
-  return found, tables.of_pairs
+    if torch:
+      torch.close()
+  return numbers, _bench_tables.of_pairs

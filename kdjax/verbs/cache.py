@@ -1,4 +1,4 @@
-"""Stores what teachers say, so that a run reads it in their place.
+"""Stores teacher outputs, which a run then reads instead of computing them.
 
   kdjax cache --config=configs/digits.py --workdir=runs/digits \\
     --config.stages.distilled.teachers.teacher.cache=auto
@@ -6,19 +6,19 @@
   kdjax cache verify --config=configs/mine.py --workdir=runs/mine
   kdjax cache import outputs.npz --to=caches/mine --store=top10
 
-A stage's teacher has a cache where its config says `cache`: a path, a URL, or
-"auto", which `kdjax run` makes by itself where that pays. The stages that the
-teachers come from have run before, in the same workdir.
+A teacher has a cache if its config sets `cache`: a path, a URL, or "auto",
+which `kdjax run` writes itself if that saves time. The stages that train the
+teachers must be finished in the same workdir.
 
-One that was cut off goes on where it stopped. --part=i/n makes the i-th of n
-parts: as many hosts, each with its own, share the work. "verify" runs the
-teacher again on some batches, and compares.
+The same command continues a cache that was interrupted. --part=i/n writes the
+i-th of n parts, so that n hosts share the work. "verify" runs the teacher again
+on some batches and compares.
 
-"import" makes a cache of what any other code has computed, which a stage reads
-by `config.outputs("caches/mine")` among its teachers. The file is .npz or
-.safetensors: `index` int [N], as the data numbers its training examples; arrays
-[N ...] called as outputs are (logits, embedding, ..); and, if you like, `label`
-[N], by which a run sees that the numbers are the data's.
+"import" writes a cache from outputs that another program computed. A stage
+reads it with `config.outputs("caches/mine")` as a teacher. The file is .npz or
+.safetensors and holds `index`, int [N], the data set's indices of the training
+examples; arrays [N ...] named like outputs (logits, embedding, ..); and
+optionally `label` [N], which a run compares with the labels of the data.
 """
 
 import pathlib
@@ -32,29 +32,28 @@ from kdjax.errors import UserError
 def define(values: flags.FlagValues, argv: list[str]) -> None:
   """Defines the flags of `kdjax cache`."""
   cli.define_config(values, argv)
-  text = lambda name, default, told: flags.DEFINE_string(
-    name, default, told, flag_values=values
+  text = lambda name, default, meaning: flags.DEFINE_string(
+    name, default, meaning, flag_values=values
   )
-  text("workdir", None, "of the experiment")
-  text("stage", None, "whose teachers are cached; all unless given")
-  text("part", "0/1", "i/n: the i-th of n parts")
-  text("to", None, "of import: where the cache is made, a path or URL")
-  text(
-    "store", "float32", "of import: float32, bfloat16, float16, int8, top<k>"
-  )
+  text("workdir", None, "the workdir of the experiment")
+  text("stage", None, "the stage with the teachers; all stages by default")
+  text("part", "0/1", "i/n: write the i-th of n parts")
+  text("to", None, "import: a path or URL to write the cache to")
+  text("store", "float32", "import: float32, bfloat16, float16, int8 or top<k>")
   flags.DEFINE_integer(
-    "batches", 8, "that verify runs again", flag_values=values
+    "batches", 8, "verify: how many batches to run again", flag_values=values
   )
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
-  """Makes the caches, or verifies them."""
+  """Writes, verifies or imports caches."""
   if arguments[:1] == ["import"]:
     _import(values, arguments[1:])
     return
   if arguments not in ([], ["verify"]):
     raise UserError(
-      f"kdjax cache knows no '{' '.join(arguments)}'.",
+      f"kdjax cache has no command '{' '.join(arguments)}'.",
+      "Without a command it writes caches.",
       exists=("verify", "import"),
       near=arguments[0],
     )
@@ -71,16 +70,16 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   workdir = pathlib.Path(values.workdir)
   caches = experiment.caches(values.config, workdir, values.stage)
   for stage, plans in caches:
-    for one in plans:
-      print(f"{stage.name}: {one.teacher}: {one.path}", flush=True)
+    for plan in plans:
+      print(f"{stage.name}: {plan.teacher}: {plan.path}", flush=True)
       if arguments:
-        cache_writer.verify(stage, one, batches=values.batches, said=_said)
+        cache_writer.verify(stage, plan, batches=values.batches, log=_log)
       else:
-        cache_writer.make(stage, one, part=_part(values.part), said=_said)
+        cache_writer.write(stage, plan, part=_part(values.part), log=_log)
 
 
 def _import(values: flags.FlagValues, files: list[str]) -> None:
-  """Makes a cache of a file of outputs."""
+  """Writes a cache from a file of outputs."""
   if len(files) != 1 or not values.to:
     raise UserError(
       "kdjax cache import needs one file, and --to.",
@@ -88,17 +87,19 @@ def _import(values: flags.FlagValues, files: list[str]) -> None:
     )
   from kdjax.cache import imported
 
-  imported.make(files[0], values.to, store=values.store, said=print)
+  imported.import_file(files[0], values.to, store=values.store, log=print)
 
 
-def _said(text: str) -> None:
+def _log(text: str) -> None:
   print(f"  {text}", flush=True)
 
 
 def _part(text: str) -> tuple[int, int]:
-  place, slash, count = text.partition("/")
-  if not (slash and place.isdecimal() and count.isdecimal()) or not (
-    int(place) < int(count)
+  number, slash, count = text.partition("/")
+  if not (slash and number.isdecimal() and count.isdecimal()) or not (
+    int(number) < int(count)
   ):
-    raise UserError(f"--part={text}.", "Expected i/n, such as 0/4 or 3/4.")
-  return int(place), int(count)
+    raise UserError(
+      f"--part={text} is not a part.", "Expected i/n, such as 0/4 or 3/4."
+    )
+  return int(number), int(count)

@@ -1,4 +1,4 @@
-"""Measures a stage's checkpoint on a split of its data.
+"""Evaluates a stage's checkpoint on a split of its data.
 
 kdjax evaluate --workdir=runs/digits --stage=distilled --split=test
 kdjax evaluate --workdir=runs/digits --stage=alone --which=last
@@ -10,19 +10,19 @@ from kdjax.errors import UserError
 
 
 def define(values: flags.FlagValues, argv: list[str]) -> None:
-  """Defines the flags of `kdjax evaluate`."""
-  del argv  # no flag depends on another
-  text = lambda name, default, told: flags.DEFINE_string(
-    name, default, told, flag_values=values
+  """Defines --workdir, --stage, --split and --which."""
+  del argv
+  text = lambda name, default, meaning: flags.DEFINE_string(
+    name, default, meaning, flag_values=values
   )
-  text("workdir", None, "of a run")
-  text("stage", None, "whose networks are measured")
+  text("workdir", None, "the workdir of a run")
+  text("stage", None, "the stage to evaluate")
   text("split", "test", "train, validation or test")
-  text("which", "best", "variables: best by validation, or last")
+  text("which", "best", "variables: best on validation, or last")
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
-  """Prints every metric: each seed's, their mean and deviation."""
+  """Prints every metric: mean, deviation and the value of each seed."""
   if arguments or not (values.workdir and values.stage):
     raise UserError(
       "kdjax evaluate needs --workdir and --stage.",
@@ -36,13 +36,13 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   from kdjax.training import restore
 
   processes.connect()
-  measured = restore.evaluate(
+  metrics = restore.evaluate(
     values.workdir, values.stage, split=values.split, which=values.which
   )
   table = rich.table.Table(title=f"{values.stage}, {values.split}")
   for column in ("metric", "mean", "std", "seeds"):
     table.add_column(column, overflow="fold")
-  for name, seeds in measured.items():
+  for name, seeds in metrics.items():
     if np.ndim(seeds[0]) == 0:
       deviation = f"{np.std(seeds, ddof=1):.4f}" if len(seeds) > 1 else "-"
       each = "  ".join(f"{seed:.4f}" for seed in seeds)

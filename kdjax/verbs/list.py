@@ -1,13 +1,13 @@
-"""Lists what there is: data sets, networks, losses, heads, methods, metrics.
+"""Lists data sets, networks, transforms, losses, heads, methods and metrics.
 
-  kdjax list                 every kind
+  kdjax list                 every component kind
   kdjax list losses          one kind
-  kdjax list losses kd       what one reads, its options, its paper, its file
-  kdjax list losses lab/mine.py:mine      likewise, from outside the package
-  kdjax list methods         with what each reads, learns, keeps and costs
-  kdjax list methods --measure            the same, traced and timed anew here
+  kdjax list losses kd       inputs, options, paper and file of one component
+  kdjax list losses lab/mine.py:mine      one from outside of the package
+  kdjax list methods         also what each method reads, learns and costs
+  kdjax list methods --measure            the same, measured on this machine
 
-It reads sources and imports none of them, unless it measures.
+Reads source files without importing them, except with --measure.
 """
 
 from typing import Any
@@ -18,9 +18,9 @@ from rich.table import Table
 
 from kdjax import registry
 from kdjax.errors import UserError
-from kdjax.verbs import _methods as methods
+from kdjax.verbs import _method_table
 
-# Component kind -> what it is called, and the word for positional arguments.
+# Component kind -> its name in a heading, and the name of its inputs.
 KINDS = {
   "data": ("data sets", "takes"),
   "models": ("networks", "takes"),
@@ -31,7 +31,7 @@ KINDS = {
   "metrics": ("families of metrics", "reads"),
 }
 
-# Of a console that is no terminal: nothing is cut or wrapped in a file or pipe.
+# The width of output that is not a terminal, so that no line is cut.
 UNLIMITED = 10_000
 
 
@@ -41,17 +41,18 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   flags.DEFINE_bool(
     "measure",
     False,
-    "trace and time all methods on this machine (minutes), and keep the result",
+    "measure all methods on this machine (minutes) and store the result",
     flag_values=values,
   )
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
-  """Lists every kind, one kind, or one thing of a kind."""
+  """Lists every kind, one kind, or one component."""
   if values.measure:
     if arguments != ["methods"]:
       raise UserError(
-        "--measure is of methods.", "kdjax list methods --measure"
+        f"--measure does not apply to 'kdjax list {' '.join(arguments)}'.",
+        "Expected kdjax list methods --measure.",
       )
     _measure()
   if len(arguments) > 2:
@@ -63,13 +64,13 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   if not console.is_terminal:
     console.width = UNLIMITED
   if len(arguments) == 2:
-    _show_thing(console, *arguments)
+    _show_component(console, *arguments)
   elif arguments:
     _show_kind(console, arguments[0])
   else:
     for kind in KINDS:
       _show_kind(console, kind, brief=True)
-    console.print("\n`kdjax list KIND NAME` says more of one.")
+    console.print("\n`kdjax list KIND NAME` describes one component.")
 
 
 def _show_kind(console: Console, kind: str, *, brief: bool = False) -> None:
@@ -85,42 +86,42 @@ def _show_kind(console: Console, kind: str, *, brief: bool = False) -> None:
 
 
 def _measure() -> None:
-  """Traces and times all methods, and keeps what was found."""
+  """Measures all methods and stores the result."""
   from kdjax.bench import method_costs
 
-  methods.keep(method_costs.measure(registry.names("methods")))
+  _method_table.store(method_costs.measure(registry.names("methods")))
 
 
 def _show_methods(console: Console, names: list[str]) -> None:
-  """What each method reads, learns, keeps and costs."""
-  found = methods.measured()
+  """Prints the paper and the measurements of each method."""
+  stored = _method_table.measured()
   table = Table(box=None, pad_edge=False, padding=(0, 2))
-  for head, side in methods.COLUMNS.items():
+  for head, side in _method_table.COLUMNS.items():
     table.add_column(head, justify=side, no_wrap=True)
   for name in names:
-    table.add_row(*methods.row(name, found["methods"].get(name)))
-  console.print(methods.HEADING.format(**found), highlight=False)
+    table.add_row(*_method_table.row(name, stored["methods"].get(name)))
+  console.print(_method_table.HEADING.format(**stored), highlight=False)
   _print(console, table)
 
 
-def _show_thing(console: Console, kind: str, name: str) -> None:
-  thing = registry.describe(kind, name)
+def _show_component(console: Console, kind: str, name: str) -> None:
+  component = registry.describe(kind, name)
   _, takes = KINDS[kind]
   table = _columns()
-  for number, argument in enumerate(thing.reads):
-    text = _typed(argument, thing)
-    if argument in thing.optional:
-      text += "  (may be left out)"
+  for number, argument in enumerate(component.reads):
+    text = _typed(argument, component)
+    if argument in component.optional:
+      text += "  (optional)"
     table.add_row("" if number else takes, text)
-  for number, (option, default) in enumerate(thing.options.items()):
-    text = f"{_typed(option, thing)} = {_shown(default)}"
+  for number, (option, default) in enumerate(component.options.items()):
+    text = f"{_typed(option, component)} = {_default(default)}"
     table.add_row("" if number else "options", text)
-  if not thing.options:
+  if not component.options:
     table.add_row("options", "none")
-  table.add_row("file", thing.path)
+  table.add_row("file", component.path)
   console.print(f"\n{kind}/{name}", style="bold")
   _print(console, table)
-  console.print(f"\n{thing.doc}")
+  console.print(f"\n{component.doc}")
 
 
 def _columns() -> Table:
@@ -131,18 +132,18 @@ def _columns() -> Table:
 
 
 def _print(console: Console, table: Table) -> None:
-  """Prints a table without the spaces that fill up its lines."""
+  """Prints a table without trailing spaces."""
   with console.capture() as capture:
     console.print(table)
   for line in capture.get().splitlines():
     console.out(f"  {line.rstrip()}", highlight=False)
 
 
-def _typed(name: str, thing: registry.Description) -> str:
-  annotation = thing.annotations.get(name)
+def _typed(name: str, component: registry.Description) -> str:
+  annotation = component.annotations.get(name)
   return f"{name}: {annotation}" if annotation else name
 
 
-def _shown(default: Any) -> str:
-  """A default as it is written in a file; one without says so."""
-  return "(required)" if default is registry.REQUIRED else repr(default)
+def _default(value: Any) -> str:
+  """A default as source code, or "(required)"."""
+  return "(required)" if value is registry.REQUIRED else repr(value)

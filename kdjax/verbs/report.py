@@ -1,11 +1,11 @@
-"""Writes the report of a finished run, or sets several side by side.
+"""Writes the report of a run, or compares several runs.
 
   kdjax report runs/digits
   kdjax report runs/digits runs/digits_wide --out=runs/digits_compared
 
-Of one workdir: results.json, report.md, report.html and figures, in the workdir
-itself or in --out. Of several: one table, and with --out its report.md and
-report.html.
+For one workdir: results.json, report.md, report.html and figures/, in the
+workdir or in --out. For several: prints one table; with --out also writes its
+report.md and report.html.
 """
 
 from absl import flags
@@ -14,12 +14,12 @@ from kdjax.errors import UserError
 
 
 def define(values: flags.FlagValues, argv: list[str]) -> None:
-  """Defines the flags of `kdjax report`."""
-  del argv  # no flag depends on another
+  """Defines --out."""
+  del argv
   flags.DEFINE_string(
     "out",
     None,
-    "Folder to write to; by default the workdir, where there is one.",
+    "the folder to write to; by default the workdir, if it is only one",
     flag_values=values,
   )
 
@@ -30,16 +30,17 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
 
   if not arguments:
     raise UserError(
-      "No workdir given.", "As in: kdjax report runs/digits [runs/other]"
+      "kdjax report needs a workdir.",
+      "For example: kdjax report runs/digits",
     )
   single = len(arguments) == 1
   results = report.summarize(arguments[0] if single else arguments)
-  finished = [results] if single else results.values()
-  if not any(it["stages"] for it in finished):
-    stages = [stage for it in finished for stage in it["unfinished"]]
+  workdirs = [results] if single else results.values()
+  if not any(it["stages"] for it in workdirs):
+    stages = [stage for it in workdirs for stage in it["unfinished"]]
     raise UserError(
       f"No stage is finished in {', '.join(arguments)}.",
-      f"A finished one has stages/<stage>/result.json. Waiting: "
+      "A finished stage has stages/<stage>/result.json. Unfinished: "
       f"{', '.join(stages)}.",
     )
   if single:

@@ -1,12 +1,12 @@
-"""Runs published experiments, and sets our numbers beside the published ones.
+"""Runs published experiments and compares our numbers with the papers'.
 
-  kdjax reproduce                        all that two cores do in minutes
+  kdjax reproduce                        all that take minutes on two cores
   kdjax reproduce lopez_paz twomoon      some papers
   kdjax reproduce lopez_paz:mnist300     one experiment of a paper
 
-A paper is a file of configs/papers. What is finished in --workdir is not run
-again. The tables are printed, and written to --out with those of all papers: a
-row that misses its tolerance stays there and says so.
+A paper is a file of configs/papers. Stages that are finished in --workdir are
+not run again. Prints the tables, and writes the tables of all papers to --out.
+A row outside of its tolerance stays in the table, marked MISSED.
 """
 
 import pathlib
@@ -14,14 +14,14 @@ import pathlib
 from absl import flags
 
 from kdjax.errors import UserError
-from kdjax.verbs import _reproduced as written
+from kdjax.verbs import _results_page
 
 
 def define(values: flags.FlagValues, argv: list[str]) -> None:
   """Defines the flags of `kdjax reproduce`."""
   del argv
-  text = lambda name, default, told: flags.DEFINE_string(
-    name, default, told, flag_values=values
+  text = lambda name, default, meaning: flags.DEFINE_string(
+    name, default, meaning, flag_values=values
   )
   text("workdir", "runs/reproduce", "has a folder for each experiment")
   text("configs", "configs/papers", "the folder of the papers")
@@ -29,36 +29,38 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   text(
     "twomoon",
     "../shared/goldens/mke_twomoon.npz",
-    "the authors' initial weights for twomoon:stored",
+    "the authors' initial weights, for twomoon:stored",
   )
-  text("out", "RESULTS.md", "the file that is written; empty is none")
+  text("out", "RESULTS.md", "the file to write; empty for none")
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
-  """Runs, prints and writes."""
+  """Runs experiments, prints their tables and writes all tables."""
   import rich.console
 
   from kdjax.devices import processes
   from kdjax.papers import reproduction
 
-  known = reproduction.tables(values.configs)
-  todo = reproduction.chosen(known, arguments)
+  all_tables = reproduction.tables(values.configs)
+  selected = reproduction.chosen(all_tables, arguments)
   processes.connect()
   folder = pathlib.Path(values.workdir)
-  given = {"stored": f"stored={values.twomoon}"}
-  console = rich.console.Console(width=written.WIDTH)
+  mode_arguments = {"stored": f"stored={values.twomoon}"}
+  console = rich.console.Console(width=_results_page.WIDTH)
   failed = []
-  for table in todo:
+  for table in selected:
     try:
-      reproduction.run(table, folder, values.root, given)
+      reproduction.run(table, folder, values.root, mode_arguments)
     except UserError as error:
-      # Files of data that are not there: the others are still worth their time.
+      # Such as missing data; the other tables do not need it.
       failed.append(f"{table.name}: {error}")
       continue
-    console.print(written.shown(table, reproduction.rows(table, folder)))
+    rows = reproduction.rows(table, folder)
+    console.print(_results_page.terminal_table(table, rows))
   if values.out:
-    every = [(table, reproduction.rows(table, folder)) for table in known]
-    pathlib.Path(values.out).write_text(written.page(every), encoding="utf-8")
+    pairs = [(table, reproduction.rows(table, folder)) for table in all_tables]
+    text = _results_page.page(pairs)
+    pathlib.Path(values.out).write_text(text, encoding="utf-8")
     console.print(values.out)
   if failed:
-    raise UserError("Not run: " + " ".join(failed))
+    raise UserError(f"{len(failed)} experiments failed.", " ".join(failed))

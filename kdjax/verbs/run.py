@@ -5,8 +5,9 @@
   kdjax run --config=configs/digits.py --workdir=runs/hot \\
     --config.stages.distilled.terms.kd.temperature=8
 
-The same command continues a run that was cut off. It ends with a table, and
-with report.html, report.md, results.json and figures/ in the workdir.
+The same command continues a run that was interrupted. At the end it prints a
+table, and writes report.html, report.md, results.json and figures/ to the
+workdir.
 """
 
 from absl import flags
@@ -16,18 +17,22 @@ from kdjax.errors import UserError
 
 
 def define(values: flags.FlagValues, argv: list[str]) -> None:
-  """Defines the flags of `kdjax run`."""
+  """Defines --config, --workdir and --stage."""
   cli.define_config(values, argv)
   flags.DEFINE_string(
-    "workdir", None, "where everything is written", flag_values=values
+    "workdir", None, "the folder of all files of the run", flag_values=values
   )
-  flags.DEFINE_string("stage", None, "run this stage alone", flag_values=values)
+  flags.DEFINE_string("stage", None, "run only this stage", flag_values=values)
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
   """Runs the experiment and prints its table."""
   if arguments:
-    raise UserError(f"'{arguments[0]}' is no flag.", exists=list(values))
+    raise UserError(
+      f"'{arguments[0]}' is not a flag.",
+      "kdjax run takes only flags.",
+      exists=list(values),
+    )
   if values.config is None or not values.workdir:
     raise UserError(
       "kdjax run needs --config and --workdir.",

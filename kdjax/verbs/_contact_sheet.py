@@ -1,29 +1,32 @@
-"""A contact sheet: some records side by side, with their labels."""
+"""A contact sheet: some records of a split as images, with their labels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-# Records on it, and how many to a row.
-PICTURES, COLUMNS = 24, 6
+# Records on a sheet, and in a row of it.
+RECORDS, COLUMNS = 24, 6
 
 # Of one image, in inches.
 SIZE = 1.5
+
+# Characters of a label.
+LABEL = 22
 
 
 def draw(
   records: Sequence[Mapping[str, np.ndarray]], names: Sequence[str], path: str
 ) -> int:
-  """Draws images, and sounds as spectrograms, into a file.
+  """Draws images, and audio as spectrograms, into a file.
 
   Args:
-    records: as a source gives them, without a batch axis.
-    names: of the classes.
-    path: of the picture; its ending is its format.
+    records: records of a source, without a batch axis.
+    names: the names of the classes.
+    path: the file; its ending is the format.
 
   Returns:
-    How many records were drawn: 0 where there is nothing to see in them.
+    How many records were drawn: 0 if they have no image and no audio.
   """
   from matplotlib.figure import Figure
 
@@ -36,8 +39,8 @@ def draw(
   all_axes = figure.subplots(rows, COLUMNS, squeeze=False)
   for axes in all_axes.flat:
     axes.set_axis_off()
-  for place, record in enumerate(records):
-    row, column = divmod(place, COLUMNS)
+  for position, record in enumerate(records):
+    row, column = divmod(position, COLUMNS)
     for number, key in enumerate(keys):
       axes = all_axes[row * len(keys) + number, column]
       if not number:
@@ -54,7 +57,7 @@ def draw(
 
 
 def _kind(key: str, records: Sequence[Mapping[str, np.ndarray]]) -> str:
-  """What can be drawn of a key, if anything."""
+  """How a key is drawn: "image", "audio", or "" for not at all."""
   value = records[0][key]
   if value.ndim == 3 and value.shape[-1] in (1, 3):
     return "image"
@@ -64,20 +67,22 @@ def _kind(key: str, records: Sequence[Mapping[str, np.ndarray]]) -> str:
 def _label(record: Mapping[str, np.ndarray], names: Sequence[str]) -> str:
   """The names of a record's classes, and its index."""
   label = np.asarray(record.get("label", -1))
-  places = np.flatnonzero(label > 0) if label.ndim else [int(label)]
-  found = [
-    names[place] if place < len(names) else str(place)
-    for place in places
-    if place >= 0
+  classes = np.flatnonzero(label > 0) if label.ndim else [int(label)]
+  words = [
+    names[number] if number < len(names) else str(number)
+    for number in classes
+    if number >= 0
   ]
   if "target" in record:
-    found = [f"{value:.4g}" for value in np.ravel(record["target"])[:3]]
-  told = ", ".join(found) or "no label"
-  return f"{told if len(told) <= 22 else told[:21] + '…'}\n#{record['index']}"
+    words = [f"{value:.4g}" for value in np.ravel(record["target"])[:3]]
+  text = ", ".join(words) or "no label"
+  if len(text) > LABEL:
+    text = f"{text[: LABEL - 1]}…"
+  return f"{text}\n#{record['index']}"
 
 
 def _visible(image: np.ndarray) -> np.ndarray:
-  """An image from 0 to 1; of floats, between its own darkest and lightest."""
+  """An image from 0 to 1; floats are scaled by their minimum and maximum."""
   if image.dtype == np.uint8:
     return image / 255
   image = image.astype(np.float64)
@@ -87,7 +92,7 @@ def _visible(image: np.ndarray) -> np.ndarray:
 
 def _spectrogram(axes: Any, wave: np.ndarray) -> None:
   size = min(256, len(wave))
-  # Silence has no logarithm.
+  # The noise avoids the logarithm of 0.
   wave = wave.astype(np.float64) / max(1.0, float(np.abs(wave).max()))
   noise = 1e-6 * np.random.default_rng(0).normal(size=len(wave))
   axes.specgram(wave + noise, NFFT=size, noverlap=size // 2, cmap="magma")

@@ -1,4 +1,4 @@
-"""The table of methods: their papers, and what was measured of each."""
+"""The table of all methods: their papers, and what was measured of each."""
 
 import json
 import pathlib
@@ -8,10 +8,10 @@ from typing import Any
 from kdjax import registry
 from kdjax.config import strict_json
 
-# What `kdjax list methods --measure` found last.
+# Written by `kdjax list methods --measure`.
 MEASURED = pathlib.Path(registry.PACKAGE) / "methods" / "measured.json"
 
-# Column -> the side that it is flush with.
+# Column -> its alignment.
 COLUMNS = {
   "method": "left",
   "paper": "left",
@@ -24,34 +24,38 @@ COLUMNS = {
 }
 
 HEADING = """
-Each on the last stage of a small pair of networks ({device}): what it reads;
-how many parameters it learns beside the student's, and how many numbers its
-memories keep; whether a term sees single examples or the whole batch; how many
-stages it has; and the time of a step in that of the student's alone.
+Measured on the last stage of each method with small networks ({device}).
+reads: the outputs that its terms read. learns: the number of learned parameters
+in addition to the student's. keeps: how many numbers its memories hold. sees:
+whether a term uses single examples or the whole batch. stages: how many it has.
+step: the time of a step divided by that of the student alone.
 """
 
 
 def measured() -> dict[str, Any]:
-  """What was measured last and kept."""
+  """The stored measurements."""
   if not MEASURED.exists():
     return {"device": "nothing measured yet", "methods": {}}
   return json.loads(MEASURED.read_text(encoding="utf-8"))
 
 
-def keep(found: dict[str, Any]) -> None:
-  """Keeps what was measured."""
-  text = strict_json.dumps(found, indent=1)
+def store(measurements: dict[str, Any]) -> None:
+  """Stores measurements."""
+  text = strict_json.dumps(measurements, indent=1)
   MEASURED.write_text(text + "\n", encoding="utf-8")
 
 
 def paper(doc: str) -> str:
-  """The first paper of a docstring in short: "Hinton et al., 2014".
+  """The first paper that a docstring cites, in short: "Hinton et al., 2014".
 
   Args:
-    doc: which has a paragraph: Authors, "Title", venue year, arXiv:id.
+    doc: has a paragraph: Authors, "Title", venue year, arXiv:id.
+
+  Returns:
+    "-" if no paper is cited.
   """
   for paragraph in re.split(r"\n\s*\n", doc):
-    # Of "et al." the point is no end of a sentence.
+    # The point of "et al." does not end a sentence.
     flat = " ".join(paragraph.split()).replace("et al.", "et al")
     cited = re.search(r'([^".;:]+?),? "[^"]+",?([^"]*?)(?=[;"]|$)', flat)
     year = cited and re.search(r"\b(?:19|20)\d\d\b", cited.group(2))
@@ -68,17 +72,23 @@ def paper(doc: str) -> str:
   return "-"
 
 
-def row(name: str, found: dict[str, Any] | None) -> list[str]:
-  """The cells of a method; what was not measured is a dash."""
+def row(name: str, measurement: dict[str, Any] | None) -> list[str]:
+  """The cells of a method; a dash is not measured.
+
+  Args:
+    name: of the method.
+    measurement: its entry in `measured()`.
+  """
   cells = [name, paper(registry.describe("methods", name).doc)]
-  if found is None:
+  if measurement is None:
     return [*cells, *["-"] * (len(COLUMNS) - 2)]
+  count = lambda number: f"{number:,}" if number else "-"
   return [
     *cells,
-    ", ".join(found["reads"]),
-    f"{found['learns']:,}" if found["learns"] else "-",
-    f"{found['keeps']:,}" if found["keeps"] else "-",
-    found["sees"],
-    str(found["stages"]),
-    f"x{found['step']:.2f}",
+    ", ".join(measurement["reads"]),
+    count(measurement["learns"]),
+    count(measurement["keeps"]),
+    measurement["sees"],
+    str(measurement["stages"]),
+    f"x{measurement['step']:.2f}",
   ]

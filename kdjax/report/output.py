@@ -1,0 +1,101 @@
+"""The report of a workdir: written to files and printed to the terminal."""
+
+import dataclasses
+import pathlib
+
+import rich.console
+
+from kdjax.config import strict_json
+from kdjax.report import contents, figures, page, rankings, records
+from kdjax.report.document import AbsentError, Drawing
+from kdjax.report.summary import Results, Workdir, read_all, results_of
+
+
+def write(workdir: Workdir, out: Workdir | None = None) -> Results:
+  """Writes results.json, report.md, report.html and figures/*.png.
+
+  Args:
+    workdir: the folder of a run, finished or not.
+    out: the folder to write to; None is the workdir.
+
+  Returns:
+    The same as `summarize`.
+  """
+  record = records.read(workdir)
+  results = results_of(record)
+  out = pathlib.Path(out or workdir)
+  drawings, left_out = _draw(record, results, out / "figures")
+  document = contents.of_run(record, results, drawings, left_out)
+  text = strict_json.dumps(results, indent=2) + "\n"
+  (out / "results.json").write_text(text, encoding="utf-8")
+  _write_page(out, page.markdown(document), page.html(document))
+  return results
+
+
+def compare(
+  workdirs: list[Workdir], out: Workdir | None = None
+) -> tuple[str, str]:
+  """Compares several workdirs: a row for every stage of each.
+
+  Args:
+    workdirs: the folders of the runs.
+    out: a folder for report.md and report.html; None writes nothing.
+
+  Returns:
+    The comparison in Markdown and as an HTML page.
+  """
+  opened = read_all(workdirs)
+  results = {name: results_of(record) for name, record in opened.items()}
+  document = contents.of_several(opened, results)
+  markdown, html = page.markdown(document), page.html(document)
+  if out is not None:
+    pathlib.Path(out).mkdir(parents=True, exist_ok=True)
+    _write_page(pathlib.Path(out), markdown, html)
+  return markdown, html
+
+
+def show(results: Results, out: Workdir | None = None) -> None:
+  """Prints the table, the gains and the path of the page.
+
+  Args:
+    results: from `summarize`.
+    out: the folder that the page was written to; None if it was not written.
+  """
+  console = rich.console.Console()
+  console.print(page.table(results))
+  if results.get("rankings"):
+    for grid in rankings.grids(results, brief=True):
+      console.print(page.terminal_table(grid))
+  by_workdir = results if "stages" not in results else {"": results}
+  for name, numbers in by_workdir.items():
+    prefix = f"{name}: " if name else ""
+    for pair, gain, note in page.gains(numbers, prefix=prefix):
+      console.print(f"{pair}: {gain} {note}", soft_wrap=True, highlight=False)
+  if out is not None:
+    path = pathlib.Path(out) / "report.html"
+    console.print(str(path), soft_wrap=True, highlight=False)
+
+
+def _draw(
+  record: records.Record, results: Results, folder: pathlib.Path
+) -> tuple[list[Drawing], list[str]]:
+  """Draws all figures into a folder; also returns why some are absent."""
+  folder.mkdir(parents=True, exist_ok=True)
+  drawings, left_out = [], []
+  for name, draw in figures.find().items():
+    path = folder / f"{name}.png"
+    try:
+      drawing = dataclasses.replace(draw(record, results), name=name)
+    except AbsentError as error:
+      left_out += filter(None, [str(error)])
+      # A figure of an earlier report does not fit this one.
+      path.unlink(missing_ok=True)
+      continue
+    path.write_bytes(drawing.light)
+    drawings.append(drawing)
+  return drawings, left_out
+
+
+def _write_page(out: pathlib.Path, markdown: str, html: str) -> None:
+  (out / "report.md").write_text(markdown, encoding="utf-8")
+  (out / "report.html").write_text(html, encoding="utf-8")

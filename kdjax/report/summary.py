@@ -1,0 +1,163 @@
+"""A workdir's files as the numbers of its results.json.
+
+The test split is used here for the first time; nothing was selected on it.
+"""
+
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from kdjax.errors import UserError
+from kdjax.report import rankings, records
+
+Results = dict[str, Any]
+Workdir = str | pathlib.Path
+
+
+def summarize(workdirs: Workdir | list[Workdir]) -> Results:
+  """The numbers of a workdir, or of several.
+
+  Args:
+    workdirs: one workdir, or a list of them.
+
+  Returns:
+    For one workdir: name, seeds, stages: {stage: {metric: {mean, std, seeds},
+    parameters, examples_per_second, seconds}}, gains: {"better - worse":
+    {metric, mode, mean, stderr, seeds}}, rankings: see `rankings.rankings`,
+    robustness: {stage: {corruption: {levels, metric: [[a value per seed] per
+    level]}}}, unfinished: {stage: {step, steps}}; and if a stage has a grid,
+    grids: {stage: [{at, metric: [a value per seed]} per point]}. `metric` is
+    measured on the test split with each seed's best variables, `<metric>_last`
+    with its last ones. A number that does not exist, such as the deviation of
+    one seed, is None. For a list: {name of the workdir: the above}.
+  """
+  if isinstance(workdirs, str | pathlib.Path):
+    return results_of(records.read(workdirs))
+  return {
+    name: results_of(record) for name, record in read_all(workdirs).items()
+  }
+
+
+def read_all(workdirs: list[Workdir]) -> dict[str, records.Record]:
+  """Workdirs by the shortest endings of their paths that are distinct."""
+  paths = [pathlib.Path(workdir).resolve() for workdir in workdirs]
+  if len(set(paths)) < len(paths):
+    raise UserError(
+      "A workdir is listed twice.",
+      "Expected different workdirs.",
+      exists=map(str, workdirs),
+    )
+  length, names = 0, []
+  while len(set(names)) < len(paths):
+    length += 1
+    names = ["/".join(path.parts[-length:]) for path in paths]
+  opened = map(records.read, workdirs)
+  return dict(zip(names, opened, strict=True))
+
+
+def results_of(record: records.Record) -> Results:
+  """The numbers of one workdir, see `summarize`."""
+  stages = {stage: _stage(it) for stage, it in record.results.items()}
+  gains = {}
+  for better, worse in record.config["gains"]:
+    gain = _gain(record, better, worse)
+    if gain is not None:
+      gains[f"{better} - {worse}"] = gain
+  unfinished = {
+    stage: {
+      "step": record.last_step(stage),
+      "steps": record.config["stages"][stage]["steps"],
+    }
+    for stage in record.order
+    if stage not in stages
+  }
+  results = {
+    "name": record.config["name"],
+    "seeds": record.config["seeds"],
+    "stages": stages,
+    "gains": gains,
+    "robustness": {
+      stage: _robustness(it["robustness"])
+      for stage, it in record.results.items()
+      if it.get("robustness")
+    },
+    "unfinished": unfinished,
+  }
+  points = {
+    stage: it["grid"] for stage, it in record.results.items() if it.get("grid")
+  }
+  results |= {"grids": points} if points else {}
+  return {**results, "rankings": rankings.rankings(record, results)}
+
+
+def _stage(result: dict[str, Any]) -> dict[str, Any]:
+  metrics = {}
+  for which, ending in (("best", ""), ("last", "_last")):
+    for name, values in result["test"][which].items():
+      if all(_is_scalar(value) for value in values):
+        metrics[f"{name}{ending}"] = _mean_and_std(values)
+  return {
+    **metrics,
+    "parameters": result["parameters"].get("student"),
+    "examples_per_second": _finite(result["examples_per_second"]),
+    "seconds": _finite(result["seconds"]),
+  }
+
+
+def _robustness(corruptions: dict[str, Any]) -> dict[str, Any]:
+  """A stage's robustness with None for values that are not finite."""
+  return {
+    name: {
+      key: values
+      if key in ("levels", "sweeps")
+      else [[_finite(value) for value in level] for level in values]
+      for key, values in measured.items()
+    }
+    for name, measured in corruptions.items()
+  }
+
+
+def _gain(record: records.Record, better: str, worse: str) -> dict | None:
+  """The gain of a stage over another, paired by seed."""
+  if better not in record.results or worse not in record.results:
+    return None
+  metric = record.config["stages"][better]["select"]
+  by_seed = []
+  for stage in (better, worse):
+    result = record.results[stage]
+    values = result["test"]["best"].get(metric, [])
+    by_seed.append(dict(zip(result["seeds"], values, strict=False)))
+  seeds = [seed for seed in by_seed[0] if seed in by_seed[1]]
+  pairs = [[values[seed] for values in by_seed] for seed in seeds]
+  if not pairs or not all(
+    _is_scalar(value) for pair in pairs for value in pair
+  ):
+    return None
+  left, right = np.asarray(pairs, np.float64).T
+  difference = _mean_and_std(left - right)
+  std = difference.pop("std")
+  stderr = None if std is None else std / math.sqrt(len(pairs))
+  mode = record.config["stages"][better]["select_mode"]
+  return {"metric": metric, "mode": mode, "stderr": stderr, **difference}
+
+
+def _mean_and_std(values) -> dict[str, Any]:
+  """Mean and sample deviation; None if not finite, since JSON has no NaN."""
+  values = np.asarray(values, np.float64)
+  std = values.std(ddof=1) if len(values) > 1 else math.nan
+  return {
+    "mean": _finite(values.mean()),
+    "std": _finite(std),
+    "seeds": [_finite(value) for value in values],
+  }
+
+
+def _finite(value: float) -> float | None:
+  return float(value) if math.isfinite(value) else None
+
+
+def _is_scalar(value: Any) -> bool:
+  # A value that was not finite may be stored as null.
+  return value is None or isinstance(value, int | float)

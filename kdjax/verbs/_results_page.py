@@ -1,0 +1,115 @@
+"""Published numbers next to ours: tables for the terminal and RESULTS.md."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+WIDTH = 150
+
+NUMBERS = ("row", "published", "ours", "difference", "tolerance", "verdict")
+RUN = ("seeds", "device", "seconds", "commit")
+
+HEADING = """# Published results and ours
+
+`kdjax reproduce` runs the published experiments of
+[`configs/papers`](configs/papers) with the losses, methods and training loop of
+kdjax, and writes this file.
+
+- A number is the mean over seeds ± one sample deviation. It is measured on the
+  test split, with the variables after the last step.
+- A row is within its tolerance or marked MISSED; missed rows stay.
+- `seconds` is the training time of the row's stage: all seeds and all points
+  of its grid, on the device of the row.
+- A commit with a + had changes that were not committed.
+"""
+
+
+def terminal_table(table: Any, rows: Sequence[Any]) -> Table:
+  """A table for the terminal.
+
+  Args:
+    table: a `reproduction.Table`.
+    rows: its `reproduction.Row`s.
+  """
+  drawn = Table(title=f"{table.name}: {table.title}", title_justify="left")
+  for number, column in enumerate((*NUMBERS, *RUN)):
+    drawn.add_column(column, justify="right" if 0 < number < 5 else "left")
+  for row in rows:
+    drawn.add_row(*_cells(row))
+  return drawn
+
+
+def page(tables: Iterable[tuple[Any, Sequence[Any]]]) -> str:
+  """All tables in Markdown.
+
+  Args:
+    tables: pairs of a `reproduction.Table` and its `reproduction.Row`s.
+  """
+  parts = [HEADING]
+  for table, rows in tables:
+    head = [*NUMBERS, *RUN]
+    lines = [
+      f"## {table.name}",
+      "",
+      table.title,
+      "",
+      f"`kdjax reproduce {table.name}`: {_summary(rows)}",
+      "",
+      f"| {' | '.join(head)} |",
+      f"| {' | '.join([':--', *['--:'] * 4, *[':--'] * (len(head) - 5)])} |",
+      *(f"| {' | '.join(_cells(row))} |" for row in rows),
+      "",
+    ]
+    parts.append("\n".join(lines))
+  return "\n".join(parts)
+
+
+def _summary(rows: Sequence[Any]) -> str:
+  """How many rows are within their tolerance."""
+  measured = [row for row in rows if row.ours]
+  if not measured:
+    return "not measured yet."
+  missing = len(rows) - len(measured)
+  more = f", {missing} not measured" if missing else ""
+  compared = [row for row in measured if row.difference is not None]
+  if not compared:
+    return f"{len(measured)} rows measured, none with a published number{more}."
+  within = sum(row.verdict == "within" for row in compared)
+  return f"{within} of {len(compared)} rows within tolerance{more}."
+
+
+def _cells(row: Any) -> list[str]:
+  """The cells of a row."""
+  text = f"{row.text} ({row.note})" if row.note else row.text
+  number = lambda value: "" if value is None else _number(value, row.tolerance)
+  ours = number(float(np.mean(row.ours))) if row.ours else ""
+  if len(row.ours) > 1:
+    ours += f" ± {_number(float(np.std(row.ours, ddof=1)), row.tolerance)}"
+  difference = number(row.difference)
+  if row.difference and row.difference > 0 and float(difference):
+    difference = f"+{difference}"
+  run = [""] * len(RUN)
+  if row.ours:
+    seconds = (
+      f"{row.seconds:.0f}" if row.seconds >= 10 else f"{row.seconds:.1f}"
+    )
+    run = [str(len(row.ours)), row.device, seconds, row.commit]
+  return [
+    text,
+    number(row.published),
+    ours,
+    difference,
+    f"{row.tolerance:g}",
+    row.verdict,
+    *run,
+  ]
+
+
+def _number(value: float, tolerance: float) -> str:
+  """Three decimals, or two digits if the tolerance is below 0.001."""
+  if tolerance < 1e-3 and 1e-12 < abs(value) < 0.1:
+    return f"{value:.1e}"
+  # Adding 0 removes the sign of -0.
+  return f"{round(value, 3) + 0.0:.3f}"
