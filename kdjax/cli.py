@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     argv: its words; None are the process's, which then starts anew.
   """
   if argv is None:
-    huge_pages.huge()
+    huge_pages.enable()
     argv = sys.argv[1:]
   # As `python -m` has it: what lies here can be named in a config.
   sys.path.insert(0, os.getcwd())
@@ -99,7 +99,7 @@ def _run(argv: list[str]) -> None:
     print("usage: kdjax VERB [--flag=value ...]\n")
     for name, line in known.items():
       print(f"  {name:<10} {line}")
-    print("\n`kdjax VERB --help` says more of one.")
+    print("\n`kdjax VERB --help` explains one.")
     return
   name, *rest = argv
   if name not in known:

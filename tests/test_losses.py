@@ -1,4 +1,8 @@
-"""Every loss keeps the contract, equals its twin, and means what it says."""
+"""Every loss keeps the contract and equals its NumPy reference.
+
+A contract test runs on every file of kdjax/losses; a failed assertion says what
+the author of a new loss has to do. kdjax/losses/README.md lists the contract.
+"""
 
 import ast
 import functools
@@ -28,16 +32,16 @@ from kdjax.step.terms import Term
 
 REFERENCES = pathlib.Path(__file__).parent / "references"
 
-# Keys of a term beside the options of its loss.
+# Keys of a term that are not options of its loss.
 RESERVED = {"loss", "weight", "reads", "heads", "targets", "group"}
 
 
 class Loss:
-  """A file of the room, with its twin and arrays to call them with.
+  """A loss, its reference, and arrays to call them with.
 
-  A twin may list in `OPTIONS` option sets that cannot be guessed, in `ORDERED`
-  those under which the order of the examples matters, and say by `ZERO = True`
-  that the loss is zero where student and teacher are equal.
+  A reference file may define `OPTIONS`, option sets that the tests cannot
+  guess; `ORDERED`, option sets where the order of the examples matters; and
+  `ZERO = True` if the loss is zero where student and teacher are equal.
   """
 
   def __init__(self, name):
@@ -46,34 +50,79 @@ class Loss:
     self.about = registry.describe("losses", name)
     self.signature = Signature(self.function)
     self.cases = list(self.signature.cases())
+    self._programs = {}
 
   def __call__(self, arguments, **options):
     return self.function(**arguments, **options)
 
   @property
-  def twin(self):
+  def reference(self):
     path = REFERENCES / f"{self.name}.py"
-    assert path.exists(), f"The loss '{self.name}' has no twin {path.name}."
-    found = importlib.util.spec_from_file_location(f"twin_{self.name}", path)
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    assert path.exists(), (
+      f"losses/{self.name}.py needs tests/references/{self.name}.py: the same"
+      " function in NumPy, written from the paper."
+    )
+    name = f"reference_{self.name}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert hasattr(module, self.name), (
+      f"tests/references/{self.name}.py must define '{self.name}', the loss in"
+      " NumPy with the same arguments."
+    )
     return module
 
   @property
   def option_sets(self):
     return [
       *option_sets(self.function, self.about.options, self.about.annotations),
-      *getattr(self.twin, "OPTIONS", ()),
+      *getattr(self.reference, "OPTIONS", ()),
     ]
+
+  def evaluate(self, arguments):
+    """[(options, value, gradients)] of all option sets, by one program.
+
+    Gradients are of the sum, for all arguments of floats; None if an option is
+    a number and the loss reads no label. All tests share the program, because
+    compilation takes most of their time.
+    """
+    floats, rest = split_floats(arguments)
+    shapes = str(jax.tree.map(jnp.shape, (floats, rest)))
+    sets = self.option_sets
+    if shapes not in self._programs:
+      self._programs[shapes] = jax.jit(functools.partial(self._evaluate, sets))
+    results = self._programs[shapes](floats, rest)
+    return [
+      (options, *result) for options, result in zip(sets, results, strict=True)
+    ]
+
+  def _evaluate(self, sets, floats, rest):
+    results = []
+    for options in sets:
+      call = lambda floats, options=options: self({**floats, **rest}, **options)
+      if is_numeric(options) and "label" not in self.about.reads:
+        results.append((call(floats), None))
+      else:
+        total = lambda floats, call=call: (jnp.sum(call(floats)), call(floats))
+        gradients, value = jax.grad(total, has_aux=True)(floats)
+        results.append((value, gradients))
+    return results
+
+  def value(self, arguments, options):
+    """The loss, by the program of `evaluate` where that has the options."""
+    for known, value, _ in self.evaluate(arguments):
+      if known == options:
+        return value
+    return jax.jit(functools.partial(self.function, **options))(**arguments)
 
   @property
   def is_whole(self):
-    """Whether it is one number for the batch."""
+    """Whether the result is a scalar for the whole batch."""
     return loss_shape(self, self.cases[0]) == ()
 
   @property
   def floats(self):
-    """The options that are numbers: those that the step gives as arrays."""
+    """The float options, which the step passes as traced arrays."""
     return {
       name: value
       for name, value in self.about.options.items()
@@ -86,8 +135,10 @@ def loss(request):
   return Loss(request.param)
 
 
-def equal(actual, expected, tolerance):
-  np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
+def equal(actual, expected, tolerance, message=""):
+  np.testing.assert_allclose(
+    actual, expected, rtol=tolerance, atol=tolerance, err_msg=message
+  )
 
 
 def loss_shape(loss, arguments):
@@ -96,6 +147,20 @@ def loss_shape(loss, arguments):
 
 def is_float(array):
   return jnp.issubdtype(array.dtype, jnp.floating)
+
+
+def is_numeric(options):
+  return any(isinstance(value, float) for value in options.values())
+
+
+def split_floats(arguments):
+  """The arguments that are floats, and the rest."""
+  floats = {
+    name: value
+    for name, value in arguments.items()
+    if all(map(is_float, jax.tree.leaves(value)))
+  }
+  return floats, {k: v for k, v in arguments.items() if k not in floats}
 
 
 # Contract: every file of kdjax/losses
@@ -109,16 +174,29 @@ def test_a_loss_file_defines_one_public_function_of_its_name(loss):
     if isinstance(node, ast.FunctionDef | ast.ClassDef)
     and not node.name.startswith("_")
   ]
-  assert public == [loss.name]
+  assert public == [loss.name], (
+    f"losses/{loss.name}.py must define '{loss.name}' and no other public"
+    f" function or class, not {public}: start the names of helpers with an"
+    " underscore."
+  )
 
 
 def test_a_loss_takes_arrays_by_position_and_options_by_keyword(loss):
   for name, parameter in inspect.signature(loss.function).parameters.items():
+    where = f"The argument '{name}' of the loss '{loss.name}'"
     option = parameter.kind == inspect.Parameter.KEYWORD_ONLY
-    assert option or parameter.kind == inspect.Parameter.POSITIONAL_OR_KEYWORD
-    assert option or parameter.default in (inspect.Parameter.empty, None)
-    assert name in loss.about.annotations
-  assert not {"key", "params", "config"} & set(loss.about.reads)
+    assert (
+      option or parameter.kind == inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ), f"{where} must be a plain argument, not *args or **kwargs."
+    assert option or parameter.default in (inspect.Parameter.empty, None), (
+      f"{where} has a default, so it is an option: put it after a '*'."
+    )
+    assert name in loss.about.annotations, f"{where} needs an annotation."
+  wrong = {"key", "params", "config"} & set(loss.about.reads)
+  assert not wrong, (
+    f"The loss '{loss.name}' takes {wrong}: move random keys and parameters to"
+    " a head, and settings to keyword-only options."
+  )
 
 
 def test_options_have_literal_defaults(loss):
@@ -126,13 +204,21 @@ def test_options_have_literal_defaults(loss):
   for argument, default in zip(
     tree.args.kwonlyargs, tree.args.kw_defaults, strict=True
   ):
-    assert default is not None, argument.arg
-    ast.literal_eval(default)
+    where = f"The option '{argument.arg}' of the loss '{loss.name}'"
+    assert default is not None, f"{where} needs a default."
+    try:
+      ast.literal_eval(default)
+    except ValueError:
+      pytest.fail(f"{where} needs a literal as its default, such as 1.0.")
 
 
 def test_no_option_is_called_like_a_key_of_a_term(loss):
   keys = RESERVED | set(inspect.signature(config.term).parameters)
-  assert not set(loss.about.options) & (keys - {"options"})
+  taken = set(loss.about.options) & (keys - {"options"})
+  assert not taken, (
+    f"Rename the options {taken} of the loss '{loss.name}': a term has keys of"
+    " these names."
+  )
   assert config.term(loss.name).loss == loss.name
 
 
@@ -147,20 +233,39 @@ def test_a_loss_stops_no_gradient_draws_nothing_and_reads_no_config(loss):
     elif isinstance(node, ast.ImportFrom):
       words |= {f"{node.module}.{alias.name}" for alias in node.names}
   forbidden = r"stop_gradient$|jax\.random|(flax|ml_collections|absl|optax)\b"
-  assert not [word for word in words if re.search(forbidden, word)]
-  ours = {word for word in words if word.startswith("kdjax.")}
-  allowed = r"kdjax\.(types|errors|norms|pooling|losses)\."
-  assert not [word for word in ours if not re.match(allowed, word)]
+  wrong = [word for word in words if re.search(forbidden, word)]
+  assert not wrong, (
+    f"losses/{loss.name}.py uses {wrong}: a term's `targets` stop gradients,"
+    " and a head has parameters and draws random numbers."
+  )
+  allowed = r"kdjax\.(types|errors|numerics|losses)\."
+  wrong = [
+    word
+    for word in words
+    if word.startswith("kdjax.") and not re.match(allowed, word)
+  ]
+  assert not wrong, (
+    f"losses/{loss.name}.py imports {wrong}: a loss may import only"
+    " kdjax.types, kdjax.errors, kdjax.numerics and other losses."
+  )
 
 
 def test_the_docstring_has_a_formula_a_source_and_the_differences(loss):
-  assert re.search(r"^ *loss\w* *=", loss.about.doc, re.MULTILINE)
-  assert re.search(r"arXiv:\w|\b(19|20)\d\d\b", loss.about.doc)
-  assert "Differs from the authors' code:" in loss.about.doc
+  where = f"The docstring of the loss '{loss.name}'"
+  assert re.search(r"^ *loss\w* *=", loss.about.doc, re.MULTILINE), (
+    f"{where} needs the formula, on a line that starts with 'loss ='."
+  )
+  assert re.search(r"arXiv:\w|\b(19|20)\d\d\b", loss.about.doc), (
+    f"{where} needs its paper, with the year or the arXiv number."
+  )
+  assert "Differs from the authors' code:" in loss.about.doc, (
+    f"{where} needs a sentence 'Differs from the authors' code: ...', for"
+    " example 'it does not.' or 'it is not public.'"
+  )
 
 
-def test_a_loss_equals_its_twin(loss):
-  twin = getattr(loss.twin, loss.name)
+def test_a_loss_equals_its_reference(loss):
+  reference = getattr(loss.reference, loss.name)
   for arguments in loss.cases:
     exact = jax.tree.map(
       lambda array: (
@@ -168,22 +273,35 @@ def test_a_loss_equals_its_twin(loss):
       ),
       arguments,
     )
-    sets = loss.option_sets
-    compiled = jax.jit(lambda a, sets=sets: [loss(a, **one) for one in sets])
-    for got, options in zip(compiled(arguments), sets, strict=True):
-      equal(got, twin(**exact, **options), 1e-5)
+    for options, actual, _ in loss.evaluate(arguments):
+      equal(
+        actual,
+        reference(**exact, **options),
+        1e-5,
+        f"losses/{loss.name}.py and tests/references/{loss.name}.py differ with"
+        f" the options {options}: correct the one that differs from the paper.",
+      )
 
 
-def test_a_loss_has_a_number_for_each_example_or_position_or_one_for_all(loss):
-  assert loss.signature.result is not None, "The result has no annotation."
+def test_the_result_has_one_value_per_example_or_position_or_is_a_scalar(loss):
+  assert loss.signature.result is not None, (
+    f"Annotate the result of the loss '{loss.name}', for example"
+    ' -> Float[Array, "B"].'
+  )
   sizes = loss.signature.sizes
   for arguments in loss.cases:
-    shape = loss(arguments).shape
-    assert shape in ((), (sizes["B"],), (sizes["B"], sizes["T"]))
+    shape = loss_shape(loss, arguments)
+    assert shape in ((), (sizes["B"],), (sizes["B"], sizes["T"])), (
+      f"The loss '{loss.name}' returns shape {shape}: return [B], [B T], or a"
+      " scalar for the whole batch."
+    )
     assert shape in [
       loss.signature.shape(loss.signature.result, star)
       for star in ((), (sizes["T"],))
-    ]
+    ], (
+      f"The loss '{loss.name}' returns shape {shape}, which is not the shape in"
+      " the annotation of its result: correct the annotation."
+    )
 
 
 def test_bfloat16_is_computed_in_float32(loss):
@@ -196,41 +314,71 @@ def test_bfloat16_is_computed_in_float32(loss):
       lambda array: array.astype(jnp.float32) if is_float(array) else array,
       narrow,
     )
-    assert loss(narrow).dtype == loss(wide).dtype == jnp.float32
-    equal(loss(narrow), loss(wide), 1e-6)
+    message = (
+      f"The loss '{loss.name}' does not compute in float32 for bfloat16 inputs:"
+      " convert arguments by .astype(jnp.float32) first."
+    )
+    both = jax.jit(lambda *cases: [loss(arguments) for arguments in cases])
+    values = both(narrow, wide)
+    assert {value.dtype for value in values} == {jnp.dtype("float32")}, message
+    equal(*values, 1e-6, message)
 
 
 def test_a_compiled_loss_with_traced_numbers_equals_an_eager_one(loss):
   for arguments in loss.cases:
     compiled = jax.jit(lambda arguments, floats: loss(arguments, **floats))
-    equal(compiled(arguments, loss.floats), loss(arguments), 1e-6)
+    equal(
+      compiled(arguments, loss.floats),
+      loss(arguments),
+      1e-6,
+      f"The loss '{loss.name}' differs under jit with float options as arrays:"
+      " use jnp functions on them, and no Python `if`.",
+    )
 
 
-def test_options_without_a_number_by_default_may_be_traced(loss):
+def test_float_options_with_default_none_may_be_traced(loss):
   for name, default in loss.about.options.items():
     if default is None and loss.about.annotations[name].startswith("float"):
       compiled = jax.jit(
         lambda value, name=name: loss(loss.cases[0], **{name: value})
       )
-      equal(compiled(1.5), loss(loss.cases[0], **{name: 1.5}), 1e-6)
+      equal(
+        compiled(1.5),
+        loss(loss.cases[0], **{name: 1.5}),
+        1e-6,
+        f"The loss '{loss.name}' differs under jit with '{name}' as an array.",
+      )
 
 
 def test_the_order_of_the_examples_does_not_matter(loss):
-  ordered = getattr(loss.twin, "ORDERED", ())
+  ordered = getattr(loss.reference, "ORDERED", ())
   for options in loss.option_sets:
     if options not in ordered:
       for value, other in permuted(loss, options):
-        equal(other, value, 1e-5)
+        equal(
+          other,
+          value,
+          1e-5,
+          f"The loss '{loss.name}' depends on the order of the batch with the"
+          f" options {options}: if its definition does, add them to ORDERED in"
+          f" tests/references/{loss.name}.py.",
+        )
 
 
-def test_a_loss_whose_definition_is_ordered_says_so(loss):
-  ordered = getattr(loss.twin, "ORDERED", ())
+def test_an_order_dependent_loss_is_documented(loss):
+  ordered = getattr(loss.reference, "ORDERED", ())
   if not ordered:
-    pytest.skip("its definition is not ordered")
-  assert re.search(r"\border", loss.about.doc)
+    pytest.skip("the order of the examples does not matter")
+  assert re.search(r"\border", loss.about.doc), (
+    f"The docstring of the loss '{loss.name}' must say that it depends on the"
+    " order of the examples."
+  )
   for options in ordered:
     pairs = permuted(loss, options)
-    assert not all(np.allclose(*pair, 1e-4, 1e-6) for pair in pairs)
+    assert not all(np.allclose(*pair, 1e-4, 1e-6) for pair in pairs), (
+      f"The loss '{loss.name}' does not depend on the order with the options"
+      f" {options}: remove them from ORDERED in its reference."
+    )
 
 
 def permuted(loss, options):
@@ -240,25 +388,33 @@ def permuted(loss, options):
     other = loss.signature.along_batch(
       arguments, lambda array, axis: jnp.take(array, order, axis=axis)
     )
-    value = loss(arguments, **options)
+    value = loss.value(arguments, options)
     value = value[order] if value.ndim else value
-    yield value, loss(other, **options)
+    yield value, loss.value(other, options)
 
 
-def test_a_loss_that_should_be_is_zero_where_student_equals_teacher(loss):
-  if not getattr(loss.twin, "ZERO", False):
-    pytest.skip("it need not be zero there")
+def test_a_loss_with_a_zero_is_zero_where_student_equals_teacher(loss):
+  if not getattr(loss.reference, "ZERO", False):
+    pytest.skip("its reference does not set ZERO")
   for arguments in loss.cases:
-    value = loss({**arguments, "teacher": arguments["student"]})
-    assert np.abs(value).max() <= 1e-5 * max(np.abs(loss(arguments)).max(), 1)
+    same = {**arguments, "teacher": arguments["student"]}
+    value = jax.jit(loss.function)(**same)
+    limit = 1e-5 * max(np.abs(loss.value(arguments, {})).max(), 1)
+    assert np.abs(value).max() <= limit, (
+      f"The loss '{loss.name}' is not 0 where student and teacher are equal,"
+      f" but tests/references/{loss.name}.py sets ZERO = True."
+    )
 
 
-def test_a_loss_of_the_whole_batch_takes_a_mask(loss):
-  assert not loss.is_whole or "mask" in loss.about.reads
+def test_a_loss_over_the_whole_batch_takes_a_mask(loss):
+  assert not loss.is_whole or "mask" in loss.about.reads, (
+    f"The loss '{loss.name}' returns a scalar, so it needs the argument"
+    ' mask: Bool[Array, "B"] | None = None, the valid examples.'
+  )
 
 
 class Scaled(nn.Module):
-  """Gives what it reads, each number times a parameter of its own."""
+  """Outputs its inputs, each value times a parameter."""
 
   names: tuple
   axis_name: str | None = None
@@ -271,29 +427,29 @@ class Scaled(nn.Module):
   @nn.compact
   def __call__(self, inputs, *, train):
     del train
-    made = {}
+    outputs = {}
     for name in self.names:
       shape = inputs[name].shape[1:]
       scale = self.param(name.replace("/", "_"), nn.initializers.ones, shape)
-      made[name] = inputs[name] * scale[None]
-    return made
+      outputs[name] = inputs[name] * scale[None]
+    return outputs
 
 
 def objective_of(loss, arguments, axis_name):
-  """An objective whose one term reads the arguments of a loss."""
+  """An objective with one term, which reads the arguments of a loss."""
   floats, reads, batch = [], {}, {}
   rows = loss.signature.sizes["B"]
   for name, value in arguments.items():
-    places = []
-    for place, array in enumerate(jax.tree.leaves(value)):
-      key = f"{name}{place}"
+    addresses = []
+    for index, array in enumerate(jax.tree.leaves(value)):
+      key = f"{name}{index}"
       if array.shape[:1] != (rows,):
         array = jnp.broadcast_to(array, (rows, *array.shape))
       batch[key] = array
       learns = is_float(array)
-      places.append(Address("student" if learns else "batch", "", key))
+      addresses.append(Address("student" if learns else "batch", "", key))
       floats += [key] * learns
-    reads[name] = tuple(places) if isinstance(value, tuple) else places[0]
+    reads[name] = tuple(addresses) if isinstance(value, tuple) else addresses[0]
   term = Term(
     name="term",
     loss=loss.function,
@@ -312,7 +468,7 @@ def objective_of(loss, arguments, axis_name):
 
 def test_a_whole_batch_is_the_same_on_eight_devices_as_on_one(loss):
   if not loss.is_whole:
-    pytest.skip("it is no loss of a whole batch")
+    pytest.skip("the result is not a scalar for the whole batch")
   signature = Signature(loss.function, B=32)
   loss = Loss(loss.name)
   loss.signature = signature
@@ -322,8 +478,8 @@ def test_a_whole_batch_is_the_same_on_eight_devices_as_on_one(loss):
     for name in arguments
     for part in parts_of(signature.arrays(name))
   ):
-    pytest.skip("it reads what has no rows")
-  found = []
+    pytest.skip("it reads an array without a batch axis")
+  results = []
   fixed = Fixed(teachers={}, numbers={"term": {"weight": jnp.float32(1)}})
   for axis_name in (None, "devices"):
     objective, batch = objective_of(loss, arguments, axis_name)
@@ -345,50 +501,41 @@ def test_a_whole_batch_is_the_same_on_eight_devices_as_on_one(loss):
       split = jax.tree.map(
         lambda leaf: leaf.reshape(8, 4, *leaf.shape[1:]), batch
       )
-      made = jax.pmap(gradients, axis_name=axis_name)(split)
-      found.append(jax.tree.map(lambda leaf: leaf[3], made))
+      outputs = jax.pmap(gradients, axis_name=axis_name)(split)
+      results.append(jax.tree.map(lambda leaf: leaf[3], outputs))
     else:
-      found.append(jax.jit(gradients)(batch))
-  one, eight = found
-  equal(one[2]["loss/term"], eight[2]["loss/term"], 1e-5)
+      results.append(jax.jit(gradients)(batch))
+  one, eight = results
+  message = (
+    f"The loss '{loss.name}' differs on eight devices: compute it from its"
+    " arguments, which hold the whole batch of all devices."
+  )
+  equal(one[2]["loss/term"], eight[2]["loss/term"], 1e-5, message)
   for a, b in zip(*map(jax.tree.leaves, (one[0], eight[0])), strict=True):
     scale = max(np.abs(a).max(), 1e-6)
-    equal(a / scale, b / scale, 1e-4)
+    equal(a / scale, b / scale, 1e-4, message)
 
 
 def test_values_and_gradients_are_finite_where_logits_are_extreme(loss):
-  static = [
-    options
-    for options in loss.option_sets
-    if not any(isinstance(value, float) for value in options.values())
-  ]
   for arguments in loss.cases:
-    # One program for all options: most of the time is what each one costs.
-    @jax.jit
-    def totals(floats, rest):
-      return [
-        jax.value_and_grad(
-          lambda floats, options=options: jnp.sum(
-            loss({**floats, **rest}, **options)
-          )
-        )(floats)
-        for options in static
-      ]
-
     for floats, rest in extremes(arguments):
-      for leaf in jax.tree.leaves(totals(floats, rest)):
-        assert np.isfinite(leaf).all()
+      results = [
+        (value, gradients)
+        for options, value, gradients in loss.evaluate({**floats, **rest})
+        if not is_numeric(options)
+      ]
+      for leaf in jax.tree.leaves(results):
+        assert np.isfinite(leaf).all(), (
+          f"The loss '{loss.name}' or its gradient is not finite for extreme or"
+          " zero inputs: compute in log space, and use safe_sqrt, l2_normalize"
+          " or safe_abs of kdjax.numerics where a norm may be 0."
+        )
 
 
 def extremes(arguments):
-  """The floats and the rest: 1e4 apart, at zero, one at zero, and equal."""
+  """(floats, rest), with student and teacher far apart, zero, or equal."""
   is_side = lambda name: name.startswith(("student", "teacher"))
-  floats = {
-    name: value
-    for name, value in arguments.items()
-    if all(map(is_float, jax.tree.leaves(value)))
-  }
-  rest = {k: v for k, v in arguments.items() if k not in floats}
+  floats, rest = split_floats(arguments)
   each = lambda change: {
     name: jax.tree.map(lambda array, name=name: change(name, array), value)
     if is_side(name)
@@ -408,12 +555,10 @@ def extremes(arguments):
   ]
   if {"student", "teacher"} <= floats.keys() and len(set(shapes)) == 1:
     yield {**floats, "teacher": floats["student"]}, rest
-    one = each(huge)["student"]
-    yield {**floats, "student": one, "teacher": one}, rest
-    yield (
-      {**floats, "student": one, "teacher": jax.tree.map(jnp.negative, one)},
-      rest,
-    )
+    large = each(huge)["student"]
+    negative = jax.tree.map(jnp.negative, large)
+    yield {**floats, "student": large, "teacher": large}, rest
+    yield {**floats, "student": large, "teacher": negative}, rest
 
 
 def test_an_unlabelled_example_has_no_loss_and_no_gradient(loss):
@@ -423,27 +568,28 @@ def test_an_unlabelled_example_has_no_loss_and_no_gradient(loss):
     if "label" not in arguments:
       continue
     unlabelled = np.asarray(arguments["label"]) == -1
-    rows = loss(arguments).ndim
+    rows = len(loss_shape(loss, arguments))
     if rows == 0:
       continue
-    # Of a label with an axis of classes: where none of them is known.
+    # With a multi-hot label: examples without a known class.
     unlabelled = unlabelled.all(axis=tuple(range(rows, unlabelled.ndim)))
-    for options in loss.option_sets:
-      call = functools.partial(loss, **options)
-      total = lambda student, rest, call=call: jnp.sum(
-        call({**rest, "student": student})
+    for _, value, gradients in loss.evaluate(arguments):
+      gradient = gradients["student"]
+      message = (
+        f"The loss '{loss.name}' must be 0, with gradient 0, where the label is"
+        " -1: replace the logits of these rows, not only their loss."
       )
-      gradient = jax.jit(jax.grad(total))(arguments["student"], arguments)
-      value = jax.jit(call)(arguments)
-      assert not np.any(value[unlabelled])
-      assert not np.any(gradient[unlabelled])
+      assert not np.any(value[unlabelled]), message
+      assert not np.any(gradient[unlabelled]), message
       if np.any(value):
-        assert np.any(gradient[~unlabelled])
+        assert np.any(gradient[~unlabelled]), (
+          f"The loss '{loss.name}' has no gradient for labelled examples."
+        )
 
 
-def test_a_whole_batch_loss_does_not_see_masked_rows(loss):
-  if "mask" not in loss.about.reads or loss(loss.cases[0]).ndim:
-    pytest.skip("it is no loss of a whole batch with a mask")
+def test_a_loss_over_the_whole_batch_ignores_masked_rows(loss):
+  if "mask" not in loss.about.reads or not loss.is_whole:
+    pytest.skip("the result is not a scalar for the whole batch with a mask")
   for arguments in loss.cases:
     if "mask" not in arguments:
       continue
@@ -454,30 +600,54 @@ def test_a_whole_batch_loss_does_not_see_masked_rows(loss):
       else array
     )
     noisy = loss.signature.along_batch(arguments, noise)
-    equal(loss(noisy), loss(arguments), 1e-6)
+    equal(
+      loss.value(noisy, {}),
+      loss.value(arguments, {}),
+      1e-6,
+      f"The loss '{loss.name}' depends on masked rows: replace them by"
+      " jnp.where before anything is computed from them.",
+    )
 
 
 def test_unequal_shapes_are_an_error_that_shows_them(loss):
-  written = loss.about.annotations
-  if written.get("student") != written.get("teacher", ""):
+  annotations = loss.about.annotations
+  if annotations.get("student") != annotations.get("teacher", ""):
     pytest.skip("student and teacher may differ in shape")
   arguments = loss.signature.arguments()
   arguments["teacher"] = jax.tree.map(
     lambda array: jnp.concatenate([array, array], axis=-1), arguments["teacher"]
   )
-  with pytest.raises(ShapeError, match=r"student \[.*teacher \["):
-    loss(arguments)
+  check_error(
+    lambda: loss(arguments),
+    ShapeError,
+    r"student \[.*teacher \[",
+    f"The loss '{loss.name}' must refuse unequal shapes: call"
+    " same_shape(student=student, teacher=teacher) first.",
+  )
 
 
-def test_a_word_that_an_option_does_not_know_is_an_error_with_those_it_does(
-  loss,
-):
+def test_an_unknown_value_of_a_string_option_is_an_error_that_lists_all(loss):
   for name, default in loss.about.options.items():
     if isinstance(default, str):
       known = choices(loss.function, name)
-      assert default in known
-      with pytest.raises(UserError, match=known[-1]):
-        loss(loss.cases[0], **{name: "nonsense"})
+      message = (
+        f"The loss '{loss.name}' must raise UserError for an unknown '{name}',"
+        f" with its values: `if {name} not in (..): raise UserError(..,"
+        " exists=(..))`."
+      )
+      assert default in known, message
+      call = lambda name=name: loss(loss.cases[0], **{name: "nonsense"})
+      check_error(call, UserError, known[-1], message)
+
+
+def check_error(call, error, match, message):
+  """Fails with a message unless a call raises an error that matches."""
+  try:
+    call()
+  except error as raised:
+    assert re.search(match, str(raised)), message
+  else:
+    pytest.fail(message)
 
 
 # Knowledge distillation
@@ -493,7 +663,7 @@ def test_kd_is_zero_when_student_equals_teacher():
   assert not np.any(kd(logits(0), logits(0)))
 
 
-def test_kd_pulls_nowhere_when_student_equals_teacher():
+def test_kd_has_no_gradient_when_student_equals_teacher():
   gradient = jax.jit(jax.grad(lambda student: kd(student, logits(0)).sum()))(
     logits(0)
   )
@@ -524,7 +694,7 @@ def test_kd_with_reduction_mean_is_the_sum_divided_by_the_classes():
   equal(kd(logits(0), logits(1), reduction="mean"), total / 5, 1e-6)
 
 
-def test_kd_becomes_matching_of_centred_logits_as_temperature_grows():
+def test_kd_approaches_matching_of_centred_logits_as_temperature_grows():
   # Hinton et al. 2015, Section 2.1: (z - v)^2 / 2K, for logits of mean zero.
   centre = lambda z: z - z.mean(axis=1, keepdims=True)
   student, teacher = 0.5 * centre(logits(0)), 0.5 * centre(logits(1))
@@ -547,11 +717,11 @@ def test_kd_to_a_certain_teacher_is_cross_entropy_with_its_class():
 def test_the_gradient_of_kd_is_that_of_cross_entropy_with_soft_targets():
   temperature = 2.0
   soft = jax.nn.softmax(logits(1) / temperature)
-  own = jax.nn.softmax(logits(0) / temperature)
+  predicted = jax.nn.softmax(logits(0) / temperature)
   gradient = jax.jit(
     jax.grad(lambda z: kd(z, logits(1), temperature=temperature).sum())
   )(logits(0))
-  equal(gradient, temperature * (own - soft), 1e-5)
+  equal(gradient, temperature * (predicted - soft), 1e-5)
 
 
 def test_kd_between_different_classes_names_the_head_that_maps_them():
@@ -609,7 +779,7 @@ def test_class_weights_multiply_each_example_by_that_of_its_class():
   equal(value, cross_entropy(logits(0), label) * np.array([0.5, 2, 1]), 1e-6)
 
 
-def test_class_weights_must_be_as_many_as_classes():
+def test_the_number_of_class_weights_must_equal_the_number_of_classes():
   with pytest.raises(ShapeError, match="2 class weights for 5 classes"):
     cross_entropy(logits(0), jnp.array([0, 1, 2]), class_weights=(1.0, 2.0))
 
@@ -630,7 +800,7 @@ def test_a_summed_distance_is_the_mean_times_the_size_of_an_example(distance):
 
 
 @pytest.mark.parametrize("distance", [mse, l1])
-def test_a_distance_of_one_number_an_example_needs_no_further_axis(distance):
+def test_a_distance_of_one_value_per_example_needs_no_further_axis(distance):
   value = distance(jnp.array([1.0, 2.0]), jnp.array([3.0, 2.0]))
   equal(value, [4.0 if distance is mse else 2.0, 0.0], 1e-6)
 
@@ -640,13 +810,13 @@ def test_l1_has_no_gradient_where_student_equals_teacher():
   assert not np.any(gradient)
 
 
-def test_cosine_does_not_see_lengths():
+def test_cosine_ignores_lengths():
   equal(
     cosine(3 * logits(0), 0.1 * logits(1)), cosine(logits(0), logits(1)), 1e-6
   )
 
 
-def test_cosine_is_zero_one_and_two_along_across_and_against():
+def test_cosine_of_equal_orthogonal_and_opposite_directions():
   student = jnp.array([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0]])
   teacher = jnp.array([[3.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
   equal(cosine(student, teacher), [0.0, 1.0, 2.0], 1e-6)

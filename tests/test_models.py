@@ -1,10 +1,11 @@
-"""Every network keeps the contract, and each does what it says."""
+"""The contract of every network, and the values of some."""
 
 import ast
 import functools
 import inspect
 import pathlib
 
+import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -19,10 +20,10 @@ from kdjax.stage import networks
 KEY = jax.random.key(0)
 B, K, T, WORDS = 6, 5, 7, 11
 
-# Of a computation that runs once: what it is compiled for is not speed.
+# For a computation that runs once: fast compilation, slow code.
 QUICK = {"xla_backend_optimization_level": 0}
 
-# What a key of the inputs holds, beside mask/<modality> and has/<modality>.
+# Example inputs by key; make_inputs adds mask/<modality> and has/<modality>.
 INPUTS = {
   "image": lambda random: random.normal(size=(B, 8, 8, 1)),
   "text": lambda random: random.integers(0, WORDS, size=(B, T)),
@@ -30,7 +31,7 @@ INPUTS = {
   "waveform": lambda random: random.normal(size=(B, T)),
 }
 
-# Values of fields by name: those without a default, and the classes.
+# Values of fields by name: of those without a default, and num_classes.
 VALUES = {
   "num_classes": lambda: K,
   "vocabulary": lambda: WORDS,
@@ -40,7 +41,7 @@ VALUES = {
   },
 }
 
-# Encoders that take public weights, whose defaults are published sizes.
+# Smaller sizes than the defaults of encoders with public weights.
 ENCODER = {"width": 8, "depth": 2, "heads": 2, "inner": 12}
 TOWERS = {
   "image_size": (8, 8),
@@ -52,8 +53,8 @@ TOWERS = {
   },
 }
 
-# Smaller than by default, to be compiled in less time; and deep networks grow
-# what is moved away from its start beyond what rounding lets compare.
+# Smaller than the defaults, to compile faster. In deep networks, the random
+# offsets of `init` would also grow beyond what rounding allows to compare.
 OPTIONS_TO_TEST = {
   "ast": {
     "width": 8,
@@ -100,7 +101,7 @@ OPTIONS_TO_TEST = {
   "wide_resnet": {"depth": 10, "widen": 1, "width": 4},
 }
 
-# Further options under which a network keeps the contract.
+# Further options with which a network keeps the contract.
 VARIANTS = {
   "ast": ({"pooling": "mean"},),
   "bert": (
@@ -132,34 +133,63 @@ JOINS = ("concatenate", "average", "gated", "cross_attention", "bottleneck")
 
 
 class Example:
-  """A file of the room, a small instance of it and what it is called with."""
+  """A file of kdjax/models, a small instance of it and its inputs."""
 
   def __init__(self, name, options):
     self.about = registry.describe("models", name)
+    path = pathlib.Path(self.about.path)
+    # The subject of a failed contract's message.
+    self.model_of = f"`Model` of models/{path.name}"
     self.kind = registry.find("models", name)
-    given = {}
+    values = {}
     for field, default in self.about.options.items():
       if field in VALUES:
-        given[field] = VALUES[field]()
+        values[field] = VALUES[field]()
       assert default is not registry.REQUIRED or field in VALUES, (
-        f"'{name}' needs '{field}': give VALUES one to test with."
+        f"{self.model_of} has the option `{field}` without a default: add a"
+        " value to VALUES in tests/test_models.py."
       )
-    self.options = {**given, **OPTIONS_TO_TEST.get(name, {}), **options}
+    self.options = {**values, **OPTIONS_TO_TEST.get(name, {}), **options}
     self.model = self.kind(**self.options)
+    for field in ("reads", "needs"):
+      assert hasattr(self.model, field), (
+        f"{self.model_of} must have the property `{field}`; `OneModality` of"
+        " models/_modality.py provides it."
+      )
     self.inputs = make_inputs(self.model)
     self.variables = init(self.model, self.inputs)
     self.infer = inference(self.model)
 
-  def __call__(self, inputs):
-    return self.infer(self.variables, inputs)
+  @functools.cached_property
+  def learned(self):
+    """(gradients, logits) in training with dropout, for the keys 0, 0, 1."""
+    variables = {**self.variables}
+    params = variables.pop("params")
+    step = learning(self.replace(dropout=0.5))
+    return [
+      step(params, variables, self.inputs, jax.random.key(seed))
+      for seed in (0, 0, 1)
+    ]
 
-  def but(self, **fields):
+  def __call__(self, inputs):
+    outputs = self.infer(self.variables, inputs)
+    for key in ("logits", "embedding"):
+      assert key in outputs, (
+        f"{self.model_of} must return `{key}` when num_classes is set."
+      )
+    return outputs
+
+  def replace(self, **fields):
     """The network with other fields."""
-    return self.kind(**self.options, **fields)
+    for field in fields:
+      assert hasattr(self.kind, field), (
+        f"{self.model_of} must have the field `{field}`."
+      )
+    return self.kind(**{**self.options, **fields})
 
 
 def make_inputs(model, seed=0):
-  """What a network reads; with padding, and a modality absent in places."""
+  """Inputs of a network, with padding and with rows without a modality."""
   random = np.random.default_rng(seed)
   inputs = {}
   for key in sorted(model.reads):
@@ -171,7 +201,10 @@ def make_inputs(model, seed=0):
       absent = sum(map(ord, modality)) % B
       inputs[key] = jnp.asarray(np.arange(B) != absent)
     else:
-      assert key in INPUTS, f"Give INPUTS a '{key}' to test with."
+      assert key in INPUTS, (
+        f"A network reads '{key}': add example inputs to INPUTS in"
+        " tests/test_models.py."
+      )
       value = INPUTS[key](random)
       kind = jnp.float32 if value.dtype.kind == "f" else jnp.int32
       inputs[key] = jnp.asarray(value, kind)
@@ -179,12 +212,18 @@ def make_inputs(model, seed=0):
 
 
 def init(model, inputs):
-  """Variables away from their start, where some arrays are 0 or alike."""
+  """Random variables near their usual scale, without compiling a program."""
   start = functools.partial(model.init, train=False)
-  variables = jax.jit(start, compiler_options=QUICK)(KEY, inputs)
   random = np.random.default_rng(1)
-  move = lambda leaf: leaf + 0.3 * random.normal(size=leaf.shape).astype("f4")
-  return {**variables, "params": jax.tree.map(move, variables["params"])}
+
+  def draw(path, leaf):
+    kind, name = path[0].key, path[-1].key
+    if kind != "params":
+      return jnp.full(leaf.shape, float(name == "var"), leaf.dtype)
+    noise = 0.3 * random.normal(size=leaf.shape)
+    return jnp.asarray(noise + float("scale" in name), leaf.dtype)
+
+  return jax.tree.map_with_path(draw, jax.eval_shape(start, KEY, inputs))
 
 
 def inference(model):
@@ -205,21 +244,49 @@ def training(model):
   return step
 
 
+def learning(model):
+  """(params, rest, inputs, key) -> gradients, logits in training."""
+
+  @functools.partial(jax.jit, compiler_options=QUICK)
+  @functools.partial(jax.grad, has_aux=True)
+  def gradient(params, rest, inputs, key):
+    outputs, _ = model.apply(
+      {"params": params, **rest},
+      inputs,
+      train=True,
+      rngs={"dropout": key},
+      mutable=list(rest),
+    )
+    total = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(outputs))
+    return total, outputs["logits"]
+
+  return gradient
+
+
+def program(model, variables, inputs, **unread):
+  """The operations of inference, as text; `unread` are further inputs."""
+  apply = lambda variables, inputs: model.apply(
+    variables, {**inputs, **unread}, train=False
+  )
+  return str(jax.make_jaxpr(apply)(variables, inputs))
+
+
 def shapes(model, inputs):
-  """Outputs and variables, computing neither."""
+  """Shapes of outputs and variables, without computing them."""
   start = functools.partial(model.init_with_output, train=False)
   return jax.eval_shape(start, KEY, inputs)
 
 
-def equal(actual, expected, tolerance=1e-4):
-  assert actual.keys() == expected.keys()
+def equal(actual, expected, tolerance=1e-4, rule=""):
+  """Asserts equal outputs; `rule` is the message of a broken contract."""
+  assert actual.keys() == expected.keys(), rule
   for key in expected:
     np.testing.assert_allclose(
       actual[key],
       expected[key],
       rtol=tolerance,
       atol=tolerance,
-      err_msg=key,
+      err_msg=f"{rule} Output: {key}." if rule else key,
     )
 
 
@@ -229,7 +296,7 @@ def equal(actual, expected, tolerance=1e-4):
     for name in registry.names("models")
     for options in ({}, *VARIANTS.get(name, ()))
   ],
-  ids=lambda given: "-".join([given[0], *map(str, given[1].values())]),
+  ids=lambda case: "-".join([case[0], *map(str, case[1].values())]),
   scope="module",
 )
 def example(request):
@@ -240,108 +307,164 @@ def example(request):
 
 
 def test_outputs_are_a_flat_dict_of_arrays_of_the_batch(example):
+  model = example.model_of
   outputs = example(example.inputs)
   for key, value in outputs.items():
-    assert isinstance(key, str) and isinstance(value, jax.Array)
-    assert value.shape[0] == B, key
-    assert bool(jnp.isfinite(value).all()), key
-  assert outputs["embedding"].ndim == 2
-  assert outputs["logits"].shape == (B, K)
+    assert isinstance(key, str) and isinstance(value, jax.Array), (
+      f"{model} must return a flat dict of arrays; '{key}' is a"
+      f" {type(value).__name__}."
+    )
+    assert value.ndim and value.shape[0] == B, (
+      f"The first axis of every output of {model} must be the batch; '{key}'"
+      f" has the shape {value.shape} for {B} examples."
+    )
+    assert np.isfinite(value).all(), (
+      f"{model} must return finite numbers, also for empty rows; '{key}' does"
+      " not."
+    )
+  assert outputs["embedding"].ndim == 2, (
+    f"{model} must return an `embedding` [B D]."
+  )
+  assert outputs["logits"].shape == (B, K), (
+    f"{model} must return `logits` [B K], K being num_classes."
+  )
 
 
 def test_inference_is_deterministic_under_dropout(example):
-  # Without a key for it and without mutable collections, too.
-  dropped = inference(example.but(dropout=0.5))
-  expected = example(example.inputs)
-  equal(dropped(example.variables, example.inputs), expected, 0)
+  rule = f"{example.model_of} must not apply dropout when train is False."
+  infer = inference(example.replace(dropout=0.5))
+  try:
+    # Without a random key and without mutable collections, too.
+    outputs = infer(example.variables, example.inputs)
+  except flax.errors.InvalidRngError as error:
+    raise AssertionError(rule) from error
+  equal(outputs, example(example.inputs), 0, rule)
 
 
 def test_training_draws_dropout_from_its_key(example):
-  step = training(example.but(dropout=0.5))
-  first, again, other = (
-    step(example.variables, example.inputs, jax.random.key(seed))[0]
-    for seed in (0, 0, 1)
+  first, again, other = (logits for _, logits in example.learned)
+  np.testing.assert_array_equal(
+    first,
+    again,
+    err_msg=f"{example.model_of} must draw all randomness from its keys.",
   )
-  np.testing.assert_array_equal(first["logits"], again["logits"])
-  assert not np.allclose(first["logits"], other["logits"])
+  assert not np.allclose(first, other), (
+    f"In training, {example.model_of} must apply `dropout` before the logits"
+    " (nn.Dropout draws from the key 'dropout')."
+  )
 
 
 def test_rows_do_not_see_each_other_in_inference(example):
   others = make_inputs(example.model, seed=3)
   kept = np.arange(B) % 2 == 0
-  choose = lambda one, other: jnp.where(
-    kept.reshape(B, *[1] * (one.ndim - 1)), one, other
+  choose = lambda left, right: jnp.where(
+    kept.reshape(B, *[1] * (left.ndim - 1)), left, right
   )
   mixed = jax.tree.map(choose, example.inputs, others)
   part = lambda tree: jax.tree.map(lambda leaf: leaf[kept], tree)
-  equal(part(example(mixed)), part(example(example.inputs)))
+  equal(
+    part(example(mixed)),
+    part(example(example.inputs)),
+    rule=f"When train is False, an example's outputs of {example.model_of} must"
+    " not depend on the other examples of the batch.",
+  )
 
 
 def test_reordered_rows_give_reordered_outputs(example):
   order = np.random.default_rng(2).permutation(B)
   moved = lambda tree: jax.tree.map(lambda leaf: leaf[order], tree)
-  equal(example(moved(example.inputs)), moved(example(example.inputs)))
+  equal(
+    example(moved(example.inputs)),
+    moved(example(example.inputs)),
+    rule=f"When train is False, an example's outputs of {example.model_of} must"
+    " not depend on its position in the batch.",
+  )
 
 
 def test_logits_and_embedding_are_float32_when_activations_are_not(example):
-  model = example.but(dtype=jnp.bfloat16)
+  model = example.replace(dtype=jnp.bfloat16)
   outputs, variables = shapes(model, example.inputs)
-  assert outputs["logits"].dtype == outputs["embedding"].dtype == jnp.float32
-  kinds = {leaf.dtype for leaf in jax.tree.leaves(variables)}
-  assert kinds == {jnp.dtype("float32")}
+  for key in ("logits", "embedding"):
+    assert outputs[key].dtype == jnp.float32, (
+      f"{example.model_of} must return float32 {key} for any `dtype`: cast the"
+      " embedding, and compute the head in float32."
+    )
+  dtypes = {leaf.dtype.name for leaf in jax.tree.leaves(variables)}
+  assert dtypes == {"float32"}, (
+    f"The variables of {example.model_of} must be float32 for any `dtype`;"
+    f" found {', '.join(sorted(dtypes))}."
+  )
 
 
-def test_a_network_says_what_it_reads_and_needs(example):
+def test_a_network_declares_what_it_reads_and_needs(example):
   model = example.model
-  assert isinstance(model, nn.Module)
-  assert {*model.needs} <= {*model.reads}
-  assert len({*model.reads}) == len(model.reads)
+  assert isinstance(model, nn.Module), (
+    f"{example.model_of} must be a flax.linen Module."
+  )
+  assert {*model.needs} <= {*model.reads}, (
+    f"{example.model_of} must list in `reads` what it lists in `needs`."
+  )
+  assert len({*model.reads}) == len(model.reads), (
+    f"{example.model_of} must list each key of `reads` once."
+  )
   for key in model.reads:
-    kind, _, modality = key.rpartition("/")
-    assert kind in ("", "mask", "has") and modality, key
+    prefix, _, modality = key.rpartition("/")
+    assert prefix in ("", "mask", "has") and modality, (
+      f"{example.model_of} may read <modality>, mask/<modality> and"
+      f" has/<modality>, not '{key}'."
+    )
 
 
 def test_a_network_uses_nothing_that_it_does_not_read(example):
-  assert not {"label", "index", "valid"} & {*example.model.reads}
-  more = {**example.inputs, "label": jnp.arange(B), "index": jnp.arange(B)}
-  equal(example(more), example(example.inputs), 0)
+  assert not {"label", "index", "valid"} & {*example.model.reads}, (
+    f"{example.model_of} must not read label, index or valid: losses do."
+  )
+  rows = np.arange(B)
+  programs = [
+    program(example.model, example.variables, example.inputs, **unread)
+    for unread in ({}, {"label": rows, "index": rows})
+  ]
+  assert programs[0] == programs[1], (
+    f"{example.model_of} must use the keys of `reads` only."
+  )
 
 
 def test_a_network_has_the_fields_of_the_framework(example):
-  model = example.but()
-  assert model.axis_name is None
-  assert model.dtype == jnp.float32
-  # With a name for the axis, it still starts outside of it.
-  shapes(example.but(axis_name="devices"), example.inputs)
+  model = example.replace()
+  for field, default in (("axis_name", None), ("dtype", jnp.float32)):
+    assert getattr(model, field, "") == default, (
+      f"{example.model_of} must have the field `{field}` with the default"
+      f" {getattr(default, '__name__', default)}; kdjax sets it."
+    )
+  # With the name of an axis, it can still be initialized outside of that axis.
+  shapes(example.replace(axis_name="devices"), example.inputs)
 
 
 def test_every_option_is_in_the_docstring(example):
-  documented = inspect.getdoc(example.kind).partition("Attributes:")[2]
+  docstring = inspect.getdoc(example.kind) or ""
+  documented = docstring.partition("Attributes:")[2]
   for option in example.about.options:
-    assert f"\n  {option}: " in documented, option
+    assert f"\n  {option}: " in documented, (
+      f"The docstring of {example.model_of} must describe the option"
+      f" `{option}` under 'Attributes:'."
+    )
 
 
 def test_gradients_are_finite_in_training(example):
-  rest = {k: v for k, v in example.variables.items() if k != "params"}
-
-  step = training(example.model)
-
-  @functools.partial(jax.jit, compiler_options=QUICK)
-  @jax.grad
-  def gradient(params):
-    variables = {"params": params, **rest}
-    outputs, _ = step(variables, example.inputs)
-    return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(outputs))
-
-  gradients = gradient(example.variables["params"])
-  assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(gradients))
-  # Whatever is a parameter can learn.
-  still = [
-    jax.tree_util.keystr(path)
-    for path, leaf in jax.tree.leaves_with_path(gradients)
-    if not leaf.any()
-  ]
-  assert not still
+  gradients = {
+    jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+    for path, leaf in jax.tree.leaves_with_path(example.learned[0][0])
+  }
+  infinite = [p for p, leaf in gradients.items() if not np.isfinite(leaf).all()]
+  assert not infinite, (
+    f"Gradients of {example.model_of} must be finite, also for empty rows; not"
+    f" finite: {', '.join(infinite)}."
+  )
+  unused = [path for path, leaf in gradients.items() if not leaf.any()]
+  assert not unused, (
+    f"Every parameter of {example.model_of} must change an output; unused:"
+    f" {', '.join(unused)}."
+  )
 
 
 @pytest.mark.parametrize("name", registry.names("models"))
@@ -352,7 +475,9 @@ def test_a_network_computes_no_loss_and_knows_no_label(name):
   strings = {
     node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)
   }
-  assert "label" not in strings
+  assert "label" not in strings, (
+    f"models/{name}.py must not use labels: a loss reads them."
+  )
 
 
 # Conv
@@ -377,7 +502,7 @@ def test_conv_halves_between_stages():
   }
 
 
-def test_conv_stages_are_what_is_positive_before_relu():
+def test_conv_stages_are_the_relu_of_preacts():
   model, inputs = conv.Model(widths=(4, 6)), images(B, 8, 8, 1)
   outputs = inference(model)(init(model, inputs), inputs)
   for stage in range(2):
@@ -395,13 +520,13 @@ def test_halving_is_max_pooling(size):
   np.testing.assert_array_equal(conv._halve(x), expected)
 
 
-def test_conv_says_when_an_image_is_too_small():
+def test_conv_refuses_an_image_that_is_too_small():
   model = conv.Model(widths=(4, 4, 4))
   with pytest.raises(ShapeError, match=r"1x1.*widths"):
     shapes(model, images(2, 2, 2, 1))
 
 
-def test_batch_statistics_change_in_training_and_nowhere_else():
+def test_batch_statistics_change_in_training_only():
   model, inputs = conv.Model(widths=(4,)), images(B, 8, 8, 1)
   variables = init(model, inputs)
   _, trained = training(model)(variables, inputs)
@@ -447,7 +572,7 @@ def test_an_encoder_without_classes_has_no_logits():
 
 
 class Reader:
-  """A text transformer, and what it reads."""
+  """A text transformer and its inputs."""
 
   def __init__(self):
     self.model = text_transformer.Model(
@@ -466,7 +591,7 @@ def reader():
   return Reader()
 
 
-def test_what_lies_at_padding_changes_no_output(reader):
+def test_the_content_of_padding_changes_no_output(reader):
   inputs = reader.inputs
   other = jnp.where(inputs["mask/text"], inputs["text"], WORDS - 1)
   assert (other != inputs["text"]).any()
@@ -495,7 +620,7 @@ def test_words_do_change_the_outputs(reader):
     assert not np.allclose(before[key], after[key]), key
 
 
-def test_attention_is_over_words_alone(reader):
+def test_attention_is_over_tokens_only(reader):
   inputs = reader.inputs
   attention = reader(inputs)["attention01"]
   mask = np.asarray(inputs["mask/text"])
@@ -542,13 +667,13 @@ def test_the_order_of_words_matters(reader):
   assert not np.allclose(before["logits"], after["logits"])
 
 
-def test_a_text_longer_than_the_network_is_said():
+def test_a_text_longer_than_the_network_is_refused():
   model = text_transformer.Model(vocabulary=WORDS, length=T - 1)
   with pytest.raises(ShapeError, match="length=6"):
     shapes(model, make_inputs(model))
 
 
-def test_an_unknown_id_gives_no_number_that_looks_right(reader):
+def test_an_unknown_id_gives_nan(reader):
   inputs = reader.inputs
   beyond = {**inputs, "text": inputs["text"].at[0, 0].set(WORDS)}
   assert jnp.isnan(reader(beyond)["logits"][0]).all()
@@ -558,7 +683,7 @@ def test_an_unknown_id_gives_no_number_that_looks_right(reader):
 
 
 def transformers():
-  """A text and an image transformer, two blocks each."""
+  """A text and an image transformer with two blocks each."""
   return (
     text_transformer.Model(vocabulary=WORDS, num_classes=K, width=8, depth=2),
     patch_transformer.Model(num_classes=K, width=8, depth=2, patch=4),
@@ -607,7 +732,7 @@ def test_an_output_that_nothing_reads_is_never_computed(model):
 # Patch transformer
 
 
-def test_patches_are_tokens_behind_the_further_ones():
+def test_patches_are_the_last_tokens():
   shape = lambda **options: {
     key: value.shape
     for key, value in shapes(
@@ -624,7 +749,7 @@ def test_patches_are_tokens_behind_the_further_ones():
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
-def test_the_distillation_token_votes_in_inference_alone(pooling):
+def test_the_distillation_token_changes_logits_in_inference_only(pooling):
   model = patch_transformer.Model(
     K, width=8, patch=4, pooling=pooling, distillation_token=True
   )
@@ -654,7 +779,7 @@ def test_the_embedding_is_the_mean_over_patches_or_the_class_token():
     np.testing.assert_allclose(outputs["embedding"], expected, atol=1e-5)
 
 
-def test_the_place_of_a_patch_matters():
+def test_the_position_of_a_patch_matters():
   model = patch_transformer.Model(K, width=8, patch=4)
   inputs = make_inputs(model)
   infer, variables = inference(model), init(model, inputs)
@@ -663,12 +788,12 @@ def test_the_place_of_a_patch_matters():
   assert not np.allclose(before, after)
 
 
-def test_patches_that_do_not_divide_an_image_are_said():
-  with pytest.raises(ShapeError, match="9x8 and patches of 2x2"):
+def test_patches_that_do_not_divide_an_image_are_refused():
+  with pytest.raises(ShapeError, match=r"9x8 is not .* patches of 2x2"):
     shapes(patch_transformer.Model(), images(2, 9, 8, 1))
 
 
-def test_a_pooling_that_is_none_is_answered_with_those_there_are():
+def test_an_unknown_pooling_is_answered_with_the_known_ones():
   with pytest.raises(UserError, match="There are: cls, mean"):
     shapes(patch_transformer.Model(pooling="max"), images(2, 8, 8, 1))
 
@@ -677,7 +802,7 @@ def test_a_pooling_that_is_none_is_answered_with_those_there_are():
 
 
 class Joined:
-  """An image and a text, joined."""
+  """A fusion of an image and a text encoder."""
 
   def __init__(self, join):
     self.model = fusion.Model(
@@ -704,7 +829,7 @@ def present(image=True, text=True):
   return {"has/image": jnp.full(B, image), "has/text": jnp.full(B, text)}
 
 
-def test_what_lies_at_an_absent_modality_changes_no_output(joined):
+def test_the_content_of_an_absent_modality_changes_no_output(joined):
   inputs = {**joined.inputs, **present(text=False)}
   other = {
     **inputs,
@@ -725,7 +850,7 @@ def test_a_modality_that_is_present_changes_the_logits(joined, modality):
   assert not np.isclose(before, after).all(-1).any()
 
 
-def test_presence_is_of_each_row(joined):
+def test_presence_is_per_row(joined):
   some = jnp.arange(B) % 2 == 0
   mixed = joined(**{**joined.inputs, **present(), "has/text": some})
   with_text = joined(**{**joined.inputs, **present()})
@@ -734,7 +859,7 @@ def test_presence_is_of_each_row(joined):
   np.testing.assert_allclose(mixed["logits"], expected, atol=1e-5)
 
 
-def test_nothing_present_is_defined_and_the_same_for_all(joined):
+def test_without_any_modality_all_rows_have_the_same_finite_logits(joined):
   logits = joined(**{**joined.inputs, **present(False, False)})["logits"]
   assert jnp.isfinite(logits).all()
   np.testing.assert_array_equal(logits, np.broadcast_to(logits[:1], (B, K)))
@@ -751,12 +876,12 @@ def test_a_missing_key_is_an_absent_modality(joined, modality):
   assert not [key for key in missing if key.startswith(f"{modality}/")]
 
 
-def test_no_modality_at_all_is_said(joined):
+def test_inputs_without_any_modality_are_refused(joined):
   with pytest.raises(UserError, match="No encoder has its inputs"):
     joined(sound=jnp.ones((B, 3)))
 
 
-def test_gradients_do_not_see_an_absent_modality(joined):
+def test_an_absent_modality_changes_no_gradient(joined):
   inputs = {**joined.inputs, **present(image=False)}
   inputs["image"] = inputs["image"] * jnp.nan
 
@@ -767,11 +892,11 @@ def test_gradients_do_not_see_an_absent_modality(joined):
     outputs, update = joined.train(variables, inputs)
     return outputs["logits"].sum(), update
 
-  found = gradient(joined.variables["params"])
-  assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(found))
+  result = gradient(joined.variables["params"])
+  assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(result))
 
 
-def test_padding_is_no_token_of_the_joined(joined):
+def test_padding_changes_no_joined_output(joined):
   inputs = {**joined.inputs, **present()}
   other = jnp.where(inputs["mask/text"], inputs["text"], WORDS - 1)
   equal(joined(**{**inputs, "text": other}), joined(**inputs), 0)
@@ -792,21 +917,21 @@ def test_outputs_of_encoders_keep_their_names(joined):
     assert {f"{name}/{key}" for key in alone} <= outputs.keys()
 
 
-def test_attention_is_over_what_is_there():
+def test_cross_attention_is_over_present_tokens():
   joined = Joined("cross_attention")
-  attend = lambda *there: joined(**joined.inputs | present(*there))[
+  attend = lambda *modalities: joined(**joined.inputs | present(*modalities))[
     "attention00"
   ]
-  places = 16  # 4x4 of the image come first
+  pixels = 16  # 4x4 of the image come first
   words = np.asarray(joined.inputs["mask/text"])[:, None]
   both, image, none = attend(), attend(True, False), attend(False, False)
-  assert both.shape == (B, joined.model.heads, places + T)
+  assert both.shape == (B, joined.model.heads, pixels + T)
   np.testing.assert_allclose(both.sum(-1), 1, atol=1e-6)
   np.testing.assert_array_equal(
-    both[..., places:] > 0, np.broadcast_to(words, both[..., places:].shape)
+    both[..., pixels:] > 0, np.broadcast_to(words, both[..., pixels:].shape)
   )
-  np.testing.assert_allclose(image[..., :places].sum(-1), 1, atol=1e-6)
-  assert not image[..., places:].any() and not none.any()
+  np.testing.assert_allclose(image[..., :pixels].sum(-1), 1, atol=1e-6)
+  assert not image[..., pixels:].any() and not none.any()
 
 
 def test_an_encoder_without_tokens_is_one_token():
@@ -836,13 +961,13 @@ def test_fusion_reads_what_its_encoders_read_and_needs_nothing(joined):
   assert joined.model.needs == ()
 
 
-def test_a_join_that_is_none_is_answered_with_those_there_are():
+def test_an_unknown_join_is_answered_with_the_nearest_one():
   model = fusion.Model(VALUES["encoders"](), K, join="concatenated")
   with pytest.raises(UserError, match="Did you mean 'concatenate'"):
     shapes(model, make_inputs(model))
 
 
-def test_heads_that_do_not_divide_the_width_are_said():
+def test_heads_that_do_not_divide_the_width_are_refused():
   models = (
     fusion.Model(VALUES["encoders"](), K, heads=3, join="cross_attention"),
     text_transformer.Model(vocabulary=WORDS, heads=3),
