@@ -1,4 +1,4 @@
-"""Small random checkpoints as they are published, written without PyTorch."""
+"""Small random checkpoints in public formats, written without PyTorch."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ BERT = {
 
 
 def clip(side, width, depth=1):
-  """The config.json of a CLIP for pictures of side x side."""
+  """The config.json of a CLIP for images of side x side."""
   tower = {
     "hidden_size": width,
     "num_hidden_layers": depth,
@@ -50,7 +50,7 @@ def clip(side, width, depth=1):
 
 
 def preprocessor(side):
-  """The preprocessor_config.json of a CLIP, its size apart."""
+  """The preprocessor_config.json of a CLIP for this image size."""
   return {
     "image_processor_type": "CLIPImageProcessor",
     "do_resize": True,
@@ -65,29 +65,29 @@ def preprocessor(side):
 
 
 def write(folder, name, config, *, seed=0, without=(), words=True, **options):
-  """A checkpoint, every parameter of which is random.
+  """Writes a checkpoint with random parameters.
 
   Args:
-    folder: to be made.
+    folder: to create.
     name: of the network, a file of kdjax/models.
-    config: of its config.json.
+    config: content of its config.json.
     seed: of the parameters.
-    without: public names that are left out.
-    words: whether there is a tokenizer.
-    **options: fields of the network beside those of the config.
+    without: public names to omit.
+    words: whether to write a tokenizer.
+    **options: fields of the network in addition to those of the config.
 
   Returns:
-    The leaves of the network's variables, by their path.
+    The leaves of the network's variables, by path.
   """
   file = sys.modules[registry.find("models", name).__module__]
   model = file.Model(**{**file.options(config), **options})
   leaves = random_leaves(model, seed)
   names = file.names(model)
-  # Of several tables the second has BERT's own names of a pooler and a head.
+  # If there are several tables, the second has BERT's pooler and head.
   names = names if isinstance(names, dict) else names[1]
   tensors = {names[leaf]: public(leaf, leaves[leaf]) for leaf in leaves}
-  for one in without:
-    del tensors[one]
+  for name in without:
+    del tensors[name]
   folder.mkdir(parents=True)
   save_file(tensors, folder / "model.safetensors")
   write_json(folder / "config.json", config)
@@ -97,7 +97,7 @@ def write(folder, name, config, *, seed=0, without=(), words=True, **options):
 
 
 def random_leaves(model, seed):
-  """Leaf -> random numbers, about 1 of a scale and about 0 of all others."""
+  """Leaf -> random numbers, around 1 for scales and around 0 otherwise."""
   height, width = getattr(model, "image_size", (8, 8))
   inputs = {
     "text": jnp.zeros((1, 4), jnp.int32),
@@ -117,7 +117,7 @@ def random_leaves(model, seed):
 
 
 def public(leaf, value):
-  """A leaf in the layout of PyTorch."""
+  """A leaf in PyTorch's layout."""
   axes = tuple(range(value.ndim))
   if leaf.endswith("/kernel"):
     # [in out], [k I O] and [h w I O] to [out in], [O I k] and [O I h w].
@@ -126,41 +126,39 @@ def public(leaf, value):
 
 
 def tokenizer(folder):
-  """A tokenizer that knows WORDS, written into a folder."""
+  """Writes a tokenizer with the vocabulary WORDS."""
   import tokenizers
   from tokenizers import models, normalizers, pre_tokenizers, processors
   from transformers import PreTrainedTokenizerFast
 
   special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-  ids = {word: place for place, word in enumerate((*special, *WORDS))}
-  made = tokenizers.Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
-  made.normalizer = normalizers.Lowercase()
-  made.pre_tokenizer = pre_tokenizers.Whitespace()
-  made.post_processor = processors.TemplateProcessing(
+  ids = {word: index for index, word in enumerate((*special, *WORDS))}
+  model = tokenizers.Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
+  model.normalizer = normalizers.Lowercase()
+  model.pre_tokenizer = pre_tokenizers.Whitespace()
+  model.post_processor = processors.TemplateProcessing(
     single="[CLS] $A [SEP]", special_tokens=[("[CLS]", START), ("[SEP]", END)]
   )
   PreTrainedTokenizerFast(
-    tokenizer_object=made, unk_token="[UNK]", pad_token="[PAD]"
+    tokenizer_object=model, unk_token="[UNK]", pad_token="[PAD]"
   ).save_pretrained(folder)
 
 
 def clip_pair(folder):
-  """Two CLIPs of different sizes, with all that a published one has.
-
-  Beside them is a table of 24 pictures of noise and their captions.
+  """Writes two complete CLIP checkpoints, and a table of noise with captions.
 
   Returns:
-    The argument with which configs/clip_kd.py takes them.
+    The argument of configs/clip_kd.py for them.
   """
   for name, side, width in (("teacher", 16, 12), ("student", 8, 8)):
     write(folder / name, "clip", clip(side, width), seed=width)
     write_json(folder / name / "preprocessor_config.json", preprocessor(side))
   rows = []
-  for place in range(24):
-    image_file(folder / f"{place}.png", place, size=(18 + place % 3, 22))
-    said = f"a {WORDS[place % 3]} {WORDS[4 + place % 4]}"
-    split = ("train", "train", "validation", "test")[place % 4]
-    rows.append({"image": f"{place}.png", "caption": said, "split": split})
+  for index in range(24):
+    image_file(folder / f"{index}.png", index, size=(18 + index % 3, 22))
+    caption = f"a {WORDS[index % 3]} {WORDS[4 + index % 4]}"
+    split = ("train", "train", "validation", "test")[index % 4]
+    rows.append({"image": f"{index}.png", "caption": caption, "split": split})
   write_csv(folder / "manifest.csv", rows)
   return f"teacher={folder / 'teacher'},student={folder / 'student'}"
 

@@ -1,4 +1,4 @@
-"""Blocks of Transformers: computed again, or fused, they are the same."""
+"""Transformer blocks with remat or fused attention compute the same."""
 
 import ast
 import functools
@@ -11,7 +11,9 @@ import pytest
 
 from kdjax import registry
 
-# Every network of blocks, and what it sees.
+pytestmark = pytest.mark.slow
+
+# Every network with Transformer blocks: its options and its inputs.
 INPUTS = {
   "text_transformer": (
     {"vocabulary": 9, "width": 8, "depth": 2, "num_classes": 3},
@@ -34,48 +36,48 @@ INPUTS = {
 }
 
 
-def made(name, **changes):
+def make(name, **changes):
   options, inputs = INPUTS[name]
   model = registry.find("models", name)(heads=2, **options, **changes)
   return model, inputs(np.random.default_rng(0))
 
 
 def loss(model, inputs, read):
-  def of(variables):
+  def compute(variables):
     outputs = model.apply(
       variables, inputs, train=True, rngs={"dropout": jax.random.key(1)}
     )
     return jnp.sum(outputs[read] ** 2)
 
-  return of
+  return compute
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def started(model, inputs):
-  """Its variables at random."""
+def init(model, inputs):
+  """Random variables."""
   return model.init(jax.random.key(0), inputs, train=False)
 
 
-def test_every_network_of_blocks_is_here():
-  found = set()
+def test_every_network_with_blocks_is_tested():
+  names = set()
   for name in registry.names("models"):
     tree = ast.parse(
       inspect.getsource(inspect.getmodule(registry.find("models", name)))
     )
     if any(getattr(node, "attr", "") == "stack" for node in ast.walk(tree)):
-      found.add(name)
-  assert {name for name in found if "transformer" in name} == set(INPUTS)
+      names.add(name)
+  assert {name for name in names if "transformer" in name} == set(INPUTS)
 
 
 @pytest.mark.parametrize("name", INPUTS)
 @pytest.mark.parametrize("change", ["remat", "fused"])
 @pytest.mark.parametrize("read", ["logits", "attention01"])
-def test_a_block_computed_in_another_way_is_the_same(name, change, read):
-  plain, inputs = made(name, dropout=0.1)
-  other, _ = made(name, dropout=0.1, **{change: True})
-  variables = started(plain, inputs)
+def test_remat_and_fused_attention_give_equal_gradients(name, change, read):
+  plain, inputs = make(name, dropout=0.1)
+  other, _ = make(name, dropout=0.1, **{change: True})
+  variables = init(plain, inputs)
   shapes = lambda model: jax.tree.map(
-    jnp.shape, jax.eval_shape(functools.partial(started, model), inputs)
+    jnp.shape, jax.eval_shape(functools.partial(init, model), inputs)
   )
   assert shapes(plain) == shapes(other)
   first, second = (
@@ -89,10 +91,10 @@ def test_a_block_computed_in_another_way_is_the_same(name, change, read):
 
 
 @pytest.mark.parametrize("name", INPUTS)
-def test_what_remat_computes_again_is_not_kept(name):
-  plain, inputs = made(name)
-  other, _ = made(name, remat=True)
-  variables = started(plain, inputs)
+def test_remat_computes_products_again(name):
+  plain, inputs = make(name)
+  other, _ = make(name, remat=True)
+  variables = init(plain, inputs)
   products = lambda model: str(
     jax.make_jaxpr(jax.grad(loss(model, inputs, "logits")))(variables)
   ).count("dot_general")
@@ -100,9 +102,9 @@ def test_what_remat_computes_again_is_not_kept(name):
 
 
 @pytest.mark.parametrize("name", INPUTS)
-def test_maps_that_nothing_reads_are_not_computed_beside_a_fused_kernel(name):
-  model, inputs = made(name, fused=True)
-  variables = started(model, inputs)
+def test_unread_maps_are_not_computed_with_a_fused_kernel(name):
+  model, inputs = make(name, fused=True)
+  variables = init(model, inputs)
   products = lambda *reads: (
     jax.jit(
       lambda variables: [

@@ -1,4 +1,4 @@
-"""The networks of images are those of their papers and of RepDistiller."""
+"""Networks for images equal those of their papers and of RepDistiller."""
 
 import functools
 
@@ -30,7 +30,7 @@ KEY = jax.random.key(0)
 QUICK = {"xla_backend_optimization_level": 0}
 WIDE = (32, 64, 128, 256)
 
-# RepDistiller's networks with 100 classes: trainable parameters.
+# Trainable parameters of RepDistiller's networks with 100 classes.
 COUNTS = [
   (resnet_cifar.Model(100, depth=8), 83_892),
   (resnet_cifar.Model(100, depth=14), 181_108),
@@ -56,7 +56,7 @@ COUNTS = [
   (shufflenet_v2.Model(100), 1_355_528),
 ]
 
-# torchvision's, with 1000 classes.
+# Those of torchvision's ResNets with 1000 classes.
 COUNTS_IMAGENET = [
   (18, 11_689_512),
   (34, 21_797_672),
@@ -83,7 +83,7 @@ STAGES = [
   (shufflenet_v2.Model(), [(32, 24), (16, 116), (8, 232), (4, 464)]),
 ]
 
-# Small networks, whose values are looked at.
+# Small networks, to compare values.
 SMALL = {
   "lenet": lenet.Model(5, padding=(2, 2), widths=(4, 6, 10, 8)),
   "mlp": mlp.Model(5, widths=(10, 8)),
@@ -108,7 +108,7 @@ def name_of(model):
 
 
 def shapes(model, *size, dtype=jnp.float32):
-  """Outputs and variables, computing neither."""
+  """Shapes of outputs and variables, without computing them."""
   size = size or (2, 32, 32, 3)
   start = functools.partial(model.init_with_output, train=False)
   inputs = {model.modality: jax.ShapeDtypeStruct(size, dtype)}
@@ -125,17 +125,17 @@ def images(*shape, seed=0):
 
 
 @functools.cache
-def started(name):
-  """A small network, what it is called with, and its start."""
+def initialized(name):
+  """A small network, its inputs and its initial variables."""
   model, inputs = SMALL[name], images(6, 8, 8, 1)
   start = functools.partial(model.init, train=False)
   return model, inputs, jax.jit(start, compiler_options=QUICK)(KEY, inputs)
 
 
 @functools.cache
-def ran(name):
-  """What it gives in training: outputs, and new statistics."""
-  model, inputs, variables = started(name)
+def trained(name):
+  """The network's outputs in training and its new statistics."""
+  model, inputs, variables = initialized(name)
   step = functools.partial(model.apply, train=True, mutable="batch_stats")
   return jax.jit(step, compiler_options=QUICK)(variables, inputs)
 
@@ -143,13 +143,15 @@ def ran(name):
 # Sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "count"), COUNTS)
-def test_parameters_are_as_many_as_the_references(model, count):
+def test_the_number_of_parameters_equals_the_reference(model, count):
   assert size_of(shapes(model)[1]["params"]) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "count"), COUNTS_IMAGENET)
-def test_resnets_have_as_many_parameters_as_torchvisions(depth, count):
+def test_resnets_have_as_many_parameters_as_in_torchvision(depth, count):
   model = resnet.Model(1000, depth=depth)
   outputs, variables = shapes(model, 2, 224, 224, 3)
   assert size_of(variables["params"]) == count
@@ -157,14 +159,14 @@ def test_resnets_have_as_many_parameters_as_torchvisions(depth, count):
   assert heights == [112, 56, 28, 14, 7]
 
 
-def test_lenet_and_an_mlp_have_the_parameters_that_are_known():
+def test_lenet_and_an_mlp_have_known_numbers_of_parameters():
   _, variables = shapes(lenet.Model(10), 2, 28, 28, 1)
   assert size_of(variables["params"]) == 61_706
   _, variables = shapes(mlp.Model(10, widths=(1200, 1200)), 2, 28, 28, 1)
   assert size_of(variables["params"]) == 785 * 1200 + 1201 * 1200 + 1201 * 10
 
 
-def test_running_statistics_are_a_mean_and_a_variance_of_each_norm():
+def test_each_norm_has_a_running_mean_and_variance():
   for name in SMALL:
     variables = shapes(SMALL[name], 2, 8, 8, 1)[1]
     norms = size_of(
@@ -177,19 +179,21 @@ def test_running_statistics_are_a_mean_and_a_variance_of_each_norm():
     assert size_of(variables.get("batch_stats", {})) == 2 * norms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "expected"), STAGES)
 def test_stages_have_the_shapes_of_the_references(model, expected):
   outputs, _ = shapes(model)
   for kind in ("stage", "preact"):
-    found = {key for key in outputs if key.startswith(kind)}
-    assert found == {f"{kind}{stage}" for stage in range(len(expected))}
+    keys = {key for key in outputs if key.startswith(kind)}
+    assert keys == {f"{kind}{stage}" for stage in range(len(expected))}
     for stage, (height, width) in enumerate(expected):
       shape = outputs[f"{kind}{stage}"].shape
       assert shape == (2, height, height, width)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [model for model, _ in STAGES], ids=name_of)
-def test_odd_sizes_are_halved_upwards_but_by_vgg(model):
+def test_odd_sizes_are_rounded_up_except_in_vgg(model):
   # PyTorch's padding of 1 keeps the last row; its pooling of 2 drops it.
   outputs, _ = shapes(model, 2, 19, 10, 3)
   heights = {outputs[key].shape[1:3] for key in outputs if "stage" in key}
@@ -197,7 +201,7 @@ def test_odd_sizes_are_halved_upwards_but_by_vgg(model):
   assert {*halved} <= heights
 
 
-def test_vgg_pools_a_fourth_time_where_images_are_larger():
+def test_vgg_pools_a_fourth_time_for_larger_images():
   outputs, _ = shapes(vgg.Model(), 2, 64, 64, 3)
   assert [outputs[f"stage{stage}"].shape[1] for stage in range(5)] == [
     64,
@@ -208,24 +212,25 @@ def test_vgg_pools_a_fourth_time_where_images_are_larger():
   ]
 
 
-def test_a_wide_resnet_shows_its_sums_too():
+def test_a_wide_resnet_returns_its_sums():
   outputs, _ = shapes(wide_resnet.Model())
   for stage in range(4):
     shape = outputs[f"residual{stage}"].shape
     assert shape == outputs[f"stage{stage}"].shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "model",
   [*(model for model, _ in STAGES), resnet.Model(), mlp.Model()],
   ids=name_of,
 )
-def test_the_defaults_see_small_images_too(model):
+def test_the_defaults_work_for_small_images(model):
   outputs, _ = shapes(model.clone(num_classes=5), 2, 8, 8, 1)
   assert outputs["logits"].shape == (2, 5)
 
 
-def test_no_classes_no_logits():
+def test_without_classes_there_are_no_logits():
   for name, model in SMALL.items():
     outputs, _ = shapes(model.clone(num_classes=None), 2, 8, 8, 1)
     assert "embedding" in outputs and "logits" not in outputs, name
@@ -239,7 +244,7 @@ def test_the_modality_is_the_key_that_is_read():
     assert "logits" in shapes(other, 2, 8, 8, 1)[0], name
 
 
-def test_an_mlp_reads_what_has_no_height():
+def test_an_mlp_reads_vectors():
   assert shapes(mlp.Model(5), 2, 7)[0]["logits"].shape == (2, 5)
 
 
@@ -253,13 +258,14 @@ def test_an_mlp_without_layers_is_linear():
 
 
 def stages_of(name):
-  outputs, _ = ran(name)
+  outputs, _ = trained(name)
   return [key for key in outputs if key.startswith("stage")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in SMALL if n != "mobilenet_v2"])
-def test_stages_are_what_is_positive_before_relu(name):
-  outputs, _ = ran(name)
+def test_stages_are_the_relu_of_preacts(name):
+  outputs, _ = trained(name)
   assert stages_of(name)
   for key in stages_of(name):
     preact = np.asarray(outputs[key.replace("stage", "preact")])
@@ -267,8 +273,9 @@ def test_stages_are_what_is_positive_before_relu(name):
     np.testing.assert_array_equal(outputs[key], np.maximum(preact, 0))
 
 
+@pytest.mark.slow
 def test_bottlenecks_of_mobilenet_are_linear():
-  outputs, _ = ran("mobilenet_v2")
+  outputs, _ = trained("mobilenet_v2")
   assert not np.any(np.asarray(outputs["stage0"]) < 0)
   for stage in range(1, 5):
     x = np.asarray(outputs[f"stage{stage}"])
@@ -280,38 +287,38 @@ def test_bottlenecks_of_mobilenet_are_linear():
   "name", [n for n in SMALL if n not in ("lenet", "mlp")]
 )
 def test_the_embedding_is_the_mean_of_the_tokens(name):
-  outputs, _ = ran(name)
+  outputs, _ = trained(name)
   expected = np.mean(outputs["tokens"], axis=1)
   np.testing.assert_allclose(outputs["embedding"], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["resnet", "resnet_cifar", "vgg"])
 def test_the_embedding_is_the_mean_over_the_last_stage(name):
-  outputs, _ = ran(name)
+  outputs, _ = trained(name)
   expected = np.mean(outputs[stages_of(name)[-1]], axis=(1, 2))
   np.testing.assert_allclose(outputs["embedding"], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_logits_are_linear_in_the_embedding(name):
-  outputs, _ = ran(name)
-  head = started(name)[2]["params"]["head"]
+  outputs, _ = trained(name)
+  head = initialized(name)[2]["params"]["head"]
   expected = np.asarray(outputs["embedding"], float) @ head["kernel"]
   np.testing.assert_allclose(
     outputs["logits"], expected + head["bias"][None], atol=1e-5
   )
 
 
-def test_preacts_are_normalised_in_training_where_a_norm_ends_a_stage():
-  # A scale of 1 and a shift of 0: over the batch, mean 0 and variance 1.
+def test_preacts_are_normalized_in_training_if_a_norm_ends_a_stage():
+  # With a scale of 1 and a bias of 0: mean 0 and variance 1 over the batch.
   for name in ("vgg", "wide_resnet"):
-    x = np.asarray(ran(name)[0]["preact1"])
+    x = np.asarray(trained(name)[0]["preact1"])
     np.testing.assert_allclose(x.mean((0, 1, 2)), 0, atol=1e-5, err_msg=name)
     np.testing.assert_allclose(x.var((0, 1, 2)), 1, atol=1e-3, err_msg=name)
 
 
-def test_a_wide_resnet_normalises_its_sums():
-  outputs, _ = ran("wide_resnet")
+def test_a_wide_resnet_normalizes_its_sums():
+  outputs, _ = trained("wide_resnet")
   for stage in range(4):
     x = np.asarray(outputs[f"residual{stage}"], float)
     mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
@@ -321,26 +328,26 @@ def test_a_wide_resnet_normalises_its_sums():
     )
 
 
-def test_dropout_is_of_the_embedding_and_in_wide_resnets_of_blocks():
+def test_dropout_is_on_the_embedding_and_in_wide_resnets_in_blocks():
   key = {"dropout": jax.random.key(1)}
   for name in ("resnet_cifar", "wide_resnet"):
-    model, inputs, variables = started(name)
+    model, inputs, variables = initialized(name)
     dropped, _ = jax.jit(
       functools.partial(
         model.clone(dropout=0.5).apply, train=True, mutable="batch_stats"
       ),
       compiler_options=QUICK,
     )(variables, inputs, rngs=key)
-    outputs, _ = ran(name)
+    outputs, _ = trained(name)
     same = np.allclose(dropped["embedding"], outputs["embedding"], atol=1e-5)
     assert same == (name == "resnet_cifar")
     assert not np.allclose(dropped["logits"], outputs["logits"])
 
 
 def convolved(x, kernel, stride):
-  """[B H W C] by a kernel [h w C D], padded by h // 2 zeros on all sides.
+  """Convolves [B H W C] with a kernel [h w C D], padded with h // 2 zeros.
 
-  By SciPy, in float64. A kernel of fewer channels is of groups.
+  By SciPy, in float64. A kernel with fewer channels means groups.
   """
   kernel = np.asarray(kernel, float)
   pad, part, width = kernel.shape[0] // 2, *kernel.shape[2:]
@@ -369,7 +376,7 @@ def relu(x):
   return np.maximum(x, 0)
 
 
-def dealt(x, groups):
+def shuffled(x, groups):
   each = x.shape[-1] // groups
   order = [group * each + i for i in range(each) for group in range(groups)]
   return x[..., order]
@@ -377,8 +384,8 @@ def dealt(x, groups):
 
 LAYERS = _conv_norm.Layers(train=True)
 
-# Blocks of 12 channels and how they are written in their papers: `conv` is a
-# convolution with the kernel of that name, `unit` this and batch norm.
+# Blocks of 12 channels and their definitions in the papers: `conv` is a
+# convolution with the kernel of that name, `unit` adds batch norm.
 BLOCKS = [
   (
     _residual.Basic(12, 1, LAYERS),
@@ -424,12 +431,12 @@ BLOCKS = [
   (
     shufflenet_v1._Block(24, False, (3, 3), LAYERS),
     lambda x, conv, unit: (
-      x + unit(relu(unit(dealt(relu(unit(x, 0)), 3), 1)), 2)
+      x + unit(relu(unit(shuffled(relu(unit(x, 0)), 3), 1)), 2)
     ),
   ),
   (
     shufflenet_v2._Block(LAYERS),
-    lambda x, conv, unit: dealt(
+    lambda x, conv, unit: shuffled(
       np.concatenate(
         [x[..., :12], unit(unit(relu(unit(x[..., 12:], 0)), 1), 2)], -1
       ),
@@ -438,7 +445,7 @@ BLOCKS = [
   ),
   (
     shufflenet_v2._Halve(8, LAYERS),
-    lambda x, conv, unit: dealt(
+    lambda x, conv, unit: shuffled(
       np.concatenate(
         [unit(unit(x, 0, 2), 1), unit(unit(relu(unit(x, 2)), 3, 2), 4)], -1
       ),
@@ -448,8 +455,9 @@ BLOCKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("block", "by_hand"), BLOCKS)
-def test_a_block_is_what_its_paper_says(block, by_hand):
+def test_a_block_equals_its_definition(block, by_hand):
   width = 24 if "shufflenet" in name_of(block) else 12
   x = images(3, 6, 5, width)["image"]
   start = jax.jit(block.init_with_output, compiler_options=QUICK)
@@ -465,7 +473,7 @@ def test_a_block_is_what_its_paper_says(block, by_hand):
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 8), (5, 3)])
-def test_padding_is_the_same_on_all_sides_where_a_map_is_halved(size):
+def test_padding_is_the_same_on_all_sides_if_a_map_is_halved(size):
   x = images(2, *size, 3)["image"]
 
   class One(nn.Module):
@@ -479,16 +487,16 @@ def test_padding_is_the_same_on_all_sides_where_a_map_is_halved(size):
   np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
-def test_shuffling_deals_out_the_groups():
+def test_shuffling_interleaves_the_groups():
   x = jnp.arange(12)[None, None, None]
-  dealt = _conv_norm.shuffle(x, 3)[0, 0, 0]
-  assert dealt.tolist() == [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]
+  interleaved = _conv_norm.shuffle(x, 3)[0, 0, 0]
+  assert interleaved.tolist() == [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]
   with pytest.raises(ShapeError, match="12 channels in 5 groups"):
     _conv_norm.shuffle(x, 5)
 
 
-def test_the_pooled_shortcut_of_a_shufflenet_counts_the_zeros_around():
-  outputs, _ = ran("shufflenet_v1")
+def test_the_pooled_shortcut_of_a_shufflenet_counts_the_zero_padding():
+  outputs, _ = trained("shufflenet_v1")
   x = np.asarray(outputs["stage0"], float)
   padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
   expected = np.zeros((6, 4, 4, 24))
@@ -496,18 +504,18 @@ def test_the_pooled_shortcut_of_a_shufflenet_counts_the_zeros_around():
     for j in range(4):
       window = padded[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
       expected[:, i, j] = window.sum((1, 2)) / 9
-  # It is after what was convolved, and not below 0.
+  # The shortcut follows the convolved channels and is not negative.
   shortcut = outputs["stage1"][..., -24:]
   np.testing.assert_allclose(shortcut, expected, atol=1e-5)
 
 
 def test_half_of_the_channels_of_a_shufflenet_v2_is_kept():
-  # The first of each two that are dealt out came through as it was.
-  model, inputs, variables = started("shufflenet_v2")
+  # After the shuffle, every second channel is unchanged.
+  model, inputs, variables = initialized("shufflenet_v2")
   shorter = model.clone(blocks=(0, 1, 1))
   step = functools.partial(shorter.apply, train=True, mutable="batch_stats")
   before, _ = jax.jit(step, compiler_options=QUICK)(variables, inputs)
-  after, _ = ran("shufflenet_v2")
+  after, _ = trained("shufflenet_v2")
   half = model.widths[0] // 2
   np.testing.assert_allclose(
     after["stage1"][..., 0::2], before["stage1"][..., :half], atol=1e-5
@@ -518,28 +526,28 @@ def test_half_of_the_channels_of_a_shufflenet_v2_is_kept():
 
 
 def test_running_statistics_keep_nine_tenths():
-  _, _, variables = started("vgg")
-  outputs, update = ran("vgg")
+  _, _, variables = initialized("vgg")
+  outputs, update = trained("vgg")
   assert variables["batch_stats"]["norm1_0"]["var"].tolist() == [1] * 6
-  # Before the norm, of which only what comes out is shown: what goes in is
-  # made here.
+  # The norm's input is no output of the network, so it is computed here.
   x = np.asarray(outputs["stage0"], float)
   x = x.reshape(6, 4, 2, 4, 2, 4).max((2, 4))
   params = variables["params"]["conv1_0"]
   x = convolved(x, params["kernel"], 1) + np.asarray(params["bias"])
-  found = update["batch_stats"]["norm1_0"]
-  np.testing.assert_allclose(found["mean"], 0.1 * x.mean((0, 1, 2)), atol=1e-5)
-  # Of the variance over all positions, not over all but one.
+  after = update["batch_stats"]["norm1_0"]
+  np.testing.assert_allclose(after["mean"], 0.1 * x.mean((0, 1, 2)), atol=1e-5)
+  # The biased variance.
   expected = 0.9 + 0.1 * x.var((0, 1, 2))
-  np.testing.assert_allclose(found["var"], expected, rtol=1e-5)
+  np.testing.assert_allclose(after["var"], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "name", ["resnet_cifar", "wide_resnet", "mobilenet_v2", "shufflenet_v2"]
 )
 def test_devices_with_a_common_axis_share_batch_statistics(name):
-  model, inputs, variables = started(name)
-  expected, statistics = ran(name)
+  model, inputs, variables = initialized(name)
+  expected, statistics = trained(name)
   parts = {"image": inputs["image"].reshape(2, 3, 8, 8, 1)}
   step = functools.partial(
     model.clone(axis_name="devices").apply,
@@ -553,7 +561,7 @@ def test_devices_with_a_common_axis_share_batch_statistics(name):
   np.testing.assert_allclose(
     actual["logits"].reshape(6, -1), expected["logits"], rtol=1e-3, atol=1e-4
   )
-  # Each device once: two have the statistics of one.
+  # Both devices have the statistics of one.
   for one, both in zip(
     jax.tree.leaves(statistics), jax.tree.leaves(update), strict=True
   ):
@@ -562,7 +570,7 @@ def test_devices_with_a_common_axis_share_batch_statistics(name):
     )
 
 
-# Starts
+# Initialization
 
 
 def kernels(variables):
@@ -575,24 +583,24 @@ def kernels(variables):
 @pytest.mark.parametrize(
   "name", ["resnet", "wide_resnet", "vgg", "mobilenet_v2"]
 )
-def test_convolutions_start_normal_with_the_variance_of_their_fan_out(name):
-  found = [
+def test_convolutions_start_normal_with_variance_by_fan_out(name):
+  scaled = [
     leaf * np.sqrt(leaf.shape[0] * leaf.shape[1] * leaf.shape[3] / 2)
-    for path, leaf in kernels(started(name)[2]).items()
+    for path, leaf in kernels(initialized(name)[2]).items()
     if leaf.ndim == 4
   ]
-  x = np.concatenate([leaf.ravel() for leaf in found])
+  x = np.concatenate([leaf.ravel() for leaf in scaled])
   assert len(x) > 1000
   np.testing.assert_allclose(x.std(), 1, atol=4 / np.sqrt(len(x)))
-  # A normal's fourth moment, which tells it from a uniform's 1.8.
+  # A normal's fourth moment; a uniform's is 1.8.
   np.testing.assert_allclose(np.mean(x**4), 3, atol=40 / np.sqrt(len(x)))
 
 
 @pytest.mark.parametrize(
   "name", ["lenet", "mlp", "shufflenet_v1", "shufflenet_v2"]
 )
-def test_the_others_start_as_pytorchs_layers(name):
-  params = kernels(started(name)[2])
+def test_the_others_start_as_in_pytorch(name):
+  params = kernels(initialized(name)[2])
   for path, leaf in params.items():
     if path.endswith("kernel"):
       fan_in = np.prod(leaf.shape[:-1])
@@ -609,7 +617,7 @@ def test_the_others_start_as_pytorchs_layers(name):
 
 def test_heads_start_as_in_the_references():
   heads = {
-    name: started(name)[2]["params"]["head"]
+    name: initialized(name)[2]["params"]["head"]
     for name in ("resnet", "resnet_cifar", "wide_resnet", "vgg", "mobilenet_v2")
   }
   for name in ("wide_resnet", "vgg", "mobilenet_v2"):
@@ -631,7 +639,7 @@ def test_biases_of_pytorch_are_uniform_within_one_over_the_root_of_the_fan():
 
 def test_norms_start_at_one_and_convolutions_of_vgg_without_bias():
   for name in ("vgg", "resnet_cifar", "shufflenet_v2"):
-    for path, leaf in kernels(started(name)[2]).items():
+    for path, leaf in kernels(initialized(name)[2]).items():
       if path.endswith("scale"):
         assert (leaf == 1).all(), path
       elif path.endswith("bias") and "head" not in path:
@@ -645,12 +653,12 @@ def test_norms_start_at_one_and_convolutions_of_vgg_without_bias():
   ("model", "message"),
   [
     (resnet_cifar.Model(depth=18), "6 n \\+ 2"),
-    (resnet_cifar.Model(widths=(4, 4, 4)), "3 widths. There are four"),
+    (resnet_cifar.Model(widths=(4, 4, 4)), "3 widths. Expected four"),
     (wide_resnet.Model(depth=20), "6 n \\+ 4"),
     (resnet.Model(depth=20), "There are: 10, 101, 152, 18, 34, 50"),
     (resnet.Model(stem="cifr"), "Did you mean 'cifar'"),
     (vgg.Model(depth=12), "There are: 11, 13, 16, 19, 8"),
-    (vgg.Model(widths=(4, 4)), "2 widths. There are five"),
+    (vgg.Model(widths=(4, 4)), "2 widths. Expected five"),
     (mobilenet_v2.Model(blocks=(1,)), "seven groups"),
     (shufflenet_v1.Model(widths=(48, 96)), "2 widths and 3"),
     (shufflenet_v1.Model(groups=7), "in 7 groups. The groups must divide"),
@@ -658,7 +666,7 @@ def test_norms_start_at_one_and_convolutions_of_vgg_without_bias():
     (lenet.Model(widths=(4, 4)), "2 widths and 2 paddings"),
   ],
 )
-def test_options_that_make_no_network_are_said(model, message):
+def test_invalid_options_are_refused(model, message):
   with pytest.raises(UserError, match=message):
     shapes(model)
 
@@ -668,12 +676,12 @@ def test_options_that_make_no_network_are_said(model, message):
   [(lenet.Model(), (2, 8, 8, 1)), (vgg.Model(), (2, 4, 4, 1))],
   ids=["lenet", "vgg"],
 )
-def test_images_that_are_too_small_are_said(model, size):
+def test_images_that_are_too_small_are_refused(model, size):
   with pytest.raises(ShapeError, match="larger images"):
     shapes(model, *size)
 
 
-def test_what_is_no_image_is_said():
+def test_an_input_that_is_not_an_image_is_refused():
   for name, model in SMALL.items():
     if name != "mlp":
       with pytest.raises(ShapeError, match=r"Images are \[B H W C\]"):
@@ -683,6 +691,7 @@ def test_what_is_no_image_is_said():
 # Rematerialisation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("name", "options"),
   [
@@ -692,13 +701,13 @@ def test_what_is_no_image_is_said():
     ("wide_resnet", {"depth": 10, "widen": 1, "width": 4, "dropout": 0.2}),
   ],
 )
-def test_blocks_computed_again_are_the_same_and_are_not_kept(name, options):
+def test_remat_gives_equal_gradients_and_computes_again(name, options):
   kind = registry.find("models", name)
   inputs = {
     "image": jax.random.normal(KEY, (4, 16, 16, 3)),
     "has/image": jnp.array([True, True, False, True]),
   }
-  found, products = {}, {}
+  results, products = {}, {}
   for remat in (False, True):
     model = kind(num_classes=3, remat=remat, **options)
     start = lambda model=model: model.init(KEY, inputs, train=False)
@@ -715,11 +724,13 @@ def test_blocks_computed_again_are_the_same_and_are_not_kept(name, options):
       return jnp.sum(outputs["logits"] ** 2), new
 
     step = jax.value_and_grad(loss, has_aux=True)
-    found[remat] = jax.jit(step)(variables["params"])
+    results[remat] = jax.jit(step)(variables["params"])
     text = str(jax.make_jaxpr(step)(variables["params"]))
     products[remat] = text.count("conv_general_dilated")
   assert products[True] > products[False]
   for one, two in zip(
-    jax.tree.leaves(found[False]), jax.tree.leaves(found[True]), strict=True
+    jax.tree.leaves(results[False]),
+    jax.tree.leaves(results[True]),
+    strict=True,
   ):
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)

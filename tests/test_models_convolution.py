@@ -1,4 +1,4 @@
-"""The CPU's gradient of a convolution's kernel is XLA's."""
+"""Convolutions on CPUs and their gradients equal XLA's."""
 
 import functools
 
@@ -10,6 +10,8 @@ import pytest
 from jax import lax
 
 from kdjax.models import _conv_norm, _convolution
+
+pytestmark = pytest.mark.slow
 
 LAYOUT = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
 
@@ -31,41 +33,41 @@ CASES = {
 def case(request):
   shape, kernel, strides, padding = CASES[request.param]
   random = np.random.default_rng(0)
-  drawn = lambda shape: jnp.asarray(random.normal(size=shape), jnp.float32)
+  draw = lambda shape: jnp.asarray(random.normal(size=shape), jnp.float32)
   forward = functools.partial(
     lax.conv_general_dilated,
     window_strides=strides,
     padding=padding,
     **LAYOUT,
   )
-  x, kernel = drawn(shape), drawn(kernel)
+  x, kernel = draw(shape), draw(kernel)
   out, pull = jax.vjp(forward, x, kernel)
-  gradient = drawn(out.shape)
+  gradient = draw(out.shape)
   return x, kernel, strides, padding, gradient, pull(gradient)
 
 
-def close(found, expected):
+def close(actual, expected):
   scale = np.abs(expected).max()
-  np.testing.assert_allclose(found, expected, atol=2e-6 * scale, rtol=0)
+  np.testing.assert_allclose(actual, expected, atol=2e-6 * scale, rtol=0)
 
 
 @pytest.mark.parametrize("at_once", [1, 2000, 2**20])
-def test_a_convolution_and_its_gradients_are_xla_s(case, at_once, monkeypatch):
+def test_a_convolution_and_its_gradients_equal_xla(case, at_once, monkeypatch):
   monkeypatch.setattr(_convolution, "LEAST", 0)
   monkeypatch.setattr(_convolution, "AT_ONCE", at_once)
-  x, kernel, strides, padding, gradient, (of_x, of_kernel) = case
+  x, kernel, strides, padding, gradient, (grad_x, grad_kernel) = case
   call = lambda x, kernel: _convolution.convolve(
     x, kernel, strides, padding, **LAYOUT
   )
   out, pull = jax.vjp(call, x, kernel)
   close(out, lax.conv_general_dilated(x, kernel, strides, padding, **LAYOUT))
-  found = pull(gradient)
-  close(found[0], of_x)
-  close(found[1], of_kernel)
+  actual = pull(gradient)
+  close(actual[0], grad_x)
+  close(actual[1], grad_kernel)
 
 
 class Net(nn.Module):
-  """One layer, as networks make it."""
+  """One convolution, made as in the networks."""
 
   groups: int = 1
 
@@ -76,7 +78,7 @@ class Net(nn.Module):
 
 
 def products(groups, backend, monkeypatch):
-  """How often a layer's gradient multiplies matrices."""
+  """Number of matrix products in a layer's gradient."""
   monkeypatch.setattr(jax, "default_backend", lambda: backend)
   model, x = Net(groups), jnp.ones((2, 8, 8, 32))
   variables = jax.eval_shape(model.init, jax.random.key(0), x)
@@ -84,24 +86,24 @@ def products(groups, backend, monkeypatch):
   return str(jax.make_jaxpr(jax.grad(loss))(variables)).count("dot_general")
 
 
-def test_layers_use_it_on_a_cpu_alone_and_without_groups(monkeypatch):
-  # Of strides 2: XLA's convolution, and a product a row of the kernel.
+def test_layers_use_products_only_on_a_cpu_and_without_groups(monkeypatch):
+  # With strides of 2: XLA's convolution, and one product per kernel row.
   assert products(1, "cpu", monkeypatch) == 3
   assert products(1, "gpu", monkeypatch) == 0
   assert products(4, "cpu", monkeypatch) == 0
 
 
-def test_seeds_may_be_a_vmap(case, monkeypatch):
+def test_convolutions_work_under_vmap(case, monkeypatch):
   monkeypatch.setattr(_convolution, "LEAST", 0)
   monkeypatch.setattr(_convolution, "AT_ONCE", 2000)
   x, kernel, strides, padding, gradient, _ = case
 
-  def of(kernel):
+  def pull(kernel):
     call = lambda kernel: _convolution.convolve(
       x, kernel, strides, padding, **LAYOUT
     )
     return jax.vjp(call, kernel)[1](gradient)[0]
 
-  both = jax.vmap(of)(jnp.stack([kernel, 2 * kernel]))
-  close(both[0], of(kernel))
-  close(both[1], of(2 * kernel))
+  both = jax.vmap(pull)(jnp.stack([kernel, 2 * kernel]))
+  close(both[0], pull(kernel))
+  close(both[1], pull(2 * kernel))

@@ -1,6 +1,6 @@
-"""Encoders that take public weights: their names, masks and what is refused.
+"""Encoders with public weights: their names, masks and what is refused.
 
-That they give what the originals give is tested beside these.
+tests/test_pretrained_*.py compare them with the original networks.
 """
 
 import functools
@@ -39,10 +39,10 @@ MODELS = {
   "clip": (clip, {**TOWERS, **SIZE, "vocabulary": 11, "length": 9}),
   "siglip": (siglip, {**TOWERS, **SIZE, "vocabulary": 11, "length": 9}),
 }
-# Words of a text behind the first four.
+# Positions of a text after the first four.
 LATE = np.arange(6) > 3
 
-# Those of CLIP and SigLIP have no classifier: their heads are never published.
+# Published CLIP and SigLIP have no classifier.
 CLASSES = {"clip": None, "siglip": None}
 
 
@@ -56,25 +56,25 @@ def inputs():
 
 
 def make(name, **options):
-  file, given = MODELS[name]
-  return file.Model(**{**given, **options})
+  file, fields = MODELS[name]
+  return file.Model(**{**fields, **options})
 
 
 @functools.cache
 def variables(name):
   model = make(name)
-  made = jax.jit(functools.partial(model.init, train=False))(
+  initial = jax.jit(functools.partial(model.init, train=False))(
     jax.random.key(0), inputs()
   )
   random = np.random.default_rng(1)
   move = lambda leaf: leaf + 0.3 * random.normal(size=leaf.shape).astype("f4")
-  return jax.tree.map(move, made)
+  return jax.tree.map(move, initial)
 
 
-def run(name, given, **options):
+def run(name, inputs, **options):
   model = make(name, **options)
   infer = jax.jit(functools.partial(model.apply, train=False))
-  return infer(variables(name), given)
+  return infer(variables(name), inputs)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -93,35 +93,36 @@ def test_every_leaf_has_a_public_name_of_its_own(name):
     assert len({*table.values()}) == len(table)
 
 
-# What a text sees
+# Padding and causality
 
 
 def moved(words, where):
-  """Other words where that is True."""
+  """Replaces the token ids at the positions `where`."""
   return jnp.where(where, (words - 1) % 9 + 2, words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bert", "roberta", "clip", "siglip"])
-def test_what_lies_at_padding_changes_no_output(name):
-  given = inputs()
-  other = moved(given["text"], ~given["mask/text"])
-  assert (other != given["text"]).any()
-  actual = run(name, {**given, "text": other})
-  for key, value in run(name, given).items():
+def test_the_content_of_padding_changes_no_output(name):
+  batch = inputs()
+  other = moved(batch["text"], ~batch["mask/text"])
+  assert (other != batch["text"]).any()
+  actual = run(name, {**batch, "text": other})
+  for key, value in run(name, batch).items():
     np.testing.assert_array_equal(actual[key], value, err_msg=key)
 
 
-def test_clip_reads_no_word_before_its_turn():
-  given = {"text": inputs()["text"]}
-  before = run("clip", given, end=10)
-  after = run("clip", {"text": moved(given["text"], LATE[None])}, end=10)
+def test_texts_of_clip_are_causal():
+  words = inputs()["text"]
+  before = run("clip", {"text": words}, end=10)
+  after = run("clip", {"text": moved(words, LATE[None])}, end=10)
   for key in ("text/block01", "text/tokens"):
     changed = ~np.isclose(before[key], after[key], atol=1e-6).all((0, 2))
     np.testing.assert_array_equal(changed, LATE)
   assert not np.triu(before["text/attention00"], 1).any()
 
 
-def test_siglip_fills_a_short_text_with_padding():
+def test_siglip_pads_a_short_text():
   words = inputs()["text"]
   filled = jnp.concatenate([words, jnp.full((3, 3), 1)], axis=1)
   long = run("siglip", {"text": filled})
@@ -129,50 +130,51 @@ def test_siglip_fills_a_short_text_with_padding():
     np.testing.assert_allclose(value, long[key], rtol=1e-5, err_msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{"fused": True}, {"remat": True}], ids=str)
 @pytest.mark.parametrize("name", ["clip", "dinov2, gated"])
-def test_what_costs_less_gives_the_same(name, fields):
-  given = inputs()
-  actual = run(name, given, **fields)
-  for key, value in run(name, given).items():
+def test_remat_and_fused_attention_give_equal_outputs(name, fields):
+  batch = inputs()
+  actual = run(name, batch, **fields)
+  for key, value in run(name, batch).items():
     np.testing.assert_allclose(
       actual[key], value, rtol=1e-4, atol=1e-4, err_msg=key
     )
 
 
 @pytest.mark.parametrize("name", ["bert", "clip"])
-def test_a_text_beyond_the_table_of_places_is_refused(name):
+def test_a_text_longer_than_the_position_embeddings_is_refused(name):
   words = {"text": jnp.ones((1, 513), jnp.int32)}
   with pytest.raises(ShapeError, match="513 positions"):
     jax.eval_shape(lambda: run(name, words))
 
 
-# Places of another size
+# Position embeddings of another size
 
 
-def test_a_row_of_two_places_is_doubled_by_the_cubic_kernel():
+def test_a_row_of_two_positions_is_doubled_by_the_cubic_kernel():
   places = jnp.asarray([[1.0], [0.0]])
-  found = _patches.resize(places, (1, 2), (1, 4))
-  # Of Keys' kernel with a = -3/4, at 1/4 and 3/4 of the way; its taps beyond an
-  # end count for the nearest. The first and the last lie outside of both.
+  resized = _patches.resize(places, (1, 2), (1, 4))
+  # Keys' kernel with a = -3/4, at 1/4 and 3/4 of the distance. Taps beyond an
+  # end count as the nearest position; the first and last lie outside.
   inner = 0.87890625 - 0.10546875
   outer = 1 + 0.10546875
   np.testing.assert_allclose(
-    found[:, 0], [outer, inner, 1 - inner, 1 - outer], rtol=1e-6
+    resized[:, 0], [outer, inner, 1 - inner, 1 - outer], rtol=1e-6
   )
 
 
 @pytest.mark.parametrize("antialias", [False, True])
 @pytest.mark.parametrize("size", [(2, 3), (5, 9), (11, 4)], ids=str)
-def test_places_that_are_alike_stay_so_at_any_size(size, antialias):
+def test_equal_positions_stay_equal_at_any_size(size, antialias):
   places = jnp.concatenate([jnp.full((2, 3), 7.0), jnp.full((20, 3), 4.0)])
-  found = _patches.resize(places, (4, 5), size, 2, antialias)
-  assert found.shape == (2 + size[0] * size[1], 3)
-  np.testing.assert_array_equal(found[:2], 7.0)
-  np.testing.assert_allclose(found[2:], 4.0, rtol=1e-6)
+  resized = _patches.resize(places, (4, 5), size, 2, antialias)
+  assert resized.shape == (2 + size[0] * size[1], 3)
+  np.testing.assert_array_equal(resized[:2], 7.0)
+  np.testing.assert_allclose(resized[2:], 4.0, rtol=1e-6)
 
 
-def test_antialiasing_sees_all_that_is_left_out():
+def test_antialiasing_uses_every_old_position():
   weights = _patches._weights(12, 2, antialias=True)
   assert (weights != 0).all()
   assert (_patches._weights(12, 2, antialias=False) != 0).sum() == 8
@@ -195,24 +197,24 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_config_that_is_not_built_is_refused_by_key_and_value(name):
+def test_an_unsupported_config_is_refused_by_key_and_value(name):
   file, config = REFUSED[name]
-  with pytest.raises(UserError, match=r"=.* in config\.json is not built"):
+  with pytest.raises(UserError, match=r"=.* in config\.json is not supported"):
     file.options(config)
 
 
 @pytest.mark.parametrize("name", ["bert", "vit", "dinov2"])
-def test_a_pooling_that_is_not_there_is_refused(name):
+def test_an_unknown_pooling_is_refused(name):
   with pytest.raises(UserError, match="No pooling 'max'"):
     jax.eval_shape(lambda: run(name, inputs(), pooling="max"))
 
 
-def test_an_activation_that_is_not_there_is_refused():
+def test_an_unknown_activation_is_refused():
   with pytest.raises(UserError, match="Did you mean 'gelu'"):
     jax.eval_shape(lambda: run("bert", inputs(), activation="gelus"))
 
 
-def test_classes_are_counted_where_there_is_a_classifier():
+def test_classes_are_counted_if_there_is_a_classifier():
   labels = {"id2label": {"0": "a", "1": "b", "2": "c"}}
   named = {"architectures": ["BertForSequenceClassification"]}
   assert _encoder.classes({**labels, **named}) == 3

@@ -1,4 +1,4 @@
-"""Batch statistics are of the rows that are there, on any number of devices."""
+"""Batch statistics are over present rows, on any number of devices."""
 
 import functools
 
@@ -16,29 +16,31 @@ from kdjax.stage import build
 from kdjax.step.flow import Flow
 from kdjax.training import workdir
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(0)
 B, DEVICES = 16, 8
 
-# Rows of eight devices, two a device: one has none, others one or both.
-THERE = np.array([1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1], bool)
+# Present rows: two per device, of which none, one or both are present.
+PRESENT = np.array([1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1], bool)
 
 
 class Network:
-  """A small network of the room, and what it is called with."""
+  """A small instance of a network, and its inputs."""
 
   def __init__(self, name):
     options = registry.describe("models", name).options
-    given = {key: VALUES[key]() for key in options if key in VALUES}
-    given |= OPTIONS_TO_TEST.get(name, {})
-    self.make = functools.partial(registry.find("models", name), **given)
+    values = {key: VALUES[key]() for key in options if key in VALUES}
+    values |= OPTIONS_TO_TEST.get(name, {})
+    self.make = functools.partial(registry.find("models", name), **values)
     self.model = self.make()
-    # Of each key more than one example, and never the same one twice.
+    # Several batches, so that no example occurs twice.
     parts = [make_inputs(self.model, seed) for seed in range(B // 4)]
-    every = {
+    joined = {
       key: jnp.concatenate([part[key][:4] for part in parts])
       for key in parts[0]
     }
-    self.inputs = {k: v for k, v in every.items() if not k.startswith("has/")}
+    self.inputs = {k: v for k, v in joined.items() if not k.startswith("has/")}
     start = functools.partial(self.model.init, train=False)
     self.shapes = jax.eval_shape(start, KEY, self.inputs)
 
@@ -48,7 +50,7 @@ class Network:
     return jax.jit(start, compiler_options=QUICK)(KEY, self.inputs)
 
   def present(self, rows):
-    """The inputs where only some rows are there; anything lies in the rest."""
+    """The inputs, with the modalities present in some rows only."""
     has = [key for key in self.model.reads if key.startswith("has/")]
     return {**self.inputs, **dict.fromkeys(has, jnp.asarray(rows))}
 
@@ -79,10 +81,11 @@ WITH_STATISTICS = [
 ]
 
 
-def close(actual, expected, tolerance=1e-3):
+def close(actual, expected, tolerance=1e-3, rule=""):
+  """Asserts equality; `rule` is the message of a broken contract."""
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(
-      a, b, rtol=tolerance, atol=tolerance / 10
+      a, b, rtol=tolerance, atol=tolerance / 10, err_msg=rule
     ),
     actual,
     expected,
@@ -92,68 +95,79 @@ def close(actual, expected, tolerance=1e-3):
 # Every network with batch statistics
 
 
-def test_networks_with_batch_statistics_read_what_is_there():
+def test_networks_with_batch_statistics_read_which_rows_are_present():
   assert {"conv", "resnet", "audio_cnn", "fusion"} <= {*WITH_STATISTICS}
   for name in WITH_STATISTICS:
     model = network(name).model
-    given = network(name).inputs.keys() & {"image", "audio"}
-    assert {f"has/{modality}" for modality in given} <= {*model.reads}, name
+    modalities = network(name).inputs.keys() & {"image", "audio"}
+    assert {f"has/{modality}" for modality in modalities} <= {*model.reads}, (
+      f"`Model` of models/{name}.py has batch norm: it must read"
+      ' has/<modality> (USES = ("has",)) and normalize over these rows.'
+    )
 
 
 @pytest.mark.parametrize("name", WITH_STATISTICS)
-def test_rows_that_are_there_train_as_if_they_were_alone(name):
-  one = network(name)
-  outputs, kept = one.train(one.present(THERE))
-  alone = {key: value[THERE] for key, value in one.inputs.items()}
-  expected, statistics = one.train(alone)
-  close({key: value[THERE] for key, value in outputs.items()}, expected)
-  close(kept, statistics)
+def test_present_rows_train_as_if_they_were_alone(name):
+  net = network(name)
+  rule = (
+    f"Rows without a modality must not change the batch statistics of"
+    f" models/{name}.py: use `over_rows` of models/_batch_norm.py."
+  )
+  outputs, updates = net.train(net.present(PRESENT))
+  alone = {key: value[PRESENT] for key, value in net.inputs.items()}
+  expected, statistics = net.train(alone)
+  present = {key: value[PRESENT] for key, value in outputs.items()}
+  close(present, expected, rule=rule)
+  close(updates, statistics, rule=rule)
 
 
 @pytest.mark.parametrize("name", WITH_STATISTICS)
-def test_where_no_row_is_there_statistics_stay_and_gradients_are_finite(name):
-  one = network(name)
-  inputs = one.present(np.zeros(B, bool))
-  statistics = {"batch_stats": one.variables["batch_stats"]}
+def test_without_present_rows_statistics_stay_and_gradients_are_finite(name):
+  net = network(name)
+  inputs = net.present(np.zeros(B, bool))
+  statistics = {"batch_stats": net.variables["batch_stats"]}
 
   @functools.partial(jax.jit, compiler_options=QUICK)
   @functools.partial(jax.grad, has_aux=True)
   def gradient(params):
-    outputs, kept = one.step({**statistics, "params": params}, inputs)
+    outputs, updates = net.step({**statistics, "params": params}, inputs)
     total = sum(jnp.sum(x * 1.0) for x in jax.tree.leaves(outputs))
-    return total, (outputs, kept)
+    return total, (outputs, updates)
 
-  gradients, (outputs, kept) = gradient(one.variables["params"])
+  gradients, (outputs, updates) = gradient(net.variables["params"])
+  rule = f"models/{name}.py must train on a batch without any present row:"
   for leaf in jax.tree.leaves((gradients, outputs)):
-    assert bool(jnp.isfinite(leaf).all())
-  jax.tree.map(np.testing.assert_array_equal, kept, statistics)
+    assert bool(jnp.isfinite(leaf).all()), f"{rule} values must be finite."
+  rule += " running statistics must not change."
+  same = functools.partial(np.testing.assert_array_equal, err_msg=rule)
+  jax.tree.map(same, updates, statistics)
 
 
 @pytest.mark.parametrize("name", ["audio_cnn", "conv", "resnet_cifar"])
-def test_devices_with_unequally_many_rows_train_as_one(name):
-  one = network(name)
-  inputs = one.present(THERE)
-  expected, statistics = one.train(inputs)
+def test_devices_with_different_numbers_of_rows_train_as_one(name):
+  net = network(name)
+  inputs = net.present(PRESENT)
+  expected, statistics = net.train(inputs)
   parts = jax.tree.map(
     lambda leaf: leaf.reshape(DEVICES, -1, *leaf.shape[1:]), inputs
   )
-  shared = one.make(axis_name="devices")
-  step = functools.partial(one.step, one.variables, model=shared)
-  outputs, kept = jax.pmap(step, axis_name="devices")(parts)
+  shared = net.make(axis_name="devices")
+  step = functools.partial(net.step, net.variables, model=shared)
+  outputs, updates = jax.pmap(step, axis_name="devices")(parts)
   whole = {key: x.reshape(B, *x.shape[2:]) for key, x in outputs.items()}
   close(
-    {key: x[THERE] for key, x in whole.items()},
-    {key: x[THERE] for key, x in expected.items()},
+    {key: x[PRESENT] for key, x in whole.items()},
+    {key: x[PRESENT] for key, x in expected.items()},
   )
   for device in range(DEVICES):
-    close(jax.tree.map(lambda x, at=device: x[at], kept), statistics)
+    close(jax.tree.map(lambda x, at=device: x[at], updates), statistics)
 
 
 # The layer
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (5, 4), (2, 3, 4)])
-def test_of_all_rows_batch_norm_is_that_of_flax(shape):
+def test_batch_norm_over_all_rows_equals_flax(shape):
   class One(nn.Module):
     @nn.compact
     def __call__(self, x, rows):
@@ -170,18 +184,18 @@ def test_of_all_rows_batch_norm_is_that_of_flax(shape):
   close(step(rows), step(None), 1e-5)
 
 
-# From a batch
+# Inputs from a batch
 
 
-def given(batch, model=None):
-  """What a network is given of a batch of four pictures of ones."""
+def inputs_of(batch, model=None):
+  """A network's inputs from a batch of four images of ones."""
   batch = {"image": jnp.ones((4, 2, 2, 1)), **batch}
   nothing = {"networks": {}, "heads": {}}
   networks = {"student": model or conv.Model()}
   return Flow(networks, {}, nothing, None, batch).inputs("student")
 
 
-def test_a_network_is_told_of_what_is_missing_and_of_what_is_broken():
+def test_a_network_reads_which_rows_are_missing_or_broken():
   has = jnp.array([True, True, False, False])
   record = jnp.array([True, False, True, False])
   for batch, expected in (
@@ -189,32 +203,32 @@ def test_a_network_is_told_of_what_is_missing_and_of_what_is_broken():
     ({"has/record": record}, [1, 0, 1, 0]),
     ({"has/image": has, "has/record": record}, [1, 0, 0, 0]),
   ):
-    inputs = given(batch)
+    inputs = inputs_of(batch)
     assert inputs.keys() == {"image", "has/image"}
     assert inputs["has/image"].tolist() == expected
     assert inputs["image"].max((1, 2, 3)).tolist() == expected
 
 
-def test_where_nothing_can_be_missing_a_network_is_told_nothing():
-  assert given({}).keys() == {"image"}
+def test_without_missing_rows_there_is_no_has_key():
+  assert inputs_of({}).keys() == {"image"}
 
 
-def test_a_padding_that_is_missing_stays_boolean():
+def test_the_mask_of_a_broken_row_stays_boolean():
   model = registry.find("models", "audio_cnn")(modality="image")
   mask = {"mask/image": jnp.ones((4, 2), bool)}
-  found = given({**mask, "has/record": jnp.arange(4) > 1}, model)
-  assert found["mask/image"].dtype == bool
-  assert found["mask/image"].any(1).tolist() == [False, False, True, True]
+  inputs = inputs_of({**mask, "has/record": jnp.arange(4) > 1}, model)
+  assert inputs["mask/image"].dtype == bool
+  assert inputs["mask/image"].any(1).tolist() == [False, False, True, True]
 
 
 def manifest(folder, broken):
-  """Eight pictures and a stage that trains on them."""
+  """Eight image files and a stage that trains on them."""
   rows = []
-  for place in range(8):
-    image_file(folder / f"{place}.png", place)
-    rows.append(f"{place}.png,{'ab'[place % 2]},train\n")
-  for place in broken:
-    (folder / f"{place}.png").write_bytes(b"no picture")
+  for index in range(8):
+    image_file(folder / f"{index}.png", index)
+    rows.append(f"{index}.png,{'ab'[index % 2]},train\n")
+  for index in broken:
+    (folder / f"{index}.png").write_bytes(b"no image")
   (folder / "manifest.csv").write_text("image,label,split\n" + "".join(rows))
   options = {"root": str(folder), "validation": 0.0, "test": 0.0}
   skips = {"on_error": "skip", "most_broken": 0.5, "image_size": (8, 8)}
@@ -232,7 +246,7 @@ def manifest(folder, broken):
   return build.build(workdir.resolve(plain), "alone")
 
 
-def test_a_broken_record_moves_no_batch_statistic_in_a_training_step(tmp_path):
+def test_a_broken_record_changes_no_batch_statistic(tmp_path):
   stage = manifest(tmp_path, broken=(2, 3, 6))
   feed = stage.train_feed(stage.load("train", 0), 0)
   batch = feed.batch(0)
@@ -242,8 +256,8 @@ def test_a_broken_record_moves_no_batch_statistic_in_a_training_step(tmp_path):
   fixed = stage.fixed({})
   state = stage.init(0, fixed)
   step = jax.jit(stage.train_step)
-  found, metrics = step(state, fixed, batch)
+  after, metrics = step(state, fixed, batch)
   alone = {key: value[valid] for key, value in batch.items()}
-  expected, known = step(state, fixed, alone)
-  close(found.collections, expected.collections, 1e-4)
-  np.testing.assert_allclose(metrics["loss"], known["loss"], rtol=1e-4)
+  expected, metrics_alone = step(state, fixed, alone)
+  close(after.collections, expected.collections, 1e-4)
+  np.testing.assert_allclose(metrics["loss"], metrics_alone["loss"], rtol=1e-4)

@@ -1,4 +1,4 @@
-"""Networks of texts and of audio, and how fusion joins what is there."""
+"""Networks for texts and audio, and the joins of fusion."""
 
 import functools
 
@@ -47,7 +47,7 @@ EVERY = {
 
 
 def reads(model, seed=0, mask=MASK):
-  """What a network of texts or audio reads; anything lies at padding."""
+  """Inputs of a network for texts or audio, with random padding."""
   random = np.random.default_rng(seed)
   if model.needs == ("text",):
     value = random.integers(0, WORDS, size=mask.shape).astype("i4")
@@ -57,8 +57,8 @@ def reads(model, seed=0, mask=MASK):
   return {name: jnp.asarray(value), f"mask/{name}": jnp.asarray(mask)}
 
 
-def started(model, inputs):
-  """Variables of which no two are alike; nothing is compiled for them."""
+def initialize(model, inputs):
+  """Variables with distinct values; nothing is compiled for them."""
   start = functools.partial(model.init, train=False)
   shapes = jax.eval_shape(start, jax.random.key(0), inputs)
   random = np.random.default_rng(1)
@@ -71,12 +71,12 @@ def started(model, inputs):
 
 
 class Network:
-  """A network that has started, and what it is called with."""
+  """An initialized network and its inputs."""
 
   def __init__(self, model, inputs=None):
     self.model = model
     self.inputs = reads(model) if inputs is None else inputs
-    self.variables = started(model, self.inputs)
+    self.variables = initialize(model, self.inputs)
     self.infer = jax.jit(functools.partial(model.apply, train=False))
     self.learn = jax.jit(self._learn)
 
@@ -91,7 +91,7 @@ class Network:
     return jax.jit(step)(self.variables, inputs, rngs=draw)
 
   def _learn(self, inputs):
-    """Gradients of all outputs in training, these, and new statistics."""
+    """Gradients of all outputs in training, the outputs and statistics."""
 
     def total(params):
       outputs, kept = self.model.apply(
@@ -118,30 +118,33 @@ def close(actual, expected, tolerance=1e-5, message=""):
   )
 
 
-# Every network of texts and of audio
+# Every network for texts or audio
 
 
-def test_what_lies_at_padding_changes_no_output(network):
+@pytest.mark.slow
+def test_the_content_of_padding_changes_no_output(network):
   other = {**reads(network.model, seed=1)}
   (name,) = network.model.needs
-  there = MASK.reshape(*MASK.shape, *(1,) * (other[name].ndim - 2))
-  other[name] = jnp.where(there, network.inputs[name], other[name])
+  valid = MASK.reshape(*MASK.shape, *(1,) * (other[name].ndim - 2))
+  other[name] = jnp.where(valid, network.inputs[name], other[name])
   if other[name].dtype == jnp.float32:
-    other[name] = jnp.where(there, other[name], jnp.nan)
+    other[name] = jnp.where(valid, other[name], jnp.nan)
   before, after = network(network.inputs), network(other)
   for key, value in before.items():
     np.testing.assert_array_equal(after[key], value, err_msg=key)
 
 
+@pytest.mark.slow
 def test_padding_changes_no_gradient_and_no_statistic(network):
   other = reads(network.model, seed=1)
   (name,) = network.model.needs
-  there = MASK.reshape(*MASK.shape, *(1,) * (other[name].ndim - 2))
-  other[name] = jnp.where(there, network.inputs[name], other[name])
+  valid = MASK.reshape(*MASK.shape, *(1,) * (other[name].ndim - 2))
+  other[name] = jnp.where(valid, network.inputs[name], other[name])
   before, after = network.learn(network.inputs), network.learn(other)
   jax.tree.map(np.testing.assert_array_equal, before, after)
 
 
+@pytest.mark.slow
 def test_more_padding_changes_no_output(network):
   wide = {
     key: jnp.pad(leaf, ((0, 0), (0, 6), *((0, 0),) * (leaf.ndim - 2)))
@@ -153,15 +156,16 @@ def test_more_padding_changes_no_output(network):
     close(part, value, message=key)
 
 
-def test_a_row_alone_is_as_it_is_beside_longer_ones(network):
+@pytest.mark.slow
+def test_a_row_alone_equals_the_row_among_longer_ones(network):
   (name,) = network.model.needs
   whole, row = network(network.inputs)["logits"], 1
-  # Without padding, and so without a mask.
+  # Without padding, so that a mask is not needed.
   alone = {name: network.inputs[name][row : row + 1, : LENGTHS[row]]}
   close(network(alone)["logits"], whole[row : row + 1])
 
 
-def test_what_is_empty_is_the_same_for_all_and_has_gradients(network):
+def test_empty_rows_have_equal_outputs_and_finite_gradients(network):
   (name,) = network.model.needs
   empty = {**network.inputs, f"mask/{name}": jnp.zeros((B, T), bool)}
   outputs = network(empty)
@@ -189,7 +193,7 @@ def test_order_matters(network):
 
 
 def lstm(params, words, width):
-  """States h of an LSTM, one word after another, as its paper has them."""
+  """States h of an LSTM, word by word, as in its paper."""
   sigmoid = lambda x: 1 / (1 + np.exp(-x))
   cell = state = np.zeros(width)
   states = []
@@ -205,8 +209,9 @@ def lstm(params, words, width):
   return np.stack(states)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["max", "mean", "last"])
-def test_bilstm_is_an_lstm_read_both_ways(pooling):
+def test_bilstm_is_an_lstm_in_both_directions(pooling):
   network = Network(bilstm.Model(WORDS, K, width=4, words=5, pooling=pooling))
   params = network.variables["params"]
   outputs = network(network.inputs)
@@ -225,7 +230,7 @@ def test_bilstm_is_an_lstm_read_both_ways(pooling):
     close(outputs["embedding"][row], expected)
 
 
-def test_each_direction_of_a_bilstm_sees_what_it_has_read():
+def test_each_direction_of_a_bilstm_depends_on_the_tokens_it_has_read():
   network = Network(BILSTM)
   text = network.inputs["text"].at[0, 5].add(1) % WORDS
   before = network(network.inputs)["block00"]
@@ -236,7 +241,7 @@ def test_each_direction_of_a_bilstm_sees_what_it_has_read():
   assert not backward[6:].any() and backward[:6].any(-1).all()
 
 
-def test_a_hole_in_a_text_is_as_if_its_words_were_closed_up():
+def test_bilstm_skips_masked_tokens_inside_a_text():
   network = Network(BILSTM)
   ids = network.inputs["text"]
   holes = np.zeros((B, T), bool)
@@ -251,7 +256,7 @@ def test_a_hole_in_a_text_is_as_if_its_words_were_closed_up():
 # TextCNN
 
 
-def test_text_cnn_is_kims_equations():
+def test_text_cnn_equals_the_equations_of_kim():
   model = text_cnn.Model(WORDS, K, words=5, channels=4, windows=(2, 3, 4))
   network = Network(model)
   params = jax.tree.map(np.float64, network.variables["params"])
@@ -277,7 +282,7 @@ def test_text_cnn_is_kims_equations():
 # Audio
 
 
-def test_batch_norm_with_a_full_mask_is_that_of_flax():
+def test_batch_norm_with_a_full_mask_equals_flax():
   x = jax.random.normal(jax.random.key(0), (B, T, F, 3)) * 2 + 1
   ours, theirs = (
     _batch_norm.BatchNorm(),
@@ -298,7 +303,7 @@ def test_batch_norm_with_a_full_mask_is_that_of_flax():
   jax.tree.map(close, kept["batch_stats"], dict(other["batch_stats"]))
 
 
-def test_batch_norm_counts_frames_alone():
+def test_batch_norm_counts_valid_frames_only():
   x = np.random.default_rng(0).normal(size=(B, T, F, 3)).astype("f4") + 1
   layer, mask = _batch_norm.BatchNorm(momentum=0.0), jnp.asarray(MASK)
   variables = layer.init(jax.random.key(0), x, mask, train=False)
@@ -308,7 +313,7 @@ def test_batch_norm_counts_frames_alone():
   close(kept["batch_stats"]["var"], frames.var(0))
 
 
-def test_devices_of_unequal_padding_train_as_one():
+def test_devices_with_different_padding_train_as_one():
   network = Network(audio_cnn.Model(K, widths=(4,), pooling="max"))
   shared = network.model.clone(axis_name="devices")
   expected, statistics = network.train(network.inputs)
@@ -331,7 +336,7 @@ def test_devices_of_unequal_padding_train_as_one():
     (WITH_CLASS_TOKEN, 1 + 3 * -(-LENGTHS // 3)),
   ],
 )
-def test_the_tokens_of_audio_say_where_they_are(model, expected):
+def test_the_token_mask_of_audio_is_right(model, expected):
   network = Network(model)
   outputs = network(network.inputs)
   mask, tokens = np.asarray(outputs["mask/tokens"]), outputs["tokens"]
@@ -349,8 +354,8 @@ def test_the_frequency_of_a_patch_matters():
 
 
 @pytest.mark.parametrize("model", [AUDIO_CNN, SPECTROGRAM])
-def test_a_waveform_is_no_spectrogram(model):
-  with pytest.raises(ShapeError, match="made one by a transform"):
+def test_a_waveform_is_refused_as_a_spectrogram(model):
+  with pytest.raises(ShapeError, match="`log_mel` makes one"):
     jax.eval_shape(
       functools.partial(model.init, train=False),
       jax.random.key(0),
@@ -359,25 +364,25 @@ def test_a_waveform_is_no_spectrogram(model):
 
 
 @pytest.mark.parametrize(
-  ("model", "words"),
+  ("model", "message"),
   [
-    (spectrogram_transformer.Model(patch=4, stride=5), "at a stride of 5"),
+    (spectrogram_transformer.Model(patch=4, stride=5), "stride=5"),
     (spectrogram_transformer.Model(length=10), "length=10"),
     (spectrogram_transformer.Model(pooling="max"), "There are: cls, mean"),
     (audio_cnn.Model(pooling="man"), "Did you mean 'mean'"),
     (bilstm.Model(WORDS, pooling="lst"), "Did you mean 'last'"),
   ],
 )
-def test_options_that_cannot_work_are_said(model, words):
+def test_invalid_options_are_refused(model, message):
   start = functools.partial(model.init, train=False)
-  with pytest.raises(UserError, match=words):
+  with pytest.raises(UserError, match=message):
     jax.eval_shape(start, jax.random.key(0), reads(model))
 
 
 # Registers
 
 
-def test_registers_are_seen_by_blocks_and_are_no_tokens():
+def test_registers_are_in_blocks_but_not_in_tokens():
   make = functools.partial(
     patch_transformer.Model, K, width=8, depth=1, patch=4, pooling="cls"
   )
@@ -401,7 +406,7 @@ def test_registers_are_seen_by_blocks_and_are_no_tokens():
 
 
 class Part(nn.Module):
-  """An encoder that gives what it is given, to see what joins make of it."""
+  """An encoder that returns its input, to test joins."""
 
   modality: str
   axis_name: str | None = None
@@ -422,12 +427,12 @@ class Part(nn.Module):
 NAMES = ("audio", "image", "text")
 
 
-# Which of the three are there: every subset.
+# Every subset of the three modalities.
 SUBSETS = np.array(list(np.ndindex(2, 2, 2)), bool)
 
 
 def several(seed=0):
-  """Tokens of three modalities, as many rows as there are subsets."""
+  """Tokens of three modalities, one row per subset."""
   random = np.random.default_rng(seed)
   return {
     name: jnp.asarray(random.normal(size=(len(SUBSETS), size, 4)), jnp.float32)
@@ -454,11 +459,12 @@ def join(request):
   return joined(request.param, layers=1)
 
 
-def test_what_lies_at_what_is_absent_changes_nothing_of_any_subset(join):
+@pytest.mark.slow
+def test_the_content_of_absent_modalities_changes_nothing(join):
   inputs, other = several(), several(seed=1)
   for column, name in enumerate(NAMES):
-    there = SUBSETS[:, column, None, None]
-    other[name] = jnp.where(there, inputs[name], other[name])
+    valid = SUBSETS[:, column, None, None]
+    other[name] = jnp.where(valid, inputs[name], other[name])
   before, after = (join({**x, **presence()}) for x in (inputs, other))
   for key in ("logits", "embedding"):
     assert np.isfinite(before[key]).all()
@@ -470,8 +476,8 @@ def test_what_lies_at_what_is_absent_changes_nothing_of_any_subset(join):
 
 def test_a_missing_key_is_a_modality_that_is_absent_everywhere(join):
   inputs = several()
-  there = np.zeros_like(SUBSETS) | np.array([[True, False, True]])
-  absent = join({**inputs, **presence(there)})
+  subsets = np.zeros_like(SUBSETS) | np.array([[True, False, True]])
+  absent = join({**inputs, **presence(subsets)})
   missing = join({name: inputs[name] for name in ("audio", "text")})
   close(missing["logits"], absent["logits"])
   close(missing["embedding"], absent["embedding"])
@@ -485,7 +491,7 @@ def test_reordered_rows_give_reordered_joins(join):
     close(moved[key], value[order], message=key)
 
 
-def test_what_is_joined_is_float32_when_activations_are_not(join):
+def test_joint_outputs_are_float32_when_activations_are_not(join):
   model = join.model.clone(dtype=jnp.bfloat16)
   outputs, variables = jax.eval_shape(
     functools.partial(model.init_with_output, train=False),
@@ -493,10 +499,11 @@ def test_what_is_joined_is_float32_when_activations_are_not(join):
     join.inputs,
   )
   assert outputs["logits"].dtype == outputs["embedding"].dtype == jnp.float32
-  kinds = {leaf.dtype for leaf in jax.tree.leaves(variables)}
-  assert kinds == {jnp.dtype("float32")}
+  dtypes = {leaf.dtype for leaf in jax.tree.leaves(variables)}
+  assert dtypes == {jnp.dtype("float32")}
 
 
+@pytest.mark.slow
 def test_every_parameter_of_a_join_learns_from_its_logits(join):
   inputs = {**join.inputs, **presence()}
 
@@ -505,12 +512,12 @@ def test_every_parameter_of_a_join_learns_from_its_logits(join):
     return jnp.sum(outputs["logits"] ** 2)
 
   gradients = jax.jit(jax.grad(logits))(join.variables["params"])
-  still = [
+  unused = [
     jax.tree_util.keystr(path)
     for path, leaf in jax.tree.leaves_with_path(gradients)
     if not leaf.any()
   ]
-  assert not still
+  assert not unused
 
 
 def test_gates_sum_to_one_over_what_is_present():
@@ -523,12 +530,12 @@ def test_gates_sum_to_one_over_what_is_present():
   )
 
 
-def test_of_two_modalities_the_gated_unit_is_that_of_the_paper():
+def test_for_two_modalities_the_gated_unit_equals_the_paper():
   network = joined("gated")
   inputs = {name: several()[name] for name in ("audio", "image")}
   params = jax.tree.map(np.float64, network.variables["params"])
   a, b = (np.float64(x).mean(1) for x in inputs.values())
-  # Of two, a softmax is the sigmoid of the difference: their one z.
+  # For two, a softmax is the sigmoid of the difference: the paper's z.
   gate = lambda x, name: x @ params[f"gate_{name}"]["kernel"].reshape(4, 24)
   scores = (gate(a, "audio") + gate(b, "image")).reshape(8, 3, 8)
   z = 1 / (1 + np.exp(scores[:, 1] - scores[:, 0]))
@@ -541,7 +548,7 @@ def test_of_two_modalities_the_gated_unit_is_that_of_the_paper():
   close(outputs["logits"], dense(embedding, "head"))
 
 
-def test_late_fusion_is_the_mean_of_the_logits_of_those_present():
+def test_late_fusion_is_the_mean_of_the_present_logits():
   network = joined("average")
   outputs = network({**several(), **presence()})
   logits = np.stack([outputs[f"{name}/logits"] for name in NAMES], axis=1)
@@ -550,7 +557,7 @@ def test_late_fusion_is_the_mean_of_the_logits_of_those_present():
     close(outputs["logits"][row], expected)
 
 
-def test_late_fusion_takes_the_logits_that_encoders_have():
+def test_late_fusion_uses_the_logits_of_encoders():
   encoders = {
     "image": conv.Model(K, widths=(4,)),
     "text": text_cnn.Model(WORDS, K, words=5, channels=4),
@@ -574,35 +581,37 @@ def test_late_fusion_takes_the_logits_that_encoders_have():
     )
 
 
-def test_modalities_meet_in_the_bottleneck_and_nowhere_else():
+@pytest.mark.slow
+def test_modalities_interact_in_the_bottleneck_only():
   inputs = {name: x for name, x in several().items() if name != "image"}
   other = {**inputs, "audio": several(seed=1)["audio"]}
-  for size, meet in ((2, True), (0, False)):
+  for size, interact in ((2, True), (0, False)):
     network = joined("bottleneck", bottlenecks=size, layers=2)
     before, after = network(inputs), network(other)
     changed = {key: bool(np.any(before[key] != after[key])) for key in before}
-    # The first layer sends to the bottleneck, the second one reads from it.
+    # The first layer writes to the bottleneck, the second reads from it.
     assert not changed["text/fused00"]
     assert changed["audio/fused00"] and changed["logits"]
-    assert changed["bottleneck00"] == meet
-    assert changed["text/fused01"] == meet
+    assert changed["bottleneck00"] == interact
+    assert changed["text/fused01"] == interact
 
 
-def test_the_bottleneck_is_the_mean_of_those_present():
+def test_the_bottleneck_is_the_mean_of_the_present_encoders():
   network = joined("bottleneck", layers=1)
   first = lambda x: jnp.broadcast_to(x[:1], x.shape)
   inputs = {**jax.tree.map(first, several()), **presence()}
-  found = network(inputs)["bottleneck00"]
+  actual = network(inputs)["bottleneck00"]
   singles = SUBSETS.sum(1) == 1
   for row, subset in enumerate(SUBSETS):
     inside = singles & (SUBSETS & subset).any(1)
     if subset.any():
-      close(found[row], np.mean(found[inside], axis=0))
+      close(actual[row], np.mean(actual[inside], axis=0))
   start = network.variables["params"]["bottleneck"]
-  np.testing.assert_array_equal(found[0], start)
+  np.testing.assert_array_equal(actual[0], start)
 
 
-def test_padding_is_no_token_of_a_bottleneck():
+@pytest.mark.slow
+def test_padding_changes_nothing_in_a_bottleneck():
   network = joined("bottleneck", layers=1)
   inputs = {
     **several(),
@@ -615,7 +624,7 @@ def test_padding_is_no_token_of_a_bottleneck():
   close(network(cut)["logits"], before["logits"])
 
 
-def test_audio_whose_tokens_are_fewer_than_its_frames_is_joined():
+def test_audio_with_fewer_tokens_than_frames_is_joined():
   encoders = {
     "audio": audio_cnn.Model(widths=(4, 6)),
     "text": bilstm.Model(WORDS, width=4, words=5),
@@ -623,9 +632,9 @@ def test_audio_whose_tokens_are_fewer_than_its_frames_is_joined():
   inputs = {**reads(encoders["audio"]), **reads(encoders["text"])}
   model = fusion.Model(encoders, K, width=8, join="cross_attention")
   attention = Network(model, inputs)(inputs)["attention00"]
-  there = np.concatenate([np.arange(6) < -(-LENGTHS[:, None] // 2), MASK], 1)
+  mask = np.concatenate([np.arange(6) < -(-LENGTHS[:, None] // 2), MASK], 1)
   np.testing.assert_array_equal(
-    attention > 0, np.broadcast_to(there[:, None], attention.shape)
+    attention > 0, np.broadcast_to(mask[:, None], attention.shape)
   )
 
 
@@ -636,8 +645,8 @@ ROWS, RATE = 4000, 0.3
 
 
 @pytest.fixture(scope="module")
-def hidden():
-  """bool [subset, row, modality]: what was there for the join in training."""
+def used():
+  """bool [subset, row, modality]: modalities that the join uses."""
   network = joined("gated", modality_dropout=RATE)
   subsets = np.repeat(SUBSETS, ROWS, axis=0)
   inputs = {name: x[:1] for name, x in several().items()}
@@ -649,28 +658,29 @@ def hidden():
   return np.asarray(outputs["gates"] > 0).all(-1).reshape(8, ROWS, 3)
 
 
-def test_modality_dropout_never_hides_all_and_shows_nothing_absent(hidden):
-  for there, rows in zip(SUBSETS, hidden, strict=True):
-    np.testing.assert_array_equal(rows.any(1), np.full(ROWS, there.any()))
-    assert not rows[:, ~there].any()
+def test_modality_dropout_never_drops_all_and_adds_none(used):
+  for subset, rows in zip(SUBSETS, used, strict=True):
+    np.testing.assert_array_equal(rows.any(1), np.full(ROWS, subset.any()))
+    assert not rows[:, ~subset].any()
 
 
-def test_modality_dropout_has_the_stated_rate(hidden):
-  for there, rows in zip(SUBSETS, hidden, strict=True):
-    if there.any():
-      count = there.sum()
+def test_modality_dropout_has_the_stated_rate(used):
+  for subset, rows in zip(SUBSETS, used, strict=True):
+    if subset.any():
+      count = subset.sum()
       expected = RATE - RATE**count / count
       deviation = np.sqrt(max(expected * (1 - expected), 1e-9) / ROWS)
-      rate = 1 - rows[:, there].mean(0)
-      assert np.all(np.abs(rate - expected) < 5 * deviation), (there, rate)
+      rate = 1 - rows[:, subset].mean(0)
+      assert np.all(np.abs(rate - expected) < 5 * deviation), (subset, rate)
 
 
-def test_modalities_are_hidden_in_each_row_by_itself(hidden):
-  all_there = hidden[-1]
-  assert len(np.unique(all_there, axis=0)) == len(SUBSETS) - 1
+def test_modalities_are_dropped_independently_per_row(used):
+  all_present = used[-1]
+  assert len(np.unique(all_present, axis=0)) == len(SUBSETS) - 1
 
 
-def test_what_is_hidden_is_as_if_absent_and_its_encoder_is_not(join):
+@pytest.mark.slow
+def test_a_dropped_modality_is_absent_for_the_join_only(join):
   model = join.model.clone(modality_dropout=1.0)
   inputs = {**several(), **presence(np.ones_like(SUBSETS))}
   outputs, _ = join.train(inputs, model=model)
@@ -687,22 +697,22 @@ def test_what_is_hidden_is_as_if_absent_and_its_encoder_is_not(join):
 
 
 def program(model, join, *, train):
-  """What is computed, by a network that has no key to draw from."""
+  """The computation of a network without a random key."""
   call = functools.partial(model.apply, train=train)
   return str(jax.make_jaxpr(call)(join.variables, join.inputs))
 
 
-def test_evaluation_draws_nothing_and_hides_nothing(join):
+def test_evaluation_draws_and_drops_nothing(join):
   hides = join.model.clone(modality_dropout=0.9)
   expected = program(join.model, join, train=False)
   assert program(hides, join, train=False) == expected
-  # Without it, training draws nothing either.
+  # Without modality dropout, training draws nothing either.
   assert program(join.model, join, train=True) == expected
   with pytest.raises(flax.errors.InvalidRngError):
     program(hides, join, train=True)
 
 
-def test_a_rate_that_is_none_is_said():
+def test_an_invalid_rate_is_refused():
   with pytest.raises(UserError, match="modality_dropout=30"):
     joined("gated", modality_dropout=30)
 
@@ -734,7 +744,7 @@ def test_any_encoder_is_a_tower(towers):
 
 
 @pytest.mark.parametrize("missing", ["image", "text", "audio"])
-def test_a_tower_stands_without_another(towers, missing):
+def test_a_tower_runs_without_the_others(towers, missing):
   inputs = {k: v for k, v in towers.inputs.items() if missing not in k}
   whole, part = towers(towers.inputs), towers(inputs)
   assert not [key for key in part if key.startswith(f"{missing}/")]
@@ -743,15 +753,15 @@ def test_a_tower_stands_without_another(towers, missing):
     close(value, whole[key], message=key)
 
 
-def test_pooling_is_over_what_is_there():
+def test_pooling_is_over_valid_positions():
   x = np.random.default_rng(0).normal(size=(B, T, 2)).astype("f4") - 5
   for row, length in enumerate(LENGTHS):
     close(_pool.mean(x, MASK)[row], np.float64(x[row, :length]).mean(0))
-    close(_pool.greatest(x, MASK)[row], x[row, :length].max(0))
+    close(_pool.maximum(x, MASK)[row], x[row, :length].max(0))
 
 
 def test_a_text_transformer_and_a_bilstm_can_be_joined_by_any(join):
-  # What a real encoder gives beside `tokens` is in no join's way.
+  # Further outputs of an encoder are ignored by the joins.
   encoders = {
     "text": bilstm.Model(WORDS, width=4, words=5),
     "words": text_transformer.Model(vocabulary=WORDS, width=8),

@@ -1,4 +1,4 @@
-"""Public checkpoints: what is read, what is refused, what is inherited."""
+"""Public checkpoints: reading, refusals and inheritance."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from kdjax.errors import UserError
 from kdjax.pretrained import files, header
 from kdjax.pretrained.weights import Weights
 
-# A network as small as can be, with a leaf of every kind.
+# A minimal network with a leaf of every kind.
 TINY = r'''
 """A network of three layers."""
 
@@ -36,7 +36,7 @@ FRESH = ("head", "pooler")
 
 
 class Model(OneModality, nn.Module):
-  """Words, a layer, a norm, two convolutions and a head."""
+  """Token embeddings, blocks, two convolutions and a head."""
 
   width: int = 6
   vocabulary: int = 11
@@ -103,7 +103,7 @@ CONFIG = {"model_type": "tiny", "hidden": 6, "classes": 3}
 
 
 def published(classes=3, blocks=2):
-  """Random tensors, in PyTorch's layout: all sizes differ."""
+  """Random tensors in PyTorch's layout; all sizes differ."""
   random = np.random.default_rng(0)
   make = lambda *shape: random.normal(size=shape).astype("f4")
   tensors = {
@@ -134,7 +134,7 @@ def published(classes=3, blocks=2):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-  """The name of the network."""
+  """The tiny network's name: its path."""
   path = tmp_path_factory.mktemp("network") / "tiny.py"
   path.write_text(TINY)
   return str(path)
@@ -142,7 +142,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def template(tiny):
-  """The network of `CONFIG`, and its variables as shapes."""
+  """The network of `CONFIG` and the shapes of its variables."""
   model = registry.find("models", tiny)(num_classes=3)
   return model, shapes(model)
 
@@ -166,20 +166,20 @@ def write(folder, tensors, shards=1):
   if shards == 1:
     save_file(tensors, folder / "model.safetensors")
     return
-  names, places = sorted(tensors), {}
-  for place in range(shards):
-    file = f"model-{place + 1:05d}-of-{shards:05d}.safetensors"
-    mine = names[place::shards]
-    save_file({name: tensors[name] for name in mine}, folder / file)
-    places |= dict.fromkeys(mine, file)
-  index = {"metadata": {}, "weight_map": places}
+  names, shard_of = sorted(tensors), {}
+  for number in range(shards):
+    file = f"model-{number + 1:05d}-of-{shards:05d}.safetensors"
+    selected = names[number::shards]
+    save_file({name: tensors[name] for name in selected}, folder / file)
+    shard_of |= dict.fromkeys(selected, file)
+  index = {"metadata": {}, "weight_map": shard_of}
   (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
 def flat(tree):
   """Leaves by path."""
-  found = jax.tree_util.tree_flatten_with_path(tree)[0]
-  return {"/".join(key.key for key in path): leaf for path, leaf in found}
+  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+  return {"/".join(key.key for key in path): leaf for path, leaf in leaves}
 
 
 def same(actual, expected):
@@ -190,16 +190,16 @@ def same(actual, expected):
 
 
 def refused(folder, tiny, template):
-  """What `variables` says, once."""
+  """The message with which `variables` refuses a checkpoint."""
   with pytest.raises(UserError) as caught:
     pretrained.variables(str(folder), tiny, *template)
   return str(caught.value)
 
 
-# What is read
+# Reading
 
 
-def test_every_tensor_is_the_leaf_of_its_name(folder, tiny, template):
+def test_every_tensor_becomes_the_leaf_of_its_name(folder, tiny, template):
   tensors = published()
   _, variables = pretrained.load(str(folder), tiny)
   params = variables["params"]
@@ -208,11 +208,11 @@ def test_every_tensor_is_the_leaf_of_its_name(folder, tiny, template):
   for i, o in np.ndindex(6, 5):
     assert kernel[i, o] == tensors["encoder.1.in.weight"][o, i]
   for k, i, o in np.ndindex(3, 6, 6):
-    read = params["time"]["kernel"][k, i, o]
-    assert read == tensors["time.weight"][o, i, k]
+    value = params["time"]["kernel"][k, i, o]
+    assert value == tensors["time.weight"][o, i, k]
   for h, w, i, o in np.ndindex(3, 2, 1, 4):
-    read = params["both"]["kernel"][h, w, i, o]
-    assert read == tensors["both.weight"][o, i, h, w]
+    value = params["both"]["kernel"][h, w, i, o]
+    assert value == tensors["both.weight"][o, i, h, w]
   for leaf, name in (
     (params["words"]["embedding"], "words.weight"),
     (params["scale"], "scale"),
@@ -226,40 +226,42 @@ def test_every_tensor_is_the_leaf_of_its_name(folder, tiny, template):
   assert like == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), variables)
 
 
-def test_the_network_takes_what_was_loaded(folder, tiny):
+def test_the_network_runs_with_the_loaded_variables(folder, tiny):
   model, variables = pretrained.load(str(folder), tiny)
   inputs = {"text": jnp.array([[1, 2, 3]])}
-  apply = jax.jit(lambda given: model.apply(given, inputs, train=False))
+  apply = jax.jit(lambda leaves: model.apply(leaves, inputs, train=False))
   outputs = apply(variables)
   assert outputs["logits"].shape == (1, 3)
 
 
-def test_shapes_may_be_of_given_inputs_or_of_an_example(
+def test_shapes_follow_from_inputs_or_from_an_example(
   monkeypatch, folder, tiny
 ):
-  # Under another name, of which nobody can know what it holds.
+  # The inputs of an unknown modality cannot be guessed.
   kind = registry.find("models", tiny)
   monkeypatch.setattr(kind, "modality", "smell")
-  with pytest.raises(UserError, match=r"smell.* is not known.*Give `inputs`"):
+  with pytest.raises(UserError, match=r"unknown: smell.*as `inputs`"):
     pretrained.load(str(folder), tiny, modality="smell")
   inputs = {"smell": jax.ShapeDtypeStruct((1, 4), jnp.int32)}
-  _, given = pretrained.load(str(folder), tiny, modality="smell", inputs=inputs)
+  _, expected = pretrained.load(
+    str(folder), tiny, modality="smell", inputs=inputs
+  )
   file = pretrained.loading._file(tiny)
   monkeypatch.setattr(file, "example", lambda model: inputs, raising=False)
-  same(pretrained.load(str(folder), tiny, modality="smell")[1], given)
+  same(pretrained.load(str(folder), tiny, modality="smell")[1], expected)
 
 
 def test_shards_are_one_checkpoint(folder, tmp_path, tiny, template):
-  one = pretrained.variables(str(folder), tiny, *template)
-  several = tmp_path / "several"
-  several.mkdir()
-  write(several, published(), shards=3)
-  same(pretrained.variables(str(several), tiny, *template), one)
+  expected = pretrained.variables(str(folder), tiny, *template)
+  sharded = tmp_path / "sharded"
+  sharded.mkdir()
+  write(sharded, published(), shards=3)
+  same(pretrained.variables(str(sharded), tiny, *template), expected)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16, np.float64])
 def test_other_floats_become_float32(tmp_path, tiny, template, dtype):
-  tensors = {name: one.astype(dtype) for name, one in published().items()}
+  tensors = {name: x.astype(dtype) for name, x in published().items()}
   write(tmp_path, tensors)
   variables = pretrained.variables(str(tmp_path), tiny, *template)
   assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
@@ -279,7 +281,7 @@ def test_a_tensor_is_read_in_slabs(monkeypatch, folder, tiny, template):
   same(pretrained.variables(str(folder), tiny, *template), expected)
 
 
-def test_names_may_begin_as_in_a_model_of_a_task(tmp_path, tiny, template):
+def test_names_may_have_a_prefix(tmp_path, tiny, template):
   tensors = published()
   write(tmp_path, tensors)
   expected = pretrained.variables(str(tmp_path), tiny, *template)
@@ -302,7 +304,7 @@ def test_names_of_older_files_are_known(tmp_path, tiny, template):
   same(pretrained.variables(str(tmp_path), tiny, *template), expected)
 
 
-def test_of_several_tables_the_one_that_fits_counts(
+def test_the_table_that_fits_best_is_used(
   monkeypatch, tmp_path, tiny, template
 ):
   write(tmp_path, published())
@@ -314,20 +316,20 @@ def test_of_several_tables_the_one_that_fits_counts(
   }
   monkeypatch.setattr(file, "names", lambda model: [other(model), first(model)])
   same(pretrained.variables(str(tmp_path), tiny, *template), expected)
-  write(tmp_path, {f"o.{name}": one for name, one in published().items()})
+  write(tmp_path, {f"o.{name}": x for name, x in published().items()})
   same(pretrained.variables(str(tmp_path), tiny, *template), expected)
 
 
-def test_tensors_that_nobody_needs_are_left(tmp_path, tiny, template):
+def test_unread_tensors_are_ignored(tmp_path, tiny, template):
   steps = np.ones(1, np.int64)
-  tensors = {f"tiny.{name}": one for name, one in published().items()}
+  tensors = {f"tiny.{name}": x for name, x in published().items()}
   more = {"lm.bias": steps, "tiny.encoder.steps": steps}
   write(tmp_path, tensors | more)
   pretrained.variables(str(tmp_path), tiny, *template)
 
 
 def test_memory_holds_one_copy(tmp_path, tiny):
-  # Beside it, what is read at once.
+  # In addition to the copy, at most one slab is in memory.
   tensors = published()
   tensors["words.weight"] = np.ones((1_000_000, 6), "f4")
   write(tmp_path, tensors)
@@ -340,23 +342,26 @@ def test_memory_holds_one_copy(tmp_path, tiny):
   assert peak < 1.05 * 24_000_000
 
 
-# What a checkpoint says of the network
+# The config of a checkpoint
 
 
 def test_a_config_is_read_without_weights(tmp_path, tiny):
   (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-  given = pretrained.describe(str(tmp_path), tiny)
-  assert given == {"width": 6, "num_classes": 3}
-  given = pretrained.describe(str(tmp_path), tiny, num_classes=None, depth=1)
-  assert given == {"width": 6, "num_classes": None, "depth": 1}
+  fields = pretrained.describe(str(tmp_path), tiny)
+  assert fields == {"width": 6, "num_classes": 3}
+  fields = pretrained.describe(str(tmp_path), tiny, num_classes=None, depth=1)
+  assert fields == {"width": 6, "num_classes": None, "depth": 1}
 
 
 @pytest.mark.parametrize(
   ("content", "message"),
   [
-    (json.dumps(CONFIG | {"model_type": "huge"}), "'huge'.*takes tiny, tinier"),
+    (
+      json.dumps(CONFIG | {"model_type": "huge"}),
+      "'huge'.*supports tiny, tinier",
+    ),
     ("{", "cannot be read"),
-    ("[]", "no object"),
+    ("[]", "not a JSON object"),
     (None, "no config.json"),
   ],
 )
@@ -375,14 +380,16 @@ def test_an_unknown_option_is_refused(folder, tiny):
 
 
 def test_a_network_without_published_weights_is_refused(folder):
-  with pytest.raises(UserError, match="'mlp' takes no published weights"):
+  with pytest.raises(
+    UserError, match="'mlp' does not support published weights"
+  ):
     pretrained.load(str(folder), "mlp")
 
 
-# What does not fit
+# Checkpoints that do not fit
 
 
-def test_all_that_does_not_fit_is_said_at_once(tmp_path, tiny, template):
+def test_a_message_lists_all_that_does_not_fit(tmp_path, tiny, template):
   tensors = published()
   for index in range(2):
     del tensors[f"encoder.{index}.in.weight"]
@@ -395,9 +402,9 @@ def test_all_that_does_not_fit_is_said_at_once(tmp_path, tiny, template):
   assert "3 missing:\n" in message
   assert "\n  encoder.{0,1}.in.weight\n" in message
   assert "\n  both.bias\n" in message
-  assert "1 left over:\n  spare.weight\n" in message
+  assert "1 unexpected:\n  spare.weight\n" in message
   assert "2 of another shape or dtype:\n" in message
-  assert "time.weight [6, 5, 3] where [6, 6, 3] is expected" in message
+  assert "time.weight [6, 5, 3], expected [6, 6, 3]" in message
   assert "words.weight of dtype I32" in message
 
 
@@ -405,19 +412,21 @@ def test_all_that_does_not_fit_is_said_at_once(tmp_path, tiny, template):
 def test_a_missing_tensor_is_refused(tmp_path, tiny, template, name):
   write(tmp_path, {k: v for k, v in published().items() if k != name})
   message = refused(tmp_path, tiny, template)
-  assert f"1 missing:\n  {name}" in message and "left over" not in message
+  assert f"1 missing:\n  {name}" in message and "unexpected" not in message
 
 
 def test_an_extra_tensor_is_refused(tmp_path, tiny, template):
   write(tmp_path, published(blocks=3))
   message = refused(tmp_path, tiny, template)
-  assert "6 left over:\n  encoder.2." in message and "missing" not in message
+  assert "6 unexpected:\n  encoder.2." in message and "missing" not in message
 
 
-def test_a_wrong_shape_is_said_as_the_file_has_it(tmp_path, tiny, template):
+def test_a_wrong_shape_is_reported_in_the_layout_of_the_file(
+  tmp_path, tiny, template
+):
   tensors = published() | {"encoder.0.in.weight": np.ones((6, 5), "f4")}
   write(tmp_path, tensors)
-  expected = "encoder.0.in.weight [6, 5] where [5, 6] is expected"
+  expected = "encoder.0.in.weight [6, 5], expected [5, 6]"
   assert expected in refused(tmp_path, tiny, template)
 
 
@@ -429,7 +438,7 @@ def test_a_leaf_without_public_name_is_refused(
   del table["params/scale"]
   monkeypatch.setattr(file, "names", lambda model: table)
   message = refused(folder, tiny, template)
-  assert "params/scale" in message and "1 left over:\n  scale" in message
+  assert "params/scale" in message and "1 unexpected:\n  scale" in message
 
 
 # Parts that a checkpoint lacks
@@ -439,9 +448,7 @@ def without_head(tensors):
   return {k: v for k, v in tensors.items() if "classifier" not in k}
 
 
-def test_a_part_that_is_not_there_is_drawn_by_its_seed(
-  tmp_path, tiny, template
-):
+def test_a_missing_part_is_drawn_by_its_seed(tmp_path, tiny, template):
   write(tmp_path, without_head(published()))
   draw = lambda seed: pretrained.variables(
     str(tmp_path), tiny, *template, seed=seed
@@ -453,13 +460,15 @@ def test_a_part_that_is_not_there_is_drawn_by_its_seed(
   same(draw(2)["pooler"], draw(1)["pooler"])
 
 
-def test_a_part_that_is_not_there_stays_as_given(tmp_path, tiny, template):
+def test_a_missing_part_keeps_the_values_of_the_template(
+  tmp_path, tiny, template
+):
   write(tmp_path, without_head(published()))
   model, like = template
-  given = {"kernel": np.full((4, 3), 5, "f4"), "bias": np.full(3, 6, "f4")}
-  like = {**like, "params": {**like["params"], "head": given}}
+  head = {"kernel": np.full((4, 3), 5, "f4"), "bias": np.full(3, 6, "f4")}
+  like = {**like, "params": {**like["params"], "head": head}}
   variables = pretrained.variables(str(tmp_path), tiny, model, like)
-  same(variables["params"]["head"], given)
+  same(variables["params"]["head"], head)
   np.testing.assert_array_equal(
     variables["params"]["scale"], published()["scale"]
   )
@@ -479,11 +488,11 @@ def test_half_of_a_part_is_refused(tmp_path, tiny, template, lost):
   assert f"1 missing:\n  {lost}" in refused(tmp_path, tiny, template)
 
 
-# Files that are not what they say
+# Broken files
 
 
 def raw(entries, data=b"", length=None):
-  """The bytes of a file with such a header."""
+  """The bytes of a file with this header."""
   text = entries if isinstance(entries, bytes) else json.dumps(entries).encode()
   length = len(text) if length is None else length
   return struct.pack("<Q", length) + text + data
@@ -494,20 +503,20 @@ def entry(begin, end, shape=(2,), dtype="F32"):
 
 
 BROKEN = {
-  "empty": (b"", "cut off: it has 0 bytes"),
+  "empty": (b"", "truncated: 0 bytes are less than a header"),
   "header of 100 GB": (
     raw({"a": entry(0, 8)}, bytes(8), length=100 * 10**9),
-    "claims a header of 100000000000 bytes",
+    "declares a header of 100000000000 bytes",
   ),
   "header of all bits": (
     raw({}, length=2**64 - 1),
-    "claims a header of 18446744073709551615 bytes",
+    "declares a header of 18446744073709551615 bytes",
   ),
   "truncated": (
     raw({"a": entry(0, 8), "b": entry(8, 16)}, bytes(12)),
-    "cut off: 'b' ends at byte",
+    "truncated: 'b' ends at byte",
   ),
-  "truncated header": (raw({"a": entry(0, 8)})[:20], "cut off"),
+  "truncated header": (raw({"a": entry(0, 8)})[:20], "truncated"),
   "overlap": (
     raw({"a": entry(0, 8), "b": entry(4, 12)}, bytes(12)),
     "'b' overlap those of 'a'",
@@ -518,31 +527,31 @@ BROKEN = {
   ),
   "hole": (
     raw({"a": entry(0, 8), "b": entry(16, 24)}, bytes(24)),
-    "bytes of no tensor before 'b'",
+    "bytes before 'b' that belong to no tensor",
   ),
-  "rest": (raw({"a": entry(0, 8)}, bytes(9)), "no sound safetensors file"),
-  "backwards": (raw({"a": entry(8, 0)}, bytes(8)), "It has 8 bytes"),
+  "rest": (raw({"a": entry(0, 8)}, bytes(9)), "not a valid safetensors file"),
+  "backwards": (raw({"a": entry(8, 0)}, bytes(8)), "take 8 bytes"),
   "other bytes": (
     raw({"a": entry(0, 8, shape=[10**9, 10**9])}, bytes(8)),
-    "It has 4000000000000000000 bytes",
+    "take 4000000000000000000 bytes",
   ),
   "negative": (
     raw({"a": entry(0, 8, shape=[-2, -1])}, bytes(8)),
-    "needs a dtype, a shape",
+    "Expected a dtype, a shape",
   ),
-  "no offsets": (raw({"a": {"dtype": "F32"}}), "needs a dtype, a shape"),
-  "no entry": (raw({"a": 5}), "says of 'a'"),
-  "no object": (raw([1]), "names no tensors"),
-  "no json": (raw(b"{'a': 1}"), "is no JSON"),
-  "no text": (raw(b'{"\xff": 1}'), "is no JSON"),
-  "deep": (raw(b"[" * 100_000), "is no JSON"),
-  "twice": (raw(b'{"a": {}, "a": {}}'), "a name is there twice"),
+  "no offsets": (raw({"a": {"dtype": "F32"}}), "Expected a dtype, a shape"),
+  "no entry": (raw({"a": 5}), "bad entry 'a'"),
+  "no object": (raw([1]), "not a JSON object"),
+  "no json": (raw(b"{'a': 1}"), "is not valid JSON"),
+  "no text": (raw(b'{"\xff": 1}'), "is not valid JSON"),
+  "deep": (raw(b"[" * 100_000), "is not valid JSON"),
+  "twice": (raw(b'{"a": {}, "a": {}}'), "a name occurs twice"),
   "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
 }
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_file_is_refused_and_nothing_allocated(tmp_path, kind):
+def test_a_broken_file_is_refused_without_allocating_memory(tmp_path, kind):
   content, message = BROKEN[kind]
   (tmp_path / "model.safetensors").write_bytes(content)
   tracemalloc.start()
@@ -556,17 +565,17 @@ def test_a_broken_file_is_refused_and_nothing_allocated(tmp_path, kind):
 def test_a_header_as_long_as_a_huge_file_is_refused(tmp_path):
   path = tmp_path / "model.safetensors"
   path.write_bytes(struct.pack("<Q", 200_000_000))
-  os.truncate(path, 300_000_000)  # of which none is on the disk
+  os.truncate(path, 300_000_000)  # a sparse file
   with pytest.raises(UserError, match="A header has at most 100000000"):
     header.read(str(path))
 
 
-def test_a_file_cut_at_any_place_is_refused(folder):
+def test_a_file_truncated_anywhere_is_refused(folder):
   path = folder / "model.safetensors"
   whole = path.read_bytes()
   for size in np.linspace(0, len(whole) - 1, 40).astype(int):
     path.write_bytes(whole[:size])
-    with pytest.raises(UserError, match="cut off"):
+    with pytest.raises(UserError, match="truncated"):
       header.read(str(path))
 
 
@@ -576,9 +585,9 @@ def test_a_pickle_is_refused_with_the_reason(tmp_path, tiny, template, ending):
   path = tmp_path / f"pytorch_model.{ending}"
   path.write_bytes(b"\x80\x04.")
   message = refused(tmp_path, tiny, template)
-  assert "runs the code that is in it" in message
+  assert "can run arbitrary code" in message
   assert "save_file" in message and f"torch.load('{path}'" in message
-  with pytest.raises(UserError, match="runs the code"):
+  with pytest.raises(UserError, match="can run arbitrary code"):
     pretrained.describe(str(path), tiny)
 
 
@@ -617,11 +626,11 @@ def no_names(folder, index):
   ("change", "message"),
   [
     (lose_shard, f"lacks 1 of the 3 shards of its index: {SHARD}"),
-    (lose_tensor, "not in the shard that it names: ghost"),
-    (forget_tensor, "in a shard, unnamed: both.bias"),
-    (leave_folder, r"names the shard '\.\./model"),
-    (no_map, "no index of shards"),
-    (no_names, "no index of shards"),
+    (lose_tensor, "Tensors that their shard lacks: ghost"),
+    (forget_tensor, "the index does not list: both.bias"),
+    (leave_folder, r"lists the shard '\.\./model"),
+    (no_map, "not an index of shards"),
+    (no_names, "not an index of shards"),
   ],
 )
 def test_an_index_that_does_not_fit_its_shards_is_refused(
@@ -635,19 +644,19 @@ def test_an_index_that_does_not_fit_its_shards_is_refused(
   assert re.search(message, refused(tmp_path, tiny, template))
 
 
-# Where a checkpoint lies
+# Folders and the hub
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-  """A cache of the hub with lab/tiny at main, and no network."""
+  """The hub's local cache with lab/tiny at main, without a network."""
   from huggingface_hub import constants
 
   commit = "0123456789" * 4
-  place = tmp_path / "hub" / "models--lab--tiny"
-  (place / "refs").mkdir(parents=True)
-  (place / "refs" / "main").write_text(commit)
-  snapshot = place / "snapshots" / commit
+  repository = tmp_path / "hub" / "models--lab--tiny"
+  (repository / "refs").mkdir(parents=True)
+  (repository / "refs" / "main").write_text(commit)
+  snapshot = repository / "snapshots" / commit
   snapshot.mkdir(parents=True)
   write(snapshot, published())
   monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -655,36 +664,37 @@ def cache(tmp_path, monkeypatch):
   return commit
 
 
-def test_what_the_cache_has_needs_no_network(cache, tiny, template):
+def test_cached_files_need_no_network(cache, tiny, template):
   for name in ("lab/tiny", "lab/tiny@main", f"lab/tiny@{cache}"):
     assert pretrained.describe(name, tiny) == {"width": 6, "num_classes": 3}
     pretrained.variables(name, tiny, *template)
 
 
-def test_what_the_cache_lacks_is_refused_without_a_network(cache):
-  with pytest.raises(UserError, match="'lab/other@main' is no folder") as error:
+def test_without_a_network_other_files_are_refused(cache):
+  message = "'lab/other@main' is not a folder"
+  with pytest.raises(UserError, match=message) as error:
     files.folder("lab/other")
   assert "Without a network" in str(error.value)
-  with pytest.raises(UserError, match="'lab/tiny@v2' is no folder"):
+  with pytest.raises(UserError, match="'lab/tiny@v2' is not a folder"):
     files.folder("lab/tiny@v2")
 
 
 @pytest.mark.parametrize(
   ("kind", "message"),
   [
-    (errors.GatedRepoError, "'lab/tiny@v1' of the hub is gated"),
+    (errors.GatedRepoError, "'lab/tiny@v1' on the hub is gated"),
     (
       errors.RevisionNotFoundError,
-      "'lab/tiny' of the hub has no revision 'v1'",
+      "'lab/tiny' on the hub has no revision 'v1'",
     ),
     (
       errors.RepositoryNotFoundError,
-      "No folder and no name of the hub 'lab/ti",
+      "'lab/tiny@v1' is neither a folder nor a repository",
     ),
-    (ConnectionError, "could not be had of the hub: ConnectionError It"),
+    (ConnectionError, "from the hub failed: ConnectionError It"),
   ],
 )
-def test_what_the_hub_says_is_one_message(monkeypatch, kind, message):
+def test_an_error_of_the_hub_is_one_message(monkeypatch, kind, message):
   def refuse(*_, **__):
     if issubclass(kind, errors.HfHubHTTPError):
       raise kind("It\nis so.", response=mock.MagicMock())
@@ -696,45 +706,45 @@ def test_what_the_hub_says_is_one_message(monkeypatch, kind, message):
   assert "\n" not in str(error.value)
 
 
-def test_the_hub_is_asked_for_safetensors_and_the_revision(monkeypatch):
-  asked = {}
+def test_the_revision_and_only_safetensors_are_downloaded(monkeypatch):
+  request = {}
 
-  def answer(name, *, revision, allow_patterns):
-    asked.update(name=name, revision=revision, patterns=allow_patterns)
-    return "/there"
+  def download(name, *, revision, allow_patterns):
+    request.update(name=name, revision=revision, patterns=allow_patterns)
+    return "/local"
 
-  monkeypatch.setattr(huggingface_hub, "snapshot_download", answer)
-  assert files.folder("lab/tiny@v1") == "/there"
-  assert (asked["name"], asked["revision"]) == ("lab/tiny", "v1")
-  assert "model.safetensors" in asked["patterns"]
-  assert not any("bin" in one for one in asked["patterns"])
+  monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+  assert files.folder("lab/tiny@v1") == "/local"
+  assert (request["name"], request["revision"]) == ("lab/tiny", "v1")
+  assert "model.safetensors" in request["patterns"]
+  assert not any("bin" in pattern for pattern in request["patterns"])
 
 
 @pytest.mark.parametrize("path", ["/not/there", "./not", "a/b/c", "", "@main"])
-def test_a_path_that_is_not_there_is_no_name_of_the_hub(path):
+def test_a_missing_path_is_not_a_name_on_the_hub(path):
   with pytest.raises(UserError, match="No folder"):
     files.folder(path)
 
 
-# Students of a network
+# Students that inherit
 
 
 def numbered(depth, width=6, inner=5, parts=("",), head=None):
-  """Variables whose values say which block they are of, and which place."""
-  made = {}
+  """Variables with values that encode their block and position."""
+  params = {}
   for part in parts:
-    inside = made.setdefault(part, {}) if part else made
+    inside = params.setdefault(part, {}) if part else params
     inside["norm"] = {"scale": np.arange(width, dtype="f4")}
     for index in range(depth):
       rows = 100 * index + np.arange(width)[:, None] + 10 * np.arange(inner)
       inside[f"block{index:02d}_in"] = {"kernel": rows.astype("f4")}
   if head:
-    made["head"] = {"kernel": np.full((width, head), -1, "f4")}
-  return {"params": made}
+    params["head"] = {"kernel": np.full((width, head), -1, "f4")}
+  return {"params": params}
 
 
 def blocks_of(variables):
-  """Which block of the source each is."""
+  """The source's block of each block."""
   return [
     int(leaf["kernel"][0, 0]) // 100
     for name, leaf in sorted(variables["params"].items())
@@ -756,76 +766,76 @@ def blocks_of(variables):
     (12, None, list(range(12))),
   ],
 )
-def test_blocks_are_those_asked_for(depth, layers, expected):
-  made = pretrained.inherit(numbered(depth), numbered(12), layers)
-  assert blocks_of(made) == expected
+def test_blocks_are_selected_by_layers(depth, layers, expected):
+  inherited = pretrained.inherit(numbered(depth), numbered(12), layers)
+  assert blocks_of(inherited) == expected
 
 
 def test_a_narrower_network_takes_leading_slices():
   like = jax.eval_shape(lambda: numbered(2, width=4, inner=3))
-  made = pretrained.inherit(like, numbered(3), "last")["params"]
+  inherited = pretrained.inherit(like, numbered(3), "last")["params"]
   for index in range(2):
-    kernel = made[f"block{index:02d}_in"]["kernel"]
+    kernel = inherited[f"block{index:02d}_in"]["kernel"]
     assert kernel.shape == (4, 3)
     for i, o in np.ndindex(4, 3):
       assert kernel[i, o] == 100 * (index + 1) + i + 10 * o
-  np.testing.assert_array_equal(made["norm"]["scale"], [0, 1, 2, 3])
+  np.testing.assert_array_equal(inherited["norm"]["scale"], [0, 1, 2, 3])
 
 
-def test_what_is_inherited_is_nobody_elses():
+def test_inherited_arrays_are_copies():
   source = numbered(2)
-  made = pretrained.inherit(numbered(2), source)
-  made["params"]["norm"]["scale"][:] = 9
+  inherited = pretrained.inherit(numbered(2), source)
+  inherited["params"]["norm"]["scale"][:] = 9
   assert source["params"]["norm"]["scale"][0] == 0
 
 
-def test_parts_with_blocks_count_their_own():
+def test_parts_count_their_blocks_separately():
   source = numbered(4, parts=("image", "text"))
   source["params"]["text"].pop("block03_in")
   like = numbered(2, parts=("image", "text"))
-  made = pretrained.inherit(like, source, "last")["params"]
-  assert blocks_of({"params": made["image"]}) == [2, 3]
-  assert blocks_of({"params": made["text"]}) == [1, 2]
+  inherited = pretrained.inherit(like, source, "last")["params"]
+  assert blocks_of({"params": inherited["image"]}) == [2, 3]
+  assert blocks_of({"params": inherited["text"]}) == [1, 2]
 
 
-def test_a_part_may_stay_as_it_is():
-  made = pretrained.inherit(numbered(2, head=4), numbered(2), keep=("head",))
-  assert (made["params"]["head"]["kernel"] == -1).all()
-  assert made["params"]["head"]["kernel"].shape == (6, 4)
+def test_a_part_may_keep_its_values():
+  inherited = pretrained.inherit(
+    numbered(2, head=4), numbered(2), keep=("head",)
+  )
+  assert (inherited["params"]["head"]["kernel"] == -1).all()
+  assert inherited["params"]["head"]["kernel"].shape == (6, 4)
 
 
-def test_all_that_cannot_be_inherited_is_said_at_once():
+def test_a_message_lists_all_that_cannot_be_inherited():
   source = numbered(2, width=4)
   del source["params"]["block01_in"]
   source["params"]["block01_out"] = {"kernel": np.ones(3, "f4")}
   with pytest.raises(UserError) as error:
     pretrained.inherit(numbered(2, head=3), source)
-  said = str(error.value)
-  assert (
-    "params/block00_in/kernel [6, 5]: params/block00_in/kernel has [4, 5]"
-    in said
-  )
-  assert "the other one has no params/block01_in/kernel" in said
-  assert "the other one has no params/head/kernel" in said
-  assert "params/norm/scale [6]" in said
+  message = str(error.value)
+  kernel = "params/block00_in/kernel"
+  assert f"{kernel} [6, 5] is not a slice of {kernel} [4, 5]" in message
+  assert "the source has no params/block01_in/kernel" in message
+  assert "the source has no params/head/kernel" in message
+  assert "params/norm/scale [6]" in message
 
 
 @pytest.mark.parametrize(
   ("depth", "layers", "message"),
   [
-    (2, None, "Say which, as layers"),
+    (2, None, "Select the source's blocks by layers"),
     (2, "middle", "No layers 'middle'"),
-    (4, "even", "It has at most as many"),
-    (2, (0, 3), "Expected 2 numbers from 0 to 2"),
-    (2, (0,), "Expected 2 numbers from 0 to 2"),
-    (2, (0, -1), "Expected 2 numbers from 0 to 2"),
+    (4, "even", "It must have at most as many"),
+    (2, (0, 3), "Expected 2 indices from 0 to 2"),
+    (2, (0,), "Expected 2 indices from 0 to 2"),
+    (2, (0, -1), "Expected 2 indices from 0 to 2"),
   ],
 )
-def test_layers_that_are_not_there_are_refused(depth, layers, message):
+def test_invalid_layers_are_refused(depth, layers, message):
   with pytest.raises(UserError, match=message):
     pretrained.inherit(numbered(depth), numbered(3), layers)
 
 
-def test_a_network_without_blocks_has_none_to_give():
+def test_a_source_without_blocks_is_refused():
   with pytest.raises(UserError, match="no blocks to inherit"):
     pretrained.inherit(numbered(2), numbered(0), "first")

@@ -1,4 +1,4 @@
-"""Encoders of audio give what transformers gives, with the same weights."""
+"""Audio encoders equal those of transformers with the same weights."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,8 @@ from safetensors.torch import load_file, save_file
 from kdjax import pretrained
 from kdjax.errors import ShapeError, UserError
 from kdjax.models import ast, wav2vec2, whisper
+
+pytestmark = pytest.mark.slow
 
 B, N = 3, 90
 LENGTHS = np.array([90, 61, 33])
@@ -59,14 +61,14 @@ WAVES = {
 
 
 def waves():
-  """Samples, 0 behind the last of each, and their mask."""
+  """Samples, 0 at padding, and their mask."""
   mask = np.arange(N) < LENGTHS[:, None]
   values = np.random.default_rng(0).normal(size=(B, N)).astype("f4")
   return np.where(mask, values, 0).astype("f4"), mask
 
 
 def frames(length):
-  """How many a waveform has, counted one by one."""
+  """Number of frames of a waveform, by counting."""
   for kernel, stride in zip(
     SPEECH["conv_kernel"], SPEECH["conv_stride"], strict=True
   ):
@@ -80,14 +82,14 @@ def speech(kind, options, task="Model"):
 
 
 @pytest.fixture(params=WAVES, scope="module")
-def heard(request, tmp_path_factory):
+def pair(request, tmp_path_factory):
   model = speech(*WAVES[request.param])
   folder = tmp_path_factory.mktemp("checkpoint")
   return model, load(model, folder, "wav2vec2")
 
 
-def test_every_block_of_speech_is_that_of_transformers(heard):
-  model, ours = heard
+def test_every_block_of_speech_is_that_of_transformers(pair):
+  model, ours = pair
   values, _ = waves()
   found = run(model, input_values=values)
   outputs = ours({"audio": values})
@@ -96,16 +98,16 @@ def test_every_block_of_speech_is_that_of_transformers(heard):
   close(outputs["embedding"], found.last_hidden_state.mean(1))
 
 
-def test_padding_of_a_waveform_is_that_of_transformers(heard):
-  model, ours = heard
+def test_padding_of_a_waveform_is_that_of_transformers(pair):
+  model, ours = pair
   values, mask = waves()
   found = run(model, input_values=values, attention_mask=1 * mask)
   outputs = ours({"audio": values, "mask/audio": mask})
   count = frames(N)
-  there = np.arange(count) < np.array([[frames(one)] for one in LENGTHS])
-  np.testing.assert_array_equal(outputs["mask/tokens"], there)
-  blocks(outputs, found.hidden_states, found.attentions, mask=there)
-  close(outputs["tokens"], found.last_hidden_state, there[..., None])
+  valid = np.arange(count) < np.array([[frames(n)] for n in LENGTHS])
+  np.testing.assert_array_equal(outputs["mask/tokens"], valid)
+  blocks(outputs, found.hidden_states, found.attentions, mask=valid)
+  close(outputs["tokens"], found.last_hidden_state, valid[..., None])
 
 
 @pytest.mark.parametrize("kind", ["Wav2Vec2", "Hubert"])
@@ -122,7 +124,7 @@ def test_a_classifier_of_speech_gives_the_logits_of_transformers(
 
 
 @pytest.mark.parametrize("task", ["ForPreTraining", "ForCTC"])
-def test_what_speech_was_trained_with_is_not_read(task, tmp_path):
+def test_parts_for_pretraining_are_not_read(task, tmp_path):
   model = speech("Wav2Vec2", {}, task)
   values, _ = waves()
   outputs = load(model, tmp_path, "wav2vec2")({"audio": values})
@@ -167,14 +169,14 @@ def test_weight_norm_is_read_by_both_of_its_names(endings, tmp_path):
   [{"add_adapter": True}, {"adapter_attn_dim": 4}],
   ids=str,
 )
-def test_what_of_speech_is_not_built_is_said(options):
+def test_unsupported_options_of_speech_are_refused(options):
   config = transformers.Wav2Vec2Config(**options).to_dict()
   with pytest.raises(UserError, match=next(iter(options))):
     wav2vec2.options(config)
 
 
-def test_a_waveform_shorter_than_a_frame_is_said(heard):
-  _, ours = heard
+def test_a_waveform_shorter_than_a_frame_is_refused(pair):
+  _, ours = pair
   with pytest.raises(ShapeError, match="12 samples"):
     ours({"audio": np.ones((2, 12), np.float32)})
 
@@ -211,8 +213,8 @@ def whispered(task, **options):
   return random(f"Whisper{task}", config)
 
 
-def turned(spectrogram):
-  """As Whisper has it: [B F T]."""
+def transposed(spectrogram):
+  """In Whisper's layout, [B F T]."""
   return spectrogram.swapaxes(1, 2).copy()
 
 
@@ -229,8 +231,8 @@ def test_every_block_of_whisper_is_that_of_transformers(
 ):
   model = whispered(task, **options)
   outputs = load(model, tmp_path, "whisper")({"audio": mels()})
-  found = run(model.get_encoder(), input_features=turned(mels()))
-  # The last of its states is normed.
+  found = run(model.get_encoder(), input_features=transposed(mels()))
+  # Its last hidden state is normalized.
   blocks(outputs, found.hidden_states[:-1], found.attentions[:-1])
   close(outputs["attention02"], found.attentions[-1])
   close(outputs["tokens"], found.last_hidden_state)
@@ -240,24 +242,24 @@ def test_every_block_of_whisper_is_that_of_transformers(
 def test_a_classifier_of_whisper_gives_the_logits_of_transformers(tmp_path):
   model = whispered("ForAudioClassification", num_labels=3)
   ours = load(model, tmp_path, "whisper", num_classes=3, projector=10)
-  found = run(model, input_features=turned(mels()))
+  found = run(model, input_features=transposed(mels()))
   close(ours({"audio": mels()})["logits"], found.logits)
 
 
-def test_whisper_of_less_than_it_can_is_whisper_of_that_length(tmp_path):
+def test_whisper_on_short_audio_equals_a_whisper_of_that_length(tmp_path):
   long = whispered("Model")
   ours = load(long, tmp_path, "whisper")
-  # The same weights, of as many places as five tokens have.
+  # The same weights, with the position embeddings of five tokens.
   config = transformers.WhisperConfig(**{**WHISPER, "max_source_positions": 5})
   short = transformers.WhisperModel(config).eval()
   state = long.state_dict()
   places = "encoder.embed_positions.weight"
   short.load_state_dict({**state, places: state[places][:5]})
-  found = run(short.get_encoder(), input_features=turned(mels(10)))
+  found = run(short.get_encoder(), input_features=transposed(mels(10)))
   close(ours({"audio": mels(10)})["tokens"], found.last_hidden_state)
 
 
-def test_whisper_that_is_blind_to_padding_is_whisper_without_it(tmp_path):
+def test_whisper_with_a_mask_equals_whisper_without_padding(tmp_path):
   ours = load(whispered("Model"), tmp_path, "whisper")
   mask = np.broadcast_to(np.arange(18) < 12, (B, 18))
   tokens = ours({"audio": mels(), "mask/audio": mask})["tokens"]
@@ -266,11 +268,11 @@ def test_whisper_that_is_blind_to_padding_is_whisper_without_it(tmp_path):
   np.testing.assert_allclose(tokens[:, :6], alone, rtol=1e-4, atol=1e-4)
 
 
-def test_places_of_whisper_start_as_published():
+def test_positions_of_whisper_start_as_published():
   config = transformers.WhisperConfig(**WHISPER)
   places = transformers.WhisperModel(config).encoder.embed_positions.weight
-  found = whisper._sinusoids(None, tuple(places.shape))
-  close(np.asarray(found), places.detach())
+  actual = whisper._sinusoids(None, tuple(places.shape))
+  close(np.asarray(actual), places.detach())
 
 
 # AST
@@ -321,25 +323,25 @@ def test_a_classifier_of_ast_gives_the_logits_of_transformers(tmp_path):
   close(ours({"audio": mels(15, 11)})["logits"], found.logits)
 
 
-def test_ast_that_is_blind_to_padding_is_ast_without_it(tmp_path):
+def test_ast_with_a_mask_equals_ast_without_padding(tmp_path):
   ours = load(sounds("Model"), tmp_path, "ast", pooling="mean")
   mask = np.broadcast_to(np.arange(15) < 10, (B, 15))
   values = np.where(mask[..., None], mels(15, 11), 0)
   outputs = ours({"audio": values, "mask/audio": mask})
-  # A fifth patch of time begins in the last two of the frames.
+  # A fifth patch in time starts in the last two frames.
   alone = ours({"audio": np.pad(values[:, :10], ((0, 0), (0, 2), (0, 0)))})
-  there = outputs["mask/tokens"]
-  count = there[0].sum()
-  assert there.all(0).sum() == count == 2 + 3 * 5
+  valid = outputs["mask/tokens"]
+  count = valid[0].sum()
+  assert valid.all(0).sum() == count == 2 + 3 * 5
   np.testing.assert_allclose(
-    outputs["tokens"][:, there[0]], alone["tokens"], rtol=1e-4, atol=1e-4
+    outputs["tokens"][:, valid[0]], alone["tokens"], rtol=1e-4, atol=1e-4
   )
   np.testing.assert_allclose(
     outputs["embedding"], alone["embedding"], rtol=1e-4, atol=1e-4
   )
 
 
-def test_patches_of_two_sizes_are_said():
+def test_patches_that_are_not_square_are_refused():
   config = transformers.ASTConfig(**{**AST, "patch_size": [4, 3]}).to_dict()
   with pytest.raises(UserError, match="patch_size"):
     ast.options(config)
@@ -350,7 +352,7 @@ def test_patches_of_two_sizes_are_said():
 
 @pytest.mark.parametrize("fields", [{"remat": True}, {"fused": True}], ids=str)
 @pytest.mark.parametrize("name", ["wav2vec2", "whisper", "ast"])
-def test_what_costs_less_gives_the_same(name, fields, tmp_path):
+def test_remat_and_fused_attention_give_equal_outputs(name, fields, tmp_path):
   make = {
     "wav2vec2": lambda: (speech("Wav2Vec2", {}), waves()[0]),
     "whisper": lambda: (whispered("Model"), mels()),

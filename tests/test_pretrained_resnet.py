@@ -1,4 +1,4 @@
-"""ResNets give what transformers and timm give, with the same weights."""
+"""ResNets equal those of transformers and timm with the same weights."""
 
 import json
 import re
@@ -12,6 +12,8 @@ from safetensors import torch as safetensors
 from kdjax import pretrained
 from kdjax.errors import UserError
 from kdjax.models import resnet
+
+pytestmark = pytest.mark.slow
 
 SMALL = {
   "embedding_size": 8,
@@ -39,12 +41,12 @@ def images(size=37):
 
 
 def theirs_of(image):
-  """As PyTorch has it: [B C H W]."""
+  """In PyTorch's layout, [B C H W]."""
   return image.transpose(0, 3, 1, 2).copy()
 
 
 def moved(model):
-  """The model, of whose batch norms nothing is 0 or 1."""
+  """Makes all values of batch norms different from 0 and 1."""
   draw = torch.Generator().manual_seed(1)
   with torch.no_grad():
     for leaf in (*model.parameters(), *model.buffers()):
@@ -78,7 +80,7 @@ def test_a_classifier_gives_the_logits_of_transformers(name, tmp_path):
   close(outputs["logits"], found.logits)
 
 
-def test_other_classes_are_a_new_classifier(tmp_path):
+def test_other_classes_get_a_new_classifier(tmp_path):
   model = build("ResNetForImageClassification", {**SMALL, "num_labels": 5})
   ours = load(model, tmp_path, "resnet", num_classes=4)({"image": images()})
   theirs = load(model, tmp_path, "resnet")({"image": images()})
@@ -86,13 +88,13 @@ def test_other_classes_are_a_new_classifier(tmp_path):
   np.testing.assert_array_equal(ours["embedding"], theirs["embedding"])
 
 
-def test_weights_are_read_without_their_classifier(tmp_path):
+def test_the_classifier_may_be_omitted(tmp_path):
   model = build("ResNetForImageClassification", {**SMALL, "num_labels": 5})
   ours = load(model, tmp_path, "resnet", num_classes=None)
   assert "logits" not in ours({"image": images()})
 
 
-# How timm calls what transformers calls otherwise.
+# Names of transformers -> names of timm.
 TIMM = (
   (r"embedder\.embedder\.convolution", lambda at: "conv1"),
   (r"embedder\.embedder\.normalization", lambda at: "bn1"),
@@ -106,7 +108,7 @@ TIMM = (
 
 
 def save_as_timm(state, folder, name):
-  """A checkpoint as timm's are on the hub."""
+  """A checkpoint in the format of timm's on the hub."""
   safetensors.save_file(state, folder / "model.safetensors")
   config = {"architecture": name, "num_classes": 5, "pretrained_cfg": {}}
   (folder / "config.json").write_text(json.dumps(config))
@@ -120,8 +122,8 @@ def test_names_of_timm_are_read(name, options, tmp_path):
   model = build("ResNetForImageClassification", options)
   state = {}
   for public, tensor in model.state_dict().items():
-    for pattern, called in TIMM:
-      public = re.sub(pattern, called, public)
+    for pattern, timm_name in TIMM:
+      public = re.sub(pattern, timm_name, public)
     state[public.removeprefix("resnet.")] = tensor
   assert "layer2.0.downsample.1.running_var" in state
   save_as_timm(state, tmp_path, name)
@@ -138,7 +140,7 @@ def test_names_of_timm_are_read(name, options, tmp_path):
 
 
 def saved_by_timm(name, folder):
-  """A model of timm, and a checkpoint as timm's are on the hub."""
+  """A model of timm, saved in the format of timm's on the hub."""
   timm = pytest.importorskip(
     "timm", reason="compares with timm: pip install timm"
   )
@@ -163,21 +165,21 @@ def test_every_stage_is_that_of_timm(name, tmp_path):
   close(np.asarray(outputs["logits"]), logits)
 
 
-def test_a_network_of_timm_that_is_not_built_is_said():
+def test_an_unsupported_network_of_timm_is_refused():
   config = {"architecture": "resnet50d", "num_classes": 5}
   with pytest.raises(UserError, match="resnet50d"):
     resnet.options(config)
 
 
-def test_another_activation_than_relu_is_said():
+def test_another_activation_than_relu_is_refused():
   config = transformers.ResNetConfig(hidden_act="gelu").to_dict()
   with pytest.raises(UserError, match="hidden_act='gelu'"):
     resnet.options(config)
 
 
-def test_options_that_say_what_depth_says_change_nothing():
+def test_explicit_blocks_and_widths_equal_those_of_a_depth():
   plain = resnet.Model(5, depth=50, width=8)
-  said = resnet.Model(
+  explicit = resnet.Model(
     5,
     width=8,
     blocks=(3, 4, 6, 3),
@@ -187,4 +189,4 @@ def test_options_that_say_what_depth_says_change_nothing():
   start = lambda model: jax.eval_shape(
     lambda: model.init(jax.random.key(0), {"image": images()}, train=False)
   )
-  assert start(plain) == start(said)
+  assert start(plain) == start(explicit)

@@ -1,8 +1,10 @@
-"""BERT and its kin give what transformers gives, with the same weights."""
+"""BERT-like encoders equal those of transformers with the same weights."""
 
 import numpy as np
 import pytest
 from published import blocks, close, load, random, run, torch, transformers
+
+pytestmark = pytest.mark.slow
 
 B, T, WORDS, PADDING, SEPARATOR = 3, 7, 23, 1, 4
 LENGTHS = (7, 4, 1)
@@ -26,7 +28,7 @@ DISTIL = {
   "pad_token_id": PADDING,
 }
 
-# Kind, config and its options.
+# Class and config class of transformers, and the config's options.
 CASES = {
   "bert": ("BertModel", "BertConfig", SMALL),
   "bert, other norms and GELU": (
@@ -67,7 +69,7 @@ CLASSIFIERS = {
 
 
 def ids():
-  """Words, and the id of padding elsewhere."""
+  """Token ids with padding."""
   words = np.random.default_rng(0).integers(5, WORDS, (B, T))
   return np.where(MASK, words, PADDING)
 
@@ -84,7 +86,7 @@ def pair(request, tmp_path_factory):
 
 
 def bare(model):
-  """The network below a head."""
+  """The model without its head."""
   return getattr(model, model.base_model_prefix, model)
 
 
@@ -115,7 +117,7 @@ def test_the_embedding_is_the_mean_over_words(pair):
   close(outputs["embedding"], torch.stack(means))
 
 
-def test_what_is_pooled_is_that_of_transformers(pair):
+def test_pooled_is_the_pooler_output_of_transformers(pair):
   model, outputs = pair
   if getattr(bare(model), "pooler", None) is None:
     assert "pooled" not in outputs
@@ -133,7 +135,7 @@ def test_a_classifier_gives_the_logits_of_transformers(name, tmp_path):
   close(outputs["logits"], found.logits)
 
 
-def test_what_stands_behind_a_separator_is_of_the_next_kind(tmp_path):
+def test_tokens_after_a_separator_have_the_next_type(tmp_path):
   theirs = build(*CASES["bert"])
   ours = load(theirs, tmp_path, "bert", separator=SEPARATOR)
   words = ids()
@@ -148,7 +150,7 @@ def test_what_stands_behind_a_separator_is_of_the_next_kind(tmp_path):
 
 
 @pytest.mark.parametrize("fields", [{"remat": True}, {"fused": True}], ids=str)
-def test_what_costs_less_gives_the_same(fields, tmp_path):
+def test_remat_and_fused_attention_give_equal_outputs(fields, tmp_path):
   theirs = build(*CASES["roberta"])
   inputs = {"text": ids(), "mask/text": MASK}
   ours = load(theirs, tmp_path, "bert", **fields)(inputs)

@@ -1,8 +1,10 @@
-"""Image encoders give what transformers gives, with the same weights."""
+"""Image encoders equal those of transformers with the same weights."""
 
 import numpy as np
 import pytest
 from published import blocks, close, load, random, run, transformers
+
+pytestmark = pytest.mark.slow
 
 B = 2
 SMALL = {
@@ -15,7 +17,7 @@ SMALL = {
 }
 INNER = {**SMALL, "intermediate_size": 40}
 
-# Ours, kind, config and its options.
+# Our name, class and config class of transformers, the config's options.
 CASES = {
   "vit": ("vit", "ViTModel", "ViTConfig", INNER),
   "vit, other patches, norms and GELU, no biases": (
@@ -64,7 +66,7 @@ def image(height=12, width=12):
 
 
 def pixels(value):
-  """[B C H W], as PyTorch has it."""
+  """In PyTorch's layout, [B C H W]."""
   return np.moveaxis(value, -1, 1).copy()
 
 
@@ -74,13 +76,13 @@ def build(kind, config, options):
 
 @pytest.fixture(params=CASES, scope="module")
 def pair(request, tmp_path_factory):
-  name, *given = CASES[request.param]
-  theirs = build(*given)
+  name, *arguments = CASES[request.param]
+  theirs = build(*arguments)
   return theirs, load(theirs, tmp_path_factory.mktemp("checkpoint"), name)
 
 
 def patches(states, registers):
-  """Tokens without the registers, which stand behind the first of them."""
+  """Tokens without the registers, which follow the first token."""
   return np.delete(np.asarray(states), np.arange(1, 1 + registers), axis=1)
 
 
@@ -103,14 +105,14 @@ def test_every_block_is_that_of_transformers(pair):
 
 
 @pytest.mark.parametrize("size", [(24, 24), (12, 36)], ids=str)
-def test_places_of_another_size_are_interpolated_alike(pair, size):
+def test_positions_are_interpolated_as_in_transformers(pair, size):
   dino = pair[0].config.model_type.startswith("dinov2")
-  # DINOv2 interpolates whatever comes.
+  # DINOv2 always interpolates.
   options = {} if dino else {"interpolate_pos_encoding": True}
   compare(pair, image(*size), **options)
 
 
-def test_places_of_a_smaller_image_are_interpolated_alike(pair):
+def test_positions_of_a_smaller_image_are_interpolated(pair):
   dino = pair[0].config.model_type.startswith("dinov2")
   options = {} if dino else {"interpolate_pos_encoding": True}
   patch = pair[0].config.patch_size

@@ -1,6 +1,7 @@
-"""Networks, one a file: `class Model(nn.Module)`, which returns named arrays.
+"""Networks, one per file: `class Model(nn.Module)` returns named arrays.
 
-A network sees the inputs that its `reads` names and never a label; it knows
-errors and types alone, no loss and no data set. The shortest one is `conv.py`;
-files that begin with an underscore are blocks that several networks share.
+A network reads the inputs that its `reads` lists, and never a label. It imports
+errors and types, but no losses and no data sets. The shortest network is
+`conv.py`. Files that start with an underscore are blocks that several networks
+share. README.md describes the contract.
 """

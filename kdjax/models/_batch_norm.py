@@ -1,4 +1,4 @@
-"""Batch norm of what has padding, or rows that are not there."""
+"""Batch norm over inputs with padding or missing rows."""
 
 import math
 from typing import Any
@@ -12,17 +12,17 @@ from kdjax.types import Array
 
 
 class BatchNorm(nn.Module):
-  """`nn.BatchNorm` whose statistics are of the positions that are there.
+  """Batch norm with statistics over the positions of a mask.
 
-  flax averages the means of devices, whatever each of them counted; here sums
-  and counts are added, so that many devices have the statistics of one. Where
-  nothing is there on any device, the running statistics stay.
+  `nn.BatchNorm` averages the devices' means with equal weights. This layer adds
+  sums and counts, so that the statistics do not depend on the number of
+  devices. If no position is valid on any device, the running statistics stay.
 
   Attributes:
     momentum: of the running statistics.
     epsilon: added to the variance.
-    axis_name: of the devices that share batch statistics.
-    dtype: of what goes out.
+    axis_name: name of the device axis that shares batch statistics.
+    dtype: of the output.
   """
 
   momentum: float = 0.9
@@ -37,51 +37,51 @@ class BatchNorm(nn.Module):
     mask: Bool[Array, "B *some"],
     *,
     train: bool,
-    always: bool = False,
+    never_empty: bool = False,
   ) -> Float[Array, "B *shape C"]:
-    """Normalises what is there, and is 0 elsewhere.
+    """Normalizes the valid positions; all others become 0.
 
     Args:
       x: [B C], [B T F C], ..
-      mask: of the leading axes of x: of rows [B], of frames [B T], ..
-      train: whether the statistics are those of the batch.
-      always: whether something is there in every batch, which is then not
-        looked at.
+      mask: True at valid positions, over the leading axes of x: rows [B],
+        frames [B T], ..
+      train: whether to use and record the batch's statistics.
+      never_empty: skips the check for a batch without valid positions.
     """
     shape = (x.shape[-1],)
-    average = self.variable("batch_stats", "mean", jnp.zeros, shape)
-    spread = self.variable("batch_stats", "var", jnp.ones, shape)
+    running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+    running_var = self.variable("batch_stats", "var", jnp.ones, shape)
     scale = self.param("scale", nn.initializers.ones, shape)
     bias = self.param("bias", nn.initializers.zeros, shape)
-    mean, var = average.value, spread.value
-    there = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
+    mean, var = running_mean.value, running_var.value
+    valid = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
     if train:
-      count, mean, var = self._moments(x.astype(jnp.float32), mask, there)
+      count, mean, var = self._moments(x.astype(jnp.float32), mask, valid)
       if not self.is_initializing():
-        for kept, new in ((average, mean), (spread, var)):
-          moved = self.momentum * kept.value + (1 - self.momentum) * new
-          kept.value = (
-            moved if always else jnp.where(count > 0, moved, kept.value)
+        for running, batch in ((running_mean, mean), (running_var, var)):
+          new = self.momentum * running.value + (1 - self.momentum) * batch
+          running.value = (
+            new if never_empty else jnp.where(count > 0, new, running.value)
           )
-    wide = lambda leaf: leaf.reshape((1,) * (x.ndim - 1) + shape)
-    factor = wide(jax.lax.rsqrt(var + self.epsilon) * scale)
-    y = (x.astype(jnp.float32) - wide(mean)) * factor + wide(bias)
-    return jnp.where(there, y.astype(self.dtype), 0)
+    expand = lambda leaf: leaf.reshape((1,) * (x.ndim - 1) + shape)
+    factor = expand(jax.lax.rsqrt(var + self.epsilon) * scale)
+    y = (x.astype(jnp.float32) - expand(mean)) * factor + expand(bias)
+    return jnp.where(valid, y.astype(self.dtype), 0)
 
   def _moments(
-    self, x, mask, there
+    self, x, mask, valid
   ) -> tuple[Float[Array, ""], Float[Array, "C"], Float[Array, "C"]]:
-    """Count, mean and variance of all positions of all devices."""
+    """Count, mean and variance over the valid positions of all devices."""
     shared = self.axis_name is not None and not self.is_initializing()
-    every = lambda leaf: jax.lax.psum(leaf, self.axis_name) if shared else leaf
-    over = tuple(range(x.ndim - 1))
-    total = lambda leaf: every(jnp.sum(jnp.where(there, leaf, 0), over))
-    each = math.prod(x.shape[mask.ndim : -1])
-    count = every(jnp.sum(mask, dtype=jnp.float32)) * each
-    some = jnp.maximum(count, 1)
-    mean = total(x) / some
-    wide = mean.reshape((1,) * len(over) + mean.shape)
-    return count, mean, total((x - wide) ** 2) / some
+    psum = lambda leaf: jax.lax.psum(leaf, self.axis_name) if shared else leaf
+    axes = tuple(range(x.ndim - 1))
+    total = lambda leaf: psum(jnp.sum(jnp.where(valid, leaf, 0), axes))
+    per_position = math.prod(x.shape[mask.ndim : -1])
+    count = psum(jnp.sum(mask, dtype=jnp.float32)) * per_position
+    divisor = jnp.maximum(count, 1)
+    mean = total(x) / divisor
+    expanded = mean.reshape((1,) * len(axes) + mean.shape)
+    return count, mean, total((x - expanded) ** 2) / divisor
 
 
 def over_rows(
@@ -94,19 +94,20 @@ def over_rows(
   name: str,
   use_fast_variance: bool = False,
 ) -> Float[Array, "B *shape C"]:
-  """`nn.BatchNorm`, in training of the rows that are there.
+  """Batch norm with statistics over the present rows of a batch.
 
-  Called inside of an `nn.compact` method; keeps 0.9 of the running statistics
-  and adds 1e-5 to the variance. In training it is 0 in rows that are not there.
+  Call it inside an `nn.compact` method. The momentum is 0.9, the epsilon 1e-5.
+  In training, the output is 0 in missing rows.
 
   Args:
-    x: what comes in.
-    rows: which are there; None, where none can be missing, is flax's own.
-    train: whether the statistics are those of the batch.
-    axis_name: of the devices that share batch statistics.
-    dtype: of what goes out.
+    x: the input.
+    rows: True at present rows; None, if no row can be missing, is
+      `nn.BatchNorm`.
+    train: whether to use and record the batch's statistics.
+    axis_name: name of the device axis that shares batch statistics.
+    dtype: of the output.
     name: of the parameters.
-    use_fast_variance: of flax's own.
+    use_fast_variance: passed to `nn.BatchNorm`.
   """
   if train and rows is not None:
     norm = BatchNorm(axis_name=axis_name, dtype=dtype, name=name)

@@ -1,4 +1,4 @@
-"""The block of a pre-norm Transformer, and what it shows of itself."""
+"""Pre-norm Transformer blocks with inspectable outputs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,13 +11,13 @@ from jaxtyping import Bool, Float
 from kdjax.errors import ShapeError
 from kdjax.types import Array, Outputs
 
-# Of what is added to the tokens: an untrained block leaves them as they are,
-# which few labels need.
+# Initializer of the residual branches: an untrained block is close to the
+# identity, which helps with few labels.
 SMALL = nn.initializers.normal(0.02)
 
-# What `scores` say of padding: to a softmax, never. Finite, so that a
-# difference of two is a number.
-NEVER = -1e4
+# Value of `scores` at padding: 0 after a softmax, and finite, so that the
+# difference of two scores is a number.
+PADDING_SCORE = -1e4
 
 
 def stack(
@@ -27,33 +27,35 @@ def stack(
   outputs: Outputs,
   drop: Callable[[Array], Array],
 ) -> Float[Array, "B T D"]:
-  """All blocks of a network, by its depth, heads, dtype, remat and fused.
+  """Applies all blocks of a network.
 
   Args:
-    network: in whose `nn.compact` method this is called.
-    x: what comes in.
+    network: the module that calls this in its `nn.compact` method; its depth,
+      heads, dtype, remat and fused are used.
+    x: the input.
     mask: True at tokens, False at padding.
-    outputs: where all that the blocks show is recorded.
-    drop: dropout, of what each part of a block adds.
+    outputs: dict to which the blocks add their outputs.
+    drop: dropout, applied to each residual branch.
   """
   for index in range(network.depth):
 
-    def one(_, x, mask, index=index):
-      shown = {}
+    def apply_block(_, x, mask, index=index):
+      block_outputs = {}
       x = block(
         x,
         mask,
         index,
-        shown,
+        block_outputs,
         heads=network.heads,
         dtype=network.dtype,
         drop=drop,
         fused=network.fused,
       )
-      return x, shown
+      return x, block_outputs
 
-    x, shown = (nn.remat(one) if network.remat else one)(network, x, mask)
-    outputs |= shown
+    apply = nn.remat(apply_block) if network.remat else apply_block
+    x, block_outputs = apply(network, x, mask)
+    outputs |= block_outputs
   return x
 
 
@@ -68,60 +70,61 @@ def block(
   drop: Callable[[Array], Array],
   fused: bool = False,
 ) -> Float[Array, "B T D"]:
-  """Self-attention, then two dense layers at each position.
+  """Self-attention, then an MLP at each position.
 
-  Called inside of a network's `nn.compact` method, whose parameters it makes:
+  Call it inside a network's `nn.compact` method. It creates the parameters
   blockNN_norm0, blockNN_qkv, blockNN_out, blockNN_norm1, blockNN_dense0 and
   blockNN_dense1.
 
   Args:
-    x: what comes in.
+    x: the input.
     mask: True at tokens, False at padding.
     index: NN.
-    outputs: where blockNN and all that `_attend` shows are recorded.
-    heads: of the attention; they divide D.
-    dtype: of activations.
-    drop: dropout, of what each of the two parts adds.
-    fused: whether attention is a fused kernel.
+    outputs: dict to which blockNN, queryNN, keyNN, valueNN, scoresNN and
+      attentionNN are added.
+    heads: number of attention heads; they divide D.
+    dtype: of the activations.
+    drop: dropout, applied to both residual branches.
+    fused: whether to use a fused attention kernel.
 
   Returns:
-    What goes out, 0 at padding.
+    The output, 0 at padding.
   """
   prefix = f"block{index:02d}"
-  shown = lambda name, value: outputs.__setitem__(f"{name}{index:02d}", value)
+  record = lambda name, value: outputs.__setitem__(f"{name}{index:02d}", value)
   x = x + drop(
-    _attend(x, mask, prefix, shown, heads=heads, dtype=dtype, fused=fused)
+    _attend(x, mask, prefix, record, heads=heads, dtype=dtype, fused=fused)
   )
   x = x + drop(_transform(x, prefix, dtype=dtype))
   x = jnp.where(mask[..., None], x, 0)
-  shown("block", x)
+  record("block", x)
   return x
 
 
 def _attend(
-  x, mask, prefix, shown, *, heads, dtype, fused
+  x, mask, prefix, record, *, heads, dtype, fused
 ) -> Float[Array, "B T D"]:
-  """Self-attention; its maps are outputs, computed where they are read."""
+  """Self-attention; attention maps are computed only if they are read."""
   width = x.shape[-1]
   if width % heads:
     raise ShapeError(
-      f"{heads} heads and width {width}.",
+      f"The width {width} is not a multiple of heads={heads}.",
       "The heads must divide the width.",
     )
   projected = nn.DenseGeneral(
     (3, heads, width // heads), dtype=dtype, name=f"{prefix}_qkv"
   )(nn.LayerNorm(dtype=dtype, name=f"{prefix}_norm0")(x))
   query, key, value = jnp.moveaxis(projected, 2, 0)
-  for name, one in (("query", query), ("key", key), ("value", value)):
-    shown(name, jnp.where(mask[..., None], one.reshape(x.shape), 0))
+  for name, array in (("query", query), ("key", key), ("value", value)):
+    record(name, jnp.where(mask[..., None], array.reshape(x.shape), 0))
   scores = jnp.einsum("bqhd,bkhd->bhqk", query, key).astype(jnp.float32)
   scores /= query.shape[-1] ** 0.5
   both = mask[:, None, :, None] & mask[:, None, None, :]
-  shown("scores", jnp.where(both, scores, NEVER))
-  # A finite floor: a row without words is uniform here, and 0 below.
+  record("scores", jnp.where(both, scores, PADDING_SCORE))
+  # A finite floor: a row without tokens is uniform here, and 0 below.
   scores = jnp.where(mask[:, None, None], scores, -1e30)
   attention = jnp.where(both, jax.nn.softmax(scores), 0).astype(dtype)
-  shown("attention", attention)
+  record("attention", attention)
   if fused:
     attended = jax.nn.dot_product_attention(
       query, key, value, mask=mask[:, None, None]
@@ -140,7 +143,7 @@ def _attend(
 
 
 def _transform(x, prefix, *, dtype) -> Float[Array, "B T D"]:
-  """Two dense layers at each position."""
+  """The MLP, two dense layers at each position."""
   width = x.shape[-1]
   x = nn.LayerNorm(dtype=dtype, name=f"{prefix}_norm1")(x)
   x = nn.Dense(4 * width, dtype=dtype, name=f"{prefix}_dense0")(x)

@@ -1,4 +1,4 @@
-"""Convolution and batch norm as PyTorch has them, and what ends a network."""
+"""Convolution and batch norm as in PyTorch, and a network's last layers."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,21 +15,19 @@ from kdjax.types import Array, Outputs
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-  """How a network makes its convolutions and batch norms.
+  """A network's convolutions and batch norms.
 
-  Its methods are called inside of an `nn.compact` method, whose parameters they
-  make. Batch norm keeps 0.9 of its running statistics (PyTorch's momentum is
-  the rest, 0.1) and adds 1e-5 to the variance. The running variance is that of
-  the batch; PyTorch's is n/(n-1) times that, of n positions, which is nothing
-  but in very small batches.
+  Call the methods inside an `nn.compact` method; they create its parameters.
+  Batch norm has a momentum of 0.9 (PyTorch calls this 0.1) and an epsilon of
+  1e-5. Its running variance is the biased one; PyTorch's is larger by n/(n-1)
+  for n positions, which matters only in very small batches.
 
   Attributes:
-    train: whether batch norm takes the batch's statistics and records them.
-    axis_name: of the devices that share batch statistics.
-    dtype: of activations.
-    kernel_init: of convolutions.
-    rows: which of the batch are there: of the others, batch statistics see
-      nothing. None is all of them.
+    train: whether batch norm uses and records the batch's statistics.
+    axis_name: name of the device axis that shares batch statistics.
+    dtype: of the activations.
+    kernel_init: of the convolutions.
+    rows: True at the rows that count in batch statistics; None is all rows.
   """
 
   train: bool
@@ -39,10 +37,10 @@ class Layers:
   rows: Bool[Array, "B"] | None = None
 
   def image(self, x: Array) -> Float[Array, "B H W C"]:
-    """What enters a network, in the dtype of activations."""
+    """The image in the dtype of the activations."""
     if x.ndim != 4:
       raise ShapeError(
-        f"An image of shape {list(x.shape)}.", "Images are [B H W C]."
+        f"The image has the shape {list(x.shape)}.", "Images are [B H W C]."
       )
     return x.astype(self.dtype)
 
@@ -58,21 +56,22 @@ class Layers:
     groups: int = 1,
     bias_init: Callable | None = None,
   ) -> Float[Array, "B h w D"]:
-    """A convolution, padded by zeros on all sides alike.
+    """A convolution with equal zero padding on all sides.
 
     Args:
-      x: what comes in.
-      width: D.
+      x: the input.
+      width: D, output channels.
       size: height and width of the kernel, odd.
       name: of the parameters.
       stride: in both directions.
       padding: rows and columns on each side; None is size // 2.
-      groups: of channels, which see themselves alone.
-      bias_init: of the bias; None is no bias.
+      groups: of channels, as in a grouped convolution.
+      bias_init: initializer of the bias; None omits the bias.
     """
     if x.shape[-1] % groups or width % groups:
       raise ShapeError(
-        f"{x.shape[-1]} to {width} channels in {groups} groups.",
+        f"A convolution has {x.shape[-1]} input and {width} output channels in"
+        f" {groups} groups.",
         "The groups must divide both.",
       )
     padding = size // 2 if padding is None else padding
@@ -80,7 +79,7 @@ class Layers:
       width,
       (size, size),
       strides=(stride, stride),
-      # "SAME" would pad an even map on one side alone where it is halved.
+      # With a stride of 2, "SAME" pads an even map on one side only.
       padding=((padding, padding), (padding, padding)),
       feature_group_count=groups,
       use_bias=bias_init is not None,
@@ -94,7 +93,7 @@ class Layers:
   def norm(
     self, x: Float[Array, "B H W C"], name: str
   ) -> Float[Array, "B H W C"]:
-    """Batch norm, with a scale and a shift that start at 1 and 0."""
+    """Batch norm; its scale starts at 1, its bias at 0."""
     return _batch_norm.over_rows(
       x,
       self.rows,
@@ -112,26 +111,26 @@ class Layers:
     name: str | int,
     **options,
   ) -> Float[Array, "B h w D"]:
-    """`conv` and `norm`, with parameters conv<name> and norm<name>."""
+    """`conv` and `norm`, with the parameters conv<name> and norm<name>."""
     x = self.conv(x, width, size, f"conv{name}", **options)
     return self.norm(x, f"norm{name}")
 
 
 def shuffle(x: Float[Array, "B H W C"], groups: int) -> Float[Array, "B H W C"]:
-  """Channels dealt out: one of each group, then the next of each."""
+  """Channel shuffle: interleaves the channels of the groups."""
   if x.shape[-1] % groups:
     raise ShapeError(
-      f"{x.shape[-1]} channels in {groups} groups.",
+      f"A channel shuffle has {x.shape[-1]} channels in {groups} groups.",
       "The groups must divide the channels.",
     )
-  dealt = x.reshape(*x.shape[:3], groups, -1).swapaxes(3, 4)
-  return dealt.reshape(x.shape)
+  interleaved = x.reshape(*x.shape[:3], groups, -1).swapaxes(3, 4)
+  return interleaved.reshape(x.shape)
 
 
 def record(
   outputs: Outputs, stage: int, preact: Float[Array, "B *shape D"]
 ) -> Float[Array, "B *shape D"]:
-  """Records what a stage ends in, before and after ReLU; returns the latter."""
+  """Records a stage's output before and after ReLU; returns the latter."""
   outputs[f"preact{stage}"] = preact
   x = outputs[f"stage{stage}"] = nn.relu(preact)
   return x
@@ -144,16 +143,16 @@ def finish(
   drop: Callable[[Array], Array],
   **head,
 ) -> Outputs:
-  """Adds tokens, embedding and logits, as a network ends.
+  """Adds tokens, embedding and logits to a network's outputs.
 
-  Called inside of its `nn.compact` method, for the parameters of the head.
+  Call it inside an `nn.compact` method; it creates the parameters of the head.
 
   Args:
-    outputs: of the stages.
-    x: the last map: its positions are the tokens, their mean the embedding.
-    num_classes: None leaves out the logits.
+    outputs: the outputs so far.
+    x: the last map. Its positions are the tokens, their mean is the embedding.
+    num_classes: K; None omits the logits.
     drop: dropout, before the logits.
-    head: how the head starts, where not as PyTorch's linear layers.
+    head: initializers of the head; the default is PyTorch's linear layer.
   """
   tokens = outputs["tokens"] = x.reshape(x.shape[0], -1, x.shape[-1])
   embedding = jnp.mean(tokens.astype(jnp.float32), axis=1)

@@ -1,8 +1,7 @@
-"""The block of published Transformer encoders, one leaf a public tensor.
+"""Blocks of published Transformer encoders, with one leaf per public tensor.
 
-What `_block.py` is to networks of our own: here query, key and value are dense
-layers of their own, norms may come last, and what differs between published
-architectures is said by `Blocks`.
+Unlike in `_block.py`, query, key and value are separate dense layers, and norms
+may come last. `Blocks` holds the differences between the architectures.
 """
 
 import dataclasses
@@ -15,12 +14,12 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import ShapeError, UserError
-from kdjax.models._block import NEVER, SMALL
+from kdjax.models._block import PADDING_SCORE, SMALL
 from kdjax.types import Array, Outputs
 
 _TANH = lambda x: nn.gelu(x, approximate=True)
 
-# By the names that a config.json gives them.
+# By their names in a config.json.
 ACTIVATIONS = {
   "gelu": lambda x: nn.gelu(x, approximate=False),
   "gelu_new": _TANH,
@@ -34,24 +33,22 @@ ACTIVATIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Blocks:
-  """What all blocks of one encoder are.
+  """Settings of all blocks of an encoder.
 
   Attributes:
-    depth: how many there are.
-    heads: of the attention; they divide D.
-    inner: the width between the two dense layers.
-    norm_first: whether a norm is of what enters a branch (pre-norm); otherwise
-      of the sum of tokens and branch (post-norm).
-    epsilon: of the norms.
-    activation: one of `ACTIVATIONS`.
-    biases: whether query, key and value have one.
-    layer_scale: whether a vector multiplies what each branch adds.
-    gated: whether the first dense layer gives two halves, the activation of
-      one times the other (SwiGLU).
-    causal: whether a token sees itself and those before it alone.
-    dtype: of activations.
-    remat: whether the backward pass computes each block's inner values again.
-    fused: whether attention is a fused kernel, where the device has one.
+    depth: number of blocks.
+    heads: number of attention heads; they divide D.
+    inner: hidden width of the MLP.
+    norm_first: pre-norm, otherwise post-norm (after the residual sum).
+    epsilon: of the layer norms.
+    activation: of the MLP, one of `ACTIVATIONS`.
+    biases: whether query, key and value have a bias.
+    layer_scale: whether a learned vector scales each residual branch.
+    gated: whether the MLP is a SwiGLU.
+    causal: whether a token attends only to itself and to earlier ones.
+    dtype: of the activations.
+    remat: recomputes each block's activations in the backward pass.
+    fused: uses a fused attention kernel where the device has one.
   """
 
   depth: int
@@ -78,20 +75,21 @@ def stack(
   drop: Callable[[Array], Array],
   bias: Float[Array, "_ heads T T"] | None = None,
 ) -> Float[Array, "B T D"]:
-  """All blocks, whose parameters are those of the network.
+  """Applies all blocks; the network holds their parameters.
 
-  Records, 0 at padding, blockNN, queryNN, keyNN and valueNN [B T D] (all heads
+  Adds to the outputs blockNN, queryNN, keyNN and valueNN [B T D] (all heads
   side by side), attentionNN and scoresNN [B heads T T] (after and before the
-  softmax; scores are -10000 where nothing is seen).
+  softmax). All are 0 at padding, except scores, which are -10000 at masked
+  positions.
 
   Args:
-    network: in whose `nn.compact` method this is called.
-    blocks: what they are.
-    x: what comes in.
+    network: the module that calls this in its `nn.compact` method.
+    blocks: their settings.
+    x: the input.
     mask: True at tokens, False at padding.
-    outputs: where all that the blocks show is recorded.
-    drop: dropout, of what each branch of a block adds.
-    bias: added to the scores of every block, of one row or of all.
+    outputs: dict to which the blocks add their outputs.
+    drop: dropout, applied to each residual branch.
+    bias: added to every block's scores, for one row or for all.
   """
   if blocks.activation not in ACTIVATIONS:
     raise UserError(
@@ -101,92 +99,94 @@ def stack(
     )
   if x.shape[-1] % blocks.heads:
     raise ShapeError(
-      f"{blocks.heads} heads and width {x.shape[-1]}.",
+      f"The width {x.shape[-1]} is not a multiple of heads={blocks.heads}.",
       "The heads must divide the width.",
     )
   for index in range(blocks.depth):
 
-    def one(network, x, mask, bias, index=index):
-      shown = {}
-      return _block(network, blocks, x, mask, bias, index, shown, drop), shown
+    def apply_block(network, x, mask, bias, index=index):
+      recorded = {}
+      x = _block(network, blocks, x, mask, bias, index, recorded, drop)
+      return x, recorded
 
-    x, shown = (nn.remat(one) if blocks.remat else one)(network, x, mask, bias)
-    outputs |= shown
+    apply = nn.remat(apply_block) if blocks.remat else apply_block
+    x, recorded = apply(network, x, mask, bias)
+    outputs |= recorded
   return x
 
 
 def norm(epsilon: float, dtype: Any, name: str) -> nn.LayerNorm:
-  """A LayerNorm as PyTorch computes it: the variance from the mean."""
+  """A layer norm as in PyTorch, with the two-pass variance."""
   return nn.LayerNorm(
     epsilon=epsilon, dtype=dtype, use_fast_variance=False, name=name
   )
 
 
 def dense(width: int, dtype: Any, name: str, bias: bool = True) -> nn.Dense:
-  """A dense layer that starts as those of BERT."""
+  """A dense layer with BERT's initialization."""
   return nn.Dense(
     width, use_bias=bias, dtype=dtype, kernel_init=SMALL, name=name
   )
 
 
 def leaf_names(parts: Mapping[str, str]) -> dict[str, str]:
-  """Leaf -> public tensor, of layers and of arrays.
+  """Maps leaves to public tensors, given the names of public layers.
 
   Args:
-    parts: "params/..." -> public name. A key that ends in "/kernel", "/scale"
-      or "/embedding" is a layer's, whose public tensor is called "weight"; one
-      that ends in "/bias", "bias"; any other is an array with all of its name.
+    parts: "params/..." -> public name. If the key ends in "/kernel", "/scale"
+      or "/embedding", ".weight" is appended to the public name; if it ends in
+      "/bias", ".bias". The names of other arrays are complete.
   """
-  kinds = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
-  kinds["bias"] = "bias"
-  found = {}
+  endings = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
+  endings["bias"] = "bias"
+  table = {}
   for key, public in parts.items():
-    kind = kinds.get(key.rpartition("/")[2])
-    found[key] = f"{public}.{kind}" if kind else public
-  return found
+    ending = endings.get(key.rpartition("/")[2])
+    table[key] = f"{public}.{ending}" if ending else public
+  return table
 
 
 def block_names(
   blocks: Blocks, pattern: str, parts: Mapping[str, str], prefix: str = ""
 ) -> dict[str, str]:
-  """Leaf -> public tensor, of all blocks.
+  """Maps the leaves of all blocks to public tensors.
 
   Args:
-    blocks: what they are.
-    pattern: the public name of a block, "encoder.layer.{}.".
-    parts: of norm0, query, key, value, out, norm1, dense0 and dense1 the
-      public name within a block; with a layer scale of scale0 and scale1, that
-      of the array.
-    prefix: of the network within another, "image/".
+    blocks: their settings.
+    pattern: public name of a block: "encoder.layer.{}.".
+    parts: public names, within a block, of the layers norm0, query, key, value,
+      out, norm1, dense0 and dense1, and of the arrays scale0 and scale1 if
+      there is a layer scale.
+    prefix: path of the encoder within the network: "image/".
   """
-  found = {}
+  table = {}
   for index in range(blocks.depth):
     ours = f"params/{prefix}block{index:02d}_"
     theirs = pattern.format(index)
     for part, name in parts.items():
-      found |= leaf_names(
+      table |= leaf_names(
         {f"{ours}{leaf}": theirs + name for leaf in _leaves(blocks, part)}
       )
-  return found
+  return table
 
 
-def built(config: Mapping[str, Any], **values: Collection) -> None:
-  """Raises `UserError` where a config.json asks for what is not built.
+def require(config: Mapping[str, Any], **supported: Collection) -> None:
+  """Raises `UserError` for a value of a config.json that is not supported.
 
   Args:
     config: the parsed file.
-    values: key -> those that are built; a key that is not there is one of them.
+    supported: key -> supported values. A missing key is accepted.
   """
-  for key, choice in values.items():
-    if key in config and config[key] not in choice:
+  for key, values in supported.items():
+    if key in config and config[key] not in values:
       raise UserError(
-        f"{key}={config[key]!r} in config.json is not built.",
-        exists=map(repr, choice),
+        f"{key}={config[key]!r} in config.json is not supported.",
+        exists=map(repr, values),
       )
 
 
 def classes(config: Mapping[str, Any]) -> int | None:
-  """How many classes a checkpoint's classifier has; None without one."""
+  """Number of classes of a checkpoint's classifier; None without one."""
   kinds = ("ForSequenceClassification", "ForImageClassification")
   kinds += ("ForImageClassificationWithTeacher", "ForAudioClassification")
   if not any(
@@ -211,13 +211,13 @@ def _leaves(blocks: Blocks, part: str) -> Iterator[str]:
 
 
 def _block(
-  network, blocks, x, mask, bias, index, shown, drop
+  network, blocks, x, mask, bias, index, recorded, drop
 ) -> Float[Array, "B T D"]:
-  """Self-attention, then two dense layers at each position."""
+  """Self-attention, then an MLP at each position."""
   prefix = f"block{index:02d}"
-  show = lambda name, value: shown.__setitem__(f"{name}{index:02d}", value)
+  record = lambda name, value: recorded.__setitem__(f"{name}{index:02d}", value)
   branches = (
-    lambda x: _attend(blocks, x, mask, bias, prefix, show),
+    lambda x: _attend(blocks, x, mask, bias, prefix, record),
     lambda x: _transform(blocks, x, prefix),
   )
   for number, branch in enumerate(branches):
@@ -230,20 +230,20 @@ def _block(
     x = x + drop(added)
     x = x if blocks.norm_first else normed(x)
   x = jnp.where(mask[..., None], x, 0)
-  show("block", x)
+  record("block", x)
   return x
 
 
-def _attend(blocks, x, mask, bias, prefix, show) -> Float[Array, "B T D"]:
-  """Self-attention; its maps are outputs, computed where they are read."""
+def _attend(blocks, x, mask, bias, prefix, record) -> Float[Array, "B T D"]:
+  """Self-attention; attention maps are computed only if they are read."""
   B, T, width = x.shape
   projected = []
   for name, biased in zip(
     ("query", "key", "value"), blocks.biases, strict=True
   ):
-    one = dense(width, blocks.dtype, f"{prefix}_{name}", biased)(x)
-    show(name, jnp.where(mask[..., None], one, 0))
-    projected.append(one.reshape(B, T, blocks.heads, -1))
+    array = dense(width, blocks.dtype, f"{prefix}_{name}", biased)(x)
+    record(name, jnp.where(mask[..., None], array, 0))
+    projected.append(array.reshape(B, T, blocks.heads, -1))
   query, key, value = projected
   scores = jnp.einsum("bqhd,bkhd->bhqk", query, key).astype(jnp.float32)
   scores /= query.shape[-1] ** 0.5
@@ -253,11 +253,11 @@ def _attend(blocks, x, mask, bias, prefix, show) -> Float[Array, "B T D"]:
   if blocks.causal:
     seen = seen & jnp.tri(T, dtype=bool)[None, None]
   both = mask[:, None, :, None] & seen
-  show("scores", jnp.where(both, scores, NEVER))
+  record("scores", jnp.where(both, scores, PADDING_SCORE))
   # A finite floor: a row without tokens is uniform here, and 0 below.
   scores = jnp.where(seen, scores, -1e30)
   attention = jnp.where(both, jax.nn.softmax(scores), 0).astype(blocks.dtype)
-  show("attention", attention)
+  record("attention", attention)
   if blocks.fused:
     attended = jax.nn.dot_product_attention(
       query,
@@ -275,7 +275,7 @@ def _attend(blocks, x, mask, bias, prefix, show) -> Float[Array, "B T D"]:
 
 
 def _transform(blocks, x, prefix) -> Float[Array, "B T D"]:
-  """Two dense layers at each position."""
+  """The MLP, two dense layers at each position."""
   width, activation = x.shape[-1], ACTIVATIONS[blocks.activation]
   inner = blocks.inner * (1 + blocks.gated)
   x = dense(inner, blocks.dtype, f"{prefix}_dense0")(x)

@@ -1,8 +1,7 @@
-"""How the reference implementations start their parameters.
+"""Parameter initializers of the reference implementations.
 
-PyTorch's kernels are [out in/groups H W], Flax's [H W in/groups out]; the fans
-are the same: fan_in is H W in/groups, and fan_out is H W out, of a grouped
-convolution too.
+PyTorch's kernels are [out in/groups H W], Flax's [H W in/groups out]. The fans
+are equal: fan_in is H W in/groups and fan_out is H W out, with groups too.
 """
 
 from collections.abc import Callable
@@ -10,20 +9,20 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
-# PyTorch's own, of convolutions and linear layers: `kaiming_uniform(sqrt(5))`,
-# which is uniform within +-1/sqrt(fan_in).
+# PyTorch's default for convolutions and linear layers: `kaiming_uniform` with
+# a=sqrt(5), which is uniform within +-1/sqrt(fan_in).
 PYTORCH = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 # He et al., "Delving deep into rectifiers", ICCV 2015, arXiv:1502.01852,
 # Eq. (14): normal with variance 2/fan_out.
 HE_NORMAL = nn.initializers.variance_scaling(2, "fan_out", "normal")
 
-# Of a classifier, in VGG and MobileNetV2.
+# For the classifiers of VGG and MobileNetV2.
 SMALL = nn.initializers.normal(0.01)
 
 
 def pytorch_bias(fan_in: int) -> Callable:
-  """PyTorch's own biases: uniform within +-1/sqrt(fan_in) of their kernel."""
+  """PyTorch's default for biases: uniform within +-1/sqrt(fan_in)."""
   bound = fan_in**-0.5
 
   def init(key, shape, dtype):
@@ -33,15 +32,15 @@ def pytorch_bias(fan_in: int) -> Callable:
 
 
 def dense(x: jax.Array, width: int, name: str, **options) -> jax.Array:
-  """A linear layer that starts as PyTorch's.
+  """A linear layer with PyTorch's initialization.
 
-  Called inside of a network's `nn.compact` method, whose parameters it makes.
+  Call it inside an `nn.compact` method; it creates the parameters.
 
   Args:
     x: [... D].
-    width: how many numbers come out.
+    width: output size.
     name: of the parameters.
-    options: of `nn.Dense`, which may say another start.
+    options: of `nn.Dense`; they may replace the initializers.
   """
-  given = {"kernel_init": PYTORCH, "bias_init": pytorch_bias(x.shape[-1])}
-  return nn.Dense(width, name=name, **{**given, **options})(x)
+  default = {"kernel_init": PYTORCH, "bias_init": pytorch_bias(x.shape[-1])}
+  return nn.Dense(width, name=name, **{**default, **options})(x)

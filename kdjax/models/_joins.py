@@ -1,9 +1,9 @@
-"""How fusion makes one embedding, and logits, of what encoders give.
+"""Joins of fusion: encoder outputs become one embedding and logits.
 
-Each join sees the network that joins, its parts by name (None: of an encoder
-without its inputs), the outputs to add to and dropout; it runs inside of the
-network's `nn.compact` method, whose parameters it makes. An absent part changes
-nothing; without any, the result is the same for all.
+A join takes the fusion network, its parts by encoder name (None for an encoder
+without inputs), the outputs to add to, and dropout. It runs inside the
+network's `nn.compact` method and creates its parameters. An absent part has no
+effect. Without any part, the result is the same for all examples.
 """
 
 from collections.abc import Callable
@@ -20,12 +20,12 @@ from kdjax.types import Array, Outputs
 
 
 class Part(NamedTuple):
-  """What one encoder gives, and where that is there."""
+  """Outputs of one encoder, with masks of what is present."""
 
   embedding: Float[Array, "B D"]
   tokens: Float[Array, "B T D"]
   logits: Float[Array, "B K"] | None
-  # Of a present modality, and no padding.
+  # True at tokens of a present modality, False at padding.
   mask: Bool[Array, "B T"]
   present: Bool[Array, "B"]
 
@@ -52,30 +52,31 @@ def concatenate(
 def average(
   model: nn.Module, parts: Parts, outputs: Outputs, drop: Callable
 ) -> Joined:
-  """The mean of the logits of those present, and of their embeddings."""
+  """The mean of the present encoders' logits, and of their embeddings."""
   embeddings, logits = [], []
-  for name, part in _there(parts).items():
+  for name, part in _with_inputs(parts).items():
     x = nn.relu(_project(model, name, part)).astype(jnp.float32)
-    one = part.logits
-    if one is None:
-      one = nn.Dense(model.num_classes, name=f"head_{name}")(drop(x))
-      outputs[f"{name}/logits"] = one
-    elif one.shape[-1] != model.num_classes:
+    encoder_logits = part.logits
+    if encoder_logits is None:
+      head = nn.Dense(model.num_classes, name=f"head_{name}")
+      encoder_logits = outputs[f"{name}/logits"] = head(drop(x))
+    elif encoder_logits.shape[-1] != model.num_classes:
       raise ShapeError(
-        f"The encoder '{name}' has {one.shape[-1]} classes.",
-        f"It is averaged to num_classes={model.num_classes}.",
+        f"The encoder '{name}' has {encoder_logits.shape[-1]} classes.",
+        f"The fusion expects num_classes={model.num_classes}.",
       )
     embeddings.append(x)
-    logits.append(one.astype(jnp.float32))
-  present = jnp.stack([part.present for part in _there(parts).values()], axis=1)
-  over = lambda many: _pool.mean(jnp.stack(many, axis=1), present)
-  return over(embeddings), over(logits)
+    logits.append(encoder_logits.astype(jnp.float32))
+  present = [part.present for part in _with_inputs(parts).values()]
+  present = jnp.stack(present, axis=1)
+  mean = lambda arrays: _pool.mean(jnp.stack(arrays, axis=1), present)
+  return mean(embeddings), mean(logits)
 
 
 def gated(
   model: nn.Module, parts: Parts, outputs: Outputs, drop: Callable
 ) -> Joined:
-  """A gated multimodal unit, its gates normalised over what is present."""
+  """A gated multimodal unit; gates are normalized over present modalities."""
   values, present, scores = [], [], 0.0
   zeros = jnp.zeros((_rows(parts), model.width), model.dtype)
   for name, part in parts.items():
@@ -91,10 +92,10 @@ def gated(
     values.append(drop(jnp.tanh(dense(model.width, "project")(x))))
     scores += dense((len(parts), model.width), "gate")(x).astype(jnp.float32)
     present.append(part.present)
-  seen = jnp.stack(present, axis=1)[..., None]
+  mask = jnp.stack(present, axis=1)[..., None]
   # A finite floor: with nothing present this is uniform here, and 0 below.
-  gates = jax.nn.softmax(jnp.where(seen, scores, -1e30), axis=1)
-  gates = outputs["gates"] = jnp.where(seen, gates, 0)
+  gates = jax.nn.softmax(jnp.where(mask, scores, -1e30), axis=1)
+  gates = outputs["gates"] = jnp.where(mask, gates, 0)
   joined = jnp.sum(gates.astype(model.dtype) * jnp.stack(values, 1), axis=1)
   return _classify(model, joined, drop)
 
@@ -102,12 +103,13 @@ def gated(
 def cross_attention(
   model: nn.Module, parts: Parts, outputs: Outputs, drop: Callable
 ) -> Joined:
-  """What a learned query finds among the tokens of all encoders."""
+  """Attention of a learned query over the tokens of all encoders."""
   tokens = jnp.concatenate([*_tokens(model, parts, drop).values()], axis=1)
-  mask = jnp.concatenate([part.mask for part in _there(parts).values()], 1)
+  masks = [part.mask for part in _with_inputs(parts).values()]
+  mask = jnp.concatenate(masks, axis=1)
   if model.width % model.heads:
     raise ShapeError(
-      f"{model.heads} heads and width {model.width}.",
+      f"The width {model.width} is not a multiple of heads={model.heads}.",
       "The heads must divide the width.",
     )
   shape = (model.heads, model.width // model.heads)
@@ -118,37 +120,37 @@ def cross_attention(
   ).astype(jnp.float32)
   scores /= shape[-1] ** 0.5
   # A finite floor: with nothing present this is uniform here, and 0 below.
-  seen = mask[:, None]
-  attention = jax.nn.softmax(jnp.where(seen, scores, -1e30))
-  attention = jnp.where(seen, attention, 0).astype(model.dtype)
+  mask = mask[:, None]
+  attention = jax.nn.softmax(jnp.where(mask, scores, -1e30))
+  attention = jnp.where(mask, attention, 0).astype(model.dtype)
   outputs["attention00"] = attention
-  found = jnp.einsum("bht,bthd->bhd", attention, project("value")(tokens))
-  return _classify(model, found.reshape(found.shape[0], -1), drop)
+  attended = jnp.einsum("bht,bthd->bhd", attention, project("value")(tokens))
+  return _classify(model, attended.reshape(attended.shape[0], -1), drop)
 
 
 def bottleneck(
   model: nn.Module, parts: Parts, outputs: Outputs, drop: Callable
 ) -> Joined:
-  """Tokens of each encoder, which meet those of others in a few shared ones."""
+  """Self-attention per encoder; encoders exchange a few shared tokens."""
   order, rows = list(parts), _rows(parts)
   tokens = _tokens(model, parts, drop)
   start = model.param(
     "bottleneck", _block.SMALL, (model.bottlenecks, model.width)
   ).astype(model.dtype)
   shared = jnp.broadcast_to(start[None], (rows, *start.shape))
-  always = jnp.ones(shared.shape[:2], bool)
-  masks = {name: part.mask for name, part in _there(parts).items()}
-  # Padding alone says nothing, though its modality may be present.
-  speaks = jnp.stack([mask.any(axis=1) for mask in masks.values()], axis=1)
-  over = lambda many: _pool.mean(
-    jnp.stack(many, axis=1).reshape(rows, len(masks), -1), speaks
+  shared_mask = jnp.ones(shared.shape[:2], bool)
+  masks = {name: part.mask for name, part in _with_inputs(parts).items()}
+  # An encoder counts if it has a token: a present modality may be all padding.
+  counts = jnp.stack([mask.any(axis=1) for mask in masks.values()], axis=1)
+  mean = lambda arrays: _pool.mean(
+    jnp.stack(arrays, axis=1).reshape(rows, len(masks), -1), counts
   ).astype(model.dtype)
   for layer in range(model.layers):
-    heard = []
+    updates = []
     for name, mask in masks.items():
       x = _block.block(
         jnp.concatenate([tokens[name], shared], axis=1),
-        jnp.concatenate([mask, always], axis=1),
+        jnp.concatenate([mask, shared_mask], axis=1),
         layer * len(order) + order.index(name),
         {},
         heads=model.heads,
@@ -156,13 +158,13 @@ def bottleneck(
         drop=drop,
       )
       tokens[name] = outputs[f"{name}/fused{layer:02d}"] = x[:, : mask.shape[1]]
-      heard.append(x[:, mask.shape[1] :])
-    silent = ~speaks.any(axis=1)[:, None, None]
-    shared = jnp.where(silent, shared, over(heard).reshape(shared.shape))
+      updates.append(x[:, mask.shape[1] :])
+    empty = ~counts.any(axis=1)[:, None, None]
+    shared = jnp.where(empty, shared, mean(updates).reshape(shared.shape))
     outputs[f"bottleneck{layer:02d}"] = shared
   norm = nn.LayerNorm(dtype=model.dtype, name="norm")
   means = [_pool.mean(norm(tokens[name]), mask) for name, mask in masks.items()]
-  return _classify(model, over(means), drop)
+  return _classify(model, mean(means), drop)
 
 
 JOINS = {
@@ -171,25 +173,25 @@ JOINS = {
 }
 
 
-def _there(parts: Parts) -> dict[str, Part]:
+def _with_inputs(parts: Parts) -> dict[str, Part]:
   """The parts of encoders that had their inputs."""
   return {name: part for name, part in parts.items() if part is not None}
 
 
 def _rows(parts: Parts) -> int:
-  return next(iter(_there(parts).values())).present.shape[0]
+  return next(iter(_with_inputs(parts).values())).present.shape[0]
 
 
 def _project(model, name: str, part: Part) -> Float[Array, "B D"]:
-  """An embedding, of the width of what is joined."""
+  """An encoder's embedding, projected to the fusion's width."""
   dense = nn.Dense(model.width, dtype=model.dtype, name=f"project_{name}")
   return dense(part.embedding.astype(model.dtype))
 
 
 def _tokens(model, parts: Parts, drop) -> dict[str, Float[Array, "B T D"]]:
-  """Tokens, of the width of what is joined, and marked by where they are of."""
+  """Tokens projected to the fusion's width, plus a modality embedding."""
   tokens = {}
-  for name, part in _there(parts).items():
+  for name, part in _with_inputs(parts).items():
     x = nn.LayerNorm(dtype=model.dtype, name=f"norm_{name}")(part.tokens)
     x = nn.Dense(model.width, dtype=model.dtype, name=f"project_{name}")(x)
     origin = model.param(f"modality_{name}", _block.SMALL, (model.width,))
@@ -198,7 +200,7 @@ def _tokens(model, parts: Parts, drop) -> dict[str, Float[Array, "B T D"]]:
 
 
 def _classify(model, hidden: Float[Array, "B D"], drop) -> Joined:
-  """An embedding of what is joined, and its logits."""
+  """The joint embedding and its logits."""
   embedding = nn.Dense(model.width, dtype=model.dtype, name="hidden")(hidden)
   embedding = nn.relu(embedding).astype(jnp.float32)
   logits = nn.Dense(model.num_classes, name="head")(drop(embedding))

@@ -1,22 +1,23 @@
-"""What a network of one modality says of its inputs."""
+"""The inputs of a network of one modality."""
 
 
 class OneModality:
-  """Gives a network with a field `modality` its `reads` and `needs`.
+  """Provides `reads` and `needs` for a network with a field `modality`.
 
   Attributes:
-    USES: what it uses beside the modality itself: "mask", where it has
-      positions that are no padding, and "has", in which rows it is there.
+    USES: further keys that the network reads: "mask" for `mask/<modality>`
+      (False at padding), "has" for `has/<modality>` (False in rows without the
+      modality).
   """
 
   USES = ()
 
   @property
   def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
+    """The keys of the inputs that the network may use."""
     return (self.modality, *(f"{kind}/{self.modality}" for kind in self.USES))
 
   @property
   def needs(self) -> tuple[str, ...]:
-    """The modalities without which its outputs mean nothing."""
+    """The modalities that the network requires."""
     return (self.modality,)

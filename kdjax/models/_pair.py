@@ -1,4 +1,4 @@
-"""What CLIP and SigLIP say and show of their two towers, and public names."""
+"""Inputs, outputs, options and public names that CLIP and SigLIP share."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from kdjax.models import _encoder, _patches, _towers
 from kdjax.models.two_tower import FEATURES
 from kdjax.types import Array, Outputs
 
-# Of a block, in both networks and both towers.
+# Public names of a block's parts, in both networks and both towers.
 _PUBLIC = {
   "norm0": "layer_norm1",
   "query": "self_attn.q_proj",
@@ -26,20 +26,20 @@ TOWERS = {"image": "vision_model.", "text": "text_model."}
 
 
 class Pair:
-  """What a network of the two towers says of its inputs."""
+  """Provides `reads` and `needs` for a network of two towers."""
 
   @property
   def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
+    """The keys of the inputs that the network may use."""
     return ("image", "text", "mask/text")
 
   @property
   def needs(self) -> tuple[str, ...]:
-    """Nothing as a whole: every tower stands for itself."""
+    """No modality is required: each tower works without the other."""
     return ()
 
   def needs_of(self, output: str) -> tuple[str, ...]:
-    """What an output needs: that of a tower, its modality."""
+    """The modalities that an output requires: that of its tower."""
     part = output.partition("/")[0]
     if part in ("embedding", "logits"):
       part = self.classifies
@@ -56,21 +56,21 @@ def encode(
   last: bool,
   special: int | None,
 ) -> Outputs:
-  """What the towers show whose inputs are there, and what is classified.
+  """Outputs of the towers that have inputs, and logits.
 
   Args:
-    model: in whose `nn.compact` method this is called; it `classifies`.
+    model: the module that calls this in its `nn.compact` method.
     inputs: of the network.
-    project: modality -> what makes features the embedding, if anything does.
-    train: whether values are dropped.
-    class_token: of the image's tower.
-    last: of the text's tower.
-    special: of the text's tower.
+    project: modality -> projection from features to the embedding, if any.
+    train: whether to apply dropout.
+    class_token: see `_towers.Image`.
+    last: see `_towers.Text`.
+    special: see `_towers.Text`.
   """
   towers = _both(model, inputs, class_token, last, special)
   if model.classifies not in towers:
     raise UserError(
-      f"No tower '{model.classifies}' to classify by.",
+      f"No tower '{model.classifies}', in the option `classifies`.",
       exists=towers,
       near=model.classifies,
     )
@@ -79,15 +79,15 @@ def encode(
   for name, tower in towers.items():
     if name not in inputs:
       continue
-    features, shown = tower(drop)
-    outputs |= {f"{name}/{key}": value for key, value in shown.items()}
+    features, tower_outputs = tower(drop)
+    outputs |= {f"{name}/{key}": x for key, x in tower_outputs.items()}
     outputs[f"{name}/{FEATURES}"] = features
     embedding = project.get(name, lambda x: x)(drop(features))
     outputs[f"{name}/embedding"] = embedding.astype(jnp.float32)
   if not outputs:
     raise UserError(
-      f"No tower has its inputs among: {', '.join(inputs)}.",
-      "One modality at least must be there.",
+      f"No tower has its input among the batch's keys: {', '.join(inputs)}.",
+      "Expected at least one of the modalities.",
       exists=towers,
     )
   if f"{model.classifies}/embedding" in outputs:
@@ -100,7 +100,7 @@ def encode(
 
 
 def _both(model, inputs, class_token, last, special) -> dict[str, Callable]:
-  """Modality -> what gives features and outputs, of dropout."""
+  """Modality -> function from dropout to the tower's features and outputs."""
   image = _towers.Image(
     blocks=blocks(model, "image"),
     width=model.image_width,
@@ -125,7 +125,7 @@ def _both(model, inputs, class_token, last, special) -> dict[str, Callable]:
 
 
 def blocks(model: nn.Module, tower: str) -> _encoder.Blocks:
-  """What the blocks of a tower are, by the fields of the network."""
+  """The settings of a tower's blocks, from the network's fields."""
   return _encoder.Blocks(
     depth=getattr(model, f"{tower}_depth"),
     heads=getattr(model, f"{tower}_heads"),
@@ -142,24 +142,22 @@ def blocks(model: nn.Module, tower: str) -> _encoder.Blocks:
 def options(
   config: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-  """The fields that both networks have, by a parsed config.json.
+  """The fields that both networks have, from a parsed config.json.
 
   Args:
-    config: the file.
-    defaults: tower -> what its part of the file leaves out.
+    config: the parsed file.
+    defaults: tower -> values of keys that its part of the file omits.
   """
   parts = {}
   for tower, public in (("image", "vision"), ("text", "text")):
-    # Where an old file has both, the one with _dict counts.
-    given = config.get(f"{public}_config_dict") or config.get(
-      f"{public}_config"
-    )
-    parts[tower] = {**defaults[tower], **(given or {})}
+    # If an old file has both keys, the one with _dict counts.
+    part = config.get(f"{public}_config_dict") or config.get(f"{public}_config")
+    parts[tower] = {**defaults[tower], **(part or {})}
   image, text = parts["image"], parts["text"]
-  _encoder.built(text, hidden_act=_encoder.ACTIVATIONS)
+  _encoder.require(text, hidden_act=_encoder.ACTIVATIONS)
   for key in ("hidden_act", "layer_norm_eps"):
-    # One field for both towers, which no published pair needs to be two.
-    _encoder.built({key: image[key]}, **{key: (text[key],)})
+    # One field for both towers: no published pair needs two values.
+    _encoder.require({key: image[key]}, **{key: (text[key],)})
   keys = {
     "width": "hidden_size",
     "depth": "num_hidden_layers",
@@ -173,8 +171,8 @@ def options(
       for tower, part in parts.items()
       for key, public in keys.items()
     },
-    "image_size": _patches.square(image["image_size"]),
-    "patch": _patches.one(image, "patch_size", 16),
+    "image_size": _patches.pair(image["image_size"]),
+    "patch": _patches.patch_size(image, 16),
     "length": text["max_position_embeddings"],
     "activation": text["hidden_act"],
     "epsilon": text["layer_norm_eps"],
@@ -182,10 +180,10 @@ def options(
 
 
 def names(model: nn.Module) -> dict[str, str]:
-  """Leaf -> public tensor, of what both networks have."""
+  """Maps the leaves that both networks have to public tensors."""
   image, text = "params/image/", "params/text/"
   vision, texts = TOWERS["image"], TOWERS["text"]
-  found = _encoder.leaf_names(
+  table = _encoder.leaf_names(
     {
       f"{image}patches/kernel": f"{vision}embeddings.patch_embedding",
       f"{image}norm/scale": f"{vision}post_layernorm",
@@ -198,10 +196,10 @@ def names(model: nn.Module) -> dict[str, str]:
     }
   )
   for tower, public in TOWERS.items():
-    found |= _encoder.block_names(
+    table |= _encoder.block_names(
       blocks(model, tower),
       f"{public}encoder.layers.{{}}.",
       _PUBLIC,
       f"{tower}/",
     )
-  return found
+  return table

@@ -1,4 +1,4 @@
-"""Patches of an image and the places of another size of image, resampled."""
+"""Patch embedding, and position embeddings resized to other image sizes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,29 +14,29 @@ from kdjax.models import _encoder
 from kdjax.types import Array
 
 
-def cut(
+def embed(
   image: Float[Array, "B H W C"],
   patch: int,
   width: int,
   dtype: Any,
   bias: bool = True,
 ) -> Float[Array, "B h w D"]:
-  """Every patch as a vector, by the layer `patches`.
+  """The patch embedding, by a layer `patches`.
 
-  Called inside of a network's `nn.compact` method, whose parameters it makes.
+  Call it inside an `nn.compact` method; it creates the parameters.
 
   Args:
-    image: of which what is left over by whole patches is not seen.
+    image: incomplete patches at its lower and right edges are dropped.
     patch: height and width of a patch.
     width: D.
-    dtype: of activations.
-    bias: whether the layer has one.
+    dtype: of the activations.
+    bias: whether the layer has a bias.
   """
   _, H, W, _ = image.shape
   if min(H, W) < patch:
     raise ShapeError(
-      f"An image of {H}x{W} and patches of {patch}x{patch}.",
-      "It must hold one at least.",
+      f"The image of {H}x{W} is smaller than a patch of {patch}x{patch}.",
+      "Expected at least one patch: use larger images or a smaller `patch`.",
     )
   size = (patch, patch)
   layer = nn.Conv(
@@ -53,20 +53,20 @@ def cut(
 
 
 def grid(size: int | tuple[int, int], patch: int) -> tuple[int, int]:
-  """Rows and columns of patches in an image of that height and width."""
-  height, width = square(size)
+  """Rows and columns of patches in an image of this size."""
+  height, width = pair(size)
   return height // patch, width // patch
 
 
-def square(size: Any) -> tuple[int, int]:
-  """Height and width, of one number for both or of a pair."""
+def pair(size: Any) -> tuple[int, int]:
+  """Height and width, from one number for both or from a pair."""
   return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def one(config: Mapping[str, Any], key: str, default: int) -> int:
-  """The size of a patch in a config.json, which has to be a square."""
-  height, width = square(config.get(key, default))
-  _encoder.built({key: width}, **{key: (height,)})
+def patch_size(config: Mapping[str, Any], default: int) -> int:
+  """The patch size in a config.json; patches must be square."""
+  height, width = pair(config.get("patch_size", default))
+  _encoder.require({"patch_size": width}, patch_size=(height,))
   return height
 
 
@@ -77,53 +77,53 @@ def resize(
   extra: int = 0,
   antialias: bool = False,
 ) -> Float[Array, "_ D"]:
-  """Places of another grid of patches, by bicubic interpolation.
+  """Position embeddings for another grid, by bicubic interpolation.
 
-  As PyTorch's `interpolate(mode="bicubic", align_corners=False)`, whose kernel
-  is that of Keys, "Cubic convolution interpolation for digital image
-  processing", IEEE TASSP 1981, with a = -0.75, and -0.5 where it antialiases.
+  Equals PyTorch's `interpolate(mode="bicubic", align_corners=False)`. The
+  kernel is from Keys, "Cubic convolution interpolation for digital image
+  processing", IEEE TASSP 1981, with a = -0.75, or -0.5 with antialiasing.
 
   Args:
-    places: row by row, after `extra` that have none in the grid.
-    before: rows and columns of these places.
-    after: rows and columns that are wanted.
-    extra: how many places stay as they are.
-    antialias: whether the kernel is as wide as what it leaves out.
+    places: `extra` position embeddings, then those of the grid, row by row.
+    before: rows and columns of the grid in `places`.
+    after: rows and columns of the new grid.
+    extra: number of embeddings that are not part of the grid.
+    antialias: whether to widen the kernel when the grid shrinks.
   """
   if before == after:
     return places
-  kept, moved = places[:extra], places[extra:]
-  # At full precision, which accelerators do not give by default.
-  moved = jnp.einsum(
+  kept, resized = places[:extra], places[extra:]
+  # In full precision, which is not the default on accelerators.
+  resized = jnp.einsum(
     "hH,wW,HWd->hwd",
     _weights(before[0], after[0], antialias),
     _weights(before[1], after[1], antialias),
-    moved.reshape(*before, -1).astype(jnp.float32),
+    resized.reshape(*before, -1).astype(jnp.float32),
     precision=jax.lax.Precision.HIGHEST,
   )
-  moved = moved.reshape(-1, places.shape[-1]).astype(places.dtype)
-  return jnp.concatenate([kept, moved])
+  resized = resized.reshape(-1, places.shape[-1]).astype(places.dtype)
+  return jnp.concatenate([kept, resized])
 
 
 def _weights(size: int, count: int, antialias: bool) -> np.ndarray:
-  """f32 [count size]: how much each place before counts for each after."""
+  """Interpolation weights f32 [count size], from old to new positions."""
   scale = size / count
-  wide = max(scale, 1.0) if antialias else 1.0
+  support = max(scale, 1.0) if antialias else 1.0
   a = -0.5 if antialias else -0.75
-  # Of place i, the centre lies at (i + 1/2) scale - 1/2 in those before.
+  # New position i has its center at (i + 1/2) scale - 1/2 of the old ones.
   centre = (np.arange(count) + 0.5) * scale - 0.5
-  reach = int(np.ceil(2 * wide)) + 1
+  reach = int(np.ceil(2 * support)) + 1
   near = np.floor(centre)[:, None] + np.arange(-reach, reach + 1)
-  weights = _cubic((near - centre[:, None]) / wide, a)
+  weights = _cubic((near - centre[:, None]) / support, a)
   near = near.astype(int)
   if antialias:
-    # What lies outside counts for nothing; otherwise it is the nearest within.
+    # Positions outside count 0; without antialiasing, as the nearest inside.
     weights *= (near >= 0) & (near < size)
     weights /= weights.sum(axis=1, keepdims=True)
-  found = np.zeros((count, size))
+  matrix = np.zeros((count, size))
   rows = np.broadcast_to(np.arange(count)[:, None], near.shape)
-  np.add.at(found, (rows, near.clip(0, size - 1)), weights)
-  return found.astype(np.float32)
+  np.add.at(matrix, (rows, near.clip(0, size - 1)), weights)
+  return matrix.astype(np.float32)
 
 
 def _cubic(x: np.ndarray, a: float) -> np.ndarray:

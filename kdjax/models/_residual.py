@@ -1,4 +1,4 @@
-"""The two blocks of ResNets: He et al., arXiv:1512.03385, Figure 5."""
+"""The two ResNet blocks: He et al., arXiv:1512.03385, Figure 5."""
 
 import flax.linen as nn
 from jaxtyping import Float
@@ -8,12 +8,12 @@ from kdjax.types import Array
 
 
 class Basic(nn.Module):
-  """Two convolutions of 3x3 and a shortcut; what comes out is before ReLU.
+  """Two 3x3 convolutions and a shortcut; the output is before ReLU.
 
   Attributes:
-    width: channels.
-    stride: of the first convolution, and of the shortcut.
-    layers: how convolutions are made.
+    width: output channels.
+    stride: of the first convolution and of the shortcut.
+    layers: makes the convolutions.
   """
 
   width: int
@@ -22,7 +22,7 @@ class Basic(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
-    """Sees what the block before it gives, after ReLU."""
+    """Takes the previous block's output, after ReLU."""
     conv_norm = self.layers.conv_norm
     y = nn.relu(conv_norm(x, self.width, 3, 0, stride=self.stride))
     y = conv_norm(y, self.width, 3, 1)
@@ -30,16 +30,16 @@ class Basic(nn.Module):
 
 
 class Bottleneck(nn.Module):
-  """Convolutions of 1x1, 3x3 and 1x1, and a shortcut; before ReLU.
+  """1x1, 3x3 and 1x1 convolutions and a shortcut; the output is before ReLU.
 
-  The stride is that of the 3x3 convolution, as in public implementations (in
-  the paper, of the first 1x1).
+  The 3x3 convolution has the stride, as in public implementations. In the
+  paper, the first 1x1 convolution has it.
 
   Attributes:
-    width: channels of the 3x3 convolution; four times as many come out.
-    stride: of the 3x3 convolution, and of the shortcut.
-    layers: how convolutions are made.
-    early: whether the stride is that of the first 1x1 convolution.
+    width: channels of the 3x3 convolution; the output has four times as many.
+    stride: of the 3x3 convolution and of the shortcut.
+    layers: makes the convolutions.
+    early: gives the stride to the first 1x1 convolution, as in the paper.
   """
 
   width: int
@@ -49,7 +49,7 @@ class Bottleneck(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
-    """Sees what the block before it gives, after ReLU."""
+    """Takes the previous block's output, after ReLU."""
     conv_norm = self.layers.conv_norm
     first, second = (self.stride, 1) if self.early else (1, self.stride)
     y = nn.relu(conv_norm(x, self.width, 1, 0, stride=first))
@@ -58,13 +58,13 @@ class Bottleneck(nn.Module):
     return y + _shortcut(x, 4 * self.width, self.stride, conv_norm)
 
 
-def kept(block: type[nn.Module], remat: bool) -> type[nn.Module]:
-  """A kind of block; where `remat`, one that keeps what enters it alone."""
+def maybe_remat(block: type[nn.Module], remat: bool) -> type[nn.Module]:
+  """The block's class; with `remat`, it stores only the block's input."""
   return nn.remat(block) if remat else block
 
 
 def _shortcut(x, width, stride, conv_norm) -> Float[Array, "B h w D"]:
-  """What came in, brought to the shape of what goes out where it differs."""
+  """The input, projected if the output has another shape."""
   if stride == 1 and x.shape[-1] == width:
     return x
   return conv_norm(x, width, 1, "_shortcut", stride=stride)

@@ -1,4 +1,4 @@
-"""What every network of spectrograms does with its input."""
+"""The input of networks for spectrograms."""
 
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
@@ -10,19 +10,20 @@ from kdjax.types import Array
 def read(
   inputs: dict[str, Array], modality: str
 ) -> tuple[Float[Array, "B T F"], Bool[Array, "B T"]]:
-  """A spectrogram, 0 at padding, and where its frames are.
+  """A spectrogram, 0 at padding, and its frame mask.
 
-  Without `mask/<modality>`, every frame is one, but in rows that
-  `has/<modality>` says are not there.
+  Without `mask/<modality>`, all frames are valid. Rows without the modality, by
+  `has/<modality>`, have no valid frame.
 
   Raises:
-    ShapeError: it is no [B T F], or its mask is of another length.
+    ShapeError: the shape is not [B T F], or the mask has another length.
   """
   x = inputs[modality]
   if x.ndim != 3:
     raise ShapeError(
-      f"'{modality}' of shape {list(x.shape)}.",
-      "A spectrogram is [B T F]: a waveform [B N] is made one by a transform.",
+      f"'{modality}' has the shape {list(x.shape)}.",
+      "Expected a spectrogram [B T F]; the transform `log_mel` makes one from a"
+      " waveform [B N].",
     )
   mask = inputs.get(f"mask/{modality}")
   mask = jnp.ones(x.shape[:2], bool) if mask is None else mask

@@ -1,4 +1,4 @@
-"""The towers of CLIP and SigLIP, of images and of texts."""
+"""The image tower and the text tower of CLIP and SigLIP."""
 
 from collections.abc import Callable
 
@@ -13,16 +13,16 @@ from kdjax.types import Array, Outputs
 
 
 class Image(nn.Module):
-  """Patches, blocks and a norm; features are the class token or a pooling.
+  """Patch embedding, blocks and a norm.
 
   Attributes:
-    blocks: what its blocks are.
+    blocks: settings of its blocks.
     width: D.
-    image_size: height and width, in pixels, of which the places are.
+    image_size: height and width, in pixels, of the position embeddings.
     patch: height and width of a patch.
-    class_token: whether there is one, whose norm the features are, with a norm
-      of what enters the first block and patches without a bias, as in CLIP;
-      otherwise attention pools all patches, as in SigLIP.
+    class_token: if True, as in CLIP: the features are the class token, a norm
+      precedes the first block, and the patch embedding has no bias. If False,
+      as in SigLIP: the features are an attention pooling of the patches.
   """
 
   blocks: _encoder.Blocks
@@ -35,10 +35,10 @@ class Image(nn.Module):
   def __call__(
     self, image: Float[Array, "B H W C"], drop: Callable
   ) -> tuple[Float[Array, "B D"], Outputs]:
-    """The features, and what the tower shows."""
+    """The features and the tower's outputs."""
     blocks, D, extra = self.blocks, self.width, 1 * self.class_token
     norm = lambda name: _encoder.norm(blocks.epsilon, blocks.dtype, name)
-    x = _patches.cut(image, self.patch, D, blocks.dtype, not extra)
+    x = _patches.embed(image, self.patch, D, blocks.dtype, not extra)
     B, h, w, _ = x.shape
     x = x.reshape(B, -1, D)
     if extra:
@@ -58,14 +58,14 @@ class Image(nn.Module):
     return (x[:, 0] if extra else self._pool(x)), outputs
 
   def _pool(self, x: Float[Array, "B T D"]) -> Float[Array, "B D"]:
-    """What a learned query finds in all patches, and two dense layers."""
+    """Attention pooling of the patches by a learned query, then an MLP."""
     blocks, D, heads = self.blocks, self.width, self.blocks.heads
     dense = lambda width, name: _encoder.dense(
       width, blocks.dtype, f"pool_{name}"
     )
     probe = self.param("probe", _encoder.SMALL, (1, 1, D)).astype(x.dtype)
     probe = jnp.broadcast_to(probe, (x.shape[0], 1, D))
-    # One kernel for three layers: the query is of the probe, the rest of x.
+    # One kernel for three layers: the probe has the query, x keys and values.
     projected = dense(3 * D, "qkv")(jnp.concatenate([probe, x], axis=1))
     query, key, value = jnp.moveaxis(
       projected.reshape(*projected.shape[:2], 3, heads, D // heads), 2, 0
@@ -73,8 +73,8 @@ class Image(nn.Module):
     scores = jnp.einsum("bhd,bkhd->bhk", query[:, 0], key[:, 1:])
     scores = scores.astype(jnp.float32) / (D // heads) ** 0.5
     attention = jax.nn.softmax(scores).astype(x.dtype)
-    found = jnp.einsum("bhk,bkhd->bhd", attention, value[:, 1:])
-    x = dense(D, "out")(found.reshape(-1, D))
+    attended = jnp.einsum("bhk,bkhd->bhd", attention, value[:, 1:])
+    x = dense(D, "out")(attended.reshape(-1, D))
     norm = _encoder.norm(blocks.epsilon, blocks.dtype, "pool_norm")
     inner = dense(blocks.inner, "dense0")(norm(x))
     return x + dense(D, "dense1")(
@@ -83,17 +83,17 @@ class Image(nn.Module):
 
 
 class Text(nn.Module):
-  """Words, blocks and a norm; features are one token.
+  """Token embeddings, blocks and a norm; the features are one token.
 
   Attributes:
-    blocks: what its blocks are.
+    blocks: settings of its blocks.
     width: D.
-    vocabulary: how many ids there are.
-    length: rows of the table of positions.
-    last: whether the features are the last token and texts are filled up to
-      `length`, as in SigLIP; otherwise the first `special` one, as in CLIP.
-    special: the id that ends a text, None being its highest one; with `last`
-      that of padding.
+    vocabulary: number of token ids.
+    length: number of position embeddings.
+    last: if True, as in SigLIP: the features are the last token, and texts are
+      padded to `length`. If False, as in CLIP: the first `special` token.
+    special: the end-of-text id, None for each text's highest id; with `last`,
+      the padding id.
   """
 
   blocks: _encoder.Blocks
@@ -107,17 +107,18 @@ class Text(nn.Module):
   def __call__(
     self, ids: Array, mask: Array | None, drop: Callable
   ) -> tuple[Float[Array, "B D"], Outputs]:
-    """The features, and what the tower shows."""
+    """The features and the tower's outputs."""
     mask = jnp.ones(ids.shape, bool) if mask is None else mask
     T, dtype = ids.shape[1], self.blocks.dtype
     if self.length < T:
       raise ShapeError(
-        f"A text of {T} positions.", f"This network has length={self.length}."
+        f"The text has {T} positions, more than length={self.length}.",
+        "Shorten the texts or use a larger `length`.",
       )
     if self.last:
-      # SigLIP has learned with its padding, which it sees as words.
-      filled = ((0, 0), (0, self.length - T))
-      ids = jnp.pad(jnp.where(mask, ids, self.special), filled)
+      # SigLIP was trained without a mask: padding counts as tokens.
+      widths = ((0, 0), (0, self.length - T))
+      ids = jnp.pad(jnp.where(mask, ids, self.special), widths)
       ids = jnp.where(jnp.arange(self.length)[None] < T, ids, self.special)
       mask = jnp.ones(ids.shape, bool)
     table = lambda rows, name: nn.Embed(
@@ -138,5 +139,5 @@ class Text(nn.Module):
     if self.last:
       return x[:, -1], outputs
     ends = ids if self.special is None else ids == self.special
-    place = jnp.argmax(jnp.where(mask, ends, -1), axis=1)
-    return jnp.take_along_axis(x, place[:, None, None], axis=1)[:, 0], outputs
+    end = jnp.argmax(jnp.where(mask, ends, -1), axis=1)
+    return jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0], outputs

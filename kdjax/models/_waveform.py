@@ -1,33 +1,34 @@
-"""Frames of a waveform, by convolutions, as Wav2Vec2 makes them."""
+"""The convolutional feature encoder of Wav2Vec2 and its positions."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from kdjax.errors import ShapeError, UserError, same_shape
 from kdjax.models import _encoder
 from kdjax.types import Array
 
-# Of PyTorch's own norms.
+# Default of PyTorch's norms.
 EPSILON = 1e-5
 
 
 def read(
   inputs: dict[str, Array], modality: str
 ) -> tuple[Float[Array, "B N"], Bool[Array, "B N"]]:
-  """A waveform, 0 at padding, and where its samples are.
+  """A waveform, 0 at padding, and its sample mask.
 
-  Without `mask/<modality>`, every sample is one, but in rows that
-  `has/<modality>` says are not there.
+  Without `mask/<modality>`, all samples are valid. Rows without the modality,
+  by `has/<modality>`, have no valid sample.
 
   Raises:
-    ShapeError: it is no [B N], or its mask is of another length.
+    ShapeError: the shape is not [B N], or the mask has another length.
   """
   x = inputs[modality]
   if x.ndim != 2:
     raise ShapeError(
-      f"'{modality}' of shape {list(x.shape)}.", "A waveform is [B N]."
+      f"'{modality}' has the shape {list(x.shape)}.",
+      "Expected a waveform [B N].",
     )
   mask = inputs.get(f"mask/{modality}")
   mask = jnp.ones(x.shape, bool) if mask is None else mask
@@ -40,21 +41,21 @@ def read(
 def frames(
   network: nn.Module, x: Float[Array, "B N"], mask: Bool[Array, "B N"]
 ) -> tuple[Float[Array, "B T C"], Bool[Array, "B T"]]:
-  """What convolutions make of a waveform, and which frames see no padding.
+  """Convolutional frames of a waveform, and the mask of frames without padding.
 
-  Called inside of the network's `nn.compact` method, whose parameters it makes:
-  convNN and, of those that have a norm, convNN_norm.
+  Call it inside an `nn.compact` method. It creates the parameters convNN and,
+  for convolutions with a norm, convNN_norm.
 
   Args:
-    network: by its channels, kernels, strides, conv_norm, conv_bias,
-      conv_activation and dtype.
+    network: its channels, kernels, strides, conv_norm, conv_bias,
+      conv_activation and dtype are used.
     x: samples.
-    mask: True at samples, False at padding, which follows them.
+    mask: True at samples, False at padding, which follows the samples.
 
   Raises:
-    ShapeError: the waveform is shorter than a frame; there are not as many
-      channels as kernels and strides.
-    UserError: there is no such norm or activation.
+    ShapeError: the waveform is shorter than a frame, or channels, kernels and
+      strides differ in length.
+    UserError: the norm or the activation is unknown.
   """
   _check(network)
   x, lengths = x[..., None].astype(network.dtype), jnp.sum(mask, axis=1)
@@ -63,8 +64,8 @@ def frames(
   ):
     if x.shape[1] < kernel:
       raise ShapeError(
-        f"A waveform of {mask.shape[1]} samples.",
-        f"A frame is of more: kernels={network.kernels},"
+        f"The waveform has {mask.shape[1]} samples, less than one frame.",
+        f"The frame size follows from kernels={network.kernels} and"
         f" strides={network.strides}.",
       )
     x = nn.Conv(
@@ -81,15 +82,11 @@ def frames(
       x = _norm(network, f"conv{index:02d}_norm")(x)
     x = _encoder.ACTIVATIONS[network.conv_activation](x)
     lengths = (lengths - kernel) // stride + 1
-  return x, _first(lengths, x.shape[1])
-
-
-def _first(lengths: Int[Array, "B"], count: int) -> Bool[Array, "B T"]:
-  return jnp.arange(count)[None] < lengths[:, None]
+  return x, jnp.arange(x.shape[1])[None] < lengths[:, None]
 
 
 def _norm(network: nn.Module, name: str) -> nn.Module:
-  """The norm of a convolution: over channels, or of each one over time."""
+  """A convolution's norm: over channels, or per channel over time."""
   if network.conv_norm == "layer":
     return _encoder.norm(EPSILON, network.dtype, name)
   return nn.GroupNorm(
@@ -107,28 +104,30 @@ def _check(network: nn.Module) -> None:
     name: getattr(network, name) for name in ("channels", "kernels", "strides")
   }
   if len({*map(len, sizes.values())}) > 1:
-    given = ", ".join(f"{name}={size}" for name, size in sizes.items())
-    raise ShapeError(f"{given}.", "There must be as many of each.")
-  for value, exists in (
-    (network.conv_norm, ("group", "layer")),
-    (network.conv_activation, _encoder.ACTIVATIONS),
+    options = ", ".join(f"{name}={size}" for name, size in sizes.items())
+    raise ShapeError(
+      f"Options of different lengths: {options}.", "Expected equal lengths."
+    )
+  for name, choices in (
+    ("conv_norm", ("group", "layer")),
+    ("conv_activation", _encoder.ACTIVATIONS),
   ):
-    if value not in exists:
-      raise UserError(f"No '{value}'.", exists=exists, near=value)
+    value = getattr(network, name)
+    if value not in choices:
+      raise UserError(f"No {name} '{value}'.", exists=choices, near=value)
 
 
-def placed(
+def positions(
   network: nn.Module, x: Float[Array, "B T D"]
 ) -> Float[Array, "B T D"]:
-  """Where frames are, by a convolution whose kernel has weight norm.
+  """Convolutional position embeddings, with weight normalization.
 
-  Called inside of the network's `nn.compact` method, whose parameters it makes:
-  places_g, places_v and places_bias. Salimans and Kingma, "Weight
-  Normalization", NeurIPS 2016, arXiv:1602.07868, Eq. (2), of every place of the
-  kernel by itself.
+  Call it inside an `nn.compact` method. It creates the parameters places_g,
+  places_v and places_bias. Salimans and Kingma, "Weight Normalization", NeurIPS
+  2016, arXiv:1602.07868, Eq. (2), for each position of the kernel separately.
 
   Args:
-    network: by its places, groups, conv_activation and dtype.
+    network: its places, groups, conv_activation and dtype are used.
     x: frames, 0 at padding.
 
   Raises:
@@ -137,13 +136,13 @@ def placed(
   width, size = x.shape[-1], network.places
   if width % network.groups:
     raise ShapeError(
-      f"{network.groups} groups and width {width}.",
+      f"The width {width} is not a multiple of groups={network.groups}.",
       "The groups must divide the width.",
     )
   shape = (width, width // network.groups, size)
   spread = 2 * (size * width) ** -0.5
   v = network.param("places_v", nn.initializers.normal(spread), shape)
-  # So that the kernel starts near v.
+  # The initial kernel is then close to v.
   start = nn.initializers.constant(spread * (shape[0] * shape[1]) ** 0.5)
   g = network.param("places_g", start, (1, 1, size))
   bias = network.param("places_bias", nn.initializers.zeros, (width,))
@@ -152,7 +151,7 @@ def placed(
     x,
     kernel.astype(network.dtype),
     window_strides=(1,),
-    # An even kernel sees one frame more of the past than of the future.
+    # An even kernel covers one more past frame than future frames.
     padding=[(size // 2, (size - 1) // 2)],
     dimension_numbers=("NWC", "OIW", "NWC"),
     feature_group_count=network.groups,

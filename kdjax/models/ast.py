@@ -1,4 +1,4 @@
-"""AST, the audio spectrogram Transformer, and its public names."""
+"""AST, the Audio Spectrogram Transformer; loads published weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ PREFIXES = ("", "audio_spectrogram_transformer.")
 UNREAD = (r"classifier\..*",)
 FRESH = ("head", "head_norm")
 
-# By part of a block, its public name there.
+# Public name of each part of a block.
 PARTS = {
   "norm0": "layernorm_before",
   "query": "attention.attention.query",
@@ -32,48 +32,46 @@ PARTS = {
 
 
 class Model(OneModality, nn.Module):
-  """Pre-norm self-attention over the patches of a spectrogram, as published.
+  """AST: a pre-norm Transformer over the patches of a spectrogram.
 
   Gong et al., "AST: Audio Spectrogram Transformer", Interspeech 2021,
-  arXiv:2104.01778, Section 2.1: patches that overlap, behind a class token and
-  a distillation token, of whose mean the classifier is. Differs from it: an
-  audio may be shorter than `length`, and its patches have the first places of
-  each frequency; where there is a mask, it is blind to padding, which AST sees
-  as silence. `spectrogram_transformer` is one to be trained from nothing.
+  arXiv:2104.01778, Section 2.1: overlapping patches after a class token and a
+  distillation token; the mean of the two is classified. Differs from it: an
+  audio may be shorter than `length`; its patches then have the first position
+  embeddings of each frequency. With a mask, padding is ignored; AST treats it
+  as silence. For training from scratch, see `spectrogram_transformer`.
 
-  Outputs: embedded [B T D] (what enters the first block), block00 .. [B T D],
+  Outputs: embedded [B T D] (the first block's input), block00 .. [B T D],
   attention00 .. and scores00 .. [B heads T T] (after and before the softmax),
   query00 .., key00 .. and value00 .. [B T D] (all heads side by side), tokens
-  [B T D] and mask/tokens, bool [B T], where these are; pooled [B D] (the mean
-  of the first two tokens), embedding [B D], logits [B K]. The T tokens are
-  the class and the distillation token, then the patches, the times of one
-  frequency after those of the frequency before; a patch is there where its
-  first frame is. All are 0 at padding, but scores, which are -10000 there.
+  [B T D], mask/tokens, bool [B T], pooled [B D] (the mean of the first two
+  tokens), embedding [B D], logits [B K]. The T tokens are the class token, the
+  distillation token and the patches, all times of the first frequency first.
+  A patch is valid if its first frame is. All are 0 at padding, except scores,
+  which are -10000.
 
   Attributes:
-    num_classes: None leaves out the logits.
+    num_classes: K; None omits the logits.
     width: D.
-    depth: blocks.
-    heads: of the attention; they divide the width.
-    inner: the width between the two dense layers of a block.
-    bins: frequencies of a spectrogram.
-    length: frames for which there are places.
-    patch: frames, and frequencies, of a patch.
-    strides: from a patch to the next one, in frequencies and in frames.
-    biases: whether queries, keys and values have one.
-    epsilon: of the norms.
-    activation: of the blocks.
-    pooling: what the embedding is: "cls", what `pooled` is, or the "mean" over
-      patches.
-    dropout: of values: at the input, after every branch, before the logits.
-    modality: which key of the inputs it reads; its padding is where
-      `mask/<modality>` is False.
-    remat: whether the backward pass computes each block's inner values again,
-      in place of keeping them.
-    fused: whether attention is a fused kernel, where the device has one; its
-      maps are then computed beside it, where a term reads them.
-    axis_name: unused, it has no batch statistics.
-    dtype: of activations.
+    depth: number of blocks.
+    heads: number of attention heads; they divide the width.
+    inner: hidden width of a block's MLP.
+    bins: frequencies of the spectrogram.
+    length: maximal number of frames.
+    patch: frames and frequencies of a patch.
+    strides: of the patches, in frequencies and in frames.
+    biases: whether the query, key and value layers have a bias.
+    epsilon: of the layer norms.
+    activation: of a block's MLP, as named in config.json.
+    pooling: to the embedding: "cls" is `pooled`, "mean" is over patches.
+    dropout: rate; at the input, after every branch and before the logits.
+    modality: the input's key; padding is where `mask/<modality>` is False.
+    remat: recomputes each block's activations in the backward pass instead of
+      storing them.
+    fused: uses a fused attention kernel where the device has one. Attention
+      maps are computed separately if a term reads them.
+    axis_name: unused; the network has no batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -100,7 +98,7 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B T F], its mask and `has/<modality>`."""
+    """Reads `inputs[modality]`, [B T F], its mask and `has/<modality>`."""
     if self.pooling not in ("mean", "cls"):
       raise UserError(f"No pooling '{self.pooling}'.", exists=("mean", "cls"))
     drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
@@ -124,13 +122,13 @@ class Model(OneModality, nn.Module):
   def _embed(
     self, x: Float[Array, "B t F"], mask: Bool[Array, "B t"]
   ) -> tuple[Float[Array, "B T D"], Bool[Array, "B T"]]:
-    """Patches behind the two tokens, with places, and where they are."""
+    """The two tokens and the patches, with positions, and their mask."""
     B, frames, bins = x.shape
     if bins != self.bins or not self.patch <= frames <= self.length:
       raise ShapeError(
-        f"A spectrogram of {frames} frames, {bins} frequencies each.",
-        f"This network has bins={self.bins}, length={self.length} and"
-        f" patch={self.patch}.",
+        f"The spectrogram has {frames} frames of {bins} frequencies.",
+        f"Expected bins={self.bins} frequencies and between"
+        f" patch={self.patch} and length={self.length} frames.",
       )
     x = nn.Conv(
       self.width,
@@ -149,12 +147,12 @@ class Model(OneModality, nn.Module):
     places = self.param(
       "places", _encoder.SMALL, (1, 2 + F * all_times, self.width)
     )
-    here = places[0, 2:].reshape(F, all_times, self.width)[None, :, :T]
-    x = x + here.astype(self.dtype)
+    positions = places[0, 2:].reshape(F, all_times, self.width)[None, :, :T]
+    x = x + positions.astype(self.dtype)
     first = jnp.concatenate(extra, axis=1) + places[:, :2]
     first = jnp.broadcast_to(first, (B, 2, self.width)).astype(self.dtype)
     x = jnp.concatenate([first, x.reshape(B, F * T, self.width)], axis=1)
-    # Tokens see padding in their last frames alone, where it is 0.
+    # A patch is valid if its first frame is; padding after it is 0.
     mask = mask[:, : 1 + (T - 1) * self.strides[1] : self.strides[1]]
     mask = jnp.pad(
       jnp.tile(mask, (1, F)), ((0, 0), (2, 0)), constant_values=True
@@ -163,16 +161,16 @@ class Model(OneModality, nn.Module):
 
 
 def options(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Fields of `Model`, from a config.json.
+  """Fields of `Model` from a parsed config.json.
 
   Raises:
-    UserError: it says something that is not built here.
+    UserError: the config has an unsupported value.
   """
-  _encoder.built(config, hidden_act=_encoder.ACTIVATIONS)
+  _encoder.require(config, hidden_act=_encoder.ACTIVATIONS)
   if not isinstance(config["patch_size"], int):
     raise UserError(
-      f"patch_size={config['patch_size']} in config.json is not built.",
-      "Patches are as many frames as frequencies.",
+      f"patch_size={config['patch_size']} in config.json is not supported.",
+      "Expected one number: square patches.",
     )
   return {
     "num_classes": _encoder.classes(config),
@@ -191,7 +189,7 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def names(model: Model) -> dict[str, str]:
-  """Leaf -> public tensor."""
+  """Maps each leaf to the name of its public tensor."""
   parts = _layer("patches", "embeddings.patch_embeddings.projection")
   parts |= _layer("norm", "layernorm", "scale")
   if model.num_classes is not None:
@@ -207,18 +205,18 @@ def names(model: Model) -> dict[str, str]:
 
 
 def example(model: Model) -> dict[str, jax.ShapeDtypeStruct]:
-  """What it reads: as much as it can."""
+  """An input's shape: a spectrogram of maximal length."""
   shape = (1, model.length, model.bins)
   return {model.modality: jax.ShapeDtypeStruct(shape, jnp.float32)}
 
 
 def _layer(ours: str, theirs: str, weight: str = "kernel") -> dict[str, str]:
-  """The two leaves of a layer."""
+  """The names of a layer's weight and bias."""
   return {f"params/{ours}/{leaf}": theirs for leaf in (weight, "bias")}
 
 
 def _blocks(model: Model) -> _encoder.Blocks:
-  """What its blocks are."""
+  """The settings of the blocks."""
   return _encoder.Blocks(
     depth=model.depth,
     heads=model.heads,

@@ -1,4 +1,4 @@
-"""A convolutional network of spectrograms."""
+"""A convolutional network for spectrograms."""
 
 from typing import Any
 
@@ -14,31 +14,31 @@ from kdjax.types import Array, Outputs
 
 
 class Model(OneModality, nn.Module):
-  """Stages of convolution over time and frequency, blind to padding.
+  """A CNN over time and frequency, ignoring padding.
 
-  Each is two times convolution, batch norm and ReLU; between stages, time and
-  frequency are halved (rounded up) by the greatest of every 2x2. As in Kong et
-  al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern
+  A stage is two times convolution, batch norm and ReLU. A 2x2 max pooling
+  between stages halves time and frequency, rounded up. As in Kong et al.,
+  "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern
   Recognition", TASLP 2020, arXiv:1912.10211, Section II, the frequencies are
-  averaged before what is pooled over time. Differs from it: their halving is a
-  mean, their pooling the sum of mean and max, with a dense layer after it.
+  averaged before the pooling over time. Differs from PANNs: their halving is
+  mean pooling; their final pooling is the sum of mean and max and is followed
+  by a dense layer.
 
   Outputs: stage0 .. [B T F D], preact0 .. [B T F D] (the same before ReLU),
-  tokens [B T D] (the mean over frequencies in the last stage) and mask/tokens,
-  bool [B T], where these are; embedding [B D] (0 without any frame), logits
-  [B K]. All are 0 at padding, and batch statistics are of frames alone.
+  tokens [B T D] (the last stage's mean over frequencies), mask/tokens, bool
+  [B T], embedding [B D] (0 without any frame), logits [B K]. All are 0 at
+  padding, and batch statistics are over frames only.
 
   Attributes:
-    num_classes: None leaves out the logits.
-    widths: channels, one number a stage.
-    kernel: of the convolutions, in frames and in frequencies.
-    pooling: what the embedding is, the "mean" or "max" over time.
-    dropout: of whole channels between stages, and of the embedding's values
-      before the logits.
-    modality: which key of the inputs it reads; its padding is where
-      `mask/<modality>` is False.
-    axis_name: of the devices that share batch statistics.
-    dtype: of activations.
+    num_classes: K; None omits the logits.
+    widths: channels of each stage.
+    kernel: size of the convolutions, in frames and in frequencies.
+    pooling: over time, to the embedding: "mean" or "max".
+    dropout: rate; of whole channels between stages, and of the embedding before
+      the logits.
+    modality: the input's key; padding is where `mask/<modality>` is False.
+    axis_name: name of the device axis that shares batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -54,26 +54,29 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B T F], its mask and `has/<modality>`."""
+    """Reads `inputs[modality]`, [B T F], its mask and `has/<modality>`."""
     if self.pooling not in _pool.POOLINGS:
       raise UserError(
         f"No pooling '{self.pooling}'.",
         exists=_pool.POOLINGS,
         near=self.pooling,
       )
-    drop = lambda x, over: nn.Dropout(self.dropout, broadcast_dims=over)(
+    drop = lambda x, axes: nn.Dropout(self.dropout, broadcast_dims=axes)(
       x, deterministic=not train
     )
     outputs = {}
     x, mask = _spectrogram.read(inputs, self.modality)
     x = x[..., None].astype(self.dtype)
-    how = {"train": train, "always": f"has/{self.modality}" not in inputs}
+    options = {
+      "train": train,
+      "never_empty": f"has/{self.modality}" not in inputs,
+    }
     for stage, width in enumerate(self.widths):
       if stage:
         x, mask = _halve(x, mask)
         x = drop(x, (1, 2))
       for layer in "ab":
-        x = self._convolve(x, mask, width, f"{stage}{layer}", **how)
+        x = self._convolve(x, mask, width, f"{stage}{layer}", **options)
         outputs[f"preact{stage}"] = x
         x = nn.relu(x)
       outputs[f"stage{stage}"] = x
@@ -86,8 +89,10 @@ class Model(OneModality, nn.Module):
       outputs["logits"] = head(drop(embedding, ()))
     return outputs
 
-  def _convolve(self, x, mask, width, name, **how) -> Float[Array, "B T F D"]:
-    """Convolution and batch norm; 0 at padding, which the next one sees."""
+  def _convolve(
+    self, x, mask, width, name, **options
+  ) -> Float[Array, "B T F D"]:
+    """Convolution and batch norm; 0 at padding."""
     x = nn.Conv(
       width,
       (self.kernel, self.kernel),
@@ -98,15 +103,16 @@ class Model(OneModality, nn.Module):
     norm = BatchNorm(
       axis_name=self.axis_name, dtype=self.dtype, name=f"norm{name}"
     )
-    return norm(x, mask, **how)
+    return norm(x, mask, **options)
 
 
 def _halve(
   x: Float[Array, "B T F D"], mask: Bool[Array, "B T"]
 ) -> tuple[Float[Array, "B t f D"], Bool[Array, "B t"]]:
-  """The greatest of every 2x2 of what is nowhere negative.
+  """Max pooling over every 2x2, of values that are not negative.
 
-  An odd last frame stays, beside zeros: it would also if padding followed.
+  An odd last frame is kept and padded with zeros, so that the result does not
+  depend on the amount of padding.
   """
   T, F = x.shape[1] % 2, x.shape[2] % 2
   x = jnp.pad(x, ((0, 0), (0, T), (0, F), (0, 0)))

@@ -1,4 +1,4 @@
-"""BERT and its kin, which take published weights."""
+"""BERT, RoBERTa, XLM-R and DistilBERT; loads published weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,47 +28,46 @@ FRESH = ("head", "pooler")
 
 
 class Model(OneModality, nn.Module):
-  """Post-norm self-attention over token ids, blind to padding.
+  """BERT: a post-norm Transformer encoder over token ids, ignoring padding.
 
-  BERT (Devlin et al., NAACL 2019, arXiv:1810.04805) and MiniLM, which is one;
-  RoBERTa and XLM-R, whose positions start behind that of padding; DistilBERT,
-  which knows no kinds of tokens.
+  BERT (Devlin et al., NAACL 2019, arXiv:1810.04805) and MiniLM, which has the
+  same architecture; RoBERTa and XLM-R, where positions start after the padding
+  id; DistilBERT, which has no token types.
 
-  Outputs: block00 .. [B T D], attention00 .. [B heads T T], tokens [B T D]
-  (those of the last block), embedding [B D], pooled [B D] where there is a
-  pooler, logits [B K]; of what makes the attention, query00 .., key00 .. and
-  value00 .. [B T D] (all heads side by side) and scores00 .. [B heads T T]
-  (before the softmax); embedded [B T D], what enters the first block. All are 0
-  at padding, but scores, which are -10000 there.
+  Outputs: embedded [B T D] (the first block's input), block00 .. [B T D],
+  attention00 .. and scores00 .. [B heads T T] (after and before the softmax),
+  query00 .., key00 .. and value00 .. [B T D] (all heads side by side), tokens
+  [B T D] (the last block's output), embedding [B D], pooled [B D] (if there is
+  a pooler), logits [B K]. All are 0 at padding, except scores, which are
+  -10000.
 
   Attributes:
-    vocabulary: how many ids there are.
-    num_classes: None leaves out the logits.
+    vocabulary: number of token ids.
+    num_classes: K; None omits the logits.
     width: D.
-    depth: blocks.
-    heads: of the attention; they divide the width.
-    inner: the width between the two dense layers of a block.
-    length: rows of the table of positions.
-    kinds: of tokens, of which BERT knows two; 0 leaves out their table.
-    separator: the id that ends a part of a text: a token's kind is how many of
-      these are before it; with None it is 0.
-    offset: the position of padding, behind which those of tokens start; None
+    depth: number of blocks.
+    heads: number of attention heads; they divide the width.
+    inner: hidden width of a block's MLP.
+    length: number of position embeddings.
+    kinds: number of token types, 2 in BERT; 0 omits their embedding.
+    separator: id that ends a part of a text. A token's type is the number of
+      separators before it; with None it is 0.
+    offset: position of padding; the tokens' positions start after it. None
       counts from 0.
-    activation: of the first dense layer, by the name in config.json.
-    epsilon: of the norms.
-    pooling: what the embedding is: "mean" over tokens, the first of them,
-      "cls", or "pooler", what `pooled` is.
-    pooler: whether there is a dense layer on the first token.
-    pooler_activation: what follows that layer.
-    dropout: of values: at the input, after every branch, before the logits.
-    modality: which key of the inputs it reads; its padding is where
-      `mask/<modality>` is False.
-    remat: whether the backward pass computes each block's inner values again,
-      in place of keeping them.
-    fused: whether attention is a fused kernel, where the device has one; its
-      maps are then computed beside it, where a term reads them.
-    axis_name: unused, it has no batch statistics.
-    dtype: of activations.
+    activation: of a block's MLP, as named in config.json.
+    epsilon: of the layer norms.
+    pooling: to the embedding: "mean" over tokens, "cls" (the first token) or
+      "pooler" (`pooled`).
+    pooler: whether to add a dense layer on the first token.
+    pooler_activation: activation after that layer.
+    dropout: rate; at the input, after every branch and before the logits.
+    modality: the input's key; padding is where `mask/<modality>` is False.
+    remat: recomputes each block's activations in the backward pass instead of
+      storing them.
+    fused: uses a fused attention kernel where the device has one. Attention
+      maps are computed separately if a term reads them.
+    axis_name: unused; the network has no batch statistics.
+    dtype: of the activations.
   """
 
   vocabulary: int
@@ -97,11 +96,12 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, int [B T], and its mask, bool [B T]."""
+    """Reads `inputs[modality]`, int [B T], and its mask, bool [B T]."""
     if self.pooling not in POOLINGS[: 2 + self.pooler]:
       raise UserError(
         f"No pooling '{self.pooling}' with pooler={self.pooler}.",
-        exists=POOLINGS,
+        exists=POOLINGS[: 2 + self.pooler],
+        near=self.pooling,
       )
     ids = inputs[self.modality]
     mask = inputs.get(f"mask/{self.modality}")
@@ -131,12 +131,13 @@ class Model(OneModality, nn.Module):
     return outputs
 
   def _embed(self, ids, mask):
-    """Words, their places and their kinds, normed."""
+    """The norm of token, position and type embeddings."""
     first = 0 if self.offset is None else self.offset + 1
     if ids.shape[1] + first > self.length:
       raise ShapeError(
-        f"A text of {ids.shape[1]} positions.",
-        f"This network has {self.length - first}.",
+        f"The text has {ids.shape[1]} positions, more than"
+        f" {self.length - first}.",
+        "Shorten the texts or use a larger `length`.",
       )
     table = lambda rows, name: nn.Embed(
       rows,
@@ -149,7 +150,7 @@ class Model(OneModality, nn.Module):
     if self.offset is None:
       places = jnp.arange(ids.shape[1])[None]
     else:
-      # Of padding it is the offset, of a token how many are before it.
+      # Padding has the position `offset`; tokens count on from it.
       places = jnp.cumsum(mask, axis=1) * mask + self.offset
     x += table(self.length, "places")(places)
     if self.kinds:
@@ -162,7 +163,7 @@ class Model(OneModality, nn.Module):
 
 
 def _blocks(model: Model) -> _encoder.Blocks:
-  """What the blocks of a network are."""
+  """The settings of the blocks."""
   return _encoder.Blocks(
     depth=model.depth,
     heads=model.heads,
@@ -177,20 +178,20 @@ def _blocks(model: Model) -> _encoder.Blocks:
 
 
 def options(config: Mapping[str, Any]) -> dict[str, Any]:
-  """The fields of `Model` by a parsed config.json."""
+  """Fields of `Model` from a parsed config.json."""
   kind = config.get("model_type", "bert")
   classes = _encoder.classes(config)
-  given = _distilbert(config) if kind == "distilbert" else _bert(config)
+  fields = _distilbert(config) if kind == "distilbert" else _bert(config)
   if kind not in ("bert", "distilbert"):
-    given["offset"] = config.get("pad_token_id", 1)
+    fields["offset"] = config.get("pad_token_id", 1)
   if classes is not None:
-    given |= {"num_classes": classes, "pooling": "pooler", "pooler": True}
-  return given
+    fields |= {"num_classes": classes, "pooling": "pooler", "pooler": True}
+  return fields
 
 
 def _bert(config) -> dict[str, Any]:
-  """Of BERT's and RoBERTa's keys."""
-  _encoder.built(
+  """Fields from the keys of BERT and RoBERTa."""
+  _encoder.require(
     config,
     hidden_act=_encoder.ACTIVATIONS,
     position_embedding_type=("absolute",),
@@ -212,8 +213,8 @@ def _bert(config) -> dict[str, Any]:
 
 
 def _distilbert(config) -> dict[str, Any]:
-  """Of DistilBERT's keys; its classifier has a layer before it, with ReLU."""
-  _encoder.built(config, activation=_encoder.ACTIVATIONS)
+  """Fields from DistilBERT's keys; a ReLU layer precedes its classifier."""
+  _encoder.require(config, activation=_encoder.ACTIVATIONS)
   return {
     "vocabulary": config.get("vocab_size", 30522),
     "width": config.get("dim", 768),
@@ -229,7 +230,7 @@ def _distilbert(config) -> dict[str, Any]:
 
 
 def names(model: Model) -> list[dict[str, str]]:
-  """Leaf -> public tensor; one table for every way to name a classifier."""
+  """Maps leaves to public tensors; one table per naming of the classifier."""
   tables = ("words", "word"), ("places", "position"), ("kinds", "token_type")
   tables = tables if model.kinds else tables[:2]
   parts = {
@@ -239,21 +240,21 @@ def names(model: Model) -> list[dict[str, str]]:
   parts |= _layer("norm", "embeddings.LayerNorm", "scale")
   pattern, block = _PUBLIC["bert" if model.kinds else "distilbert"]
   blocks = _encoder.block_names(_blocks(model), pattern, block)
-  found = []
+  result = []
   for pooler, head in _HEADS if model.kinds else _HEADS[:1]:
     ends = _layer("pooler", pooler) if model.pooler else {}
     if model.num_classes is not None:
       ends |= _layer("head", head)
-    found.append(_encoder.leaf_names(parts | ends) | blocks)
-  return found
+    result.append(_encoder.leaf_names(parts | ends) | blocks)
+  return result
 
 
 def _layer(ours: str, theirs: str, weight: str = "kernel") -> dict[str, str]:
-  """The two leaves of a layer."""
+  """The names of a layer's weight and bias."""
   return {f"params/{ours}/{leaf}": theirs for leaf in (weight, "bias")}
 
 
-# The layer on the first token and the classifier: of DistilBERT, BERT, RoBERTa.
+# Pooler and classifier in DistilBERT, BERT and RoBERTa.
 _HEADS = (
   ("pre_classifier", "classifier"),
   ("pooler.dense", "classifier"),

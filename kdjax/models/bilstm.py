@@ -1,4 +1,4 @@
-"""A bidirectional LSTM over texts."""
+"""A bidirectional LSTM for texts."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ from kdjax.types import Array, Outputs
 
 
 class Model(OneModality, nn.Module):
-  """Layers of an LSTM in both directions over token ids, blind to padding.
+  """A bidirectional LSTM over token ids, ignoring padding.
 
-  At padding the state of either direction stays what it was, wherever in the
-  text that is.
+  At padding, anywhere in the text, the states do not change.
 
-  Outputs: embedded [B T E], the words; block00 .. [B T D], what the layers
-  give, forward beside backward; tokens [B T D], the last of these; embedding
-  [B D] (0 without any words), logits [B K]. D is 2 width. All are 0 at padding.
+  Outputs: embedded [B T E] (token embeddings), block00 .. [B T D] (each layer's
+  output, forward then backward), tokens [B T D] (the last layer's output),
+  embedding [B D] (0 without any token), logits [B K]. D is 2 width. All are 0
+  at padding.
 
   Graves and Schmidhuber, "Framewise phoneme classification with bidirectional
   LSTM and other neural network architectures", Neural Networks 18, 2005. As a
@@ -32,17 +32,16 @@ class Model(OneModality, nn.Module):
   arXiv:1705.02364, Section 3.2.
 
   Attributes:
-    vocabulary: how many ids there are.
-    num_classes: None leaves out the logits.
-    width: of the state of one direction.
-    words: E, the width of a word.
-    depth: layers.
-    pooling: what the embedding is: "max" or "mean" over words, or "last", the
-      state of each direction when it has read everything.
-    dropout: of values: of words, between layers and before the logits.
-    modality: which key of the inputs it reads; its padding is where
-      `mask/<modality>` is False.
-    axis_name: unused, it has no batch statistics.
+    vocabulary: number of token ids.
+    num_classes: K; None omits the logits.
+    width: of one direction's state.
+    words: E, the width of a token embedding.
+    depth: number of layers.
+    pooling: to the embedding: "max" or "mean" over tokens, or "last", both
+      directions' final states.
+    dropout: rate; of token embeddings, between layers and before the logits.
+    modality: the input's key; padding is where `mask/<modality>` is False.
+    axis_name: unused; the network has no batch statistics.
     dtype: of activations; the states are float32.
   """
 
@@ -61,7 +60,7 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, int [B T], and its mask, bool [B T]."""
+    """Reads `inputs[modality]`, int [B T], and its mask, bool [B T]."""
     poolings = (*_pool.POOLINGS, "last")
     if self.pooling not in poolings:
       raise UserError(
@@ -102,16 +101,16 @@ class Model(OneModality, nn.Module):
     *,
     reverse: bool,
   ) -> tuple[Float[Array, "B D"], Float[Array, "B T D"]]:
-    """One direction: its state at the end, and at every word."""
+    """One direction's final state and its state at every token."""
     cell = nn.OptimizedLSTMCell(self.width, dtype=self.dtype, name=name)
 
-    def step(cell, state, word, there):
-      there = there[:, None]
-      moved, shown = cell(state, word)
+    def step(cell, state, word, mask):
+      mask = mask[:, None]
+      new_state, output = cell(state, word)
       state = jax.tree.map(
-        lambda new, old: jnp.where(there, new, old), moved, state
+        lambda new, old: jnp.where(mask, new, old), new_state, state
       )
-      return state, jnp.where(there, shown, 0).astype(self.dtype)
+      return state, jnp.where(mask, output, 0).astype(self.dtype)
 
     scan = nn.scan(
       step,
@@ -122,5 +121,5 @@ class Model(OneModality, nn.Module):
       reverse=reverse,
     )
     zero = jnp.zeros((x.shape[0], self.width), jnp.float32)
-    (_, last), shown = scan(cell, (zero, zero), x, mask)
-    return last, shown
+    (_, last), outputs = scan(cell, (zero, zero), x, mask)
+    return last, outputs

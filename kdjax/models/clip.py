@@ -1,4 +1,4 @@
-"""CLIP, which takes published weights."""
+"""CLIP; loads published weights."""
 
 import math
 from collections.abc import Mapping
@@ -17,51 +17,50 @@ FRESH = ("head",)
 
 
 class Model(_pair.Pair, nn.Module):
-  """A tower of images and one of texts, projected into one space.
+  """CLIP: an image tower and a text tower, projected into one space.
 
   Radford et al., "Learning Transferable Visual Models From Natural Language
-  Supervision", ICML 2021, arXiv:2103.00020. The inputs may lack the modality of
-  a tower: the other's outputs are there all the same.
+  Supervision", ICML 2021, arXiv:2103.00020. A tower without its
+  modality in the inputs has no outputs; the other works without it.
 
-  Outputs, of the tower "image" and of "text" as `<tower>/<output>`: embedded,
+  Outputs of the towers "image" and "text", as `<tower>/<output>`: embedded,
   block00 .., query00 .., key00 .., value00 .. and tokens [B T D], attention00
-  .. and scores00 .. [B heads T T], all 0 at padding, but scores, which are
-  -10000 there; features [B D], of the class token and of the end of the text;
-  and, projected from these, `<tower>/embedding`, not yet divided by its length.
-  scale [B], the learned number that multiplies cosines, in every row; of the
-  tower that classifies, embedding [B D] once more and, if there are classes,
-  logits [B K].
+  .. and scores00 .. [B heads T T], all 0 at padding, except scores, which are
+  -10000; features [B D], at the class token or at the end of the text; and
+  embedding [B D], the projected features, not normalized. Further outputs:
+  scale [B], the learned factor of cosines; for the tower that classifies,
+  embedding [B D] again and, with classes, logits [B K].
 
   Attributes:
-    vocabulary: how many ids there are.
-    num_classes: None leaves out the logits.
+    vocabulary: number of token ids.
+    num_classes: K; None omits the logits.
     width: D of the embeddings.
-    image_width: D of the tower of images.
-    image_depth: its blocks.
-    image_heads: of its attention; they divide the width.
-    image_inner: the width between the two dense layers of its blocks.
-    image_size: height and width, in pixels, of which the places are; those of
-      another size are interpolated.
+    image_width: D of the image tower.
+    image_depth: its number of blocks.
+    image_heads: its attention heads; they divide the width.
+    image_inner: hidden width of its MLPs.
+    image_size: height and width, in pixels, of the position embeddings, which
+      are interpolated for other sizes.
     patch: height and width of a patch.
-    text_width: D of the tower of texts.
-    text_depth: its blocks.
-    text_heads: of its attention.
-    text_inner: the width between the two dense layers of its blocks.
-    length: the most positions that a text may have.
-    end: the id that ends a text; None is the highest id of each.
-    activation: of the first dense layers, by the name in config.json.
-    epsilon: of the norms.
-    classifies: the tower whose embedding is classified.
-    temperature: 1 / scale, at the start.
-    largest: what the scale is kept at or below.
-    dropout: of values: at the input, after every branch, before the projection
-      and before the logits.
-    remat: whether the backward pass computes each block's inner values again,
-      in place of keeping them.
-    fused: whether attention is a fused kernel, where the device has one; its
-      maps are then computed beside it, where a term reads them.
-    axis_name: unused, it has no batch statistics.
-    dtype: of activations.
+    text_width: D of the text tower.
+    text_depth: its number of blocks.
+    text_heads: its attention heads.
+    text_inner: hidden width of its MLPs.
+    length: maximal number of a text's positions.
+    end: end-of-text id; None is the highest id of each text.
+    activation: of a block's MLP, as named in config.json.
+    epsilon: of the layer norms.
+    classifies: the tower that is classified by its embedding.
+    temperature: initial value of 1 / scale.
+    largest: upper bound of the scale.
+    dropout: rate; at the input, after every branch, before the projection and
+      before the logits.
+    remat: recomputes each block's activations in the backward pass instead of
+      storing them.
+    fused: uses a fused attention kernel where the device has one. Attention
+      maps are computed separately if a term reads them.
+    axis_name: unused; the network has no batch statistics.
+    dtype: of the activations.
   """
 
   vocabulary: int
@@ -94,7 +93,7 @@ class Model(_pair.Pair, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees image [B H W C] and text, int [B T], with its mask, bool [B T]."""
+    """Reads image [B H W C], text, int [B T], and its mask, bool [B T]."""
     project = {
       name: _encoder.dense(self.width, self.dtype, f"project_{name}", False)
       for name in _pair.TOWERS
@@ -115,7 +114,7 @@ class Model(_pair.Pair, nn.Module):
     return outputs
 
 
-# What transformers takes where a config.json says nothing.
+# Defaults of transformers for keys that a config.json omits.
 _DEFAULTS = {
   "image": {
     "hidden_size": 768,
@@ -141,19 +140,19 @@ _DEFAULTS = {
 
 
 def options(config: Mapping[str, Any]) -> dict[str, Any]:
-  """The fields of `Model` by a parsed config.json."""
+  """Fields of `Model` from a parsed config.json."""
   text = config.get("text_config_dict") or config.get("text_config") or {}
   end = text.get("eos_token_id", 49407)
   return {
     **_pair.options(config, _DEFAULTS),
     "width": config.get("projection_dim", 512),
-    # 2 stands in the first published files, whose texts end with another id.
+    # The first published files have 2, but their texts end with another id.
     "end": None if end == 2 else end,
   }
 
 
 def names(model: Model) -> dict[str, str]:
-  """Leaf -> public tensor."""
+  """Maps each leaf to the name of its public tensor."""
   layers = {
     "image/cls": "vision_model.embeddings.class_embedding",
     "image/norm_first/scale": "vision_model.pre_layrnorm",

@@ -13,22 +13,22 @@ from kdjax.types import Array, Outputs
 
 
 class Model(OneModality, nn.Module):
-  """Stages of convolution, batch norm and ReLU, halved in between.
+  """A CNN: stages of convolution, batch norm and ReLU, and max pooling.
 
   Outputs: stage0 .. [B H W D], preact0 .. [B H W D] (the same before ReLU),
-  tokens [B T D] (the positions of the last stage), embedding [B D] (their
-  mean), logits [B K].
+  tokens [B T D] (the last stage's positions), embedding [B D] (their mean),
+  logits [B K].
 
   Attributes:
-    num_classes: None leaves out the logits.
-    widths: channels, one number a stage; each halves height and width first,
-      but for stage0, and drops an odd last row or column.
+    num_classes: K; None omits the logits.
+    widths: channels of each stage. Each stage after stage0 first halves height
+      and width, rounding down.
     kernel: height and width of the convolutions.
-    dropout: of whole channels after a stage, and of the embedding's values
-      before the logits.
-    modality: which key of the inputs it reads.
-    axis_name: of the devices that share batch statistics.
-    dtype: of activations.
+    dropout: rate; of whole channels after a stage, and of the embedding before
+      the logits.
+    modality: the input's key.
+    axis_name: name of the device axis that shares batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -43,8 +43,8 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
-    drop = lambda x, over: nn.Dropout(self.dropout, broadcast_dims=over)(
+    """Reads `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
+    drop = lambda x, axes: nn.Dropout(self.dropout, broadcast_dims=axes)(
       x, deterministic=not train
     )
     outputs = {}
@@ -81,12 +81,12 @@ class Model(OneModality, nn.Module):
 
 
 def _halve(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
-  """The greatest of every 2x2; on a CPU far faster than a reduce-window."""
+  """Max pooling over every 2x2; on a CPU far faster than `nn.max_pool`."""
   height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
   if not (height and width):
     raise ShapeError(
       f"A map of {x.shape[1]}x{x.shape[2]} cannot be halved.",
-      "Give the network fewer `widths` or larger images.",
+      "Use fewer `widths` or larger images.",
     )
   x = x[:, :height, :width]
   x = jnp.maximum(x[:, 0::2], x[:, 1::2])

@@ -1,4 +1,4 @@
-"""DINOv2, with registers or without, which takes published weights."""
+"""DINOv2, with or without registers; loads published weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,45 +21,44 @@ FRESH = ("head",)
 
 
 class Model(OneModality, nn.Module):
-  """Pre-norm self-attention over the patches of an image, scaled by layer.
+  """DINOv2: a pre-norm Transformer over image patches, with layer scale.
 
   Oquab et al., "DINOv2: Learning Robust Visual Features without Supervision",
   TMLR 2024, arXiv:2304.07193; registers: Darcet et al., "Vision Transformers
-  Need Registers", ICLR 2024, arXiv:2309.16588. An image of another size than
-  `image_size` has the places of its patches interpolated.
+  Need Registers", ICLR 2024, arXiv:2309.16588. Position embeddings are
+  interpolated for images of another size than `image_size`.
 
-  Outputs: block00 .. [B T D], attention00 .. and scores00 .. [B heads T T]
-  (after and before the softmax), query00 .., key00 .. and value00 .. [B T D]
-  (all heads side by side), embedded [B T D] (what enters the first block),
-  tokens [B T D] (after the last norm), embedding [B D], logits [B K]. The T
-  tokens are the class token and the patches, row by row; registers stand
-  between these, and in `tokens` no more.
+  Outputs: embedded [B T D] (the first block's input), block00 .. [B T D],
+  attention00 .. and scores00 .. [B heads T T] (after and before the softmax),
+  query00 .., key00 .. and value00 .. [B T D] (all heads side by side), tokens
+  [B T D] (after the last norm), embedding [B D], logits [B K]. The T tokens are
+  the class token, the registers and the patches, row by row; `tokens` has no
+  registers.
 
   Attributes:
-    num_classes: None leaves out the logits.
+    num_classes: K; None omits the logits.
     width: D.
-    depth: blocks.
-    heads: of the attention; they divide the width.
-    inner: the width between the two dense layers of a block.
-    gated: whether the first of these is a SwiGLU.
-    image_size: height and width, in pixels, of which the places are.
-    patch: height and width of a patch; what is left over is not seen.
-    registers: how many tokens without a place there are.
-    antialias: whether places are interpolated with antialiasing.
-    activation: of the first dense layer where it is not gated, by the name in
-      config.json.
-    epsilon: of the norms.
-    qkv_bias: whether query, key and value have a bias.
-    pooling: what the embedding is: the class token, "cls", "mean" over patches,
-      or "both" side by side, which has 2D numbers.
-    dropout: of values: at the input, after every branch, before the logits.
-    modality: which key of the inputs it reads.
-    remat: whether the backward pass computes each block's inner values again,
-      in place of keeping them.
-    fused: whether attention is a fused kernel, where the device has one; its
-      maps are then computed beside it, where a term reads them.
-    axis_name: unused, it has no batch statistics.
-    dtype: of activations.
+    depth: number of blocks.
+    heads: number of attention heads; they divide the width.
+    inner: hidden width of a block's MLP.
+    gated: whether the MLP is a SwiGLU.
+    image_size: height and width, in pixels, of the position embeddings.
+    patch: height and width of a patch; an incomplete patch is dropped.
+    registers: number of registers, which have no position.
+    antialias: interpolates position embeddings with antialiasing.
+    activation: of an MLP that is not gated, as named in config.json.
+    epsilon: of the layer norms.
+    qkv_bias: whether the query, key and value layers have a bias.
+    pooling: to the embedding: "cls" (the class token), "mean" over patches, or
+      "both" concatenated, which has the size 2D.
+    dropout: rate; at the input, after every branch and before the logits.
+    modality: the input's key.
+    remat: recomputes each block's activations in the backward pass instead of
+      storing them.
+    fused: uses a fused attention kernel where the device has one. Attention
+      maps are computed separately if a term reads them.
+    axis_name: unused; the network has no batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -85,9 +84,11 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C]."""
+    """Reads `inputs[modality]`, [B H W C]."""
     if self.pooling not in POOLINGS:
-      raise UserError(f"No pooling '{self.pooling}'.", exists=POOLINGS)
+      raise UserError(
+        f"No pooling '{self.pooling}'.", exists=POOLINGS, near=self.pooling
+      )
     drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
     outputs = {}
     x = drop(self._embed(inputs[self.modality]))
@@ -108,8 +109,8 @@ class Model(OneModality, nn.Module):
     return outputs
 
   def _embed(self, image: Float[Array, "B H W C"]) -> Float[Array, "B T D"]:
-    """The class token and the patches with their places, and registers."""
-    x = _patches.cut(image, self.patch, self.width, self.dtype)
+    """Class token and patches with positions, and registers."""
+    x = _patches.embed(image, self.patch, self.width, self.dtype)
     B, h, w, D = x.shape
     before = _patches.grid(self.image_size, self.patch)
     parameter = lambda name, count: self.param(
@@ -128,7 +129,7 @@ class Model(OneModality, nn.Module):
 
 
 def _blocks(model: Model) -> _encoder.Blocks:
-  """What the blocks of a network are."""
+  """The settings of the blocks."""
   return _encoder.Blocks(
     depth=model.depth,
     heads=model.heads,
@@ -145,14 +146,14 @@ def _blocks(model: Model) -> _encoder.Blocks:
 
 
 def options(config: Mapping[str, Any]) -> dict[str, Any]:
-  """The fields of `Model` by a parsed config.json."""
-  _encoder.built(config, hidden_act=_encoder.ACTIVATIONS)
+  """Fields of `Model` from a parsed config.json."""
+  _encoder.require(config, hidden_act=_encoder.ACTIVATIONS)
   registers = config.get("model_type") == "dinov2_with_registers"
   classes = _encoder.classes(config)
   width = config.get("hidden_size", 768)
   inner, gated = int(width * config.get("mlp_ratio", 4)), False
   if config.get("use_swiglu_ffn", False):
-    # Two thirds, rounded up to a multiple of eight: as many parameters.
+    # Two thirds, rounded up to a multiple of 8: equally many parameters.
     inner, gated = (int(inner * 2 / 3) + 7) // 8 * 8, True
   return {
     "num_classes": classes,
@@ -161,8 +162,8 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
     "heads": config.get("num_attention_heads", 12),
     "inner": inner,
     "gated": gated,
-    "image_size": _patches.square(config.get("image_size", 224)),
-    "patch": _patches.one(config, "patch_size", 16 if registers else 14),
+    "image_size": _patches.pair(config.get("image_size", 224)),
+    "patch": _patches.patch_size(config, 16 if registers else 14),
     "registers": config.get("num_register_tokens", 4) if registers else 0,
     "antialias": registers,
     "activation": config.get("hidden_act", "gelu"),
@@ -173,7 +174,7 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def names(model: Model) -> dict[str, str]:
-  """Leaf -> public tensor."""
+  """Maps each leaf to the name of its public tensor."""
   layers = {
     "patches/kernel": "embeddings.patch_embeddings.projection",
     "patches/bias": "embeddings.patch_embeddings.projection",

@@ -12,28 +12,28 @@ from kdjax.types import Array, Outputs
 
 
 class Model(OneModality, nn.Module):
-  """Two convolutions, each halved, and two dense layers.
+  """LeNet-5: two convolutions with max pooling and two dense layers.
 
   LeCun et al., "Gradient-based learning applied to document recognition", Proc.
-  IEEE 1998, Section II.B, in the form that is in use: ReLU for tanh, max
-  pooling for learned means, all maps seen by the second convolution. All
-  parameters start as PyTorch's. Of images of 28x28x1 it has 61,706 parameters
-  with 10 classes.
+  IEEE 1998, Section II.B, in today's form: ReLU instead of tanh, max pooling
+  instead of learned means, and a second convolution over all maps. The
+  initialization is PyTorch's. For images of 28x28x1 and 10 classes it has
+  61,706 parameters.
 
   Outputs: stage0, stage1 [B H W D] and preact0, preact1 (the same before ReLU),
-  before the pooling that follows; stage2, stage3 [B D] and preact2, preact3, of
-  the dense layers; tokens [B T D] (the positions of stage1 once pooled),
-  embedding [B D] (stage3), logits [B K].
+  before pooling; stage2, stage3 [B D] and preact2, preact3, of the dense
+  layers; tokens [B T D] (the positions of stage1 after pooling), embedding
+  [B D] (stage3), logits [B K].
 
   Attributes:
-    num_classes: None leaves out the logits.
+    num_classes: K; None omits the logits.
     widths: of the two convolutions and of the two dense layers.
-    padding: rows and columns of zeros on each side, of each convolution: (2, 0)
-      for images of 28x28, (0, 0) for 32x32, (2, 2) for small ones.
-    dropout: of the embedding's values before the logits.
-    modality: which key of the inputs it reads.
-    axis_name: unused, it has no batch statistics.
-    dtype: of activations.
+    padding: zeros on each side, for each convolution: (2, 0) for images of
+      28x28, (0, 0) for 32x32, (2, 2) for small ones.
+    dropout: rate; of the embedding, before the logits.
+    modality: the input's key.
+    axis_name: unused; the network has no batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -46,11 +46,13 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C]."""
+    """Reads `inputs[modality]`, [B H W C]."""
     if (len(self.widths), len(self.padding)) != (4, 2):
       raise UserError(
-        f"{len(self.widths)} widths and {len(self.padding)} paddings.",
-        "There are two convolutions and two dense layers.",
+        f"A LeNet has {len(self.widths)} widths and {len(self.padding)}"
+        " paddings.",
+        "Expected four widths (two convolutions, two dense layers) and two"
+        " paddings.",
       )
     layers = _conv_norm.Layers(train, self.axis_name, self.dtype)
     outputs = {}
@@ -58,8 +60,8 @@ class Model(OneModality, nn.Module):
     for stage, padding in enumerate(self.padding):
       if min(x.shape[1:3]) + 2 * padding < 5:
         raise ShapeError(
-          f"A map of {x.shape[1]}x{x.shape[2]} under a kernel of 5x5.",
-          "Give the network more `padding` or larger images.",
+          f"A map of {x.shape[1]}x{x.shape[2]} is too small for a 5x5 kernel.",
+          "Use more `padding` or larger images.",
         )
       x = layers.conv(
         x,

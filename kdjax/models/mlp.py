@@ -1,4 +1,4 @@
-"""Dense layers, of anything of one size."""
+"""A multilayer perceptron, for inputs of a fixed shape."""
 
 from typing import Any
 
@@ -14,25 +14,25 @@ GLOROT = nn.initializers.glorot_uniform()
 
 
 class Model(OneModality, nn.Module):
-  """Dense layers with ReLU, over all numbers of an example in a row.
+  """An MLP: dense layers with ReLU over an example's flattened input.
 
-  Two layers of 1200 with dropout are the teacher, two of 800 the student of
   Hinton et al., "Distilling the knowledge in a neural network", 2015,
-  arXiv:1503.02531, Section 3.
+  arXiv:1503.02531, Section 3: the teacher has two layers of 1200 and dropout,
+  the student two layers of 800.
 
   Outputs: stage0 .. [B D] and preact0 .. (the same before ReLU), embedding
-  [B D] (the last of them), logits [B K].
+  [B D] (the last stage), logits [B K].
 
   Attributes:
-    num_classes: None leaves out the logits.
-    widths: of the layers before the logits; () leaves a linear classifier.
-    dropout: of values, after each layer and before the logits.
-    start: of the parameters: "pytorch", as PyTorch's; "glorot", uniform by the
-      sum of the fans and biases of 0, as Keras' (Glorot and Bengio, AISTATS
-      2010, Eq. (16)); "zeros".
-    modality: which key of the inputs it reads.
-    axis_name: unused, it has no batch statistics.
-    dtype: of activations.
+    num_classes: K; None omits the logits.
+    widths: of the layers before the logits; () is a linear classifier.
+    dropout: rate; after each layer and before the logits.
+    start: initialization: "pytorch" (its default), "glorot" (Glorot uniform
+      kernels and zero biases, as in Keras; Glorot and Bengio, AISTATS 2010,
+      Eq. (16)) or "zeros".
+    modality: the input's key.
+    axis_name: unused; the network has no batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -45,7 +45,7 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B ...]."""
+    """Reads `inputs[modality]`, [B ...]."""
     drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
     start = _start(self.start)
     outputs = {}
@@ -63,7 +63,7 @@ class Model(OneModality, nn.Module):
 
 
 def _start(name: str) -> dict[str, Any]:
-  """The options of a dense layer that starts so."""
+  """Initializers of a dense layer, as arguments of `_init.dense`."""
   zeros = nn.initializers.zeros
   kernels = {
     "pytorch": {},

@@ -1,4 +1,4 @@
-"""MobileNetV2, of small images."""
+"""MobileNetV2 for small images."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from kdjax.models import _conv_norm, _init
 from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
-# Of the seven groups of blocks: channels, the stride of the first block, and
-# the stage that the group ends (None: it goes on in the next).
+# The seven groups of blocks: channels, the first block's stride, and the stage
+# that ends with the group (None: the stage continues in the next group).
 GROUPS = (
   (16, 1, None),
   (24, 1, 1),
@@ -24,29 +24,30 @@ GROUPS = (
 
 
 class Model(OneModality, nn.Module):
-  """Inverted residuals with linear bottlenecks.
+  """MobileNetV2: inverted residuals with linear bottlenecks.
 
   Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", CVPR
-  2018, arXiv:1801.04381, Table 2; as RepDistiller has it: the blocks of 24
-  channels do not halve, and ReLU has no ceiling of 6. Convolutions start normal
-  with variance 2/fan_out, the head with a deviation of 0.01 and biases at 0.
+  2018, arXiv:1801.04381, Table 2, as in RepDistiller: the blocks of 24 channels
+  have stride 1, and ReLU replaces ReLU6. Convolutions are initialized with a
+  normal of variance 2/fan_out, the head with a deviation of 0.01 and biases
+  of 0.
 
-  Outputs: stage0 .. stage4 [B H W D]: RepDistiller's feat[0] .. feat[4], of
-  which stage0 is after ReLU and the others, as the bottlenecks that they are,
-  never see one; preact0 .. preact4: before ReLU where there is one, and else
-  the same array; tokens [B T D] (the positions of the last convolution, after
-  ReLU), embedding [B D] (their mean, feat[5]), logits [B K].
+  Outputs: stage0 .. stage4 [B H W D] (RepDistiller's feat[0] .. feat[4]; stage0
+  is after ReLU, the others are linear bottlenecks), preact0 .. preact4 (stage0
+  before ReLU; otherwise the stage itself), tokens [B T D] (the last
+  convolution's positions, after ReLU), embedding [B D] (their mean, feat[5]),
+  logits [B K].
 
   Attributes:
-    num_classes: None leaves out the logits.
-    width: what the channels of the paper are multiplied by; the 1280 of the
-      last convolution only if it is above 1.
-    expansion: how much wider than its bottleneck a block is inside.
-    blocks: how many of each of the seven groups.
-    dropout: of the embedding's values before the logits.
-    modality: which key of the inputs it reads.
-    axis_name: of the devices that share batch statistics.
-    dtype: of activations.
+    num_classes: K; None omits the logits.
+    width: multiplier of the paper's channels; the 1280 channels of the last
+      convolution are multiplied only if it is above 1.
+    expansion: width of a block's inside relative to its bottleneck.
+    blocks: number of blocks in each of the seven groups.
+    dropout: rate; of the embedding, before the logits.
+    modality: the input's key.
+    axis_name: name of the device axis that shares batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -62,10 +63,11 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
+    """Reads `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
     if len(self.blocks) != len(GROUPS):
       raise UserError(
-        f"{len(self.blocks)} numbers of blocks.", "There are seven groups."
+        f"blocks={self.blocks} has {len(self.blocks)} numbers.",
+        "Expected seven, one for each of the seven groups of blocks.",
       )
     rows = inputs.get(f"has/{self.modality}")
     layers = _conv_norm.Layers(
@@ -101,7 +103,7 @@ class Model(OneModality, nn.Module):
 
 
 class _Block(nn.Module):
-  """Widened, convolved channel by channel, narrowed; with a shortcut."""
+  """1x1 expansion, 3x3 depthwise and 1x1 projection, with a shortcut."""
 
   width: int
   expansion: int

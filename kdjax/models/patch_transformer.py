@@ -1,4 +1,4 @@
-"""A small Transformer encoder of small images."""
+"""A small vision Transformer for small images."""
 
 from typing import Any
 
@@ -13,42 +13,40 @@ from kdjax.types import Array, Outputs
 
 
 class Model(OneModality, nn.Module):
-  """Pre-norm self-attention over the patches of an image.
+  """A pre-norm Transformer over the patches of an image.
 
-  Outputs: block00 .. [B T D], attention00 .. and scores00 .. [B heads T T]
-  (after and before the softmax), query00 .., key00 .. and value00 .. [B T D]
-  (all heads side by side), embedded [B T D] (what enters the first block),
-  tokens [B T D], embedding [B D], logits [B K]. The T tokens are the patches,
-  row by row, after the class token and the distillation token where there are
-  these.
+  Outputs: embedded [B T D] (the first block's input), block00 .. [B T D],
+  attention00 .. and scores00 .. [B heads T T] (after and before the softmax),
+  query00 .., key00 .. and value00 .. [B T D] (all heads side by side), tokens
+  [B T D], embedding [B D], logits [B K]. The T tokens are the class token and
+  the distillation token, if any, then the patches, row by row.
 
-  With a distillation token (Touvron et al., "Training data-efficient image
+  A distillation token (Touvron et al., "Training data-efficient image
   transformers & distillation through attention", ICML 2021, arXiv:2012.12877)
-  there are distillation_logits [B K] too, of a classifier on that token; in
-  training logits are those of the embedding, otherwise the mean of both.
+  adds the output distillation_logits [B K], from a classifier on that token. In
+  training, logits are from the embedding, otherwise the mean of both.
 
   Registers (Darcet et al., "Vision Transformers Need Registers", ICLR 2024,
-  arXiv:2309.16588) are tokens without a place that blocks may write to: they
-  stand behind all others in what is of the blocks, and in `tokens` no more.
+  arXiv:2309.16588) are tokens without a position. They follow all others in the
+  outputs of the blocks; `tokens` does not contain them.
 
   Attributes:
-    num_classes: None leaves out the logits.
+    num_classes: K; None omits the logits.
     width: D.
-    depth: blocks.
-    heads: of the attention; they divide the width.
-    patch: height and width of a patch, which divides those of the image.
-    pooling: what the embedding is, "mean" over patches or the class token,
-      "cls".
-    distillation_token: whether there is one.
-    registers: how many there are.
-    dropout: of values: at the input, after every branch, before the logits.
-    modality: which key of the inputs it reads.
-    remat: whether the backward pass computes each block's inner values again,
-      in place of keeping them.
-    fused: whether attention is a fused kernel, where the device has one; its
-      maps are then computed beside it, where a term reads them.
-    axis_name: unused, it has no batch statistics.
-    dtype: of activations.
+    depth: number of blocks.
+    heads: number of attention heads; they divide the width.
+    patch: height and width of a patch; divides those of the image.
+    pooling: to the embedding: "mean" over patches or "cls" (the class token).
+    distillation_token: whether to add one.
+    registers: number of registers.
+    dropout: rate; at the input, after every branch and before the logits.
+    modality: the input's key.
+    remat: recomputes each block's activations in the backward pass instead of
+      storing them.
+    fused: uses a fused attention kernel where the device has one. Attention
+      maps are computed separately if a term reads them.
+    axis_name: unused; the network has no batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -68,7 +66,7 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C]."""
+    """Reads `inputs[modality]`, [B H W C]."""
     if self.pooling not in ("mean", "cls"):
       raise UserError(f"No pooling '{self.pooling}'.", exists=("mean", "cls"))
     drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
@@ -100,12 +98,13 @@ class Model(OneModality, nn.Module):
   def _embed(
     self, image: Float[Array, "B H W C"], extra: list[str]
   ) -> Float[Array, "B T D"]:
-    """Patches and further tokens with their places, and registers."""
+    """Tokens and patches with position embeddings, and registers."""
     B, H, W, _ = image.shape
     if H % self.patch or W % self.patch:
       raise ShapeError(
-        f"An image of {H}x{W} and patches of {self.patch}x{self.patch}.",
-        "They must divide it: set `patch`.",
+        f"The image of {H}x{W} is not divisible into patches of"
+        f" {self.patch}x{self.patch}.",
+        "Use another `patch`, or crop or pad the image.",
       )
     size = (self.patch, self.patch)
     patches = nn.Conv(

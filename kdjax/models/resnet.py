@@ -1,4 +1,4 @@
-"""Residual networks of photographs, and the public names of their weights."""
+"""ResNet-10 to -152; loads published weights."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,7 +25,7 @@ PREFIXES = ("", "resnet.")
 UNREAD = (r".*\.num_batches_tracked", r"classifier\.1\..*", r"fc\..*")
 FRESH = ("head",)
 
-# Public names: of a convolution and its batch norm, and of the classifier.
+# Public names of convolutions with their batch norms, and of the classifier.
 _LAYER = "encoder.stages.{before}.layers.{block}."
 TRANSFORMERS = {
   "stem": "embedder.embedder.convolution embedder.embedder.normalization",
@@ -47,38 +47,38 @@ TIMM = {
 
 
 class Model(OneModality, nn.Module):
-  """A ResNet of four stages: basic blocks below 50 layers, else bottlenecks.
+  """A ResNet with four stages: basic blocks below 50 layers, else bottlenecks.
 
   He et al., "Deep residual learning for image recognition", CVPR 2016,
-  arXiv:1512.03385, Table 1 (depth 10 is not in it: a block a stage), with the
-  stride of a bottleneck in its 3x3 convolution. Convolutions start normal with
-  variance 2/fan_out. With stem "cifar" it is that of RepDistiller's
-  `resnetv2`, with stem "imagenet" torchvision's, timm's and, by the options
-  from `blocks` on, every one of transformers.
+  arXiv:1512.03385, Table 1, with a bottleneck's stride in its 3x3 convolution.
+  Depth 10, one block per stage, is not in the paper. Convolutions are
+  initialized with a normal of variance 2/fan_out. With stem "cifar" it equals
+  RepDistiller's `resnetv2`; with stem "imagenet", those of torchvision and timm
+  and, by the options from `blocks` on, all of transformers.
 
   Outputs: stage0 .. stage4 [B H W D] and preact0 .. preact4 (the same before
-  ReLU), of the stem (before its pooling) and of the four stages, of which the
-  last three halve height and width: RepDistiller's feat[0] .. feat[4]; tokens
-  [B T D] (the positions of stage4), embedding [B D] (their mean), logits [B K].
+  ReLU): of the stem before its pooling and of the four stages; the last three
+  halve height and width (RepDistiller's feat[0] .. feat[4]). tokens [B T D]
+  (the positions of stage4), embedding [B D] (their mean), logits [B K].
 
   Attributes:
-    num_classes: None leaves out the logits.
+    num_classes: K; None omits the logits.
     depth: 10, 18, 34, 50, 101 or 152.
-    width: channels of the stem and, before expansion, of the first stage; each
+    width: channels of the stem and, before expansion, of the first stage. Each
       further stage doubles them.
     stem: "imagenet" (a 7x7 convolution of stride 2 and a 3x3 max pooling of
       stride 2) or "cifar" (a 3x3 convolution).
-    blocks: how many each stage has, of as many stages; () is by depth.
-    widths: channels that come out of each stage; () is by width.
-    bottleneck: whether blocks are bottlenecks; None is by depth.
-    halve_first: whether the first stage too halves height and width.
-    early: whether the stride of a bottleneck is in its first convolution.
-    dropout: of the embedding's values before the logits.
-    modality: which key of the inputs it reads.
-    remat: whether the backward pass computes each block's inner values again,
-      in place of keeping them.
-    axis_name: of the devices that share batch statistics.
-    dtype: of activations.
+    blocks: number of blocks of each stage; () follows from depth.
+    widths: output channels of each stage; () follows from width.
+    bottleneck: whether blocks are bottlenecks; None follows from depth.
+    halve_first: whether the first stage halves height and width, too.
+    early: puts a bottleneck's stride into its first convolution.
+    dropout: rate; of the embedding, before the logits.
+    modality: the input's key.
+    remat: recomputes each block's activations in the backward pass instead of
+      storing them.
+    axis_name: name of the device axis that shares batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -100,7 +100,7 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
+    """Reads `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
     stems = ("cifar", "imagenet")
     if self.stem not in stems:
       raise UserError(f"No stem '{self.stem}'.", exists=stems, near=self.stem)
@@ -118,12 +118,12 @@ class Model(OneModality, nn.Module):
       x = layers.conv_norm(x, self.width, 3, 0)
       x = _conv_norm.record(outputs, 0, x)
     kind = _residual.Bottleneck if _deep(self) else _residual.Basic
-    made = _residual.kept(kind, self.remat)
+    block_class = _residual.maybe_remat(kind, self.remat)
     for stage, _, name, width, stride in _plan(self):
       if _deep(self):
-        block = made(width // 4, stride, layers, self.early, name=name)
+        block = block_class(width // 4, stride, layers, self.early, name=name)
       else:
-        block = made(width, stride, layers, name=name)
+        block = block_class(width, stride, layers, name=name)
       preact = block(x)
       x = nn.relu(preact)
       outputs[f"preact{stage}"], outputs[f"stage{stage}"] = preact, x
@@ -132,19 +132,19 @@ class Model(OneModality, nn.Module):
 
 
 def options(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Fields of `Model`, from a config.json of transformers or of timm.
+  """Fields of `Model` from a config.json of transformers or timm.
 
   Raises:
-    UserError: it says something that is not built here.
+    UserError: the config has an unsupported value.
   """
   if "architecture" in config:
     known = {f"resnet{depth}": depth for depth in BLOCKS}
-    _encoder.built(config, architecture=known)
+    _encoder.require(config, architecture=known)
     return {
       "num_classes": config["num_classes"] or None,
       "depth": known[config["architecture"]],
     }
-  _encoder.built(
+  _encoder.require(
     config, hidden_act=("relu",), layer_type=("basic", "bottleneck")
   )
   return {
@@ -154,32 +154,33 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
     "widths": tuple(config["hidden_sizes"]),
     "bottleneck": config["layer_type"] == "bottleneck",
     "halve_first": config["downsample_in_first_stage"],
-    # Configs of its first year do not have it.
+    # Older configs omit this key.
     "early": config.get("downsample_in_bottleneck", False),
   }
 
 
 def names(model: Model) -> list[dict[str, str]]:
-  """Leaf -> public tensor: as in transformers, and as in timm."""
-  return [_table(model, one) for one in (TRANSFORMERS, TIMM)]
+  """Maps leaves to public tensors: a table for transformers, one for timm."""
+  return [_table(model, public) for public in (TRANSFORMERS, TIMM)]
 
 
 def _table(model: Model, public: Mapping[str, str]) -> dict[str, str]:
-  """The names of one of the two."""
-  found = _layer("", 0, public["stem"])
+  """The table of one library."""
+  table = _layer("", 0, public["stem"])
   before = model.width
   for stage, index, name, width, stride in _plan(model):
-    at = {"stage": stage, "before": stage - 1, "block": index}
+    keys = {"stage": stage, "before": stage - 1, "block": index}
     for number in range(3 if _deep(model) else 2):
-      at |= {"number": number, "next": number + 1}
-      found |= _layer(f"{name}/", number, public["layer"].format(**at))
+      keys |= {"number": number, "next": number + 1}
+      table |= _layer(f"{name}/", number, public["layer"].format(**keys))
     if stride > 1 or before != width:
-      found |= _layer(f"{name}/", "_shortcut", public["shortcut"].format(**at))
+      shortcut = public["shortcut"].format(**keys)
+      table |= _layer(f"{name}/", "_shortcut", shortcut)
     before = width
   if model.num_classes is not None:
-    found["params/head/kernel"] = f"{public['head']}.weight"
-    found["params/head/bias"] = f"{public['head']}.bias"
-  return found
+    table["params/head/kernel"] = f"{public['head']}.weight"
+    table["params/head/bias"] = f"{public['head']}.bias"
+  return table
 
 
 def _layer(prefix: str, name: str | int, public: str) -> dict[str, str]:
@@ -196,12 +197,13 @@ def _layer(prefix: str, name: str | int, public: str) -> dict[str, str]:
 
 def _deep(model: Model) -> bool:
   """Whether blocks are bottlenecks."""
-  given = model.bottleneck
-  return model.depth >= 50 if given is None else given
+  if model.bottleneck is None:
+    return model.depth >= 50
+  return model.bottleneck
 
 
 def _plan(model: Model) -> Iterator[tuple[int, int, str, int, int]]:
-  """Of every block stage, number in it, name, channels and stride."""
+  """Each block's stage, index in the stage, name, channels and stride."""
   if not model.blocks and model.depth not in BLOCKS:
     raise UserError(f"No depth {model.depth}.", exists=map(str, BLOCKS))
   blocks = model.blocks or BLOCKS[model.depth]
@@ -211,8 +213,8 @@ def _plan(model: Model) -> Iterator[tuple[int, int, str, int, int]]:
     _deep(model) and any(w % 4 for w in widths)
   ):
     raise ShapeError(
-      f"{len(blocks)} stages of widths {list(widths)}.",
-      "A stage has a width, which 4 divides where it is of bottlenecks.",
+      f"A ResNet has {len(blocks)} stages and widths={list(widths)}.",
+      "Expected one width per stage, divisible by 4 for bottlenecks.",
     )
   for stage, (count, width) in enumerate(zip(blocks, widths, strict=True), 1):
     for index in range(count):

@@ -1,4 +1,4 @@
-"""Residual networks of images of 32x32."""
+"""ResNets for images of 32x32."""
 
 from typing import Any
 
@@ -12,29 +12,30 @@ from kdjax.types import Array, Outputs
 
 
 class Model(OneModality, nn.Module):
-  """A ResNet of three stages of basic blocks, with projected shortcuts.
+  """A ResNet with three stages of basic blocks and projected shortcuts.
 
   He et al., "Deep residual learning for image recognition", CVPR 2016,
-  arXiv:1512.03385, Section 4.2; as RepDistiller (Tian et al., "Contrastive
-  representation distillation", ICLR 2020) has it, where shortcuts between
-  stages are convolutions. Convolutions start normal with variance 2/fan_out.
+  arXiv:1512.03385, Section 4.2, as in RepDistiller (Tian et al., "Contrastive
+  representation distillation", ICLR 2020): shortcuts between stages are
+  convolutions. Convolutions are initialized with a normal of variance
+  2/fan_out.
 
   Outputs: stage0 .. stage3 [B H W D] and preact0 .. preact3 (the same before
-  ReLU), of the first convolution and of the three stages, of which the last two
-  halve height and width: RepDistiller's feat[0] .. feat[3]; tokens [B T D] (the
+  ReLU): of the first convolution and of the three stages; the last two halve
+  height and width (RepDistiller's feat[0] .. feat[3]). tokens [B T D] (the
   positions of stage3), embedding [B D] (their mean, feat[4]), logits [B K].
 
   Attributes:
-    num_classes: None leaves out the logits.
-    depth: 6 n + 2, for n blocks a stage: 8, 14, 20, 32, 44, 56, 110.
+    num_classes: K; None omits the logits.
+    depth: 6 n + 2, for n blocks per stage: 8, 14, 20, 32, 44, 56, 110.
     widths: channels of the first convolution and of the three stages;
-      (32, 64, 128, 256) are those of resnet8x4 and resnet32x4.
-    dropout: of the embedding's values before the logits.
-    modality: which key of the inputs it reads.
-    remat: whether the backward pass computes each block's inner values again,
-      in place of keeping them.
-    axis_name: of the devices that share batch statistics.
-    dtype: of activations.
+      (32, 64, 128, 256) for resnet8x4 and resnet32x4.
+    dropout: rate; of the embedding, before the logits.
+    modality: the input's key.
+    remat: recomputes each block's activations in the backward pass instead of
+      storing them.
+    axis_name: name of the device axis that shares batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -50,16 +51,16 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
+    """Reads `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
     if self.depth < 8 or self.depth % 6 != 2:
       raise UserError(
-        f"A CIFAR ResNet of depth {self.depth}.",
+        f"No CIFAR ResNet has depth={self.depth}.",
         "Depths are 6 n + 2: 8, 14, 20, 32, 44, 56, 110.",
       )
     if len(self.widths) != 4:
       raise UserError(
-        f"{len(self.widths)} widths.",
-        "There are four: of the first convolution and of three stages.",
+        f"A CIFAR ResNet has {len(self.widths)} widths.",
+        "Expected four: the first convolution and three stages.",
       )
     rows = inputs.get(f"has/{self.modality}")
     layers = _conv_norm.Layers(
@@ -69,7 +70,7 @@ class Model(OneModality, nn.Module):
     x = layers.image(inputs[self.modality])
     x = layers.conv_norm(x, self.widths[0], 3, 0)
     x = _conv_norm.record(outputs, 0, x)
-    block = _residual.kept(_residual.Basic, self.remat)
+    block = _residual.maybe_remat(_residual.Basic, self.remat)
     for stage, width in enumerate(self.widths[1:], 1):
       for index in range(self.depth // 6):
         stride = 2 if stage > 1 and index == 0 else 1

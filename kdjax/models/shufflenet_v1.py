@@ -1,4 +1,4 @@
-"""ShuffleNet, of small images."""
+"""ShuffleNet for small images."""
 
 from typing import Any
 
@@ -12,29 +12,28 @@ from kdjax.types import Array, Outputs
 
 
 class Model(OneModality, nn.Module):
-  """Bottlenecks of grouped convolutions, whose channels are dealt out between.
+  """ShuffleNet: bottlenecks of grouped convolutions, channel shuffles.
 
   Zhang et al., "ShuffleNet: an extremely efficient convolutional neural network
-  for mobile devices", CVPR 2018, arXiv:1707.01083, Table 1; as RepDistiller has
-  it: a 1x1 convolution without pooling is the stem, and ReLU follows the
-  depthwise convolution. All parameters start as PyTorch's.
+  for mobile devices", CVPR 2018, arXiv:1707.01083, Table 1, as in RepDistiller:
+  the stem is a 1x1 convolution without pooling, and ReLU follows the depthwise
+  convolution. The initialization is PyTorch's.
 
   Outputs: stage0 .. stage3 [B H W D] and preact0 .. preact3 (the same before
-  ReLU), of the stem and of the three stages, each of which halves height and
-  width: RepDistiller's feat[0] .. feat[3]; tokens [B T D] (the positions of
-  stage3), embedding [B D] (their mean, feat[4]), logits [B K].
+  ReLU): of the stem and of the three stages, which halve height and width
+  (RepDistiller's feat[0] .. feat[3]). tokens [B T D] (the positions of stage3),
+  embedding [B D] (their mean, feat[4]), logits [B K].
 
   Attributes:
-    num_classes: None leaves out the logits.
-    groups: of the 1x1 convolutions, but the very first of a block; they divide
-      a quarter of what a block adds to the channels.
-    widths: channels of the three stages; those of the paper depend on the
-      groups.
-    blocks: how many a stage.
-    dropout: of the embedding's values before the logits.
-    modality: which key of the inputs it reads.
-    axis_name: of the devices that share batch statistics.
-    dtype: of activations.
+    num_classes: K; None omits the logits.
+    groups: of the blocks' 1x1 convolutions, except the very first; they divide
+      a quarter of the channels that a block adds.
+    widths: channels of the three stages; in the paper they depend on groups.
+    blocks: number of blocks of each stage.
+    dropout: rate; of the embedding, before the logits.
+    modality: the input's key.
+    axis_name: name of the device axis that shares batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -50,11 +49,12 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
+    """Reads `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
     if len(self.widths) != len(self.blocks):
       raise UserError(
-        f"{len(self.widths)} widths and {len(self.blocks)} numbers of blocks.",
-        "They are of the same stages.",
+        f"A ShuffleNet has {len(self.widths)} widths and {len(self.blocks)}"
+        " numbers of blocks.",
+        "Expected one width and one number of blocks per stage.",
       )
     rows = inputs.get(f"has/{self.modality}")
     layers = _conv_norm.Layers(train, self.axis_name, self.dtype, rows=rows)
@@ -64,7 +64,7 @@ class Model(OneModality, nn.Module):
     stages = zip(self.widths, self.blocks, strict=True)
     for stage, (width, count) in enumerate(stages, 1):
       for index in range(count):
-        # Of the 24 channels of the stem, too few to be parted.
+        # The 24 channels of the stem are too few for groups.
         first = 1 if stage == 1 and index == 0 else self.groups
         block = _Block(
           width,
@@ -81,7 +81,7 @@ class Model(OneModality, nn.Module):
 
 
 class _Block(nn.Module):
-  """Figure 2 (b) or, where it halves, (c); what comes out is before ReLU."""
+  """Figure 2 (b) or, if it halves, (c); the output is before ReLU."""
 
   width: int
   halves: bool
@@ -93,7 +93,7 @@ class _Block(nn.Module):
     """[B H W C] to [B h w D]."""
     conv_norm = self.layers.conv_norm
     first, last = self.groups
-    # Where it halves, what came in makes up the rest of the channels.
+    # If it halves, the pooled input is the rest of the channels.
     added = self.width - x.shape[-1] if self.halves else self.width
     inside = added // 4
     y = nn.relu(conv_norm(x, inside, 1, 0, groups=first))
@@ -103,6 +103,6 @@ class _Block(nn.Module):
     y = conv_norm(y, added, 1, 2, groups=last)
     if not self.halves:
       return x + y
-    # The zeros around count, as in PyTorch.
+    # The mean counts the zero padding, as in PyTorch.
     x = nn.avg_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
     return jnp.concatenate([y, x], axis=-1)

@@ -1,4 +1,4 @@
-"""ShuffleNetV2, of small images."""
+"""ShuffleNetV2 for small images."""
 
 from typing import Any
 
@@ -12,28 +12,28 @@ from kdjax.types import Array, Outputs
 
 
 class Model(OneModality, nn.Module):
-  """Half of the channels convolved, half kept; dealt out between.
+  """ShuffleNetV2: half of the channels are convolved, then shuffled.
 
   Ma et al., "ShuffleNet V2: practical guidelines for efficient CNN architecture
-  design", ECCV 2018, arXiv:1807.11164, Table 5; as RepDistiller has it: a 1x1
-  convolution without pooling is the stem. All parameters start as PyTorch's.
+  design", ECCV 2018, arXiv:1807.11164, Table 5, as in RepDistiller: the stem is
+  a 1x1 convolution without pooling. The initialization is PyTorch's.
 
   Outputs: stage0 .. stage3 [B H W D] and preact0 .. preact3 (the same before
-  ReLU), of the stem and of the three stages, each of which halves height and
-  width: RepDistiller's feat[0] .. feat[3], but that its feat with preact is not
-  dealt out yet; tokens [B T D] (the positions of the last convolution),
-  embedding [B D] (their mean, feat[4]), logits [B K].
+  ReLU): of the stem and of the three stages, which halve height and width
+  (RepDistiller's feat[0] .. feat[3]; its features before ReLU are not yet
+  shuffled). tokens [B T D] (the last convolution's positions), embedding [B D]
+  (their mean, feat[4]), logits [B K].
 
   Attributes:
-    num_classes: None leaves out the logits.
-    widths: channels of the three stages, even, and of the last convolution;
-      those of the size 0.5 are (48, 96, 192, 1024), of 1.5 (176, 352, 704,
-      1024), of 2 (244, 488, 976, 2048).
-    blocks: how many a stage, after the one that halves.
-    dropout: of the embedding's values before the logits.
-    modality: which key of the inputs it reads.
-    axis_name: of the devices that share batch statistics.
-    dtype: of activations.
+    num_classes: K; None omits the logits.
+    widths: channels of the three stages, even, and of the last convolution:
+      (48, 96, 192, 1024) for size 0.5, (176, 352, 704, 1024) for 1.5, (244,
+      488, 976, 2048) for 2.
+    blocks: number of blocks of each stage, after the one that halves.
+    dropout: rate; of the embedding, before the logits.
+    modality: the input's key.
+    axis_name: name of the device axis that shares batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -48,11 +48,12 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
+    """Reads `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
     if len(self.widths) != len(self.blocks) + 1:
       raise UserError(
-        f"{len(self.widths)} widths and {len(self.blocks)} numbers of blocks.",
-        "There is one width more, that of the last convolution.",
+        f"A ShuffleNetV2 has {len(self.widths)} widths and {len(self.blocks)}"
+        " numbers of blocks.",
+        "Expected one per stage, and a width of the last convolution.",
       )
     rows = inputs.get(f"has/{self.modality}")
     layers = _conv_norm.Layers(train, self.axis_name, self.dtype, rows=rows)
@@ -73,7 +74,7 @@ class Model(OneModality, nn.Module):
 
 
 class _Block(nn.Module):
-  """Figure 3 (c); before ReLU, which leaves the kept half as it is."""
+  """Figure 3 (c); the output is before ReLU."""
 
   layers: _conv_norm.Layers
 
@@ -90,7 +91,7 @@ class _Block(nn.Module):
 
 
 class _Halve(nn.Module):
-  """Figure 3 (d), which halves height and width; before ReLU."""
+  """Figure 3 (d), halving height and width; the output is before ReLU."""
 
   width: int
   layers: _conv_norm.Layers
@@ -99,8 +100,8 @@ class _Halve(nn.Module):
   def __call__(self, x: Array) -> Array:
     """[B H W C] to [B h w D]."""
     conv_norm = self.layers.conv_norm
-    half, came = self.width // 2, x.shape[-1]
-    left = conv_norm(x, came, 3, 0, stride=2, groups=came)
+    half, channels = self.width // 2, x.shape[-1]
+    left = conv_norm(x, channels, 3, 0, stride=2, groups=channels)
     left = conv_norm(left, half, 1, 1)
     right = nn.relu(conv_norm(x, half, 1, 2))
     right = conv_norm(right, half, 3, 3, stride=2, groups=half)

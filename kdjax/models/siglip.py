@@ -1,4 +1,4 @@
-"""SigLIP, which takes published weights."""
+"""SigLIP; loads published weights."""
 
 import math
 from collections.abc import Mapping
@@ -17,51 +17,50 @@ FRESH = ("head",)
 
 
 class Model(_pair.Pair, nn.Module):
-  """A tower of images and one of texts, whose pairs are judged one by one.
+  """SigLIP: an image tower and a text tower, trained with a sigmoid loss.
 
   Zhai et al., "Sigmoid Loss for Language Image Pre-Training", ICCV 2023,
-  arXiv:2303.15343. The inputs may lack the modality of a tower: the other's
-  outputs are there all the same. It has learned with its padding: texts are
-  filled up to `length` positions, which is their T in every output.
+  arXiv:2303.15343. A tower without its modality in the inputs has no outputs;
+  the other works without it. SigLIP is trained without a mask: texts are padded
+  to `length` positions, which is T in every output of the text tower.
 
-  Outputs, of the tower "image" and of "text" as `<tower>/<output>`: embedded,
+  Outputs of the towers "image" and "text", as `<tower>/<output>`: embedded,
   block00 .., query00 .., key00 .., value00 .. and tokens [B T D], attention00
-  .. and scores00 .. [B heads T T], all 0 at padding, but scores, which are
-  -10000 there; features [B D], what attention pools of the patches and the last
-  of a text; and `<tower>/embedding`, the latter projected, not yet divided by
-  its length. scale [B] and bias [B], learned numbers of which the first
-  multiplies cosines and the second is added then, in every row; of the tower
-  that classifies, embedding [B D] once more and, if there are classes, logits
-  [B K].
+  .. and scores00 .. [B heads T T], all 0 at padding, except scores, which are
+  -10000; features [B D], an attention pooling of the patches or a text's last
+  token; and embedding [B D], the features (of texts: projected), not
+  normalized. Further outputs: scale [B] and bias [B], the learned factor and
+  offset of cosines; for the tower that classifies, embedding [B D] again and,
+  with classes, logits [B K].
 
   Attributes:
-    vocabulary: how many ids there are.
-    num_classes: None leaves out the logits.
-    image_width: D of the tower of images.
-    image_depth: its blocks.
-    image_heads: of its attention; they divide the width.
-    image_inner: the width between the two dense layers of its blocks.
-    image_size: height and width, in pixels, of which the places are; those of
-      another size are interpolated.
+    vocabulary: number of token ids.
+    num_classes: K; None omits the logits.
+    image_width: D of the image tower.
+    image_depth: its number of blocks.
+    image_heads: its attention heads; they divide the width.
+    image_inner: hidden width of its MLPs.
+    image_size: height and width, in pixels, of the position embeddings, which
+      are interpolated for other sizes.
     patch: height and width of a patch.
-    text_width: D of the tower of texts.
-    text_depth: its blocks.
-    text_heads: of its attention.
-    text_inner: the width between the two dense layers of its blocks.
-    length: positions of a text.
-    padding: the id of what a text is filled up with.
-    activation: of the first dense layers, by the name in config.json.
-    epsilon: of the norms.
-    classifies: the tower whose embedding is classified.
-    temperature: 1 / scale, at the start.
-    dropout: of values: at the input, after every branch, before the projection
-      and before the logits.
-    remat: whether the backward pass computes each block's inner values again,
-      in place of keeping them.
-    fused: whether attention is a fused kernel, where the device has one; its
-      maps are then computed beside it, where a term reads them.
-    axis_name: unused, it has no batch statistics.
-    dtype: of activations.
+    text_width: D of the text tower.
+    text_depth: its number of blocks.
+    text_heads: its attention heads.
+    text_inner: hidden width of its MLPs.
+    length: number of a text's positions.
+    padding: padding id of texts.
+    activation: of a block's MLP, as named in config.json.
+    epsilon: of the layer norms.
+    classifies: the tower that is classified by its embedding.
+    temperature: initial value of 1 / scale.
+    dropout: rate; at the input, after every branch, before the projection and
+      before the logits.
+    remat: recomputes each block's activations in the backward pass instead of
+      storing them.
+    fused: uses a fused attention kernel where the device has one. Attention
+      maps are computed separately if a term reads them.
+    axis_name: unused; the network has no batch statistics.
+    dtype: of the activations.
   """
 
   vocabulary: int
@@ -92,8 +91,8 @@ class Model(_pair.Pair, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees image [B H W C] and text, int [B T], with its mask, bool [B T]."""
-    # The images' space is that of their features.
+    """Reads image [B H W C], text, int [B T], and its mask, bool [B T]."""
+    # Image features are not projected; texts are projected to their width.
     width = self.image_width
     project = {"text": _encoder.dense(width, self.dtype, "project_text")}
     outputs = _pair.encode(
@@ -110,13 +109,13 @@ class Model(_pair.Pair, nn.Module):
     scale = jnp.exp(self.param("log_scale", scale, (1,)))
     rows = next(iter(outputs.values())).shape[0]
     outputs["scale"] = jnp.broadcast_to(scale, (rows,))
-    # As the paper starts: nearly all pairs are none.
+    # As in the paper: initially, nearly all pairs are negatives.
     bias = self.param("log_odds", constant(-10.0), (1,))
     outputs["bias"] = jnp.broadcast_to(bias, (rows,))
     return outputs
 
 
-# What transformers takes where a config.json says nothing.
+# Defaults of transformers for keys that a config.json omits.
 _BOTH = {
   "hidden_size": 768,
   "num_hidden_layers": 12,
@@ -132,16 +131,16 @@ _DEFAULTS = {
 
 
 def options(config: Mapping[str, Any]) -> dict[str, Any]:
-  """The fields of `Model` by a parsed config.json."""
+  """Fields of `Model` from a parsed config.json."""
   text, image = config.get("text_config") or {}, config.get("vision_config")
-  _encoder.built(image or {}, vision_use_head=(True,))
+  _encoder.require(image or {}, vision_use_head=(True,))
   fields = _pair.options(config, _DEFAULTS)
-  _encoder.built(text, projection_size=(None, fields["image_width"]))
+  _encoder.require(text, projection_size=(None, fields["image_width"]))
   return {**fields, "padding": text.get("pad_token_id", 1)}
 
 
 def names(model: Model) -> dict[str, str]:
-  """Leaf -> public tensor."""
+  """Maps each leaf to the name of its public tensor."""
   head = "vision_model.head."
   layers = {
     "image/patches/bias": "vision_model.embeddings.patch_embedding",
@@ -162,7 +161,7 @@ def names(model: Model) -> dict[str, str]:
     for leaf in ("kernel", "bias"):
       layers[f"image/pool_{ours}/{leaf}"] = head + theirs
   layers = {f"params/{leaf}": name for leaf, name in layers.items()}
-  # PyTorch's own layer, with its own names.
+  # PyTorch's attention layer has these names.
   qkv = {
     "params/image/pool_qkv/kernel": f"{head}attention.in_proj_weight",
     "params/image/pool_qkv/bias": f"{head}attention.in_proj_bias",

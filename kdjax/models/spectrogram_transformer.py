@@ -1,4 +1,4 @@
-"""A Transformer encoder of spectrograms."""
+"""A Transformer encoder for spectrograms."""
 
 import math
 from typing import Any
@@ -14,47 +14,44 @@ from kdjax.types import Array, Outputs
 
 
 class Model(OneModality, nn.Module):
-  """Pre-norm self-attention over the patches of a spectrogram.
+  """A pre-norm Transformer over the patches of a spectrogram.
 
   Gong et al., "AST: Audio Spectrogram Transformer", Interspeech 2021,
-  arXiv:2104.01778, Section 2.1: square patches that overlap. Differs from it:
-  the last patch of time and of frequency is filled up with zeros, where AST
-  drops what is left over; the place of a patch is the sum of one of time and
-  one of frequency, so that audio of any length up to `length` has one (Koutini
-  et al., "Efficient Training of Audio Transformers with Patchout", Interspeech
-  2022, arXiv:2110.05069, Section 3); there is no distillation token.
+  arXiv:2104.01778, Section 2.1: overlapping square patches. Differs from it:
+  incomplete patches at the end are padded with zeros instead of dropped; a
+  position embedding is the sum of one for time and one for frequency, so that
+  any length up to `length` works (Koutini et al., "Efficient Training of Audio
+  Transformers with Patchout", Interspeech 2022, arXiv:2110.05069, Section 3);
+  it has no distillation token.
 
-  It is blind to padding: a patch is one where it has a frame that the patch
-  before it lacks.
+  It ignores padding: a patch is valid if it has a frame that the patch before
+  it lacks.
 
-  Outputs: block00 .. [B T D], attention00 .. and scores00 .. [B heads T T]
-  (after and before the softmax), query00 .., key00 .. and value00 .. [B T D]
-  (all heads side by side), embedded [B T D] (what enters the first block),
-  tokens [B T D] and mask/tokens, bool [B T], where these are; embedding [B D],
-  logits [B K]. The T tokens are the patches, the frequencies of one time after
-  those of the time before, behind the class token where there is one. All are
-  0 at padding, but scores, which are -10000 there.
+  Outputs: embedded [B T D] (the first block's input), block00 .. [B T D],
+  attention00 .. and scores00 .. [B heads T T] (after and before the softmax),
+  query00 .., key00 .. and value00 .. [B T D] (all heads side by side), tokens
+  [B T D], mask/tokens, bool [B T], embedding [B D], logits [B K]. The T tokens
+  are the class token, if any, and the patches, all frequencies of the first
+  time first. All are 0 at padding, except scores, which are -10000.
 
   Attributes:
-    num_classes: None leaves out the logits.
+    num_classes: K; None omits the logits.
     width: D.
-    depth: blocks.
-    heads: of the attention; they divide the width.
-    patch: frames, and frequencies, of a patch.
-    stride: from a patch to the next one; at most `patch`, which does not
-      overlap.
-    length: the most frames that an audio may have.
-    pooling: what the embedding is, "mean" over patches (0 without any frame)
-      or the class token, "cls".
-    dropout: of values: at the input, after every branch, before the logits.
-    modality: which key of the inputs it reads; its padding is where
-      `mask/<modality>` is False.
-    remat: whether the backward pass computes each block's inner values again,
-      in place of keeping them.
-    fused: whether attention is a fused kernel, where the device has one; its
-      maps are then computed beside it, where a term reads them.
-    axis_name: unused, it has no batch statistics.
-    dtype: of activations.
+    depth: number of blocks.
+    heads: number of attention heads; they divide the width.
+    patch: frames and frequencies of a patch.
+    stride: of the patches; at most `patch`, which means no overlap.
+    length: maximal number of frames.
+    pooling: to the embedding: "mean" over patches (0 without any frame) or
+      "cls" (the class token).
+    dropout: rate; at the input, after every branch and before the logits.
+    modality: the input's key; padding is where `mask/<modality>` is False.
+    remat: recomputes each block's activations in the backward pass instead of
+      storing them.
+    fused: uses a fused attention kernel where the device has one. Attention
+      maps are computed separately if a term reads them.
+    axis_name: unused; the network has no batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -76,7 +73,7 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B T F], its mask and `has/<modality>`."""
+    """Reads `inputs[modality]`, [B T F], its mask and `has/<modality>`."""
     if self.pooling not in ("mean", "cls"):
       raise UserError(f"No pooling '{self.pooling}'.", exists=("mean", "cls"))
     drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
@@ -99,22 +96,22 @@ class Model(OneModality, nn.Module):
   def _embed(
     self, x: Float[Array, "B t F"], mask: Bool[Array, "B t"]
   ) -> tuple[Float[Array, "B T D"], Bool[Array, "B T"]]:
-    """Patches and the class token, with their places, and where they are."""
+    """The class token and the patches, with positions, and their mask."""
     if not 1 <= self.stride <= self.patch:
       raise ShapeError(
-        f"Patches of {self.patch} at a stride of {self.stride}.",
-        "A stride is 1 at least, and `patch` at most.",
+        f"The patches of {self.patch} frames have stride={self.stride}.",
+        "Expected a stride from 1 to `patch`.",
       )
     B, frames, F = x.shape
     if frames > self.length:
       raise ShapeError(
-        f"An audio of {frames} frames.",
-        f"This network has length={self.length}.",
+        f"The audio has {frames} frames, more than length={self.length}.",
+        "Shorten the audio or use a larger `length`.",
       )
     T = self._patches(frames)
-    more = self.patch + (T - 1) * self.stride - frames
-    high = self.patch + (self._patches(F) - 1) * self.stride - F
-    x = jnp.pad(x, ((0, 0), (0, more), (0, high)))
+    pad_time = self.patch + (T - 1) * self.stride - frames
+    pad_frequency = self.patch + (self._patches(F) - 1) * self.stride - F
+    x = jnp.pad(x, ((0, 0), (0, pad_time), (0, pad_frequency)))
     x = nn.Conv(
       self.width,
       (self.patch, self.patch),
@@ -124,26 +121,26 @@ class Model(OneModality, nn.Module):
       name="patches",
     )(x[..., None].astype(self.dtype))
     F = x.shape[2]
-    place = lambda name, count: self.param(
+    embedding = lambda name, count: self.param(
       name, _block.SMALL, (count, self.width)
     ).astype(self.dtype)
-    x = x + place("times", self._patches(self.length))[None, :T, None]
-    x = x + place("frequencies", F)[None, None]
-    mask = self._mask(jnp.pad(mask, ((0, 0), (0, more))))
+    x = x + embedding("times", self._patches(self.length))[None, :T, None]
+    x = x + embedding("frequencies", F)[None, None]
+    mask = self._mask(jnp.pad(mask, ((0, 0), (0, pad_time))))
     x = jnp.where(mask[..., None, None], x, 0).reshape(B, T * F, self.width)
     mask = jnp.repeat(mask, F, axis=1)
     if self.pooling == "cls":
-      token = jnp.broadcast_to(place("cls", 1)[None], (B, 1, self.width))
+      token = jnp.broadcast_to(embedding("cls", 1)[None], (B, 1, self.width))
       x = jnp.concatenate([token, x], axis=1)
       mask = jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)
     return x, mask
 
   def _patches(self, size: int) -> int:
-    """How many patches hold everything."""
+    """Number of patches that cover an axis of this size."""
     return math.ceil(max(size - self.patch, 0) / self.stride) + 1
 
   def _mask(self, mask: Bool[Array, "B t"]) -> Bool[Array, "B T"]:
-    """Where patches have frames that the patches before them lack."""
+    """Patches with a valid frame that the previous patch lacks."""
     first = mask[:, : self.patch].any(axis=1)[:, None]
     new = mask[:, self.patch :].reshape(mask.shape[0], -1, self.stride)
     return jnp.concatenate([first, new.any(axis=2)], axis=1)

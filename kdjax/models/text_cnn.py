@@ -1,4 +1,4 @@
-"""A convolutional network of texts."""
+"""A convolutional network for texts."""
 
 from typing import Any
 
@@ -11,32 +11,31 @@ from kdjax.types import Array, Outputs
 
 
 class Model(OneModality, nn.Module):
-  """Convolutions of several windows over words, and the greatest of each.
+  """A CNN: several window sizes over token embeddings, then max pooling.
 
     map_t = relu(W . [x_(t-a) .. x_(t+b)] + bias),  a = (h-1)//2, b = h//2
     embedding = max over words t of map_t, the windows h side by side
 
-  Outputs: embedded [B T E], the words; preact0 [B T D], the maps before ReLU;
-  tokens [B T D], the maps; embedding [B D] (0 without any words), logits [B K].
-  D is channels times the number of windows. All are 0 at padding.
+  Outputs: embedded [B T E] (token embeddings), preact0 [B T D] (the maps before
+  ReLU), tokens [B T D] (the maps), embedding [B D] (0 without any token),
+  logits [B K]. D is channels times the number of windows. All are 0 at padding.
 
   Kim, "Convolutional Neural Networks for Sentence Classification", EMNLP 2014,
-  arXiv:1408.5882, Eqs. 1 to 3; there with words=300, channels=100 and
-  dropout=0.5. Differs from it: a window is at every word, and beyond the text
-  it sees zeros, so that a text shorter than a window has a map and all maps are
-  of one length; the norm of the last layer's rows is not bounded.
+  arXiv:1408.5882, Eqs. 1 to 3, with words=300, channels=100 and dropout=0.5.
+  Differs from it: windows are padded with zeros, so that all maps have the
+  text's length and short texts work; the norm of the last layer's rows is not
+  bounded.
 
   Attributes:
-    vocabulary: how many ids there are.
-    num_classes: None leaves out the logits.
-    words: E, the width of a word.
-    channels: maps of each window.
-    windows: h, how many words a map sees at once, one number a window.
-    dropout: of the embedding's values before the logits.
-    modality: which key of the inputs it reads; its padding is where
-      `mask/<modality>` is False.
-    axis_name: unused, it has no batch statistics.
-    dtype: of activations.
+    vocabulary: number of token ids.
+    num_classes: K; None omits the logits.
+    words: E, the width of a token embedding.
+    channels: maps per window.
+    windows: h, the sizes of the windows, in tokens.
+    dropout: rate; of the embedding, before the logits.
+    modality: the input's key; padding is where `mask/<modality>` is False.
+    axis_name: unused; the network has no batch statistics.
+    dtype: of the activations.
   """
 
   vocabulary: int
@@ -53,15 +52,15 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, int [B T], and its mask, bool [B T]."""
+    """Reads `inputs[modality]`, int [B T], and its mask, bool [B T]."""
     ids = inputs[self.modality]
     mask = inputs.get(f"mask/{self.modality}")
     mask = jnp.ones(ids.shape, bool) if mask is None else mask
-    there = mask[..., None]
+    valid = mask[..., None]
     words = nn.Embed(
       self.vocabulary, self.words, dtype=self.dtype, name="words"
     )
-    x = jnp.where(there, words(ids), 0)
+    x = jnp.where(valid, words(ids), 0)
     maps = [
       nn.Conv(
         self.channels,
@@ -73,10 +72,10 @@ class Model(OneModality, nn.Module):
       for index, window in enumerate(self.windows)
     ]
     outputs = {"embedded": x}
-    preact = jnp.where(there, jnp.concatenate(maps, axis=-1), 0)
+    preact = jnp.where(valid, jnp.concatenate(maps, axis=-1), 0)
     outputs["preact0"] = preact
     tokens = outputs["tokens"] = nn.relu(preact)
-    embedding = outputs["embedding"] = _pool.greatest(tokens, mask)
+    embedding = outputs["embedding"] = _pool.maximum(tokens, mask)
     if self.num_classes is not None:
       drop = nn.Dropout(self.dropout, deterministic=not train)
       head = nn.Dense(self.num_classes, name="head")

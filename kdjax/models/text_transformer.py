@@ -1,4 +1,4 @@
-"""A small Transformer encoder of texts."""
+"""A small Transformer encoder for texts."""
 
 from typing import Any
 
@@ -12,32 +12,30 @@ from kdjax.types import Array, Outputs
 
 
 class Model(OneModality, nn.Module):
-  """Pre-norm self-attention over token ids, blind to padding.
+  """A pre-norm Transformer encoder over token ids, ignoring padding.
 
-  Outputs: block00 .. [B T D], attention00 .. [B heads T T], tokens [B T D],
-  embedding [B D] (the mean over words; 0 without any), logits [B K]; of what
-  makes the attention, query00 .., key00 .. and value00 .. [B T D] (all heads
-  side by side) and scores00 .. [B heads T T] (before the softmax); embedded
-  [B T D], what enters the first block. All are 0 at padding, but scores, which
-  are -10000 there.
+  Outputs: embedded [B T D] (the first block's input), block00 .. [B T D],
+  attention00 .. and scores00 .. [B heads T T] (after and before the softmax),
+  query00 .., key00 .. and value00 .. [B T D] (all heads side by side), tokens
+  [B T D], embedding [B D] (the mean over tokens; 0 without any), logits [B K].
+  All are 0 at padding, except scores, which are -10000.
 
   Attributes:
-    vocabulary: how many ids there are.
-    num_classes: None leaves out the logits.
+    vocabulary: number of token ids.
+    num_classes: K; None omits the logits.
     width: D.
-    depth: blocks.
-    heads: of the attention; they divide the width.
-    length: the most positions that a text may have.
-    dropout: of whole words at the input, which keeps texts from being learned
-      by heart, and of values after every branch and before the logits.
-    modality: which key of the inputs it reads; its padding is where
-      `mask/<modality>` is False.
-    remat: whether the backward pass computes each block's inner values again,
-      in place of keeping them.
-    fused: whether attention is a fused kernel, where the device has one; its
-      maps are then computed beside it, where a term reads them.
-    axis_name: unused, it has no batch statistics.
-    dtype: of activations.
+    depth: number of blocks.
+    heads: number of attention heads; they divide the width.
+    length: maximal number of a text's positions.
+    dropout: rate; of whole tokens at the input, against overfitting to single
+      texts, and of values after every branch and before the logits.
+    modality: the input's key; padding is where `mask/<modality>` is False.
+    remat: recomputes each block's activations in the backward pass instead of
+      storing them.
+    fused: uses a fused attention kernel where the device has one. Attention
+      maps are computed separately if a term reads them.
+    axis_name: unused; the network has no batch statistics.
+    dtype: of the activations.
   """
 
   vocabulary: int
@@ -57,12 +55,12 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, int [B T], and its mask, bool [B T]."""
+    """Reads `inputs[modality]`, int [B T], and its mask, bool [B T]."""
     ids = inputs[self.modality]
     mask = inputs.get(f"mask/{self.modality}")
     mask = jnp.ones(ids.shape, bool) if mask is None else mask
     words = mask[..., None]
-    drop = lambda x, over=(): nn.Dropout(self.dropout, broadcast_dims=over)(
+    drop = lambda x, axes=(): nn.Dropout(self.dropout, broadcast_dims=axes)(
       x, deterministic=not train
     )
     outputs = {}
@@ -82,11 +80,12 @@ class Model(OneModality, nn.Module):
     return outputs
 
   def _embed(self, ids):
-    """Words and their places."""
+    """Token embeddings plus position embeddings."""
     if ids.shape[1] > self.length:
       raise ShapeError(
-        f"A text of {ids.shape[1]} positions.",
-        f"This network has length={self.length}.",
+        f"The text has {ids.shape[1]} positions, more than"
+        f" length={self.length}.",
+        "Shorten the texts or use a larger `length`.",
       )
     words = nn.Embed(
       self.vocabulary, self.width, dtype=self.dtype, name="words"

@@ -1,4 +1,4 @@
-"""An image encoder and a text encoder whose embeddings can be compared."""
+"""Encoders projected into one space, as in CLIP."""
 
 import math
 from typing import Any
@@ -9,35 +9,34 @@ import jax.numpy as jnp
 from kdjax.errors import UserError
 from kdjax.types import Array, Outputs
 
-# The output of an encoder that its tower's own embedding takes the place of.
+# Name of an encoder's embedding: `embedding` is the tower's projected one.
 FEATURES = "features"
 
 
 class Model(nn.Module):
-  """Encoders side by side, each projected into one space, as in CLIP.
+  """Encoders with projections into one space, as in CLIP.
 
-  The inputs may lack the modality of a tower: the others' outputs are there all
-  the same, so that a network trained on pairs runs on images alone.
+  A tower without its modality in the inputs has no outputs; the others work
+  without it. So a network trained on pairs runs on images alone.
 
-  Outputs: of every encoder `<encoder>/<output>`, its own embedding as
-  `<encoder>/features`; `<encoder>/embedding` [B D], projected and not yet
-  divided by its length; scale [B], the learned number that multiplies cosines,
-  in every row; of the tower that classifies, embedding [B D] once more and, if
-  there are classes, logits [B K].
+  Outputs: `<encoder>/<output>` of each encoder, with its embedding renamed to
+  `<encoder>/features`; `<encoder>/embedding` [B D], the projected features, not
+  normalized; scale [B], the learned factor of cosines; for the tower that
+  classifies, embedding [B D] again and, with classes, logits [B K].
 
   Radford et al., "Learning Transferable Visual Models From Natural Language
   Supervision", ICML 2021, arXiv:2103.00020, Section 2.4 and 2.5.
 
   Attributes:
-    encoders: name -> network that gives `embedding`.
-    num_classes: K; None is no classifier.
+    encoders: name -> network with the output `embedding`.
+    num_classes: K; None omits the logits.
     width: D.
-    classifies: the encoder whose embedding is classified.
-    temperature: 1 / scale, at the start.
-    largest: what the scale is kept at or below.
-    dropout: of values, of what is projected and of what is classified.
-    axis_name: unused here; the encoders have their own.
-    dtype: of activations.
+    classifies: the encoder that is classified by its embedding.
+    temperature: initial value of 1 / scale.
+    largest: upper bound of the scale.
+    dropout: rate; before the projections and before the logits.
+    axis_name: unused; the encoders have their own.
+    dtype: of the activations.
   """
 
   encoders: Any
@@ -52,17 +51,17 @@ class Model(nn.Module):
 
   @property
   def reads(self) -> tuple[str, ...]:
-    """The keys of the inputs that it may use."""
+    """The keys of the inputs that the network may use."""
     keys = [key for name in self._names() for key in self.encoders[name].reads]
     return tuple(dict.fromkeys(keys))
 
   @property
   def needs(self) -> tuple[str, ...]:
-    """Nothing as a whole: every tower stands for itself."""
+    """No modality is required: each tower works without the others."""
     return ()
 
   def needs_of(self, output: str) -> tuple[str, ...]:
-    """What an output needs: that of a tower, what its encoder does."""
+    """The modalities that an output requires: those of its encoder."""
     part = output.partition("/")[0]
     if part in ("embedding", "logits"):
       part = self.classifies
@@ -70,10 +69,10 @@ class Model(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees what its encoders read."""
+    """Reads the inputs of its encoders."""
     if self.classifies not in self.encoders:
       raise UserError(
-        f"No encoder '{self.classifies}' to classify by.",
+        f"No encoder '{self.classifies}', in the option `classifies`.",
         exists=self._names(),
         near=self.classifies,
       )
@@ -87,7 +86,7 @@ class Model(nn.Module):
       features = encoded.pop("embedding")
       outputs |= {f"{name}/{key}": value for key, value in encoded.items()}
       outputs[f"{name}/{FEATURES}"] = features
-      # A projection into a space of directions has no use for a bias.
+      # No bias, as in CLIP: only directions are compared.
       project = nn.Dense(
         self.width, use_bias=False, dtype=self.dtype, name=f"project_{name}"
       )
@@ -96,7 +95,7 @@ class Model(nn.Module):
     if not outputs:
       raise UserError(
         f"No encoder has its inputs among: {', '.join(inputs)}.",
-        "One modality at least must be there.",
+        "Expected at least one of the modalities.",
         exists=self.reads,
       )
     start = nn.initializers.constant(-math.log(self.temperature))
@@ -112,5 +111,5 @@ class Model(nn.Module):
     return outputs
 
   def _names(self) -> list[str]:
-    """The encoders, in an order that no config changes."""
+    """The encoders' names, sorted: independent of a config's order."""
     return sorted(self.encoders)

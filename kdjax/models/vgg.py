@@ -1,4 +1,4 @@
-"""VGG networks of small images."""
+"""VGG networks for small images."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from kdjax.models import _conv_norm, _init, conv
 from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
-# Convolutions of the five stages.
+# Convolutions in each of the five stages, by depth.
 CONVOLUTIONS = {
   8: (1, 1, 1, 1, 1),
   11: (1, 1, 2, 2, 2),
@@ -21,28 +21,27 @@ CONVOLUTIONS = {
 
 
 class Model(OneModality, nn.Module):
-  """A VGG with batch norm and one dense layer: 3x3 convolutions, max pooling.
+  """A VGG with batch norm and one dense layer.
 
   Simonyan and Zisserman, "Very deep convolutional networks for large-scale
-  image recognition", ICLR 2015, arXiv:1409.1556, Table 1; as RepDistiller has
-  it: the mean over positions replaces the first two dense layers, depth 8 is a
-  convolution a stage, and the fourth pooling is left out of images lower than
-  64. Convolutions start normal with variance 2/fan_out, the head with a
-  deviation of 0.01, biases at 0.
+  image recognition", ICLR 2015, arXiv:1409.1556, Table 1, as in RepDistiller:
+  the mean over positions replaces the first two dense layers, depth 8 has one
+  convolution per stage, and images lower than 64 skip the fourth pooling.
+  Convolutions are initialized with a normal of variance 2/fan_out, the head
+  with a deviation of 0.01, biases with 0.
 
   Outputs: stage0 .. stage4 [B H W D] and preact0 .. preact4 (the same before
-  ReLU), before the pooling that follows: RepDistiller's feat[0] .. feat[4];
-  tokens [B T D] (the positions of stage4), embedding [B D] (their mean,
-  feat[5]), logits [B K].
+  ReLU), before pooling (RepDistiller's feat[0] .. feat[4]), tokens [B T D] (the
+  positions of stage4), embedding [B D] (their mean, feat[5]), logits [B K].
 
   Attributes:
-    num_classes: None leaves out the logits.
+    num_classes: K; None omits the logits.
     depth: 8, 11, 13, 16 or 19.
     widths: channels of the five stages.
-    dropout: of the embedding's values before the logits.
-    modality: which key of the inputs it reads.
-    axis_name: of the devices that share batch statistics.
-    dtype: of activations.
+    dropout: rate; of the embedding, before the logits.
+    modality: the input's key.
+    axis_name: name of the device axis that shares batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -57,11 +56,14 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
+    """Reads `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
     if self.depth not in CONVOLUTIONS:
       raise UserError(f"No depth {self.depth}.", exists=map(str, CONVOLUTIONS))
     if len(self.widths) != 5:
-      raise UserError(f"{len(self.widths)} widths.", "There are five stages.")
+      raise UserError(
+        f"A VGG has {len(self.widths)} widths.",
+        "Expected five, one per stage.",
+      )
     rows = inputs.get(f"has/{self.modality}")
     layers = _conv_norm.Layers(
       train, self.axis_name, self.dtype, _init.HE_NORMAL, rows

@@ -1,4 +1,4 @@
-"""ViT and DeiT, which take published weights."""
+"""ViT and DeiT; loads published weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,47 +26,47 @@ FRESH = ("head", "distillation_head", "pooler")
 
 
 class Model(OneModality, nn.Module):
-  """Pre-norm self-attention over the patches of an image.
+  """ViT and DeiT: a pre-norm Transformer over the patches of an image.
 
   ViT (Dosovitskiy et al., ICLR 2021, arXiv:2010.11929), and DeiT with its
-  distillation token (Touvron et al., ICML 2021, arXiv:2012.12877). An image of
-  another size than `image_size` has the places of its patches interpolated.
+  distillation token (Touvron et al., ICML 2021, arXiv:2012.12877). Position
+  embeddings are interpolated for images of another size than `image_size`.
 
-  Outputs: block00 .. [B T D], attention00 .. and scores00 .. [B heads T T]
-  (after and before the softmax), query00 .., key00 .. and value00 .. [B T D]
-  (all heads side by side), embedded [B T D] (what enters the first block),
-  tokens [B T D] (after the last norm), embedding [B D], pooled [B D] where
-  there is a pooler, logits [B K]. The T tokens are the class token, the
-  distillation token where there is one, and the patches, row by row.
+  Outputs: embedded [B T D] (the first block's input), block00 .. [B T D],
+  attention00 .. and scores00 .. [B heads T T] (after and before the softmax),
+  query00 .., key00 .. and value00 .. [B T D] (all heads side by side), tokens
+  [B T D] (after the last norm), embedding [B D], pooled [B D] (if there is a
+  pooler), logits [B K]. The T tokens are the class token, the distillation
+  token, if any, and the patches, row by row.
 
-  With a distillation head there are distillation_logits [B K] too, of that
-  token; in training logits are those of the embedding, otherwise the mean of
-  both.
+  A distillation head adds the output distillation_logits [B K], from the
+  distillation token. In training, logits are from the embedding, otherwise the
+  mean of both.
 
   Attributes:
-    num_classes: None leaves out the logits.
+    num_classes: K; None omits the logits.
     width: D.
-    depth: blocks.
-    heads: of the attention; they divide the width.
-    inner: the width between the two dense layers of a block.
-    image_size: height and width, in pixels, of which the places are.
-    patch: height and width of a patch; what is left over is not seen.
-    activation: of the first dense layer, by the name in config.json.
-    epsilon: of the norms.
-    qkv_bias: whether query, key and value have a bias.
-    pooling: what the embedding is: the class token, "cls", "mean" over patches,
-      or "pooler", what `pooled` is.
-    pooler: whether there is a dense layer with tanh on the class token.
-    distillation_token: whether there is one.
-    distillation_head: whether it is classified.
-    dropout: of values: at the input, after every branch, before the logits.
-    modality: which key of the inputs it reads.
-    remat: whether the backward pass computes each block's inner values again,
-      in place of keeping them.
-    fused: whether attention is a fused kernel, where the device has one; its
-      maps are then computed beside it, where a term reads them.
-    axis_name: unused, it has no batch statistics.
-    dtype: of activations.
+    depth: number of blocks.
+    heads: number of attention heads; they divide the width.
+    inner: hidden width of a block's MLP.
+    image_size: height and width, in pixels, of the position embeddings.
+    patch: height and width of a patch; an incomplete patch is dropped.
+    activation: of a block's MLP, as named in config.json.
+    epsilon: of the layer norms.
+    qkv_bias: whether the query, key and value layers have a bias.
+    pooling: to the embedding: "cls" (the class token), "mean" over patches or
+      "pooler" (`pooled`).
+    pooler: whether to add a dense layer with tanh on the class token.
+    distillation_token: whether to add one.
+    distillation_head: whether to classify the distillation token.
+    dropout: rate; at the input, after every branch and before the logits.
+    modality: the input's key.
+    remat: recomputes each block's activations in the backward pass instead of
+      storing them.
+    fused: uses a fused attention kernel where the device has one. Attention
+      maps are computed separately if a term reads them.
+    axis_name: unused; the network has no batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -92,11 +92,12 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C]."""
+    """Reads `inputs[modality]`, [B H W C]."""
     if self.pooling not in POOLINGS[: 2 + self.pooler]:
       raise UserError(
         f"No pooling '{self.pooling}' with pooler={self.pooler}.",
-        exists=POOLINGS,
+        exists=POOLINGS[: 2 + self.pooler],
+        near=self.pooling,
       )
     drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
     outputs = {}
@@ -121,7 +122,7 @@ class Model(OneModality, nn.Module):
     return outputs
 
   def _classify(self, embedding, x, outputs, drop, train):
-    """Logits of the embedding, and of the distillation token."""
+    """Logits of the embedding and of the distillation token."""
     head = lambda name: _encoder.dense(self.num_classes, jnp.float32, name)
     logits = head("head")(drop(embedding))
     if self.distillation_token and self.distillation_head:
@@ -131,8 +132,8 @@ class Model(OneModality, nn.Module):
     outputs["logits"] = logits
 
   def _embed(self, image: Float[Array, "B H W C"]) -> Float[Array, "B T D"]:
-    """The further tokens and the patches, with their places."""
-    x = _patches.cut(image, self.patch, self.width, self.dtype)
+    """Class and distillation token and the patches, with positions."""
+    x = _patches.embed(image, self.patch, self.width, self.dtype)
     B, h, w, D = x.shape
     extra = ["cls"] + self.distillation_token * ["distillation"]
     parts = [
@@ -149,7 +150,7 @@ class Model(OneModality, nn.Module):
 
 
 def _blocks(model: Model) -> _encoder.Blocks:
-  """What the blocks of a network are."""
+  """The settings of the blocks."""
   return _encoder.Blocks(
     depth=model.depth,
     heads=model.heads,
@@ -164,9 +165,9 @@ def _blocks(model: Model) -> _encoder.Blocks:
 
 
 def options(config: Mapping[str, Any]) -> dict[str, Any]:
-  """The fields of `Model` by a parsed config.json."""
+  """Fields of `Model` from a parsed config.json."""
   width = config.get("hidden_size", 768)
-  _encoder.built(
+  _encoder.require(
     config,
     hidden_act=_encoder.ACTIVATIONS,
     pooler_act=("tanh",),
@@ -180,8 +181,8 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
     "depth": config.get("num_hidden_layers", 12),
     "heads": config.get("num_attention_heads", 12),
     "inner": config.get("intermediate_size", 3072),
-    "image_size": _patches.square(config.get("image_size", 224)),
-    "patch": _patches.one(config, "patch_size", 16),
+    "image_size": _patches.pair(config.get("image_size", 224)),
+    "patch": _patches.patch_size(config, 16),
     "activation": config.get("hidden_act", "gelu"),
     "epsilon": config.get("layer_norm_eps", 1e-12),
     "qkv_bias": config.get("qkv_bias", True),
@@ -192,7 +193,7 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def names(model: Model) -> dict[str, str]:
-  """Leaf -> public tensor."""
+  """Maps each leaf to the name of its public tensor."""
   layers = {
     "patches/kernel": "embeddings.patch_embeddings.projection",
     "patches/bias": "embeddings.patch_embeddings.projection",

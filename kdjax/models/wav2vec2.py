@@ -1,4 +1,4 @@
-"""Wav2Vec2 and HuBERT, encoders of waveforms, and their public names."""
+"""Wav2Vec2 and HuBERT, for waveforms; loads published weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ UNREAD = (
 )
 FRESH = ("head", "projector")
 
-# By part of a block, its public name there.
+# Public name of each part of a block.
 PARTS = {
   "norm0": "layer_norm",
   "query": "attention.q_proj",
@@ -33,54 +33,53 @@ PARTS = {
 
 
 class Model(OneModality, nn.Module):
-  """Self-attention over frames that convolutions make of a waveform.
+  """Wav2Vec2 and HuBERT: a Transformer over the frames of a waveform.
 
   Baevski et al., "wav2vec 2.0: A Framework for Self-Supervised Learning of
   Speech Representations", NeurIPS 2020, arXiv:2006.11477, Section 2, without
-  its quantization; Hsu et al., "HuBERT: Self-Supervised Speech Representation
+  its quantization. Hsu et al., "HuBERT: Self-Supervised Speech Representation
   Learning by Masked Prediction of Hidden Units", TASLP 2021, arXiv:2106.07447,
-  is the same network. Nothing is masked in training.
+  has the same architecture. Training masks no frames.
 
-  It is blind to padding, which follows the samples, but for conv_norm "group":
-  its mean and variance are over all the time that is given, zeros behind a
-  waveform too, as in public implementations.
+  Padding must follow the samples and is ignored, except with conv_norm "group":
+  as in public implementations, its mean and variance include the zeros after a
+  waveform.
 
-  Outputs: embedded [B T D] (what enters the first block), block00 .. [B T D],
+  Outputs: embedded [B T D] (the first block's input), block00 .. [B T D],
   attention00 .. and scores00 .. [B heads T T] (after and before the softmax),
   query00 .., key00 .. and value00 .. [B T D] (all heads side by side), tokens
-  [B T D] and mask/tokens, bool [B T], where these are; embedding [B D] (the
-  mean over tokens; 0 without any), logits [B K]. All are 0 at padding, but
-  scores, which are -10000 there.
+  [B T D], mask/tokens, bool [B T], embedding [B D] (the mean over tokens; 0
+  without any), logits [B K]. All are 0 at padding, except scores, which are
+  -10000.
 
   Attributes:
-    num_classes: None leaves out the logits.
+    num_classes: K; None omits the logits.
     width: D.
-    depth: blocks.
-    heads: of the attention; they divide the width.
-    inner: the width between the two dense layers of a block.
-    channels: of every convolution of the waveform.
-    kernels: samples, or frames, that each of them sees.
-    strides: from one of its frames to the next.
-    conv_norm: "group" (of each channel over time, after the first of them) or
-      "layer" (over channels, after every one).
-    conv_bias: whether they have a bias.
-    conv_activation: theirs, and that of the places.
-    frames_norm: whether a norm is of the frames before they are made D wide.
-    places: frames that the convolution sees which tells where a frame is.
-    groups: of the channels of that convolution.
-    norm_first: whether norms are of what enters a branch of a block.
-    epsilon: of the norms, but for those of the convolutions.
-    activation: of the blocks.
-    projector: the width of a dense layer before the logits; None is none.
-    dropout: of values: at the input, after every branch, before the logits.
-    modality: which key of the inputs it reads; its padding is where
-      `mask/<modality>` is False.
-    remat: whether the backward pass computes each block's inner values again,
-      in place of keeping them.
-    fused: whether attention is a fused kernel, where the device has one; its
-      maps are then computed beside it, where a term reads them.
-    axis_name: unused, it has no batch statistics.
-    dtype: of activations.
+    depth: number of blocks.
+    heads: number of attention heads; they divide the width.
+    inner: hidden width of a block's MLP.
+    channels: of each convolution over the waveform.
+    kernels: their kernel sizes.
+    strides: their strides.
+    conv_norm: "group" (per channel over time, after the first convolution) or
+      "layer" (over channels, after every convolution).
+    conv_bias: whether these convolutions have a bias.
+    conv_activation: their activation, also that of the position embedding.
+    frames_norm: whether to normalize frames before they are projected to D.
+    places: kernel size of the convolutional position embedding, in frames.
+    groups: channel groups of the position embedding.
+    norm_first: pre-norm, otherwise post-norm.
+    epsilon: of the norms, except those of the convolutions.
+    activation: of a block's MLP, as named in config.json.
+    projector: width of a dense layer before the logits; None omits it.
+    dropout: rate; at the input, after every branch and before the logits.
+    modality: the input's key; padding is where `mask/<modality>` is False.
+    remat: recomputes each block's activations in the backward pass instead of
+      storing them.
+    fused: uses a fused attention kernel where the device has one. Attention
+      maps are computed separately if a term reads them.
+    axis_name: unused; the network has no batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -112,7 +111,7 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees samples, `inputs[modality]` [B N], their mask and `has/..`."""
+    """Reads `inputs[modality]`, [B N], its mask and `has/<modality>`."""
     drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
     norm = lambda name: _encoder.norm(self.epsilon, self.dtype, name)
     x, mask = _waveform.read(inputs, self.modality)
@@ -121,7 +120,7 @@ class Model(OneModality, nn.Module):
       x = norm("frames_norm")(x)
     x = _encoder.dense(self.width, self.dtype, "frames")(x)
     x = jnp.where(mask[..., None], x, 0)
-    x = x + _waveform.placed(self, x)
+    x = x + _waveform.positions(self, x)
     x = x if self.norm_first else norm("norm")(x)
     x = drop(jnp.where(mask[..., None], x, 0))
     outputs = {"embedded": x}
@@ -132,7 +131,7 @@ class Model(OneModality, nn.Module):
     embedding = outputs["embedding"] = _pool.mean(x, mask)
     if self.num_classes is not None:
       if self.projector is not None:
-        # Of the mean: it is the mean of the tokens', in one row.
+        # Linear: projecting the mean equals the mean of projected tokens.
         embedding = nn.Dense(self.projector, name="projector")(embedding)
       outputs["logits"] = nn.Dense(self.num_classes, name="head")(
         drop(embedding)
@@ -141,13 +140,13 @@ class Model(OneModality, nn.Module):
 
 
 def options(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Fields of `Model`, from a config.json.
+  """Fields of `Model` from a parsed config.json.
 
   Raises:
-    UserError: it says something that is not built here.
+    UserError: the config has an unsupported value.
   """
   classes = _encoder.classes(config)
-  _encoder.built(
+  _encoder.require(
     config,
     add_adapter=(False,),
     adapter_attn_dim=(None,),
@@ -168,7 +167,7 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
     "conv_norm": config["feat_extract_norm"],
     "conv_bias": config["conv_bias"],
     "conv_activation": config["feat_extract_activation"],
-    # Of HuBERT, and once of no checkpoint.
+    # A key of HuBERT alone; older configs omit it.
     "frames_norm": config.get("feat_proj_layer_norm", True),
     "places": config["num_conv_pos_embeddings"],
     "groups": config["num_conv_pos_embedding_groups"],
@@ -180,7 +179,7 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def names(model: Model) -> dict[str, str]:
-  """Leaf -> its name in checkpoints."""
+  """Maps each leaf to the name of its public tensor."""
   parts = _layer("frames", "feature_projection.projection")
   parts |= _layer("norm", "encoder.layer_norm", "scale")
   if model.frames_norm:
@@ -208,17 +207,17 @@ def names(model: Model) -> dict[str, str]:
 
 
 def example(model: Model) -> dict[str, jax.ShapeDtypeStruct]:
-  """What it reads: a second."""
+  """An input's shape: one second of audio."""
   return {model.modality: jax.ShapeDtypeStruct((1, 16000), jnp.float32)}
 
 
 def _layer(ours: str, theirs: str, weight: str = "kernel") -> dict[str, str]:
-  """The two leaves of a layer."""
+  """The names of a layer's weight and bias."""
   return {f"params/{ours}/{leaf}": theirs for leaf in (weight, "bias")}
 
 
 def _blocks(model: Model) -> _encoder.Blocks:
-  """What its blocks are."""
+  """The settings of the blocks."""
   return _encoder.Blocks(
     depth=model.depth,
     heads=model.heads,

@@ -1,4 +1,4 @@
-"""Whisper's encoder of spectrograms, and its public names."""
+"""Whisper's encoder, for spectrograms; loads published weights."""
 
 import math
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ UNREAD = (
 )
 FRESH = ("head", "projector")
 
-# By part of a block, its public name there.
+# Public name of each part of a block.
 PARTS = {
   "norm0": "self_attn_layer_norm",
   "query": "self_attn.q_proj",
@@ -39,41 +39,39 @@ EPSILON = 1e-5
 
 
 class Model(OneModality, nn.Module):
-  """Pre-norm self-attention over a log-mel spectrogram of half its length.
+  """Whisper's encoder: a pre-norm Transformer over a log-mel spectrogram.
 
   Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision",
-  ICML 2023, arXiv:2212.04356, Section 2.2: two convolutions, the second of
-  stride 2, sinusoids as places, a Transformer. Differs from it: what is shorter
-  than 30 seconds need not be filled up, and where there is a mask, it is blind
-  to padding; Whisper sees its silence, as this does without a mask.
+  ICML 2023, arXiv:2212.04356, Section 2.2: two convolutions, the second with
+  stride 2, sinusoidal position embeddings and a Transformer. Differs from it:
+  audio shorter than 30 seconds needs no padding, and with a mask, padding is
+  ignored. Without a mask, padding counts as silence, as in Whisper.
 
-  Outputs: embedded [B T D] (what enters the first block), block00 .. [B T D],
+  Outputs: embedded [B T D] (the first block's input), block00 .. [B T D],
   attention00 .. and scores00 .. [B heads T T] (after and before the softmax),
   query00 .., key00 .. and value00 .. [B T D] (all heads side by side), tokens
-  [B T D] and mask/tokens, bool [B T], where these are; embedding [B D] (the
-  mean over tokens; 0 without any), logits [B K]. A token is there where the
-  first of its two frames is. All are 0 at padding, but scores, which are -10000
-  there.
+  [B T D], mask/tokens, bool [B T], embedding [B D] (the mean over tokens; 0
+  without any), logits [B K]. A token is valid if the first of its two frames
+  is. All are 0 at padding, except scores, which are -10000.
 
   Attributes:
-    num_classes: None leaves out the logits.
+    num_classes: K; None omits the logits.
     width: D.
-    depth: blocks.
-    heads: of the attention; they divide the width.
-    inner: the width between the two dense layers of a block.
-    bins: frequencies of a spectrogram.
-    length: the most tokens, of two frames each.
-    activation: of the blocks.
-    projector: the width of a dense layer before the logits; None is none.
-    dropout: of values: at the input, after every branch, before the logits.
-    modality: which key of the inputs it reads; its padding is where
-      `mask/<modality>` is False.
-    remat: whether the backward pass computes each block's inner values again,
-      in place of keeping them.
-    fused: whether attention is a fused kernel, where the device has one; its
-      maps are then computed beside it, where a term reads them.
-    axis_name: unused, it has no batch statistics.
-    dtype: of activations.
+    depth: number of blocks.
+    heads: number of attention heads; they divide the width.
+    inner: hidden width of a block's MLP.
+    bins: frequencies of the spectrogram.
+    length: maximal number of tokens, of two frames each.
+    activation: of a block's MLP, as named in config.json.
+    projector: width of a dense layer before the logits; None omits it.
+    dropout: rate; at the input, after every branch and before the logits.
+    modality: the input's key; padding is where `mask/<modality>` is False.
+    remat: recomputes each block's activations in the backward pass instead of
+      storing them.
+    fused: uses a fused attention kernel where the device has one. Attention
+      maps are computed separately if a term reads them.
+    axis_name: unused; the network has no batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -96,7 +94,7 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B T F], its mask and `has/<modality>`."""
+    """Reads `inputs[modality]`, [B T F], its mask and `has/<modality>`."""
     drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
     x, mask = self._embed(*_spectrogram.read(inputs, self.modality))
     x = drop(x)
@@ -108,7 +106,7 @@ class Model(OneModality, nn.Module):
     embedding = outputs["embedding"] = _pool.mean(x, mask)
     if self.num_classes is not None:
       if self.projector is not None:
-        # Of the mean, in one row: the mean of what it makes of the tokens.
+        # Linear: projecting the mean equals the mean of projected tokens.
         embedding = nn.Dense(self.projector, name="projector")(embedding)
       head = nn.Dense(self.num_classes, name="head")
       outputs["logits"] = head(drop(embedding))
@@ -117,12 +115,12 @@ class Model(OneModality, nn.Module):
   def _embed(
     self, x: Float[Array, "B t F"], mask: Bool[Array, "B t"]
   ) -> tuple[Float[Array, "B T D"], Bool[Array, "B T"]]:
-    """Tokens with their places, and which of them are there."""
+    """Tokens with positions, and their mask."""
     if x.shape[2] != self.bins or x.shape[1] > 2 * self.length:
       raise ShapeError(
-        f"A spectrogram of {x.shape[1]} frames, {x.shape[2]} frequencies each.",
-        f"This network has bins={self.bins} and length={self.length}, of two"
-        " frames each.",
+        f"The spectrogram has {x.shape[1]} frames of {x.shape[2]} frequencies.",
+        f"Expected bins={self.bins} frequencies and at most"
+        f" {2 * self.length} frames, two per token of length={self.length}.",
       )
     for index, stride in enumerate((1, 2)):
       x = nn.Conv(
@@ -135,7 +133,7 @@ class Model(OneModality, nn.Module):
       )(x.astype(self.dtype))
       mask = mask[:, ::stride]
       x = nn.gelu(x, approximate=False)
-      # What lies at padding is seen by the frame before it.
+      # The next convolution also covers padding, so padding must be 0.
       x = jnp.where(mask[..., None], x, 0)
     places = self.param("places", _sinusoids, (self.length, self.width))
     x = x + places[None, : x.shape[1]].astype(self.dtype)
@@ -143,7 +141,7 @@ class Model(OneModality, nn.Module):
 
 
 def _sinusoids(_, shape, dtype=jnp.float32) -> Float[Array, "T D"]:
-  """Sines, then cosines, of wavelengths from 2 pi to 10000 times that."""
+  """Sines, then cosines, with wavelengths from 2 pi to 10000 times that."""
   length, width = shape
   half = width // 2
   rates = jnp.exp(-math.log(10000) / max(half - 1, 1) * jnp.arange(half))
@@ -153,13 +151,13 @@ def _sinusoids(_, shape, dtype=jnp.float32) -> Float[Array, "T D"]:
 
 
 def options(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Fields of `Model`, from a config.json.
+  """Fields of `Model` from a parsed config.json.
 
   Raises:
-    UserError: it says something that is not built here.
+    UserError: the config has an unsupported value.
   """
   classes = _encoder.classes(config)
-  _encoder.built(
+  _encoder.require(
     config,
     activation_function=_encoder.ACTIVATIONS,
     **({} if classes is None else {"use_weighted_layer_sum": (False,)}),
@@ -178,7 +176,7 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def names(model: Model) -> dict[str, str]:
-  """Leaf -> public tensor."""
+  """Maps each leaf to the name of its public tensor."""
   parts = _layer("conv0", "encoder.conv1") | _layer("conv1", "encoder.conv2")
   parts |= _layer("norm", "encoder.layer_norm", "scale")
   if model.num_classes is not None:
@@ -193,18 +191,18 @@ def names(model: Model) -> dict[str, str]:
 
 
 def example(model: Model) -> dict[str, jax.ShapeDtypeStruct]:
-  """What it reads: as much as it can."""
+  """An input's shape: a spectrogram of maximal length."""
   shape = (1, 2 * model.length, model.bins)
   return {model.modality: jax.ShapeDtypeStruct(shape, jnp.float32)}
 
 
 def _layer(ours: str, theirs: str, weight: str = "kernel") -> dict[str, str]:
-  """The two leaves of a layer."""
+  """The names of a layer's weight and bias."""
   return {f"params/{ours}/{leaf}": theirs for leaf in (weight, "bias")}
 
 
 def _blocks(model: Model) -> _encoder.Blocks:
-  """What its blocks are."""
+  """The settings of the blocks."""
   return _encoder.Blocks(
     depth=model.depth,
     heads=model.heads,

@@ -1,4 +1,4 @@
-"""Wide residual networks of images of 32x32."""
+"""Wide ResNets for images of 32x32."""
 
 from typing import Any
 
@@ -12,32 +12,32 @@ from kdjax.types import Array, Outputs
 
 
 class Model(OneModality, nn.Module):
-  """A WRN-depth-widen: three stages of blocks that begin with batch norm.
+  """A WRN-depth-widen: three stages of pre-activation blocks.
 
   Zagoruyko and Komodakis, "Wide residual networks", BMVC 2016,
-  arXiv:1605.07146, Table 1; as RepDistiller has it. Convolutions start normal
-  with variance 2/fan_out, the head's biases at 0.
+  arXiv:1605.07146, Table 1, as in RepDistiller. Convolutions are initialized
+  with a normal of variance 2/fan_out, the head's biases with 0.
 
-  No ReLU ends a stage here: what it gives is a sum, which the next stage
-  normalises first. Outputs: residual0 .. residual3 [B H W D] (these sums, of
-  the first convolution and of the three stages, of which the last two halve
-  height and width: RepDistiller's feat[0] .. feat[3]), preact0 .. preact3 (what
-  the next batch norm makes of them: its feat[1] .. feat[3] with preact), stage0
-  .. stage3 (these after ReLU); tokens [B T D] (the positions of stage3),
-  embedding [B D] (their mean, feat[4]), logits [B K].
+  A stage ends with a residual sum, without ReLU; the next stage starts with its
+  batch norm. Outputs: residual0 .. residual3 [B H W D] (the sums, of the first
+  convolution and of the three stages; the last two halve height and width;
+  RepDistiller's feat[0] .. feat[3]), preact0 .. preact3 (after the next batch
+  norm, RepDistiller's feat[1] .. feat[3] with preact), stage0 .. stage3 (these
+  after ReLU), tokens [B T D] (the positions of stage3), embedding [B D] (their
+  mean, feat[4]), logits [B K].
 
   Attributes:
-    num_classes: None leaves out the logits.
-    depth: 6 n + 4, for n blocks a stage: 16, 22, 28, 40.
-    widen: how often `width` the first stage is wide.
-    width: channels of the first convolution; each stage after the first has
-      twice those of the one before it.
-    dropout: of values, between the two convolutions of a block.
-    modality: which key of the inputs it reads.
-    remat: whether the backward pass computes each block's inner values again,
-      in place of keeping them.
-    axis_name: of the devices that share batch statistics.
-    dtype: of activations.
+    num_classes: K; None omits the logits.
+    depth: 6 n + 4, for n blocks per stage: 16, 22, 28, 40.
+    widen: channels of the first stage relative to `width`.
+    width: channels of the first convolution. Each stage after the first has
+      twice as many channels as the one before it.
+    dropout: rate; between the two convolutions of a block.
+    modality: the input's key.
+    remat: recomputes each block's activations in the backward pass instead of
+      storing them.
+    axis_name: name of the device axis that shares batch statistics.
+    dtype: of the activations.
   """
 
   num_classes: int | None = None
@@ -54,10 +54,10 @@ class Model(OneModality, nn.Module):
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Sees `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
+    """Reads `inputs[modality]`, [B H W C], and `has/<modality>`, bool [B]."""
     if self.depth < 10 or self.depth % 6 != 4:
       raise UserError(
-        f"A wide ResNet of depth {self.depth}.",
+        f"No wide ResNet has depth={self.depth}.",
         "Depths are 6 n + 4: 10, 16, 22, 28, 40.",
       )
     rows = inputs.get(f"has/{self.modality}")
@@ -67,12 +67,12 @@ class Model(OneModality, nn.Module):
     outputs = {}
     x = layers.image(inputs[self.modality])
     x = outputs["residual0"] = layers.conv(x, self.width, 3, "conv")
-    made = _residual.kept(_Block, self.remat)
+    block_class = _residual.maybe_remat(_Block, self.remat)
     for stage in (1, 2, 3):
       width = self.width * self.widen * 2 ** (stage - 1)
       for index in range(self.depth // 6):
         stride = 2 if stage > 1 and index == 0 else 1
-        block = made(
+        block = block_class(
           width,
           stride,
           self.dropout,
@@ -91,7 +91,7 @@ class Model(OneModality, nn.Module):
 
 
 class _Block(nn.Module):
-  """Twice batch norm, ReLU and convolution, and a shortcut."""
+  """Two times batch norm, ReLU and convolution, with a shortcut."""
 
   width: int
   stride: int
@@ -100,7 +100,7 @@ class _Block(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> tuple[Array, Array]:
-    """The first batch norm of x [B H W C], and what goes out."""
+    """The first batch norm of x, [B H W C], and the block's output."""
     layers = self.layers
     preact = layers.norm(x, "norm0")
     y = active = nn.relu(preact)

@@ -1,7 +1,10 @@
-"""Networks with published weights, and students that start from them.
+"""Published weights for networks, and students that inherit from a network.
 
-model, variables = pretrained.load("checkpoint", "bert")
+model, variables = pretrained.load("path/to/checkpoint", "bert")
 outputs = model.apply(variables, {"text": ids}, train=False)
+
+The package imports the registry, to find networks, and nothing about training.
+Read `loading.py` first; README.md lists the supported checkpoints.
 """
 
 from kdjax.pretrained.arrays import from_arrays

@@ -1,4 +1,4 @@
-"""Where a checkpoint lies: in a folder, or on the hub."""
+"""A checkpoint's files, in a folder or on the Hugging Face hub."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from kdjax.pretrained import weights
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
 
-# What is downloaded: weights in one format, and what is said of the inputs.
+# Files to download: weights in one format, configs and tokenizers.
 WEIGHTS = (weights.SINGLE, weights.INDEX, "model-*-of-*.safetensors")
 TEXTS = (
   CONFIG,
@@ -27,18 +27,17 @@ TEXTS = (
 )
 
 
-def folder(path: str, only: Sequence[str] = (*WEIGHTS, *TEXTS)) -> str:
-  """The folder of a checkpoint, downloaded where it is on the hub.
+def folder(path: str, patterns: Sequence[str] = (*WEIGHTS, *TEXTS)) -> str:
+  """A checkpoint's local folder, downloaded if it is on the hub.
 
   Args:
-    path: a folder; "package:name/folder", of an installed Python package; or
-      "name@revision" of the hub: a branch, a tag or a commit, "main" unless
-      given. What was downloaded before needs no network.
-    only: the files that are wanted, as patterns.
+    path: a folder; "package:name/folder" in an installed Python package; or a
+      repository on the hub, "name@revision", with a branch, tag or commit
+      (default "main"). Files in the hub's local cache need no network.
+    patterns: the files to download.
 
   Raises:
-    UserError: there is no such folder and no such name, or the hub does not
-      answer or does not give it.
+    UserError: the folder or repository does not exist, or the download fails.
   """
   path = os.path.expanduser(packages.resolve(path))
   if os.path.isdir(path):
@@ -46,71 +45,72 @@ def folder(path: str, only: Sequence[str] = (*WEIGHTS, *TEXTS)) -> str:
   if os.path.isfile(path):
     weights.refuse_pickles(path)
     raise UserError(
-      f"'{path}' is a file.", "Expected the folder with its config.json."
+      f"The checkpoint '{path}' is a file.",
+      "Expected the folder that holds its config.json.",
     )
   name, _, revision = path.partition("@")
   if not name or name.startswith((".", os.sep)) or name.count("/") > 1:
     raise UserError(
       f"No folder '{path}'.",
-      "Expected the folder of a checkpoint, or a name of the hub,"
-      " name@revision.",
+      "Expected a checkpoint's folder, 'package:name/folder', or a repository"
+      " on the hub, 'name@revision'.",
     )
-  return _download(name, revision or "main", only)
+  return _download(name, revision or "main", patterns)
 
 
 def config(path: str, name: str = CONFIG) -> dict[str, Any]:
-  """The config.json of a checkpoint, or another of its JSON files.
+  """Parses a checkpoint's config.json, or another of its JSON files.
 
   Args:
-    path: as of `folder`.
+    path: as in `folder`.
     name: of the file.
 
   Raises:
-    UserError: there is none, or it is no JSON.
+    UserError: the file is missing or is not a JSON object.
   """
-  found = os.path.join(folder(path, TEXTS), name)
+  local = os.path.join(folder(path, TEXTS), name)
   try:
-    with open(found, encoding="utf-8") as file:
+    with open(local, encoding="utf-8") as file:
       content = json.load(file)
   except FileNotFoundError as error:
     raise UserError(f"The checkpoint '{path}' has no {name}.") from error
   except (OSError, ValueError, RecursionError) as error:
-    raise UserError(f"'{found}' cannot be read: {error}.") from error
+    raise UserError(f"'{local}' cannot be read: {error}.") from error
   if not isinstance(content, dict):
-    raise UserError(f"'{found}' is no object of JSON.")
+    raise UserError(f"'{local}' is not a JSON object.")
   return content
 
 
-def _download(name: str, revision: str, only: Sequence[str]) -> str:
+def _download(name: str, revision: str, patterns: Sequence[str]) -> str:
   import huggingface_hub
   from huggingface_hub import errors
 
-  given = f"'{name}@{revision}'"
+  address = f"'{name}@{revision}'"
   try:
     return huggingface_hub.snapshot_download(
-      name, revision=revision, allow_patterns=list(only)
+      name, revision=revision, allow_patterns=list(patterns)
     )
   except errors.GatedRepoError as error:
     raise UserError(
-      f"{given} of the hub is gated.",
+      f"{address} on the hub is gated.",
       f"Accept its terms on huggingface.co/{name}, then log in with"
       " 'hf auth login'.",
     ) from error
   except errors.RevisionNotFoundError as error:
     raise UserError(
-      f"'{name}' of the hub has no revision '{revision}'."
+      f"'{name}' on the hub has no revision '{revision}'."
     ) from error
   except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
     raise UserError(
-      f"No folder and no name of the hub {given}.",
-      "Check its spelling; if it is private, log in with 'hf auth login'.",
+      f"{address} is neither a folder nor a repository on the hub.",
+      "Check the spelling. For a private repository, log in with"
+      " 'hf auth login'.",
     ) from error
   except Exception as error:
-    # Without a network many kinds are raised, by what lies below.
+    # Without a network, different libraries raise different exceptions.
     line = f"{error}".strip().partition("\n")[0]
     raise UserError(
-      f"{given} is no folder, and could not be had of the hub:"
+      f"{address} is not a folder, and its download from the hub failed:"
       f" {type(error).__name__} {line}",
-      "Without a network it has to be there from before, in the cache of"
-      " huggingface_hub.",
+      "Without a network, it must be in huggingface_hub's cache.",
     ) from error

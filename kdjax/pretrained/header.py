@@ -1,9 +1,8 @@
-"""What a safetensors file says that it holds, checked before it is believed.
+"""The header of a safetensors file, checked before tensors are read.
 
-The format: 8 bytes, the length of the header; the header, JSON of name ->
-dtype, shape and data_offsets; the data. See
-https://huggingface.co/docs/safetensors. Nothing is allocated but the header,
-which is at most `LONGEST` and no longer than its file.
+The format: 8 bytes with the header's length; the header, JSON of name -> dtype,
+shape and data_offsets; the data. See https://huggingface.co/docs/safetensors.
+Only the header is read into memory; it has at most `LONGEST` bytes.
 """
 
 import dataclasses
@@ -19,7 +18,7 @@ import safetensors
 
 from kdjax.errors import UserError
 
-# The library's own limit.
+# The limit of the safetensors library.
 LONGEST = 100_000_000
 
 # Little-endian, as the format is.
@@ -36,19 +35,19 @@ DTYPES = {
   "BOOL": np.dtype("?"),
 }
 
-AGAIN = "Download or save it again."
+AGAIN = "Download or save the file again."
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-  """Where a tensor lies.
+  """A tensor's position in a file.
 
   Attributes:
-    path: of its file.
-    dtype: as the format names it: "F32", "BF16".
-    shape: of it.
-    begin: its first byte in the file.
-    end: the byte behind its last one.
+    path: of the file.
+    dtype: in the format's notation: "F32", "BF16".
+    shape: of the tensor.
+    begin: offset of its first byte in the file.
+    end: offset after its last byte.
   """
 
   path: str
@@ -59,11 +58,11 @@ class Tensor:
 
 
 def read(path: str) -> dict[str, Tensor]:
-  """The tensors of a .safetensors file, by name.
+  """The tensors of a .safetensors file, by name; reads no values.
 
   Raises:
-    UserError: the file cannot be what it says: cut off, no JSON, tensors
-      outside of it or one over another.
+    UserError: the file is truncated, its header is invalid, or tensors overlap
+      or lie outside the file.
   """
   try:
     size = os.path.getsize(path)
@@ -77,110 +76,111 @@ def read(path: str) -> dict[str, Tensor]:
   tensors = {
     name: _tensor(path, name, entry, start) for name, entry in entries.items()
   }
-  _check_places(path, tensors, start, size)
+  _check_offsets(path, tensors, start, size)
   try:
-    # What is left to say, its own reader says.
+    # The library makes the remaining checks.
     with safetensors.safe_open(path, "numpy"):
       pass
   except Exception as error:
     raise UserError(
-      f"'{path}' is no sound safetensors file: {error}.", AGAIN
+      f"'{path}' is not a valid safetensors file: {error}.", AGAIN
     ) from error
   return tensors
 
 
 def _length(path: str, size: int, start: bytes) -> int:
-  """Of the header, where one of that length fits."""
+  """The length of the header, checked against the size of the file."""
   if start[:7] == b"version":
     raise UserError(
-      f"'{path}' is a pointer of Git LFS, not the file itself.",
-      "Get it with 'git lfs pull'.",
+      f"'{path}' is a Git LFS pointer, not the file itself.",
+      "Fetch the file with 'git lfs pull'.",
     )
   if len(start) < 8:
     raise UserError(
-      f"'{path}' is cut off: it has {size} bytes, not even its header.", AGAIN
+      f"'{path}' is truncated: {size} bytes are less than a header.", AGAIN
     )
   (length,) = struct.unpack("<Q", start)
   if length > size - 8:
     raise UserError(
-      f"'{path}' claims a header of {length} bytes and has {size} in all:"
-      " it is cut off, or no safetensors file.",
+      f"'{path}' declares a header of {length} bytes but has {size} bytes: it"
+      " is truncated or not a safetensors file.",
       AGAIN,
     )
   if length > LONGEST:
     raise UserError(
-      f"'{path}' claims a header of {length} bytes.",
-      f"A header has at most {LONGEST}.",
+      f"'{path}' declares a header of {length} bytes.",
+      f"A header has at most {LONGEST} bytes.",
     )
   return length
 
 
 def _parsed(path: str, text: bytes) -> dict[str, Any]:
-  def once(pairs):
+  def unique(pairs):
     entries = dict(pairs)
     if len(entries) < len(pairs):
-      raise ValueError("a name is there twice")
+      raise ValueError("a name occurs twice")
     return entries
 
   try:
-    entries = json.loads(text.decode(), object_pairs_hook=once)
+    entries = json.loads(text.decode(), object_pairs_hook=unique)
   except (ValueError, RecursionError) as error:
     raise UserError(
-      f"The header of '{path}' is no JSON: {error}.", AGAIN
+      f"The header of '{path}' is not valid JSON: {error}.", AGAIN
     ) from error
   if not isinstance(entries, dict):
-    raise UserError(f"The header of '{path}' names no tensors.", AGAIN)
+    raise UserError(f"The header of '{path}' is not a JSON object.", AGAIN)
   entries.pop("__metadata__", None)
   return entries
 
 
 def _tensor(path: str, name: str, entry: Any, start: int) -> Tensor:
-  """One entry of the header; its bytes are those of its shape and dtype."""
+  """An entry of the header, checked: its bytes fit its shape and dtype."""
   entry = entry if isinstance(entry, dict) else {}
   dtype, shape = entry.get("dtype"), entry.get("shape")
-  places = entry.get("data_offsets")
-  sizes = lambda found: (
-    isinstance(found, list)
-    and all(type(one) is int and one >= 0 for one in found)
+  offsets = entry.get("data_offsets")
+  valid = lambda numbers: (
+    isinstance(numbers, list)
+    and all(type(number) is int and number >= 0 for number in numbers)
   )
-  if not (isinstance(dtype, str) and sizes(shape) and sizes(places)) or (
-    len(places) != 2
+  if not (isinstance(dtype, str) and valid(shape) and valid(offsets)) or (
+    len(offsets) != 2
   ):
     raise UserError(
-      f"The header of '{path}' says of '{name}' {str(entry)[:80]}.",
-      "It needs a dtype, a shape and two data_offsets.",
+      f"The header of '{path}' has a bad entry '{name}': {str(entry)[:80]}.",
+      "Expected a dtype, a shape and two data_offsets.",
     )
-  begin, end = places
+  begin, end = offsets
   expected = DTYPES[dtype].itemsize * math.prod(shape) if dtype in DTYPES else 0
   if end < begin or (dtype in DTYPES and end - begin != expected):
     raise UserError(
-      f"The header of '{path}' gives '{name}', {dtype} {shape}, the bytes"
+      f"The header of '{path}' stores '{name}', {dtype} {shape}, in the bytes"
       f" {begin} to {end}.",
-      f"It has {expected} bytes.",
+      f"This shape and dtype take {expected} bytes.",
     )
   return Tensor(path, dtype, tuple(shape), start + begin, start + end)
 
 
-def _check_places(
+def _check_offsets(
   path: str, tensors: dict[str, Tensor], start: int, size: int
 ) -> None:
-  """Tensors lie in the file, each behind the one before it."""
+  """Checks that tensors fill the file without overlaps or gaps."""
   before, reached = "the header", start
   for name, tensor in sorted(
     tensors.items(), key=lambda item: (item[1].begin, item[1].end)
   ):
     if tensor.end > size:
       raise UserError(
-        f"'{path}' is cut off: '{name}' ends at byte {tensor.end}, the file at"
-        f" {size}.",
+        f"'{path}' is truncated: '{name}' ends at byte {tensor.end}, the file"
+        f" at {size}.",
         AGAIN,
       )
     if tensor.begin < reached:
       raise UserError(
-        f"In '{path}' the bytes of '{name}' overlap those of '{before}'.", AGAIN
+        f"In '{path}', the bytes of '{name}' overlap those of '{before}'.",
+        AGAIN,
       )
     if tensor.begin > reached:
       raise UserError(
-        f"In '{path}' there are bytes of no tensor before '{name}'.", AGAIN
+        f"'{path}' has bytes before '{name}' that belong to no tensor.", AGAIN
       )
     before, reached = name, tensor.end

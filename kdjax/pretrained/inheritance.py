@@ -1,4 +1,4 @@
-"""A student's first values, from the layers of a trained network."""
+"""Initial values of a student from the layers of a trained network."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,48 +22,45 @@ def inherit(
   *,
   keep: Sequence[str] = (),
 ) -> Variables:
-  """Variables of a shallower or narrower network, from another's.
+  """Initializes a shallower or narrower network from another's variables.
 
-  Block i takes the values of the source's block `layers[i]`. Where the template
-  is smaller, an array is the leading slice of the source's, along each axis.
+  Block i copies the source's block `layers[i]`. If an array is smaller than the
+  source's, it is the leading slice along each axis.
   Sanh et al., "DistilBERT", arXiv:1910.01108, Section 3 (every second layer);
   Wu et al., "TinyCLIP", ICCV 2023, arXiv:2309.12314 (layers and width); Gandhi
-  et al., "Distil-Whisper", arXiv:2311.00430 (layers as far apart as can be).
+  et al., "Distil-Whisper", arXiv:2311.00430 (evenly spaced layers).
 
-  Heads of attention lie side by side in the width. A leading slice of it is
-  whole heads, the first ones, where both networks have heads of one size,
-  width / heads; else it cuts heads of the source into pieces and joins pieces
-  of several into one, which computes nothing that the source did.
+  Attention heads are concatenated along the width. If both networks have the
+  same head size, width / heads, a leading slice consists of the first heads.
+  Otherwise it mixes parts of different heads, and the copied values lose their
+  function.
 
   Args:
-    template: variables, or their shapes, of the network that inherits.
-    source: variables of the other one, of the same architecture.
+    template: variables, or their shapes, of the network to initialize.
+    source: variables of the other network, of the same architecture.
     layers: the source's blocks: "first", "last", "even" (the first, the last
-      and those evenly between) or their numbers from 0; None where both have
-      as many. A network of several parts with blocks, as of image and text,
-      counts each part's own.
-    keep: parts that stay as the template has them, which are arrays there:
-      ("head",).
+      and evenly spaced ones between) or a sequence of indices. None requires
+      equally many blocks. Parts of a network, such as an image and a text
+      tower, count their blocks separately.
+    keep: parts, such as ("head",), that keep the template's values.
 
   Returns:
-    NumPy arrays, in the template's dtypes.
+    NumPy arrays in the template's dtypes.
 
   Raises:
-    UserError: the layers are not there, or arrays do not fit; it names all.
+    UserError: the layers do not exist, or arrays do not fit; it lists all.
   """
   names = origins(template, source, layers, keep=keep)
-  wanted, there = (
-    FLATTEN(dict(template), sep="/"),
-    FLATTEN(dict(source), sep="/"),
-  )
-  made = {}
-  for leaf, like in wanted.items():
+  templates = FLATTEN(dict(template), sep="/")
+  sources = FLATTEN(dict(source), sep="/")
+  leaves = {}
+  for leaf, like in templates.items():
     if leaf not in names:
-      made[leaf] = np.asarray(like)
+      leaves[leaf] = np.asarray(like)
       continue
     cut = tuple(slice(size) for size in like.shape)
-    made[leaf] = np.array(np.asarray(there[names[leaf]])[cut], like.dtype)
-  return flax.traverse_util.unflatten_dict(made, sep="/")
+    leaves[leaf] = np.array(np.asarray(sources[names[leaf]])[cut], like.dtype)
+  return flax.traverse_util.unflatten_dict(leaves, sep="/")
 
 
 def origins(
@@ -73,101 +70,108 @@ def origins(
   *,
   keep: Sequence[str] = (),
 ) -> dict[str, str]:
-  """Of each leaf that `inherit` fills, that of the source; reads no values.
+  """Maps each leaf that `inherit` fills to the source's leaf; reads no values.
 
   Args:
-    template: as of `inherit`, as are the others.
-    source: variables, or their shapes.
-    layers: the source's blocks.
-    keep: parts that are left out.
+    template: as in `inherit`.
+    source: as in `inherit`; shapes suffice.
+    layers: as in `inherit`.
+    keep: parts to leave out.
 
   Raises:
-    UserError: as of `inherit`.
+    UserError: as in `inherit`.
   """
-  wanted = FLATTEN(dict(template), sep="/")
-  there = FLATTEN(dict(source), sep="/")
-  chosen = _chosen(_depths(wanted), _depths(there), layers)
+  templates = FLATTEN(dict(template), sep="/")
+  sources = FLATTEN(dict(source), sep="/")
+  blocks = _blocks(_depths(templates), _depths(sources), layers)
   names, faults = {}, []
-  for leaf, like in wanted.items():
+  for leaf, like in templates.items():
     if leaf.split("/")[1] in keep:
       continue
     names[leaf] = BLOCK.sub(
-      lambda one, leaf=leaf: (
-        f"block{chosen[_part(leaf, one.start())][int(one.group(1))]:02d}"
+      lambda match, leaf=leaf: (
+        f"block{blocks[_part(leaf, match.start())][int(match.group(1))]:02d}"
       ),
       leaf,
     )
-    faults.append(_fault(leaf, like, names[leaf], there))
+    faults.append(_fault(leaf, like, names[leaf], sources))
   if any(faults):
     raise UserError(
-      "The network cannot inherit from the other one:\n  "
+      "The network cannot inherit from the source network:\n  "
       + "\n  ".join(filter(None, faults))
     )
   return names
 
 
 def _part(leaf: str, end: int) -> str:
-  """What holds a block: the path before it, without the collection."""
+  """The path of the part that holds a block, without the collection."""
   return leaf[:end].partition("/")[2]
 
 
 def _depths(leaves: Mapping[str, Any]) -> dict[str, int]:
-  """How many blocks each part of a network has."""
+  """Number of blocks of each part of a network."""
   depths: dict[str, int] = {}
   for leaf in leaves:
-    for one in BLOCK.finditer(leaf):
-      part = _part(leaf, one.start())
-      depths[part] = max(depths.get(part, 0), int(one.group(1)) + 1)
+    for match in BLOCK.finditer(leaf):
+      part = _part(leaf, match.start())
+      depths[part] = max(depths.get(part, 0), int(match.group(1)) + 1)
   return depths
 
 
-def _chosen(
-  wanted: Mapping[str, int],
-  there: Mapping[str, int],
+def _blocks(
+  depths: Mapping[str, int],
+  source_depths: Mapping[str, int],
   layers: str | Sequence[int] | None,
 ) -> dict[str, tuple[int, ...]]:
-  """The source's block of each block, by part."""
-  if wanted.keys() - there.keys():
+  """For each part, the source's block of each block."""
+  missing = sorted(depths.keys() - source_depths.keys())
+  if missing:
     raise UserError(
-      "The other network has no blocks to inherit from.",
-      f"Expected 'block00' and on in {sorted(wanted.keys() - there.keys())}.",
+      "The source network has no blocks to inherit from.",
+      f"Expected the parameters 'block00..' in {missing}.",
     )
-  return {part: _rows(wanted[part], there[part], layers) for part in wanted}
+  return {
+    part: _indices(depth, source_depths[part], layers)
+    for part, depth in depths.items()
+  }
 
 
-def _rows(depth: int, there: int, layers) -> tuple[int, ...]:
-  given = f"A network of {depth} blocks inherits from one of {there}"
+def _indices(depth: int, source_depth: int, layers) -> tuple[int, ...]:
+  depths = f"The network has {depth} blocks, the source {source_depth}"
   if layers is None:
-    if depth != there:
+    if depth != source_depth:
       raise UserError(
-        f"{given}.", f"Say which, as layers: {', '.join(CHOICES)} or numbers."
+        f"{depths}.",
+        f"Select the source's blocks by layers: {', '.join(CHOICES)} or a list"
+        " of indices.",
       )
     return tuple(range(depth))
   if isinstance(layers, str):
     if layers not in CHOICES:
       raise UserError(f"No layers '{layers}'.", exists=CHOICES, near=layers)
-    if depth > there:
-      raise UserError(f"{given}.", "It has at most as many.")
+    if depth > source_depth:
+      raise UserError(f"{depths}.", "It must have at most as many.")
     if layers == "even":
-      return tuple(int(one + 0.5) for one in np.linspace(0, there - 1, depth))
-    first = there - depth if layers == "last" else 0
+      spaced = np.linspace(0, source_depth - 1, depth)
+      return tuple(int(index + 0.5) for index in spaced)
+    first = source_depth - depth if layers == "last" else 0
     return tuple(range(first, first + depth))
   layers = tuple(layers)
-  if len(layers) != depth or not all(0 <= one < there for one in layers):
+  if len(layers) != depth or not all(0 <= i < source_depth for i in layers):
     raise UserError(
-      f"{given}, by layers={layers}.",
-      f"Expected {depth} numbers from 0 to {there - 1}.",
+      f"{depths}, and layers={layers}.",
+      f"Expected {depth} indices from 0 to {source_depth - 1}.",
     )
   return layers
 
 
-def _fault(leaf: str, like: Any, name: str, there: Mapping[str, Any]) -> str:
-  """Why a leaf cannot come from that of the source, "" if it can."""
-  if name not in there:
-    return f"{leaf}: the other one has no {name}"
-  shape = there[name].shape
+def _fault(leaf: str, like: Any, name: str, sources: Mapping[str, Any]) -> str:
+  """Why a leaf cannot be copied from the source; "" if it can."""
+  if name not in sources:
+    return f"{leaf}: the source has no {name}"
+  shape = sources[name].shape
   if len(shape) != len(like.shape) or any(
     size > other for size, other in zip(like.shape, shape, strict=True)
   ):
-    return f"{leaf} {list(like.shape)}: {name} has {list(shape)}"
+    return f"{leaf} {list(like.shape)} is not a slice of {name} {list(shape)}"
   return ""

@@ -1,17 +1,17 @@
-"""A checkpoint as a network of kdjax and its variables.
+"""Loads a checkpoint as a network of kdjax and its variables.
 
-A file of kdjax/models takes public weights where it defines, beside `Model`:
+A file of kdjax/models supports public weights if it defines, next to `Model`:
 
-  TYPES            the model_types of a config.json that it takes
-  options(config)  fields of `Model` of a parsed config.json
+  TYPES            supported model_types of a config.json
+  options(config)  fields of `Model` from a parsed config.json
   names(model)     leaf -> public name, "params/head/kernel" ->
-                   "classifier.weight"; or a list of such tables, where a
-                   network is published under several names
-  PREFIXES         what all public names may begin with: ("", "bert.")
-  UNREAD           regular expressions of tensors that nobody needs
+                   "classifier.weight"; or a list of such tables, if the
+                   network is published under different names
+  PREFIXES         possible prefixes of all public names: ("", "bert.")
+  UNREAD           regular expressions of tensors to ignore
   FRESH            parts that a checkpoint may lack: ("head",)
-  example(model)   if it is there: what it reads, as shapes, from which its
-                   variables have theirs; else that is guessed
+  example(model)   optional: shapes of the inputs, to infer the variables'
+                   shapes; by default these are guessed
 """
 
 import dataclasses
@@ -36,9 +36,9 @@ from kdjax.types import Variables
 FLATTEN = flax.traverse_util.flatten_dict
 UNFLATTEN = flax.traverse_util.unflatten_dict
 
-# The spread of parameters that no checkpoint has, as BERT draws its own:
-# Devlin et al., arXiv:1810.04805.
-SPREAD = 0.02
+# Standard deviation of kernels that a checkpoint lacks, as in BERT: Devlin et
+# al., arXiv:1810.04805.
+DEVIATION = 0.02
 
 
 def load(
@@ -49,21 +49,22 @@ def load(
   seed: int = 0,
   **options,
 ) -> tuple[Any, Variables]:
-  """A network with published weights.
+  """Loads a network with published weights.
 
   Args:
-    path: the folder of a checkpoint, or "name@revision" of the hub.
+    path: a checkpoint's folder, "package:name/folder", or "name@revision" on
+      the hub.
     name: of the network, a file of kdjax/models.
-    inputs: what it is called with, arrays or their shapes, from which its
-      variables have theirs; None is what fits the network.
-    seed: of parts that the checkpoint does not have, as a new classifier.
-    **options: fields of the network, instead of those of the checkpoint.
+    inputs: example inputs, arrays or shapes, to infer the variables' shapes;
+      None uses inputs that fit the network.
+    seed: for parts that the checkpoint lacks, such as a new classifier.
+    **options: fields of the network that replace the checkpoint's.
 
   Returns:
-    The Flax module, and its variables, NumPy arrays.
+    The Flax module and its variables, NumPy arrays.
 
   Raises:
-    UserError: the checkpoint cannot be read, or does not fit.
+    UserError: the checkpoint cannot be read or does not fit the network.
   """
   model, template = shapes(path, name, inputs=inputs, **options)
   return model, variables(path, name, model, template, seed)
@@ -72,29 +73,29 @@ def load(
 def shapes(
   path: str, name: str, *, inputs: Mapping[str, Any] | None = None, **options
 ) -> tuple[Any, Variables]:
-  """As `load`, with the shapes of its variables alone; reads no weights.
+  """As `load`, but with the variables' shapes; reads no weights.
 
   Args:
-    path: as of `load`, as are the others.
-    name: of the network.
-    inputs: what it is called with.
-    **options: fields of the network.
+    path: as in `load`.
+    name: as in `load`.
+    inputs: as in `load`.
+    **options: as in `load`.
   """
   model = registry.find("models", name)(**describe(path, name, **options))
   return model, _shapes(_file(name), model, inputs)
 
 
 def describe(path: str, name: str, **options) -> dict[str, Any]:
-  """The fields of a network as its checkpoint has them; reads no weights.
+  """The network's fields from a checkpoint's config.json; reads no weights.
 
   Args:
-    path: as of `load`.
+    path: as in `load`.
     name: of the network.
-    **options: fields, which count before those of the checkpoint.
+    **options: fields that replace the checkpoint's.
 
   Raises:
-    UserError: there is no config.json, it is of another network, or of a kind
-      that is not built.
+    UserError: config.json is missing, belongs to another network or has an
+      unsupported value.
   """
   file, kind = _file(name), registry.find("models", name)
   fields = {field.name for field in dataclasses.fields(kind)}
@@ -104,12 +105,12 @@ def describe(path: str, name: str, **options) -> dict[str, Any]:
         f"'{name}' has no option '{key}'.", exists=fields, near=key
       )
   config = files.config(path)
-  found = config.get("model_type")
-  if found is not None and found not in file.TYPES:
+  model_type = config.get("model_type")
+  if model_type is not None and model_type not in file.TYPES:
     raise UserError(
-      f"'{path}' is of model_type '{found}', and '{name}' takes"
-      f" {', '.join(file.TYPES)}.",
-      _taken_by(found),
+      f"The checkpoint '{path}' has the model_type '{model_type}'. The network"
+      f" '{name}' supports {', '.join(file.TYPES)}.",
+      _suggestion(model_type),
     )
   return {**file.options(config), **options}
 
@@ -117,24 +118,25 @@ def describe(path: str, name: str, **options) -> dict[str, Any]:
 def variables(
   path: str, name: str, model: Any, template: Variables, seed: int = 0
 ) -> Variables:
-  """The variables of a network, from a checkpoint.
+  """Loads a network's variables from a checkpoint.
 
-  They are read one by one: memory holds them, and a few megabytes of the file.
+  Tensors are read one by one: memory holds the variables and a few megabytes of
+  the file.
 
   Args:
-    path: as of `load`.
+    path: as in `load`.
     name: of the network.
     model: the network.
-    template: its variables, or their shapes. Of a part that the checkpoint
-      does not have, arrays are taken as they are.
-    seed: of such a part, where the template has but shapes.
+    template: its variables, or their shapes. For parts that the checkpoint
+      lacks, the template's arrays are used.
+    seed: for such parts, if the template has shapes only.
 
   Returns:
-    NumPy arrays, in the template's dtypes.
+    NumPy arrays in the template's dtypes.
 
   Raises:
-    UserError: the checkpoint cannot be read, or does not fit: all names that
-      are missing, left over or of another shape.
+    UserError: the checkpoint cannot be read or does not fit. It lists all names
+      that are missing, unexpected or of another shape.
   """
   weights = Weights(files.folder(path))
   shapes = FLATTEN(dict(template), sep="/")
@@ -149,16 +151,16 @@ def variables(
 
 
 def fit(path: str, name: str, model: Any, template: Variables) -> Plan:
-  """Which tensors `variables` would read, and what it would make; reads none.
+  """Plans which tensors `variables` reads and which leaves it initializes.
 
   Args:
-    path: as of `load`.
+    path: as in `load`.
     name: of the network.
     model: the network.
     template: its variables, or their shapes.
 
   Raises:
-    UserError: as of `variables`.
+    UserError: as in `variables`.
   """
   weights = Weights(files.folder(path))
   shapes = FLATTEN(dict(template), sep="/")
@@ -179,15 +181,15 @@ def _plan(weights: Weights, path: str, file: Any, model: Any, shapes) -> Plan:
 
 
 def _read(weights: Weights, name: str, leaf: str, like: Any) -> np.ndarray:
-  """A tensor, its axes moved."""
-  made = np.empty(like.shape, like.dtype)
-  moved = matching.axes(leaf, made.ndim)
-  weights.copy(name, made.transpose(np.argsort(moved)))
-  return made
+  """A tensor in Flax's layout."""
+  array = np.empty(like.shape, like.dtype)
+  axes = matching.axes(leaf, array.ndim)
+  weights.copy(name, array.transpose(np.argsort(axes)))
+  return array
 
 
 def _fresh(leaf: str, like: Any, seed: int) -> np.ndarray:
-  """What no checkpoint has: normal, where it is no bias and no scale."""
+  """Initial values of a leaf that the checkpoint lacks."""
   if not isinstance(like, jax.ShapeDtypeStruct):
     return np.asarray(like)
   kind = leaf.rpartition("/")[2]
@@ -196,60 +198,66 @@ def _fresh(leaf: str, like: Any, seed: int) -> np.ndarray:
   if kind in ("scale", "var"):
     return np.ones(like.shape, like.dtype)
   random = np.random.default_rng([seed, zlib.crc32(leaf.encode())])
-  return random.normal(scale=SPREAD, size=like.shape).astype(like.dtype)
+  return random.normal(scale=DEVIATION, size=like.shape).astype(like.dtype)
 
 
 def _file(name: str) -> Any:
-  """The file of a network that takes public weights."""
+  """The module of a network that supports public weights."""
   file = sys.modules[registry.find("models", name).__module__]
   if not hasattr(file, "names"):
     raise UserError(
-      f"'{name}' takes no published weights.", exists=_takers(), near=name
+      f"The network '{name}' does not support published weights.",
+      exists=_supported(),
+      near=name,
     )
   return file
 
 
-def _takers() -> dict[str, tuple[str, ...]]:
-  """Networks that take public weights, and the model_types of each."""
-  found = {}
+def _supported() -> dict[str, tuple[str, ...]]:
+  """Networks that support public weights -> their model_types."""
+  types = {}
   for name in registry.names("models"):
     file = sys.modules[registry.find("models", name).__module__]
     if hasattr(file, "names"):
-      found[name] = file.TYPES
-  return found
+      types[name] = file.TYPES
+  return types
 
 
-def _taken_by(kind: str) -> str:
-  takers = _takers()
-  fit = [name for name, kinds in takers.items() if kind in kinds]
-  if fit:
-    return f"'{fit[0]}' takes it."
-  return f"None takes it; there are: {', '.join(takers) or 'none'}."
+def _suggestion(model_type: str) -> str:
+  supported = _supported()
+  for name, types in supported.items():
+    if model_type in types:
+      return f"Use the network '{name}'."
+  return (
+    "No network supports it. Networks with published weights:"
+    f" {', '.join(supported) or 'none'}."
+  )
 
 
 def _shapes(file: Any, model: Any, inputs: Mapping[str, Any] | None) -> Any:
-  """The variables of a network, as shapes."""
+  """The shapes of a network's variables."""
   start = lambda inputs: model.init(jax.random.key(0), inputs, train=False)
   if inputs is None and hasattr(file, "example"):
     inputs = file.example(model)
   if inputs is not None:
     return jax.eval_shape(start, dict(inputs))
-  failed = None
+  last_error = None
   for guess in _guesses(model):
     try:
       return jax.eval_shape(start, guess)
     except Exception as error:
       if isinstance(error, UserError) and not isinstance(error, ShapeError):
         raise
-      failed = error
+      last_error = error
   raise UserError(
-    f"What the network reads, {', '.join(model.reads)}, is not known: {failed}",
-    "Give `inputs`: such arrays, or their shapes.",
-  ) from failed
+    "The shapes of the network's inputs are unknown:"
+    f" {', '.join(model.reads)}. {last_error or ''}".rstrip(),
+    "Pass example arrays or their shapes as `inputs`.",
+  ) from last_error
 
 
 def _guesses(model: Any) -> Iterator[dict[str, jax.ShapeDtypeStruct]]:
-  """What it may read: words, an image, a wave or a spectrogram."""
+  """Possible inputs: token ids, an image, a waveform or a spectrogram."""
   size = getattr(model, "image_size", 32)
   height, width = (size, size) if isinstance(size, int) else size
   frames, bins = getattr(model, "length", 1024), getattr(model, "mels", 128)
@@ -262,11 +270,11 @@ def _guesses(model: Any) -> Iterator[dict[str, jax.ShapeDtypeStruct]]:
     ],
   }
   keys = [key for key in model.reads if "/" not in key]
-  # A network of one modality may read it under another name.
+  # A network of one modality may have a key of another name.
   default = [getattr(type(model), "modality", "")] if len(keys) == 1 else keys
-  found = [kinds.get(key, ()) for key in default]
-  for one in itertools.product(*found):
+  choices = [kinds.get(key, ()) for key in default]
+  for guess in itertools.product(*choices):
     yield {
-      key: jax.ShapeDtypeStruct(*given)
-      for key, given in zip(keys, one, strict=True)
+      key: jax.ShapeDtypeStruct(*shape_and_dtype)
+      for key, shape_and_dtype in zip(keys, guess, strict=True)
     }

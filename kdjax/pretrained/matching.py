@@ -1,4 +1,4 @@
-"""Which tensor of a checkpoint is which leaf of a network."""
+"""Matches the tensors of a checkpoint to the leaves of a network."""
 
 import dataclasses
 import re
@@ -8,11 +8,11 @@ from typing import Any
 from kdjax.errors import UserError
 from kdjax.pretrained.header import Tensor
 
-# How axes move from PyTorch's layout to Flax's, of a kernel, by its rank:
+# Transposition of kernels from PyTorch's layout to Flax's, by rank: from
 # [out in], [O I k] and [O I h w].
 AXES = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}
 
-# Endings of older files, and what they are called today.
+# Endings of names in older files -> current endings.
 RENAMED = (
   ("LayerNorm.gamma", "LayerNorm.weight"),
   ("LayerNorm.beta", "LayerNorm.bias"),
@@ -25,11 +25,11 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """What to read, and what to make.
+  """What to read and what to initialize.
 
   Attributes:
     read: leaf -> name of its tensor.
-    fresh: leaves that the checkpoint does not have, and may lack.
+    fresh: leaves to initialize, because the checkpoint lacks them.
   """
 
   read: dict[str, str]
@@ -37,14 +37,14 @@ class Plan:
 
 
 def axes(leaf: str, rank: int) -> tuple[int, ...]:
-  """Which axis of a tensor each axis of its leaf is."""
+  """The tensor's axis for each axis of its leaf."""
   if leaf.rpartition("/")[2] == "kernel" and rank in AXES:
     return AXES[rank]
   return tuple(range(rank))
 
 
 def plan(
-  there: Mapping[str, Tensor],
+  tensors: Mapping[str, Tensor],
   tables: Sequence[Mapping[str, str]],
   shapes: Mapping[str, Any],
   *,
@@ -53,141 +53,141 @@ def plan(
   fresh: Sequence[str],
   path: str,
 ) -> Plan:
-  """Fits tensors to leaves, all of them.
+  """Matches all leaves to tensors.
 
   Args:
-    there: the tensors of the checkpoint.
-    tables: leaf -> public name, without prefix; of several the one that fits
-      best counts.
-    shapes: leaf -> what has its shape.
-    prefixes: what public names may begin with; the one that fits best counts.
-      What lies beside the network in a model of a task, as its classifier,
-      has none.
-    unread: regular expressions of tensors that nobody needs.
-    fresh: parts of the network that a checkpoint may lack, each wholly: it has
-      none of its tensors, or all of another shape, as a classifier of other
-      classes has.
+    tensors: of the checkpoint.
+    tables: leaf -> public name, without prefix. The table that fits best is
+      used.
+    shapes: leaf -> array or its shape.
+    prefixes: possible prefixes of public names; the one that fits best is used.
+      Parts outside the published base network, such as a classifier, have none.
+    unread: regular expressions of tensors to ignore.
+    fresh: parts of the network that a checkpoint may lack as a whole: it has
+      none of their tensors, or all with other shapes (a classifier for other
+      classes).
     path: of the checkpoint, for messages.
 
   Raises:
-    UserError: tensors are missing, left over, or of another shape or dtype; it
-      names them all.
+    UserError: tensors are missing, unexpected, or of another shape or dtype; it
+      lists them all.
   """
-  names = {_today(name, there): name for name in there}
+  names = {_current(name, tensors): name for name in tensors}
   table, prefix, read = _best(tables, prefixes, names, shapes)
   wrong = {
-    leaf: _fault(leaf, there[names[name]], names[name], shapes[leaf])
+    leaf: _fault(leaf, tensors[names[name]], names[name], shapes[leaf])
     for leaf, name in read.items()
     if leaf in shapes
   }
   wrong = {leaf: fault for leaf, fault in wrong.items() if fault}
-  lost = [leaf for leaf in shapes if leaf not in read]
-  made = _made(fresh, shapes, lost, wrong)
-  taken = set(read.values())
+  missing = [leaf for leaf in shapes if leaf not in read]
+  initialized = _fresh_leaves(fresh, shapes, missing, wrong)
+  used = set(read.values())
   faults = {
     "missing": [
       prefix + table[leaf]
       if leaf in table
       else f"{leaf} of the network, which has no public name"
-      for leaf in lost
-      if leaf not in made
+      for leaf in missing
+      if leaf not in initialized
     ],
-    "left over": [
-      given
-      for name, given in names.items()
-      if name not in taken and not _is_unread(name, prefix, unread)
+    "unexpected": [
+      original
+      for name, original in names.items()
+      if name not in used and not _is_unread(name, prefix, unread)
     ],
     "of another shape or dtype": [
-      fault for leaf, fault in wrong.items() if leaf not in made
+      fault for leaf, fault in wrong.items() if leaf not in initialized
     ],
   }
   if any(faults.values()):
-    raise UserError(_said(path, len(there), len(shapes), faults))
-  kept = [leaf for leaf in shapes if leaf not in made]
-  return Plan({leaf: names[read[leaf]] for leaf in kept}, made)
+    raise UserError(_message(path, len(tensors), len(shapes), faults))
+  kept = [leaf for leaf in shapes if leaf not in initialized]
+  return Plan({leaf: names[read[leaf]] for leaf in kept}, initialized)
 
 
 def _best(tables, prefixes, names, shapes):
-  """The table and the prefix that find most, and what they find."""
+  """The table and prefix with the most matches, and the matches."""
 
-  def found(table, prefix):
-    both = {leaf: (prefix + name, name) for leaf, name in table.items()}
-    there = {
-      leaf: [name for name in some if name in names]
-      for leaf, some in both.items()
+  def match(table, prefix):
+    candidates = {leaf: (prefix + name, name) for leaf, name in table.items()}
+    matches = {
+      leaf: [name for name in pair if name in names]
+      for leaf, pair in candidates.items()
     }
-    return {leaf: some[0] for leaf, some in there.items() if some}
+    return {leaf: present[0] for leaf, present in matches.items() if present}
 
-  tried = [
-    (table, prefix, found(table, prefix))
+  results = [
+    (table, prefix, match(table, prefix))
     for table in tables
     for prefix in prefixes
   ]
-  return max(tried, key=lambda one: len(one[2].keys() & shapes.keys()))
+  return max(results, key=lambda result: len(result[2].keys() & shapes.keys()))
 
 
-def _made(fresh, shapes, lost, wrong) -> tuple[str, ...]:
+def _fresh_leaves(fresh, shapes, missing, wrong) -> tuple[str, ...]:
   """The leaves of parts that the checkpoint lacks, or has for other classes."""
-  made = []
+  initialized = []
   for part in fresh:
     leaves = [leaf for leaf in shapes if leaf.split("/")[1] == part]
-    if all(leaf in lost for leaf in leaves) or all(
+    if all(leaf in missing for leaf in leaves) or all(
       leaf in wrong for leaf in leaves
     ):
-      made += leaves
-  return tuple(made)
+      initialized += leaves
+  return tuple(initialized)
 
 
-def _today(name: str, there: Mapping[str, Tensor]) -> str:
+def _current(name: str, tensors: Mapping[str, Tensor]) -> str:
+  """A tensor's current name."""
   for old, new in RENAMED:
     if name.endswith(old):
       renamed = name.removesuffix(old) + new
-      return name if renamed in there else renamed
+      return name if renamed in tensors else renamed
   return name
 
 
 def _is_unread(name: str, prefix: str, unread: Sequence[str]) -> bool:
   return any(
-    re.fullmatch(one, candidate)
-    for one in unread
+    re.fullmatch(pattern, candidate)
+    for pattern in unread
     for candidate in (name, name.removeprefix(prefix))
   )
 
 
 def _fault(leaf, tensor, name, expected) -> str:
-  """What is wrong with a tensor, "" if nothing."""
-  moved = axes(leaf, len(tensor.shape))
-  shape = tuple(tensor.shape[axis] for axis in moved)
+  """A description of a wrong shape or dtype; "" if both are right."""
+  order = axes(leaf, len(tensor.shape))
+  shape = tuple(tensor.shape[axis] for axis in order)
   if shape != tuple(expected.shape):
-    back = expected.shape
-    if len(back) == len(moved):
-      back = [expected.shape[moved.index(axis)] for axis in range(len(moved))]
-    return f"{name} {list(tensor.shape)} where {list(back)} is expected"
+    public = expected.shape
+    if len(public) == len(order):
+      public = [expected.shape[order.index(axis)] for axis in range(len(order))]
+    return f"{name} {list(tensor.shape)}, expected {list(public)}"
   if tensor.dtype not in FLOATS:
-    return f"{name} of dtype {tensor.dtype} where {', '.join(FLOATS)} are read"
+    return f"{name} of dtype {tensor.dtype}, expected {', '.join(FLOATS)}"
   return ""
 
 
-def _said(path, there, expected, faults) -> str:
+def _message(path, tensor_count, leaf_count, faults) -> str:
   lines = [
-    f"The checkpoint '{path}', {there} tensors, does not fit the network, which"
-    f" has {expected}."
+    f"The checkpoint '{path}' has {tensor_count} tensors and does not fit the"
+    f" network, which has {leaf_count} parameters and statistics."
   ]
-  for what, found in faults.items():
-    if found:
-      lines.append(f"{len(found)} {what}:")
-      lines += [f"  {one}" for one in _grouped(found)]
+  for kind, names in faults.items():
+    if names:
+      lines.append(f"{len(names)} {kind}:")
+      lines += [f"  {line}" for line in _grouped(names)]
   return "\n".join(lines)
 
 
-def _grouped(found: Sequence[str]) -> list[str]:
-  """All of them, those that differ in the number of a layer as one line."""
+def _grouped(names: Sequence[str]) -> list[str]:
+  """All names; names that differ only in a layer's index share a line."""
   groups: dict[str, list[str]] = {}
-  for one in found:
-    number = re.search(r"(?<=\.)\d+(?=\.)", one)
-    key = one
+  for name in names:
+    number = re.search(r"(?<=\.)\d+(?=\.)", name)
+    key = name
     if number:
-      key = f"{one[: number.start()]}{{}}{one[number.end() :]}"
+      key = f"{name[: number.start()]}{{}}{name[number.end() :]}"
     groups.setdefault(key, []).append(number.group(0) if number else "")
   return [
     key.replace(

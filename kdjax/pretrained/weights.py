@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint, one file or an index of shards, unread."""
+"""A checkpoint's tensors, from one file or from shards."""
 
 import json
 import mmap
@@ -15,10 +15,10 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
-# What is read of a tensor at once: beside its copy, no more is in memory.
+# Bytes of a file that are in memory at once.
 SLAB = 1 << 23
 
-# Only what PyTorch calls safe is unpickled; tensors that share values do not.
+# Unpickles weights only; copies tensors that share memory.
 CONVERT = (
   'python -c "import torch; from safetensors.torch import save_file;'
   " save_file({{k: v.clone().contiguous() for k, v in"
@@ -27,19 +27,19 @@ CONVERT = (
 
 
 class Weights(Mapping[str, Tensor]):
-  """Name -> where a tensor lies; its values are read by `copy`.
+  """Maps names to tensors' positions in files; `copy` reads their values.
 
   Args:
-    folder: with a model.safetensors, or a model.safetensors.index.json and the
-      shards that it names.
+    folder: with a model.safetensors, or with a model.safetensors.index.json and
+      its shards.
 
   Raises:
-    UserError: there is neither; a shard is missing, or a tensor in it; a file
-      cannot be what it says.
+    UserError: both are missing, a shard or one of its tensors is missing, or a
+      file is invalid.
   """
 
   def __init__(self, folder: str):
-    single, index = (os.path.join(folder, one) for one in (SINGLE, INDEX))
+    single, index = (os.path.join(folder, name) for name in (SINGLE, INDEX))
     if os.path.isfile(single):
       self._tensors = header.read(single)
     elif os.path.isfile(index):
@@ -48,8 +48,8 @@ class Weights(Mapping[str, Tensor]):
       refuse_pickles(folder)
       raise UserError(
         f"'{folder}' has no {SINGLE} and no {INDEX}.",
-        "Other formats are not read: a pickle (pytorch_model.bin) runs the code"
-        f" that is in it. Convert it: {_line('pytorch_model.bin')}",
+        "Other formats are not supported: a pickle (pytorch_model.bin) can run"
+        f" arbitrary code. Convert it: {_conversion('pytorch_model.bin')}",
       )
 
   def __getitem__(self, name: str) -> Tensor:
@@ -62,14 +62,14 @@ class Weights(Mapping[str, Tensor]):
     return len(self._tensors)
 
   def copy(self, name: str, target: np.ndarray) -> None:
-    """Writes a tensor into an array of its shape, in that array's dtype.
+    """Writes a tensor into an array of its shape, in the array's dtype.
 
-    Of the file, a few megabytes are in memory at a time.
+    At most a few megabytes of the file are in memory at a time.
     """
     tensor = self[name]
     if tensor.begin == tensor.end:
       return
-    # A map begins at a page.
+    # A memory map starts at a page boundary.
     start = tensor.begin - tensor.begin % mmap.ALLOCATIONGRANULARITY
     with (
       open(tensor.path, "rb") as file,
@@ -83,7 +83,7 @@ class Weights(Mapping[str, Tensor]):
 def _fill(
   target: np.ndarray, pages: mmap.mmap, tensor: Tensor, begin: int
 ) -> None:
-  """Slab by slab; what was read is let go."""
+  """Copies slab by slab and releases the pages of each slab."""
   dtype = DTYPES[tensor.dtype]
   if target.flags.c_contiguous:
     target = target.reshape(-1)
@@ -92,78 +92,83 @@ def _fill(
   step = max(1, SLAB // row)
   for first in range(0, rows, step):
     count = min(step, rows - first)
-    place = begin + first * row
+    offset = begin + first * row
     slab = np.frombuffer(
-      pages, dtype, count * row // dtype.itemsize, offset=place
+      pages, dtype, count * row // dtype.itemsize, offset=offset
     )
     target[first : first + count] = slab.reshape(count, *rest)
-    del slab  # the map cannot close while somebody looks at it
-    done = (place + count * row) // mmap.PAGESIZE * mmap.PAGESIZE
+    del slab  # the map cannot close while an array refers to it
+    done = (offset + count * row) // mmap.PAGESIZE * mmap.PAGESIZE
     if done and hasattr(mmap, "MADV_DONTNEED"):
       pages.madvise(mmap.MADV_DONTNEED, 0, done)
 
 
 def refuse_pickles(path: str) -> None:
-  """Raises `UserError` where a file, or all that a folder has, is a pickle."""
+  """Raises `UserError` if the file is, or the folder has, a pickle."""
   names = sorted(os.listdir(path)) if os.path.isdir(path) else [""]
-  found = [os.path.join(path, name).rstrip(os.sep) for name in names]
-  found = [one for one in found if one.endswith(PICKLES)]
-  # Beside it may lie what an optimizer kept.
-  found.sort(key=lambda one: "model" not in os.path.basename(one))
-  if found:
+  files = [os.path.join(path, name).rstrip(os.sep) for name in names]
+  pickles = [file for file in files if file.endswith(PICKLES)]
+  # The weights first: others may hold an optimizer's state.
+  pickles.sort(key=lambda file: "model" not in os.path.basename(file))
+  if pickles:
     raise UserError(
-      f"'{found[0]}' is a pickle: to read one runs the code that is in it.",
-      f"Expected {SINGLE}. Convert it: {_line(found[0])}",
+      f"'{pickles[0]}' is a pickle: reading it can run arbitrary code.",
+      f"Expected {SINGLE}. Convert it: {_conversion(pickles[0])}",
     )
 
 
-def _line(old: str) -> str:
+def _conversion(old: str) -> str:
   """The command that converts a pickle."""
   new = os.path.join(os.path.dirname(old), SINGLE)
   return CONVERT.format(old=old, new=new)
 
 
 def _sharded(folder: str, index: str) -> dict[str, Tensor]:
-  """The tensors of all shards that an index names."""
+  """The tensors of all shards of an index."""
   try:
     with open(index, encoding="utf-8") as file:
-      places = json.load(file)["weight_map"]
+      shard_of = json.load(file)["weight_map"]
     wrong = [
-      one for one in places.values() if os.path.basename(one) != one or not one
+      shard
+      for shard in shard_of.values()
+      if os.path.basename(shard) != shard or not shard
     ]
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise UserError(
-      f"'{index}' is no index of shards: {type(error).__name__} {error}.",
-      "It is JSON, with a weight_map of tensor -> file.",
+      f"'{index}' is not an index of shards: {type(error).__name__} {error}.",
+      "Expected JSON with a weight_map, tensor -> file.",
     ) from error
   if wrong:
     raise UserError(
-      f"'{index}' names the shard '{wrong[0]}'.",
-      "A shard lies beside the index.",
+      f"'{index}' lists the shard '{wrong[0]}'.",
+      "Expected a file in the folder of the index.",
     )
-  files = sorted(set(places.values()))
-  lost = [one for one in files if not os.path.isfile(os.path.join(folder, one))]
-  if lost:
+  files = {
+    shard: os.path.join(folder, shard) for shard in sorted({*shard_of.values()})
+  }
+  missing = [shard for shard, file in files.items() if not os.path.isfile(file)]
+  if missing:
     raise UserError(
-      f"'{folder}' lacks {len(lost)} of the {len(files)} shards of its index:"
-      f" {', '.join(lost)}."
+      f"'{folder}' lacks {len(missing)} of the {len(files)} shards of its"
+      f" index: {', '.join(missing)}.",
+      "Download them again.",
     )
-  shards = {one: header.read(os.path.join(folder, one)) for one in files}
-  lost = [name for name, one in places.items() if name not in shards[one]]
-  other = [
+  shards = {shard: header.read(file) for shard, file in files.items()}
+  absent = [name for name, s in shard_of.items() if name not in shards[s]]
+  unlisted = [
     name
-    for one, tensors in shards.items()
+    for shard, tensors in shards.items()
     for name in tensors
-    if places.get(name) != one
+    if shard_of.get(name) != shard
   ]
-  if lost or other:
+  if absent or unlisted:
     parts = [
-      f"{what}: {', '.join(sorted(found))}."
-      for what, found in (
-        ("not in the shard that it names", lost),
-        ("in a shard, unnamed", other),
+      f"{kind}: {', '.join(sorted(names))}."
+      for kind, names in (
+        ("Tensors that their shard lacks", absent),
+        ("Tensors that the index does not list", unlisted),
       )
-      if found
+      if names
     ]
     raise UserError(f"'{index}' does not fit its shards. {' '.join(parts)}")
-  return {name: shards[one][name] for name, one in places.items()}
+  return {name: shards[shard][name] for name, shard in shard_of.items()}
