@@ -1,7 +1,7 @@
-"""Arithmetic that losses and heads share: safe norms, and pooling of maps.
+"""Numerical helpers of losses and heads: safe norms, and pooling of maps.
 
-Gradients of the norms are finite where a length or a distance is zero. Pooling
-brings feature maps to one height and width by shapes known at trace time.
+Gradients of the norms are finite where a norm or a distance is zero. Pooling
+brings feature maps to one height and width; all shapes are static.
 """
 
 import jax
@@ -12,15 +12,15 @@ from jaxtyping import Float
 from kdjax.types import Array
 
 
-def root(x: Float[Array, "..."]) -> Float[Array, "..."]:
+def safe_sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
   """The square root; 0, with gradient 0, where x is 0 or less."""
   zero = x <= 0.0
-  # Both sides are safe: the gradient of the side not taken is computed too,
-  # and 0 times infinity is no 0.
+  # Both branches of `where` must be finite: JAX computes the gradient of both,
+  # and 0 times infinity is NaN.
   return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, x)))
 
 
-def unit(
+def l2_normalize(
   x: Float[Array, "..."], axis: int | tuple[int, ...] = -1
 ) -> Float[Array, "..."]:
   """x / |x| in float32 over an axis; 0, with gradient 0, where x is 0."""
@@ -30,56 +30,53 @@ def unit(
   return jnp.where(zero, 0.0, x) / jnp.sqrt(jnp.where(zero, 1.0, square))
 
 
-def magnitude(x: Float[Array, "..."]) -> Float[Array, "..."]:
+def safe_abs(x: Float[Array, "..."]) -> Float[Array, "..."]:
   """|x|, with gradient 0, not 1, where x is 0."""
   return x * jnp.sign(x)
 
 
-def flat(x: Float[Array, "B ..."]) -> Float[Array, "B N"]:
-  """Every example as one row, in float32."""
+def flatten_rows(x: Float[Array, "B ..."]) -> Float[Array, "B N"]:
+  """Flattens each example to one row, in float32."""
   return x.astype(jnp.float32).reshape(x.shape[0], -1)
-
-
-def distances(x: Float[Array, "B D"]) -> Float[Array, "B B"]:
-  """Euclidean distances of all pairs of rows; gradient 0 where rows meet."""
-  difference = x[:, None] - x[None]
-  return root(jnp.sum(difference**2, axis=-1))
 
 
 def average_pool(
   x: Float[Array, "B H W C"], height: int, width: int
 ) -> Float[Array, "B h w C"]:
-  """The mean over windows that cover the map, whole multiples or not.
+  """Adaptive average pooling to a height and width.
 
-  Window i of n spans floor(i H / n) to ceil((i + 1) H / n), as torch's
-  adaptive pooling has it.
+  Window i of n is from floor(i H / n) to ceil((i + 1) H / n), as in torch's
+  adaptive pooling; windows overlap where H is no multiple of n.
   """
-  # At full precision, which accelerators do not give by default.
+  # Accelerators compute matrix products at lower precision by default.
   return jnp.einsum(
     "hH,wW,bHWc->bhwc",
-    _averages(x.shape[1], height),
-    _averages(x.shape[2], width),
+    _pooling_weights(x.shape[1], height),
+    _pooling_weights(x.shape[2], width),
     x.astype(jnp.float32),
     precision=jax.lax.Precision.HIGHEST,
   )
 
 
-def smaller(
+def match_spatial(
   first: Float[Array, "B H W C"], second: Float[Array, "B h w D"]
 ) -> tuple[Float[Array, "B _ _ C"], Float[Array, "B _ _ D"]]:
-  """Both maps, in float32, the larger average-pooled to the smaller."""
-  return pooled(first.astype(jnp.float32), second), pooled(
+  """Both maps in float32, the larger average-pooled to the smaller one's size.
+
+  Height and width are matched separately.
+  """
+  return pool_like(first.astype(jnp.float32), second), pool_like(
     second.astype(jnp.float32), first
   )
 
 
-def pooled(
+def pool_like(
   x: Float[Array, "B *shape C"], like: Float[Array, "B *shape_like D"]
 ) -> Float[Array, "B *shape_out C"]:
-  """A map average-pooled along the axes on which `like` is smaller.
+  """Average-pools a map along the axes on which `like` is smaller.
 
-  Where `like` is a vector, it is the mean over the map; where `x` is no map, it
-  stays.
+  If `like` is a vector [B D], the result is the mean over all positions. An `x`
+  that is not a map is returned unchanged.
   """
   if x.ndim != 4 or like.ndim not in (2, 4):
     return x
@@ -91,12 +88,12 @@ def pooled(
   return average_pool(x, *size).astype(x.dtype)
 
 
-def nearest(
+def resize_nearest(
   x: Float[Array, "B H W C"], height: int, width: int
 ) -> Float[Array, "B height width C"]:
-  """A map of another size: every position has its nearest pixel.
+  """Resizes a map with nearest-neighbour interpolation.
 
-  Position i of n is pixel floor(i H / n), as torch has it.
+  Position i of n is pixel floor(i H / n), as in torch.
   """
   for axis, size in ((1, height), (2, width)):
     if x.shape[axis] != size:
@@ -105,8 +102,8 @@ def nearest(
   return x
 
 
-def _averages(size: int, count: int) -> np.ndarray:
-  """f32 [count size]: the weight of a position in a window's mean."""
+def _pooling_weights(size: int, count: int) -> np.ndarray:
+  """f32 [count size]: the weight of each position in each window's mean."""
   inside = np.zeros((count, size), np.float32)
   for i in range(count):
     inside[i, i * size // count : -(-(i + 1) * size // count)] = 1.0

@@ -1,4 +1,4 @@
-"""A workdir built by hand, for tests of the report."""
+"""A handmade workdir, for tests of the report."""
 
 import html.parser
 import json
@@ -17,9 +17,9 @@ ACCURACY = {
 # Eight test examples of three classes, in the order of the predictions.
 INDEX = np.array([107, 103, 101, 100, 106, 102, 105, 104])
 LABEL = np.array([0, 1, 2, 0, 1, 2, 0, -1])
-# Of every seed, the class predicted. By majority alone is wrong at places 1, 2
-# and 4 (and right at 6), distilled at 6 alone.
-SAID = {
+# The predicted classes of each seed. By majority, 'alone' is wrong at positions
+# 1, 2 and 4 (and right at 6), and 'distilled' is wrong at 6 only.
+PREDICTED = {
   "teacher": [[0, 1, 2, 0, 1, 2, 0, 0]] * 3,
   "alone": [
     [0, 0, 0, 0, 2, 2, 0, 1],
@@ -35,36 +35,36 @@ SAID = {
 
 
 class Source:
-  """Ten images whose index is not their place; remembers what was taken."""
+  """Ten images with indices unlike their positions; records each `take`."""
 
   index = np.arange(109, 99, -1)
 
   def __init__(self):
-    self.taken = []
+    self.requests = []
 
   def __len__(self):
     return len(self.index)
 
   def take(self, positions):
-    self.taken.append(np.asarray(positions))
+    self.requests.append(np.asarray(positions))
     ramp = np.linspace(0, 1, 6 * 6, dtype=np.float32).reshape(6, 6, 1)
     images = np.stack([ramp] * len(positions))
     return {"image": images, "index": self.index[positions]}
 
 
 def install(monkeypatch):
-  """Makes `Source` the data set "tiny" for one test."""
-  made = Source()
+  """Registers a `Source` as the data set "tiny" for one test."""
+  source = Source()
   tiny = types.SimpleNamespace(
-    load=lambda split, seed=None, *, size: made,
+    load=lambda split, seed=None, *, size: source,
     class_names=lambda *, size: ("ant", "bee", "cat"),
   )
   monkeypatch.setitem(registry._registered, ("data", "tiny"), tiny)
-  return made
+  return source
 
 
 def make(folder, *, seeds=3, finished=("teacher", "alone", "distilled")):
-  """A workdir as a run leaves it."""
+  """Writes a workdir like that of a run."""
   folder.mkdir(parents=True)
   order = list(ACCURACY)
   config = {
@@ -151,7 +151,8 @@ def finish(folder, name, seeds):
     "device": "2 x abacus",
   }
   write_json(folder / "result.json", result)
-  logits = 3.0 * np.eye(3, dtype=np.float32)[np.array(SAID[name][:seeds])]
+  predicted = np.array(PREDICTED[name][:seeds])
+  logits = 3.0 * np.eye(3, dtype=np.float32)[predicted]
   np.savez(folder / "predictions.npz", index=INDEX, label=LABEL, logits=logits)
 
 
@@ -166,7 +167,7 @@ def edit_json(path, change):
 
 
 class Page(html.parser.HTMLParser):
-  """What a page loads, and the text it shows."""
+  """The URLs that a page loads, its tags and its text."""
 
   def __init__(self, text):
     super().__init__()

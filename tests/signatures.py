@@ -1,7 +1,7 @@
-"""Arrays that fit a signature: what contract tests call every file with.
+"""Arrays for a function's arguments, made from its jaxtyping annotations.
 
-The shapes are read from the jaxtyping annotations of a function, so that a new
-file is tested with no edit of a test. No two letters have one size.
+Contract tests call each file with them, so that a new file needs no new test.
+All letters of shapes have different sizes.
 """
 
 import ast
@@ -15,10 +15,10 @@ import numpy as np
 
 SIZES = {"B": 3, "K": 5, "D": 7, "T": 4, "H": 8, "W": 6, "C": 2, "F": 10}
 
-# Sizes of letters that the alphabet lacks, in the order they appear.
+# Sizes of other names in shapes, in the order in which they appear.
 OTHERS = (11, 13, 9, 15, 17, 19)
 
-# What a `*T` or `...` in a shape stands for, one after the other.
+# The axes that `*T` or `...` in a shape is replaced by, one case each.
 STARS = ((), (SIZES["T"],))
 
 
@@ -36,7 +36,7 @@ class Signature:
     self.sizes = SIZES | sizes
 
   def cases(self, seed=0):
-    """Arguments of every rank, with the optional ones and without."""
+    """Arguments of each rank, with and without the optional ones."""
     starred = any(
       "*" in part.dim_str or "..." in part.dim_str
       for name in self.parameters
@@ -53,7 +53,7 @@ class Signature:
       yield self.arguments(seed, star, omitted)
 
   def arguments(self, seed=0, star=(), omitted=()):
-    """One array, or tuple of arrays, for every argument not omitted."""
+    """An array, or tuple of arrays, for each argument that is not omitted."""
     random = np.random.default_rng(seed)
     return {
       name: self._make(self.arrays(name), name, star, random)
@@ -62,7 +62,7 @@ class Signature:
     }
 
   def shape(self, annotation, star=()):
-    """The shape that an annotation stands for."""
+    """The sizes of an annotation's shape."""
     shape = []
     for letter in annotation.dim_str.split():
       if letter == "..." or letter.startswith("*"):
@@ -74,7 +74,7 @@ class Signature:
     return tuple(shape)
 
   def along_batch(self, arguments, change):
-    """`change(array, axis)` on every axis called B."""
+    """Applies `change(array, axis)` to each axis with the name B."""
     changed = {}
     for name, value in arguments.items():
       parts = parts_of(self.arrays(name))
@@ -85,16 +85,19 @@ class Signature:
     return changed
 
   def arrays(self, name):
-    """The annotation of an argument, less its `| None`."""
-    assert name in self.hints, f"The argument '{name}' has no annotation."
+    """The annotation of an argument, without `| None`."""
+    assert name in self.hints, (
+      f"The argument '{name}' needs an annotation, such as"
+      ' Float[Array, "B K"].'
+    )
     hint = self.hints[name]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
       hint = next(
         part for part in typing.get_args(hint) if part is not type(None)
       )
     assert hasattr(hint, "dim_str") or typing.get_origin(hint) is tuple, (
-      f"The argument '{name}' is neither an array with a shape nor a tuple of"
-      " them."
+      f"The annotation of the argument '{name}' must be an array with a shape,"
+      ' such as Float[Array, "B K"], or a tuple of arrays.'
     )
     return hint
 
@@ -109,13 +112,13 @@ class Signature:
     if "float32" in hint.dtypes:
       return jnp.asarray(2 * random.normal(size=shape), jnp.float32)
     if any("int" in kind for kind in hint.dtypes):
-      # A label with an axis of classes says of each whether it applies.
-      several = name == "label" and "K" in hint.dim_str.split()
-      most = 2 if several else self.sizes["K"]
-      numbers = random.integers(0, most, size=shape)
+      # A label with an axis of classes is multi-hot.
+      multi_hot = name == "label" and "K" in hint.dim_str.split()
+      end = 2 if multi_hot else self.sizes["K"]
+      numbers = random.integers(0, end, size=shape)
       if name == "label":
         numbers[-1] = -1
-      if several:
+      if multi_hot:
         numbers[0, 0] = -1
       return jnp.asarray(numbers, jnp.int32)
     flags = random.random(shape) < 0.6
@@ -126,7 +129,7 @@ class Signature:
 
 
 def parts_of(hint):
-  """The arrays of an annotation: itself, or those of a tuple (two of `...`)."""
+  """The arrays of an annotation: itself, or those of a tuple (`...` is two)."""
   if typing.get_origin(hint) is not tuple:
     return (hint,)
   parts = typing.get_args(hint)
@@ -134,18 +137,18 @@ def parts_of(hint):
 
 
 def _along(letter, change):
-  """(array, its annotation) -> the array changed on the axes of a letter."""
+  """Returns f(array, annotation), which changes the axes with a letter."""
 
-  def changed(array, annotation):
-    for axis, found in enumerate(annotation.dim_str.split()):
-      array = change(array, axis) if found == letter else array
+  def apply(array, annotation):
+    for axis, name in enumerate(annotation.dim_str.split()):
+      array = change(array, axis) if name == letter else array
     return array
 
-  return changed
+  return apply
 
 
 def choices(function, option):
-  """The strings that a function compares an option with."""
+  """The strings that a function's source compares an option with."""
   values = []
   for node in ast.walk(ast.parse(inspect.getsource(function))):
     if isinstance(node, ast.Compare) and ast.unparse(node.left) == option:
@@ -160,7 +163,7 @@ def choices(function, option):
 
 
 def option_sets(function, options, annotations):
-  """The defaults, and every option changed alone where a test can guess."""
+  """The defaults, and each option changed by itself if a value is known."""
   sets = [{}]
   for name, default in options.items():
     kinds = [kind.strip() for kind in annotations[name].split("|")]

@@ -1,8 +1,8 @@
-"""Values and gradients that the public implementations gave.
+"""Golden values and gradients, computed by public implementations.
 
-The folder is $KDJAX_GOLDENS, by default ../shared/goldens beside the project.
-Its README says what a case holds; `tests/goldens/` says which call of kdjax
-answers a case.
+They are in the folder $KDJAX_GOLDENS, by default ../shared/goldens; its README
+describes a case. `tests/goldens/` has one adapter per method, which calls kdjax
+on a case.
 """
 
 import functools
@@ -24,11 +24,11 @@ FOLDER = pathlib.Path(
   os.environ.get("KDJAX_GOLDENS", ROOT.parent / "shared" / "goldens")
 )
 
-# What float64 leaves of a number that is zero by mathematics, and float32. The
-# smallest gradient that is none is 1e-8, of `clip_kd_gd`.
+# Values below ZERO in float64, and below ROUNDING in float32, are rounding
+# errors of an exact zero. The smallest true gradient is 1e-8, of `clip_kd_gd`.
 ZERO, ROUNDING = 1e-10, 1e-6
 
-# method -> why kdjax answers otherwise, on purpose: METHODS.md, section 9.
+# method -> why kdjax differs on purpose: METHODS.md, section 9.
 DELIBERATE: dict[str, str] = {}
 
 
@@ -45,8 +45,8 @@ CASES, ARRAYS = load()
 
 @functools.cache
 def adapters():
-  """method -> its adapter, of every file of tests/goldens."""
-  found = {}
+  """method -> its adapter, from all files of tests/goldens."""
+  functions = {}
   for path in sorted((ROOT / "tests" / "goldens").glob("[a-z]*.py")):
     module = importlib.import_module(f"goldens.{path.stem}")
     for name, thing in vars(module).items():
@@ -55,35 +55,40 @@ def adapters():
         and thing.__module__ == module.__name__
         and not name.startswith("_")
       ):
-        assert name not in found, f"Two adapters are called '{name}'."
-        found[name] = thing
-  return found
+        assert name not in functions, (
+          f"Two files of tests/goldens define '{name}': rename one of them."
+        )
+        functions[name] = thing
+  return functions
 
 
 def has_arbitrary_signs(case):
-  """KDSVD without fixed signs: float32 and float64 of its own disagree."""
+  """Whether it is KDSVD without fixed signs, which differs by precision."""
   return case["method"] == "kdsvd" and case["rtol"]["loss"] > 1e-3
 
 
-def answered(case):
-  """A case's outputs, total and gradients, by kdjax."""
+def evaluate(case):
+  """The outputs and gradients of kdjax on a case."""
   name = re.sub(r"\W", "_", case["method"])
   adapter = adapters().get(name)
-  assert adapter, f"No file of tests/goldens defines '{name}'."
+  assert adapter, (
+    f"A file of tests/goldens must define '{name}(case)', which computes the"
+    " outputs of these golden values with kdjax."
+  )
   inputs = {
-    name: jnp.asarray(ARRAYS[one["key"]])
-    for name, one in case["inputs"].items()
+    name: jnp.asarray(ARRAYS[entry["key"]])
+    for name, entry in case["inputs"].items()
   }
   cotangents = {
-    name: jnp.asarray(ARRAYS[one["cot"]], jnp.float32)
-    for name, one in case["expect"].items()
-    if "cot" in one
+    name: jnp.asarray(ARRAYS[entry["cot"]], jnp.float32)
+    for name, entry in case["expect"].items()
+    if "cot" in entry
   }
-  wanted = [name for name, key in case["grads"].items() if key]
+  differentiated = [name for name, key in case["grads"].items() if key]
 
-  def total(chosen):
+  def total(arguments):
     outputs = adapter(
-      Case(case["hyper"], {**inputs, **chosen}, tuple(case["expect"]))
+      Case(case["hyper"], {**inputs, **arguments}, tuple(case["expect"]))
     )
     parts = [
       jnp.sum(value * cotangents.get(name, jnp.ones_like(value)))
@@ -91,8 +96,8 @@ def answered(case):
     ]
     return sum(parts), outputs
 
-  chosen = {name: inputs[name] for name in wanted}
-  gradients, outputs = jax.jit(jax.grad(total, has_aux=True))(chosen)
+  arguments = {name: inputs[name] for name in differentiated}
+  gradients, outputs = jax.jit(jax.grad(total, has_aux=True))(arguments)
   return outputs, gradients
 
 
@@ -100,33 +105,32 @@ def answered(case):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
 def test_kdjax_gives_the_value_and_gradient_of_the_public_code(case):
   if has_arbitrary_signs(case):
-    pytest.skip("its signs are arbitrary: it checks nothing")
+    pytest.skip("its signs are arbitrary")
   if case["method"] in DELIBERATE:
     pytest.skip(DELIBERATE[case["method"]])
-  outputs, gradients = answered(case)
+  outputs, gradients = evaluate(case)
   assert outputs.keys() == case["expect"].keys()
   tolerance = case["rtol"]["loss"]
-  for name, one in case["expect"].items():
-    expected = ARRAYS[one["f64"]] if "shape" in one else np.array(one["f64"])
+  for name, entry in case["expect"].items():
+    values = entry["f64"]
+    expected = ARRAYS[values] if "shape" in entry else np.array(values)
     scale = max(np.abs(expected).max(), np.finfo(np.float32).tiny)
     assert outputs[name].shape == expected.shape
     error = np.abs(np.asarray(outputs[name], np.float64) - expected).max()
     allowed = ROUNDING if scale < ZERO else tolerance * scale
     assert error <= allowed, (name, outputs[name], expected)
   expected = {name: ARRAYS[case["grads"][name]] for name in gradients}
-  # Where a gradient is zero by mathematics (a bias before batch norm), what is
-  # left on either side is rounding of the others.
-  rounding = 1e-6 * max(
-    (np.abs(one).max() for one in expected.values()), default=0
-  )
-  for name, one in expected.items():
-    error = np.abs(np.asarray(gradients[name], np.float64) - one).max()
-    allowed = case["rtol"]["grad_of_max"] * np.abs(one).max() + rounding
-    if max(np.abs(one).max() for one in expected.values()) < ZERO:
+  # A gradient that is exactly zero (of a bias before batch norm) has rounding
+  # errors of the size of the other gradients.
+  largest = max((np.abs(array).max() for array in expected.values()), default=0)
+  for name, array in expected.items():
+    error = np.abs(np.asarray(gradients[name], np.float64) - array).max()
+    allowed = case["rtol"]["grad_of_max"] * np.abs(array).max() + 1e-6 * largest
+    if largest < ZERO:
       allowed = ROUNDING
     assert error <= allowed, (name, error, allowed)
 
 
 @pytest.mark.skipif(not CASES, reason=f"no golden values in {FOLDER}")
-def test_every_deliberate_difference_is_of_a_case():
+def test_every_deliberate_difference_has_a_case():
   assert DELIBERATE.keys() <= {case["method"] for case in CASES}

@@ -1,4 +1,8 @@
-"""Every head keeps the contract, and fits what stands on its other side."""
+"""Every head keeps the contract and fits the other side of its term.
+
+A contract test runs on every file of kdjax/heads; a failed assertion says what
+the author of a new head has to do. kdjax/losses/README.md lists the contract.
+"""
 
 import inspect
 import typing
@@ -24,7 +28,7 @@ VALUES = {"int": 16, "tuple[int, ...]": (3, 0, 1)}
 
 
 class Example:
-  """A file of the room, and arrays to call its head with."""
+  """A head, and arrays to call it with."""
 
   def __init__(self, name):
     self.name = name
@@ -62,7 +66,9 @@ class Example:
         return tuple(map(permuted, array, hints))
       return array[order] if hint.dim_str.split()[:1] == ["B"] else array
 
-    assert self.signature.result is not None, "The output has no annotation."
+    assert self.signature.result is not None, (
+      f"Annotate the output of Head.__call__ in heads/{self.name}.py."
+    )
     return permuted(output, self.signature.result)
 
 
@@ -71,8 +77,19 @@ def example(request):
   return Example(request.param)
 
 
-def equal(actual, expected, tolerance):
-  np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
+def equal(actual, expected, tolerance, message=""):
+  np.testing.assert_allclose(
+    actual, expected, rtol=tolerance, atol=tolerance, err_msg=message
+  )
+
+
+def same(actual, expected, message=""):
+  """Asserts that two trees are equal, bit for bit."""
+  jax.tree.map(
+    lambda a, b: np.testing.assert_array_equal(a, b, err_msg=message),
+    actual,
+    expected,
+  )
 
 
 def shapes(head, *arrays):
@@ -111,14 +128,22 @@ def train(head, variables, x, like):
 
 def test_a_head_takes_x_like_and_train(example):
   parameters = inspect.signature(example.head.__call__).parameters
-  assert set(parameters) - {"mask"} == {"self", "x", "like", "train"}
-  assert parameters["like"].default is None
+  message = (
+    f"heads/{example.name}.py must define `class Head(nn.Module)` with"
+    " `__call__(self, x, like=None, *, train=False)` and, if it needs the valid"
+    " examples, `mask=None` after `train`."
+  )
+  assert set(parameters) - {"mask"} == {"self", "x", "like", "train"}, message
+  assert parameters["like"].default is None, message
   for option, default in (("train", False), ("mask", None)):
     if option in parameters:
-      assert parameters[option].kind == inspect.Parameter.KEYWORD_ONLY
-      assert parameters[option].default is default
-  assert issubclass(example.head, nn.Module)
-  assert example.head.__doc__ and example.head.__call__.__doc__
+      assert parameters[option].kind == inspect.Parameter.KEYWORD_ONLY, message
+      assert parameters[option].default is default, message
+  assert issubclass(example.head, nn.Module), message
+  assert example.head.__doc__ and example.head.__call__.__doc__, (
+    f"heads/{example.name}.py needs docstrings of Head, with its attributes and"
+    " paper, and of __call__."
+  )
 
 
 def test_fields_have_literal_defaults_or_none(example):
@@ -126,68 +151,97 @@ def test_fields_have_literal_defaults_or_none(example):
   code = [
     key for key, value in options.items() if isinstance(value, registry.Code)
   ]
-  assert code == []
+  assert code == [], (
+    f"The fields {code} of heads/{example.name}.py need literals as defaults,"
+    " or none, because a config shows them."
+  )
 
 
 def test_a_config_may_hold_a_head(example):
   assert config.head(example.name, **example.options).name == example.name
 
 
-def test_a_head_says_of_itself_only_what_is_known(example):
+def test_the_class_attributes_of_a_head_are_flags_and_no_options(example):
   for word in ("both", "gathered", "keep"):
-    assert getattr(example.head, word, False) in (True, False)
-    assert word not in example.about.options
+    message = (
+      f"'{word}' in heads/{example.name}.py must be True or False, without an"
+      f" annotation: `{word} = True`."
+    )
+    assert getattr(example.head, word, False) in (True, False), message
+    assert word not in example.about.options, message
 
 
 def test_a_head_has_float32_variables_and_computes_in_its_dtype(example):
+  message = (
+    f"Pass dtype=self.dtype to the layers of heads/{example.name}.py, and keep"
+    " parameters and state in float32."
+  )
   for x, like in example.cases():
     head = example(dtype=jnp.bfloat16)
     output, variables = shapes(head, x, like)
-    assert all(leaf.dtype == jnp.float32 for leaf in leaves_of(variables))
+    assert all(leaf.dtype == jnp.float32 for leaf in leaves_of(variables)), (
+      message
+    )
     kinds = {leaf.dtype for leaf in leaves_of(output)}
-    assert kinds and kinds <= {jnp.dtype("bfloat16"), jnp.dtype("float32")}
+    allowed = {jnp.dtype("bfloat16"), jnp.dtype("float32")}
+    assert kinds and kinds <= allowed, message
     wide, _ = shapes(example(), x, like)
-    assert {leaf.dtype for leaf in leaves_of(wide)} == {jnp.dtype("float32")}
+    kinds = {leaf.dtype for leaf in leaves_of(wide)}
+    assert kinds == {jnp.dtype("float32")}, message
 
 
-def test_a_head_without_a_width_is_as_wide_as_the_other_side(example):
+def test_a_head_without_a_width_has_the_width_of_the_other_side(example):
   if example.about.options.get("width", 0) is not None:
-    pytest.skip("its width is no option, or its own")
+    pytest.skip("it has no option 'width' with default None")
   for x, like in example.cases():
     if isinstance(like, tuple):
       pytest.skip("the other side has several widths")
     assert x.shape[-1] != like.shape[-1]
     output, _ = shapes(example(), x, like)
     for part in jax.tree.leaves(output):
-      assert part.shape[-1] == like.shape[-1]
+      assert part.shape[-1] == like.shape[-1], (
+        f"The output of heads/{example.name}.py must have the width of `like`"
+        " where its option 'width' is None."
+      )
 
 
 def test_a_head_with_a_width_needs_no_other_side(example):
   if example.about.options.get("width", 0) is not None:
-    pytest.skip("its width is no option, or its own")
+    pytest.skip("it has no option 'width' with default None")
   for x, like in example.cases():
     if isinstance(like, tuple):
       pytest.skip("the other side has several widths")
     output, _ = shapes(example(width=9), x)
     for part in jax.tree.leaves(output):
-      assert part.shape == (*x.shape[:-1], 9)
+      assert part.shape == (*x.shape[:-1], 9), (
+        f"The output of heads/{example.name}.py must have the width of its"
+        " option 'width', also without `like`."
+      )
     with pytest.raises(UserError, match="'width'"):
       shapes(example(), x)
 
 
 def test_a_head_gives_the_same_output_twice(example):
   for x, like in example.cases():
+    message = (
+      f"heads/{example.name}.py differs from call to call: draw random numbers"
+      " from self.make_rng only, and none in evaluation."
+    )
     variables = example().init(KEY, x, like)
     again = example().init(KEY, x, like)
-    jax.tree.map(np.testing.assert_array_equal, variables, again)
+    same(variables, again, message)
     outputs = [example().apply(variables, x, like) for _ in range(2)]
-    jax.tree.map(np.testing.assert_array_equal, *outputs)
+    same(*outputs, message)
 
 
-def test_a_head_at_evaluation_maps_each_example_alone(example):
+def test_a_head_at_evaluation_maps_each_example_on_its_own(example):
   if getattr(example.head, "gathered", False):
-    pytest.skip("it says that it needs them all")
+    pytest.skip("it sets gathered = True")
   order = np.array([2, 0, 1])
+  message = (
+    f"The output of heads/{example.name}.py depends on other examples of the"
+    " batch: set `gathered = True`, so that it gets the batch of all devices."
+  )
   for x, like in example.cases():
     variables = example().init(KEY, x, like)
     output = example().apply(variables, x, like)
@@ -196,29 +250,38 @@ def test_a_head_at_evaluation_maps_each_example_alone(example):
     )
     permuted = example().apply(variables, other["x"], other["like"])
     expected = example.permuted_output(output, order)
-    jax.tree.map(lambda a, b: equal(a, b, 1e-5), permuted, expected)
+    jax.tree.map(lambda a, b: equal(a, b, 1e-5, message), permuted, expected)
 
 
 def test_a_head_changes_its_state_only_in_training(example):
+  message = (
+    f"The state of heads/{example.name}.py must change only where train=True"
+    " and not is_initializing(), and keep its shapes."
+  )
+  structure = jax.tree.structure
   for x, like in example.cases():
     variables = example().init(KEY, x, like)
     state = state_of(variables)
-    _, same = example().apply(variables, x, like, mutable=list(state))
+    _, after = example().apply(variables, x, like, mutable=list(state))
     _, new = train(example(), variables, x, like)
-    jax.tree.map(np.testing.assert_array_equal, dict(same), state)
-    assert jax.tree.structure(dict(new)) == jax.tree.structure(state)
+    same(dict(after), state, message)
+    assert structure(dict(new)) == structure(state), message
     kinds = lambda tree: [(leaf.shape, leaf.dtype) for leaf in leaves_of(tree)]
-    assert kinds(new) == kinds(state)
+    assert kinds(new) == kinds(state), message
 
 
-def test_what_a_head_keeps_beside_statistics_needs_the_whole_batch(example):
+def test_a_head_with_a_memory_is_gathered(example):
   for x, like in example.cases():
     _, variables = shapes(example(), x, like)
     if variables.keys() - {"params", "batch_stats"}:
-      assert example.head.gathered
+      assert getattr(example.head, "gathered", False), (
+        f"heads/{example.name}.py has state other than batch statistics: set"
+        " `gathered = True`, so that each device updates it with the whole"
+        " batch."
+      )
 
 
-def test_every_parameter_of_a_head_learns(example):
+def test_every_parameter_of_a_head_has_a_gradient(example):
   for x, like in example.cases():
     variables = example().init(KEY, x, like)
     state = state_of(variables)
@@ -229,7 +292,10 @@ def test_every_parameter_of_a_head_learns(example):
 
     gradients = jax.jit(jax.grad(distance))(variables.get("params", {}))
     for path, leaf in jax.tree.leaves_with_path(gradients):
-      assert np.all(np.isfinite(leaf)) and np.any(leaf), path
+      assert np.all(np.isfinite(leaf)) and np.any(leaf), (
+        f"The parameter {jax.tree_util.keystr(path)} of heads/{example.name}.py"
+        " has no gradient, or not a finite one: its output must depend on it."
+      )
 
 
 # linear and mlp
@@ -250,14 +316,14 @@ def test_linear_without_a_bias_maps_zero_to_zero():
   assert len(jax.tree.leaves(variables)) == 1
 
 
-def test_mlp_has_as_many_layers_of_the_hidden_width_as_asked():
+def test_mlp_has_the_configured_number_of_layers():
   head = mlp.Head(hidden=6, layers=3)
   params = head.init(KEY, normal(1, 3, 7), normal(2, 3, 4))["params"]
   kernels = [params[f"Dense_{i}"]["kernel"].shape for i in range(len(params))]
   assert kernels == [(7, 6), (6, 6), (6, 4)]
 
 
-def test_mlp_is_by_default_as_wide_inside_as_what_it_reads():
+def test_the_hidden_width_of_mlp_is_by_default_that_of_its_input():
   params = mlp.Head(width=4).init(KEY, normal(1, 3, 7))["params"]
   assert params["Dense_0"]["kernel"].shape == (7, 7)
 
@@ -283,7 +349,7 @@ def test_mlp_without_layers_is_an_error():
 
 
 @pytest.mark.parametrize(
-  ("given", "wanted", "kernel"),
+  ("size", "target", "kernel"),
   [
     ((8, 6), (8, 6), 1),
     ((8, 6), (4, 3), 3),
@@ -294,9 +360,9 @@ def test_mlp_without_layers_is_an_error():
   ],
 )
 def test_conv_strides_down_and_repeats_up_to_the_size_of_the_other_side(
-  given, wanted, kernel
+  size, target, kernel
 ):
-  x, like = normal(1, 3, *given, 2), normal(2, 3, *wanted, 5)
+  x, like = normal(1, 3, *size, 2), normal(2, 3, *target, 5)
   output, variables = shapes(conv.Head(), x, like)
   assert output.shape == like.shape
   shape = variables["params"]["Conv_0"]["kernel"].shape
@@ -312,7 +378,7 @@ def test_conv_repeats_the_nearest_pixels():
   equal(output, np.kron(x[0, :, :, 0], np.ones((2, 3))) * kernel, 1e-6)
 
 
-def test_conv_on_what_is_no_map_is_an_error():
+def test_conv_on_an_array_that_is_not_a_map_is_an_error():
   with pytest.raises(ShapeError, match="feature maps"):
     conv.Head().init(KEY, normal(1, 3, 7), normal(2, 3, 5))
 
@@ -369,6 +435,6 @@ def test_select_of_a_class_that_does_not_exist_is_an_error():
       select.Head(classes=(0, column)).init(KEY, normal(1, 3, 5))
 
 
-def test_select_must_be_told_its_classes():
+def test_select_needs_its_classes():
   with pytest.raises(UserError, match="'classes'"):
     config.head("select")

@@ -36,24 +36,25 @@ def shapes(head, *arrays):
 # BatchNorm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", [batch_norm, connector, conv, proxy])
 def test_a_head_with_batch_norm_keeps_the_digits_of_a_large_mean(head):
   x = jnp.round(64 * normal(1, 64, 1, 1, 3)) / 64
   like = jnp.zeros((64, 4) if head is proxy else (64, 1, 1, 4))
   module = head.Head()
   variables = module.init(KEY, x, like)
-  made, moved = (
+  output, moved = (
     module.apply(variables, x + by, like, train=True, mutable=["batch_stats"])
     for by in (0.0, 4096.0)
   )
-  equal(moved[0], made[0], 1e-2)
+  equal(moved[0], output[0], 1e-2)
 
 
 # conv
 
 
 def bare(head, x, like):
-  """Output and kernel of a convolution with nothing after it."""
+  """Output and kernel of a convolution without BatchNorm and ReLU."""
   output, variables = head(batch_norm=False, relu=False).init_with_output(
     KEY, x, like
   )
@@ -65,12 +66,12 @@ def test_conv_to_twice_the_size_is_a_transposed_convolution():
   x, like = normal(1, 2, 3, 4, 2), jnp.zeros((2, 6, 8, 5))
   output, kernel = bare(conv.Head, x, like)
   assert kernel.shape == (4, 4, 2, 5)
-  # Every pixel paints the kernel, turned; one row and column are cut all round.
-  painted = np.zeros((2, 8, 10, 5))
+  # Each pixel adds the flipped kernel; a border of one pixel is cropped.
+  canvas = np.zeros((2, 8, 10, 5))
   for i, j in np.ndindex(3, 4):
     patch = np.einsum("bc,hwcd->bhwd", x[:, i, j], kernel[::-1, ::-1])
-    painted[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += patch
-  equal(output, painted[:, 1:-1, 1:-1])
+    canvas[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += patch
+  equal(output, canvas[:, 1:-1, 1:-1])
 
 
 def test_conv_to_twice_the_height_alone_leaves_columns_apart():
@@ -89,17 +90,17 @@ def test_conv_to_half_the_size_pads_a_pixel_all_round():
 
 
 @pytest.mark.parametrize(
-  ("given", "wanted", "shrink", "kernel"),
+  ("size", "target", "shrink", "kernel"),
   [
     ((7, 7), (4, 4), "stride", (4, 4)),
     ((8, 6), (5, 3), "stride", (4, 3)),
     ((8, 6), (2, 6), "valid", (7, 1)),
   ],
 )
-def test_conv_by_no_whole_factor_sees_what_it_takes_without_padding(
-  given, wanted, shrink, kernel
+def test_conv_by_a_fractional_factor_has_a_larger_kernel_without_padding(
+  size, target, shrink, kernel
 ):
-  x, like = normal(1, 3, *given, 2), normal(2, 3, *wanted, 5)
+  x, like = normal(1, 3, *size, 2), normal(2, 3, *target, 5)
   output, variables = shapes(conv.Head(shrink=shrink), x, like)
   assert output.shape == like.shape
   assert variables["params"]["Conv_0"]["kernel"].shape == (*kernel, 2, 5)
@@ -117,14 +118,14 @@ def test_conv_to_a_larger_size_that_is_no_multiple_is_an_error():
     conv.Head().init(KEY, normal(1, 3, 5, 6, 2), normal(2, 3, 8, 6, 2))
 
 
-def test_conv_keeps_its_bias_before_batch_norm_where_asked():
+def test_conv_keeps_its_bias_before_batch_norm_if_configured():
   x, like = normal(1, 3, 4, 6, 2), normal(2, 3, 4, 6, 5)
   _, variables = shapes(conv.Head(bias=True), x, like)
   assert set(variables["params"]["Conv_0"]) == {"kernel", "bias"}
 
 
 @pytest.mark.parametrize("option", ["shrink", "grow"])
-def test_conv_answers_a_word_that_it_does_not_know(option):
+def test_an_unknown_option_value_of_conv_is_an_error(option):
   with pytest.raises(UserError, match="'nonsense'"):
     conv.Head(**{option: "nonsense"}).init(
       KEY, normal(1, 3, 4, 6, 2), normal(2, 3, 4, 6, 5)
@@ -134,11 +135,11 @@ def test_conv_answers_a_word_that_it_does_not_know(option):
 # convs
 
 
-def test_convs_maps_each_of_several_maps_to_its_own():
+def test_convs_maps_each_map_to_its_target():
   x = (normal(1, 3, 8, 6, 2), normal(2, 3, 4, 3, 4))
   like = (normal(3, 3, 4, 3, 5), normal(4, 3, 8, 6, 7))
   output, variables = shapes(convs.Head(), x, like)
-  assert [one.shape for one in output] == [one.shape for one in like]
+  assert [x.shape for x in output] == [x.shape for x in like]
   assert set(variables["params"]) == {"conv0", "conv1"}
 
 
@@ -152,16 +153,16 @@ def test_convs_is_conv_on_each_map():
   equal(output, alone)
 
 
-def test_convs_between_tuples_of_other_lengths_is_an_error():
+def test_convs_between_tuples_of_different_lengths_is_an_error():
   x = normal(1, 3, 4, 6, 2)
-  with pytest.raises(ShapeError, match="1 maps and 2"):
+  with pytest.raises(ShapeError, match="1 maps, and 2"):
     convs.Head().init(KEY, (x,), (x, x))
 
 
 # vid
 
 
-def test_vid_starts_with_the_variance_that_it_is_given():
+def test_vid_starts_with_the_configured_variance():
   x, like = normal(1, 3, 4, 6, 2), normal(2, 3, 4, 6, 5)
   (_, variance), _ = vid.Head().init_with_output(KEY, x, like)
   equal(variance, np.full(5, 5.0))
@@ -177,7 +178,7 @@ def test_vid_predicts_at_the_size_of_the_smaller_map():
   assert mean.shape == (3, 4, 3, 5)
 
 
-def test_every_parameter_of_vid_learns_from_its_loss():
+def test_every_parameter_of_vid_has_a_gradient_from_its_loss():
   x, like = normal(1, 3, 4, 6, 4), normal(2, 3, 4, 6, 5)
   params = vid.Head().init(KEY, x, like)["params"]
   gradient = jax.jit(
@@ -202,7 +203,7 @@ def test_both_outputs_of_a_paraphraser_have_the_same_parameters():
   assert jax.tree.structure(variables) == jax.tree.structure(others)
 
 
-def test_a_paraphraser_makes_the_reconstruction_from_the_factors():
+def test_a_paraphraser_decodes_the_reconstruction_from_the_factors():
   x = normal(1, 3, 4, 6, 5)
   variables = paraphraser.Head().init(KEY, x)
   params = variables["params"]
@@ -222,14 +223,14 @@ def test_a_translator_has_as_many_channels_as_the_paraphraser():
 
 
 @pytest.mark.parametrize("module", [translator, paraphraser])
-def test_heads_of_factors_have_batch_norm_where_asked(module):
+def test_heads_of_factors_have_batch_norm_if_configured(module):
   x = normal(1, 3, 4, 6, 4)
-  for asked in (False, True):
-    _, variables = shapes(module.Head(batch_norm=asked), x, x)
-    assert ("batch_stats" in variables) == asked
+  for enabled in (False, True):
+    _, variables = shapes(module.Head(batch_norm=enabled), x, x)
+    assert ("batch_stats" in variables) == enabled
 
 
 @pytest.mark.parametrize("module", [translator, vid])
-def test_heads_that_are_as_wide_as_the_other_side_need_one(module):
-  with pytest.raises(UserError, match="nothing on its other side"):
+def test_heads_with_the_width_of_the_other_side_need_one(module):
+  with pytest.raises(UserError, match=r"no .* on the other side of its term"):
     module.Head().init(KEY, normal(1, 3, 4, 6, 2))

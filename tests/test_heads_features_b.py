@@ -1,4 +1,4 @@
-"""What heads of feature methods mean: from OFD to adversarial distillation."""
+"""Heads of feature methods, from OFD to adversarial distillation."""
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,7 @@ def mean_below_zero(deviation, mean):
   return top / bottom
 
 
+@pytest.mark.slow
 def test_a_margin_is_the_mean_of_a_normal_below_zero():
   scale, bias = np.array([1.0, 0.3, -2.0, 4.0]), np.array([0.5, -2, 3.0, 0.0])
   margin = ofd_margin.Head().apply({}, (jnp.array(scale), jnp.array(bias)))
@@ -69,7 +70,7 @@ def test_the_margin_of_a_channel_far_below_zero_is_its_mean():
   equal(ofd_margin.Head().apply({}, norm), [-1e4, -7.0, -2.0])
 
 
-def test_negative_mean_is_over_what_is_negative_in_rows_that_count():
+def test_negative_mean_is_over_negative_values_of_valid_rows():
   x = jnp.array([[[-1.0, 2.0]], [[-3.0, -4.0]], [[-90.0, -90.0]]])
   mask = jnp.array([True, True, False])
   equal(negative_mean.Head().apply({}, x, mask=mask), [-2.0, -4.0])
@@ -107,7 +108,7 @@ def test_pool_is_the_mean_over_windows():
   equal(pooled, x.reshape(3, 2, 2, 2, 3, 5).mean(axis=(2, 4)))
 
 
-def test_connector_has_a_relu_where_asked():
+def test_connector_has_a_relu_if_configured():
   x, like = normal(0, 30, 4), normal(1, 30, 7)
   assert np.any(connector.Head().init_with_output(KEY, x, like)[0] < 0)
   output, _ = connector.Head(relu=True).init_with_output(KEY, x, like)
@@ -121,7 +122,7 @@ def test_simkd_is_narrower_inside_by_its_factor():
   assert kernels == [(1, 1, 5, 3), (3, 3, 3, 3), (1, 1, 3, 12)]
 
 
-def test_classifier_pools_a_map_and_applies_what_it_is_given():
+def test_classifier_pools_a_map_and_applies_the_layer():
   x, kernel, bias = normal(0, 3, 4, 6, 5), normal(1, 5, 8), normal(2, 8)
   logits = classifier.Head().apply({}, (x, kernel, bias))
   equal(logits, x.mean(axis=(1, 2)) @ kernel + bias[None])
@@ -163,17 +164,17 @@ def test_attention_of_afd_adds_up_to_one():
 # Discriminators
 
 
-def test_a_discriminator_can_reverse_the_gradient_of_what_it_reads():
+def test_a_discriminator_can_reverse_the_gradient_of_its_input():
   x = normal(0, 3, 7)
   plain, turned = (
     discriminator.Head(reversal=reversal) for reversal in (0.0, 0.5)
   )
   variables = plain.init(KEY, x)
   score = lambda head: lambda v, x: jnp.sum(head.apply(v, x) ** 2)
-  one = jax.jit(jax.grad(score(plain), argnums=(0, 1)))(variables, x)
+  expected = jax.jit(jax.grad(score(plain), argnums=(0, 1)))(variables, x)
   other = jax.jit(jax.grad(score(turned), argnums=(0, 1)))(variables, x)
-  jax.tree.map(equal, other[0], one[0])
-  equal(other[1], -0.5 * one[1])
+  jax.tree.map(equal, other[0], expected[0])
+  equal(other[1], -0.5 * expected[1])
   equal(turned.apply(variables, x), plain.apply(variables, x))
 
 
@@ -204,7 +205,8 @@ def fused(x, previous, params):
   return outer / np.sqrt(1 + 1e-5), inner
 
 
-def test_fusion_weighs_a_map_and_the_previous_one_at_every_position():
+@pytest.mark.slow
+def test_fusion_weights_both_maps_at_every_position():
   x, previous = normal(0, 2, 4, 6, 3), normal(1, 2, 2, 2, 5)
   head = Fusion(5, 7)
   variables = head.init(KEY, x, previous)
@@ -219,15 +221,16 @@ def test_abf_gives_every_map_the_shape_of_the_teacher():
   x = normal(0, 3, 8, 6, 2), normal(1, 3, 4, 3, 4), normal(2, 3, 5)
   like = normal(3, 3, 4, 3, 7), normal(4, 3, 2, 2, 8), normal(5, 3, 9)
   (output, teacher), variables = shapes(abf.Head(), x, like)
-  wanted = [(3, 4, 3, 7), (3, 2, 2, 8), (3, 1, 1, 9)]
-  assert [one.shape for one in output] == wanted
-  assert [one.shape for one in teacher] == wanted
+  expected = [(3, 4, 3, 7), (3, 2, 2, 8), (3, 1, 1, 9)]
+  assert [x.shape for x in output] == expected
+  assert [x.shape for x in teacher] == expected
   assert "attention" not in variables["params"]["fusion2"]
   kernel = variables["params"]["fusion0"]["enter"]["kernel"]
   assert kernel.shape == (1, 1, 2, 5)
 
 
-def test_a_deep_map_changes_what_shallow_ones_become_but_not_otherwise():
+@pytest.mark.slow
+def test_fusion_passes_from_deep_to_shallow_maps_only():
   x = normal(0, 3, 8, 6, 2), normal(1, 3, 4, 3, 4)
   like = normal(3, 3, 8, 6, 7), normal(4, 3, 4, 3, 8)
   variables = abf.Head().init(KEY, x, like)
@@ -239,8 +242,8 @@ def test_a_deep_map_changes_what_shallow_ones_become_but_not_otherwise():
   np.testing.assert_array_equal(shallow[1], plain[1])
 
 
-def test_abf_needs_as_many_maps_on_both_sides():
-  with pytest.raises(UserError, match="2 student maps and 1 of"):
+def test_abf_needs_equal_numbers_of_maps_on_both_sides():
+  with pytest.raises(UserError, match="2 student maps and 1 teacher"):
     x = (normal(0, 3, 8, 6, 2),)
     abf.Head().init(KEY, x + x, x)
 
@@ -248,13 +251,13 @@ def test_abf_needs_as_many_maps_on_both_sides():
 # SemCKD
 
 
-def test_semckd_brings_every_layer_to_every_layer():
+def test_semckd_maps_every_layer_to_every_layer():
   x = normal(0, 3, 8, 6, 2), normal(1, 3, 4, 3, 4)
   like = normal(2, 3, 4, 6, 5), normal(3, 3, 2, 3, 7)
   (student, teacher), _ = shapes(semckd.Head(), x, like)
-  wanted = [(3, 4, 6, 5), (3, 2, 3, 7), (3, 4, 3, 5), (3, 2, 3, 7)]
-  assert [one.shape for one in student] == wanted
-  assert [one.shape for one in teacher] == wanted
+  expected = [(3, 4, 6, 5), (3, 2, 3, 7), (3, 4, 3, 5), (3, 2, 3, 7)]
+  assert [x.shape for x in student] == expected
+  assert [x.shape for x in teacher] == expected
 
 
 def layers(seed):
@@ -262,6 +265,7 @@ def layers(seed):
   return tuple(normal(seed + i, 8, *size) for i, size in enumerate(sizes))
 
 
+@pytest.mark.slow
 def test_semckd_weights_of_a_student_layer_add_up_to_one():
   head = semckd_weights.Head(students=2, batch_size=8)
   weights, _ = head.init_with_output(KEY, layers(0))
@@ -270,7 +274,7 @@ def test_semckd_weights_of_a_student_layer_add_up_to_one():
   equal(sum(weights[3:]), np.ones(8))
 
 
-def test_semckd_weights_do_not_see_rows_that_do_not_count():
+def test_semckd_weights_ignore_masked_rows():
   head = semckd_weights.Head(students=2, batch_size=8)
   variables = head.init(KEY, layers(0))
   mask = jnp.arange(8) < 5
@@ -280,6 +284,7 @@ def test_semckd_weights_do_not_see_rows_that_do_not_count():
   equal(np.stack(other)[:, :5], np.stack(plain)[:, :5], 1e-6)
 
 
+@pytest.mark.slow
 def test_semckd_weights_of_a_part_of_a_batch_are_those_with_rows_of_zero():
   head = semckd_weights.Head(students=2, batch_size=8)
   variables = head.init(KEY, layers(0))

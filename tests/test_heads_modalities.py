@@ -29,7 +29,7 @@ def equal(actual, expected, tolerance):
 # Temperatures
 
 
-def test_a_global_temperature_is_one_for_all_and_starts_where_ctkd_does():
+def test_a_global_temperature_is_shared_and_starts_at_ctkds_value():
   x = normal(1, 3, 5), normal(2, 3, 5)
   output, variables = temperature.Head().init_with_output(KEY, x)
   equal(output, np.full(3, 1 + 20 / (1 + np.exp(-1))), 1e-6)
@@ -47,9 +47,9 @@ def test_temperatures_of_instances_differ_and_stay_in_their_range():
 def test_flsw_is_the_formula_of_textbrewer():
   student, teacher = np.asarray(normal(1, 4, 5)), np.asarray(normal(2, 4, 5))
   weights = []
-  for one, other in zip(student, teacher, strict=True):
-    length = np.linalg.norm(one) * np.linalg.norm(other)
-    weights.append((1 - one @ other / length) ** 2.0)
+  for s, t in zip(student, teacher, strict=True):
+    length = np.linalg.norm(s) * np.linalg.norm(t)
+    weights.append((1 - s @ t / length) ** 2.0)
   head = flsw.Head(temperature=8.0, strength=1.5, power=2.0)
   output = head.apply({}, (jnp.asarray(student), jnp.asarray(teacher)))
   equal(output, 8 + 1.5 * (np.mean(weights) - np.array(weights)), 1e-5)
@@ -58,20 +58,20 @@ def test_flsw_is_the_formula_of_textbrewer():
 def test_cwsm_is_the_formula_of_textbrewer():
   student = np.asarray(normal(1, 4, 5))
   weights = []
-  for one in student:
-    shares = np.exp(one) / np.exp(one).sum()
+  for row in student:
+    shares = np.exp(row) / np.exp(row).sum()
     weights.append(1 / (shares.max() + 1e-3))
   output = cwsm.Head(temperature=8.0).apply({}, jnp.asarray(student))
   equal(output, 8 + np.mean(weights) - np.array(weights), 1e-5)
 
 
-def test_the_student_that_is_surer_is_softened_more():
+def test_a_more_confident_student_is_softened_more():
   output = cwsm.Head().apply({}, jnp.array([[9.0, 0, 0], [1.0, 0, 0]]))
   assert output[0] > 4 > output[1]
 
 
 @pytest.mark.parametrize("head", [flsw.Head(), cwsm.Head()])
-def test_temperatures_do_not_see_masked_rows_and_are_not_below_the_lowest(head):
+def test_temperatures_ignore_masked_rows_and_are_not_below_the_lowest(head):
   x = normal(1, 4, 5), normal(2, 4, 5)
   x = x if isinstance(head, flsw.Head) else x[0]
   mask = jnp.array([True, True, False, True])
@@ -84,7 +84,7 @@ def test_temperatures_do_not_see_masked_rows_and_are_not_below_the_lowest(head):
   assert np.all(head.clone(strength=1e3).apply({}, x) >= 1.0)
 
 
-def test_flsw_has_a_finite_gradient_where_both_agree_or_say_nothing():
+def test_flsw_has_a_finite_gradient_for_equal_and_zero_logits():
   for power in (0.5, 1.0, 2.0):
     for student in (normal(1, 3, 5), jnp.zeros((3, 5))):
       pull = jax.jit(
@@ -108,7 +108,7 @@ def test_a_proxy_of_a_map_is_that_of_its_mean():
   equal(head.apply(variables, x.mean((1, 2))), output, 1e-5)
 
 
-def test_a_proxy_has_as_many_classes_as_the_logits_on_its_other_side():
+def test_a_proxy_has_the_classes_of_the_logits_on_its_other_side():
   output, _ = proxy.Head().init_with_output(
     KEY, normal(1, 3, 7), jnp.ones((3, 9))
   )
@@ -120,12 +120,12 @@ def test_a_proxy_has_as_many_classes_as_the_logits_on_its_other_side():
 # router
 
 
-def test_a_router_of_probabilities_gives_logits_of_their_mixture():
+def test_a_router_of_probabilities_outputs_logits_of_their_mixture():
   x = normal(1, 3, 5), normal(2, 3, 5), normal(3, 3, 5)
   output, variables = router.Head().init_with_output(KEY, x)
   equal(jnp.exp(output).sum(axis=1), np.ones(3), 1e-5)
   params = variables["params"]["Dense_0"]
-  seen = jnp.concatenate([jax.nn.softmax(one) for one in x], axis=1)
+  seen = jnp.concatenate([jax.nn.softmax(part) for part in x], axis=1)
   gate = jax.nn.softmax(seen @ params["kernel"] + params["bias"][None])
   mixture = sum(gate[:, m, None] * jax.nn.softmax(x[m]) for m in range(3))
   equal(jnp.exp(output), mixture, 1e-5)
@@ -138,7 +138,7 @@ def test_a_router_between_equal_teachers_changes_nothing():
     equal(jax.nn.softmax(output), jax.nn.softmax(x[0]), 1e-5)
 
 
-def test_a_router_goes_by_its_guides_which_are_no_teachers():
+def test_a_router_uses_its_guides_for_the_gates_only():
   x = normal(1, 3, 5), normal(2, 3, 5), normal(3, 3, 7)
   head = router.Head(guides=1)
   output, variables = head.init_with_output(KEY, x)
@@ -147,7 +147,8 @@ def test_a_router_goes_by_its_guides_which_are_no_teachers():
   assert not np.allclose(output, other)
 
 
-def test_a_router_learns_from_labels_whom_to_ask():
+@pytest.mark.slow
+def test_a_router_learns_its_gates_from_labels():
   label = jnp.arange(20) % 5
   knows, errs = 6 * jax.nn.one_hot(label, 5), normal(1, 20, 5)
   head = router.Head()
@@ -199,6 +200,7 @@ def trained(head, x, batches=1, mask=None):
   return output, variables
 
 
+@pytest.mark.slow
 def test_saliency_is_the_distance_with_one_channel_permuted():
   embedding, companion, kernel, bias = map(np.asarray, parts())
   order = [3, 0, 5, 1, 2, 4]
@@ -214,24 +216,25 @@ def test_saliency_is_the_distance_with_one_channel_permuted():
       for k in range(3)
     ]
     expected[d] = np.mean(squares)
-  found = modality_focus.saliency(
+  actual = modality_focus.saliency(
     embedding, embedding[order], companion, kernel, bias, mask
   )
-  equal(found, expected, 1e-4)
+  equal(actual, expected, 1e-4)
 
 
-def test_rows_that_count_are_shuffled_among_themselves():
+def test_valid_rows_are_permuted_among_themselves():
   mask = jnp.array([True, False, True, True, False, True, True])
   seen = set()
   for seed in range(20):
-    order = np.asarray(modality_focus.shuffled(jax.random.key(seed), mask))
+    order = np.asarray(modality_focus.permute_valid(jax.random.key(seed), mask))
     assert sorted(order) == list(range(7))
     assert order[1] == 1 and order[4] == 4
     seen.add(tuple(order))
   assert len(seen) > 5
 
 
-def test_what_is_remembered_is_the_mean_over_batches():
+@pytest.mark.slow
+def test_the_memory_is_the_mean_over_batches():
   x, head = parts(), modality_focus.Head()
   fresh = head.init(KEY, x)
   update = lambda variables, step: head.apply(
@@ -248,7 +251,8 @@ def test_what_is_remembered_is_the_mean_over_batches():
   equal(memory["embedding"], x[0].mean(axis=0), 1e-5)
 
 
-def test_a_channel_that_both_networks_use_is_kept_and_no_other():
+@pytest.mark.slow
+def test_only_a_channel_that_both_networks_use_is_selected():
   embedding = normal(1, 64, 8)
   kernel = jnp.zeros((8, 3)).at[5].set(jnp.array([3.0, -2, 1]))
   kernel += 0.1 * normal(2, 8, 3)
@@ -265,7 +269,7 @@ def test_a_channel_that_both_networks_use_is_kept_and_no_other():
     equal(output, kept @ np.asarray(kernel), 1e-4)
 
 
-def test_general_and_least_general_channels_are_each_others_rest():
+def test_general_and_least_general_channels_are_complements():
   x = parts()
   logits = {}
   for which in ("general", "least_general"):
@@ -284,17 +288,17 @@ def test_random_channels_stay_the_same_and_differ_by_seed():
   assert not np.allclose(output, other)
 
 
-def test_rows_that_do_not_count_are_not_remembered():
+def test_masked_rows_are_not_in_the_memory():
   x, head = parts(), modality_focus.Head()
   mask = jnp.array([True, True, False, True, True, False])
   noisy = (x[0].at[2].set(jnp.nan), x[1].at[5].set(jnp.inf), *x[2:])
-  memories = [trained(head, one, mask=mask)[1]["memory"] for one in (x, noisy)]
+  memories = [trained(head, y, mask=mask)[1]["memory"] for y in (x, noisy)]
   jax.tree.map(lambda a, b: equal(a, b, 1e-5), *memories)
   nothing = trained(head, x, mask=jnp.zeros(6, bool))[1]["memory"]
   assert not any(np.any(leaf) for leaf in jax.tree.leaves(nothing))
 
 
-def test_all_channels_kept_are_the_teacher():
+def test_selecting_all_channels_is_the_teacher():
   x = parts()
   output, _ = trained(modality_focus.Head(share=1.0), x)
   equal(output, x[0] @ x[2] + x[3][None], 1e-5)

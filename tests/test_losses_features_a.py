@@ -1,4 +1,4 @@
-"""What losses on maps mean: attention, neurons, flows, factors, boundaries."""
+"""Properties of losses on feature maps: at, nst, fsp, kdsvd, ft, ab, vid."""
 
 import os
 import subprocess
@@ -30,13 +30,14 @@ def equal(actual, expected, tolerance=1e-5):
 
 
 def repeated(x, times):
-  """A map whose pixels are repeated: average pooling gives it back."""
+  """A map with repeated pixels; average pooling restores the original."""
   return jnp.repeat(jnp.repeat(x, times, axis=1), times, axis=2)
 
 
-# What all of them share
+# Common properties
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [at, nst, ft])
 def test_a_map_of_larger_pixels_is_the_same_map(loss):
   student, teacher = normal(0), normal(1)
@@ -59,7 +60,7 @@ def test_repeated_channels_change_nothing(loss):
 
 
 @pytest.mark.parametrize("loss", [at, nst, ft])
-def test_maps_that_are_zero_pull_nowhere(loss):
+def test_zero_maps_have_no_gradient(loss):
   gradient = jax.jit(jax.grad(lambda x: loss(x, normal(1)).sum()))(
     jnp.zeros((B, H, W, C))
   )
@@ -74,14 +75,14 @@ def test_the_two_modes_of_at_are_a_norm_and_its_mean_square():
   equal(at(normal(0), normal(1), mode="code"), norm**2 / (H * W))
 
 
-def test_at_of_an_odd_power_sees_signs_where_asked():
+def test_at_with_an_odd_power_uses_signs_if_signed():
   student = normal(0)
   options = {"power": 3.0, "signed": True}
   assert np.all(at(-student, student, **options) > 0.1)
   equal(at(-student, student, power=3.0), np.zeros(B))
 
 
-def test_at_of_the_first_power_pulls_at_numbers_that_are_zero():
+def test_at_with_power_one_has_a_gradient_at_zero():
   student = jax.nn.relu(normal(0))
   gradient = jax.jit(
     jax.grad(lambda x: at(x, normal(1), power=1.0, signed=True).sum())
@@ -92,7 +93,7 @@ def test_at_of_the_first_power_pulls_at_numbers_that_are_zero():
 # nst
 
 
-def test_nst_does_not_see_the_order_of_channels():
+def test_nst_ignores_the_order_of_channels():
   shuffled = normal(0)[..., np.array([3, 0, 4, 1, 2])]
   equal(nst(shuffled, normal(0)), np.zeros(B))
 
@@ -113,7 +114,7 @@ def two(seed):
   return normal(seed, B, 4, 6, 2), normal(seed + 1, B, 2, 3, 3)
 
 
-def test_fsp_by_sum_is_the_mean_times_the_numbers_of_the_matrix():
+def test_fsp_by_sum_is_the_mean_times_the_size_of_the_matrix():
   total = fsp(two(0), two(2), distance="sum")
   equal(total, fsp(two(0), two(2)) * 6)
 
@@ -124,7 +125,7 @@ def test_fsp_by_columns_is_between_the_norm_and_the_sum_of_all():
   assert np.all(columns >= norm) and np.all(columns <= norm * np.sqrt(3))
 
 
-def test_fsp_takes_the_first_of_numbers_that_are_equally_great():
+def test_fsp_takes_the_first_of_equal_maxima():
   flat, after = jnp.zeros((1, 2, 2, 1)), jnp.ones((1, 1, 1, 1))
   gradient = jax.jit(
     jax.grad(lambda x: fsp((x, after), (flat + 1.0, after), pool="max").sum())
@@ -132,7 +133,7 @@ def test_fsp_takes_the_first_of_numbers_that_are_equally_great():
   assert np.flatnonzero(gradient).tolist() == [0]
 
 
-def test_fsp_between_other_channels_is_an_error_that_shows_them():
+def test_fsp_between_different_channels_is_an_error_that_shows_them():
   with pytest.raises(ShapeError, match=r"student \[3, 2, 3\].*\[3, 2, 4\]"):
     fsp(two(0), (two(2)[0], normal(4, B, 2, 3, 4)))
 
@@ -141,14 +142,15 @@ def test_fsp_between_other_channels_is_an_error_that_shows_them():
 
 
 def rank_one(seed):
-  """Maps whose channels are multiples of one picture."""
+  """Two maps of rank one: all channels are multiples of one image."""
   return (
     normal(seed, B, 4, 6, 1) * normal(seed + 1, B, 1, 1, 5),
     normal(seed + 2, B, 2, 3, 1) * normal(seed + 3, B, 1, 1, 7),
   )
 
 
-def test_kdsvd_sees_directions_of_channels_alone():
+@pytest.mark.slow
+def test_kdsvd_uses_directions_of_channels_only():
   first, after = rank_one(0)
   other = (first[:, ::-1] * -3.0, jnp.roll(after, 1, axis=2) * 0.2)
   equal(kdsvd(other, (first, after)), np.zeros(B))
@@ -160,7 +162,8 @@ def test_kdsvd_does_not_depend_on_the_sign_of_a_map():
   equal(kdsvd(flipped, teacher), kdsvd(student, teacher))
 
 
-def test_the_gradient_of_kdsvd_is_that_of_small_differences():
+@pytest.mark.slow
+def test_the_gradient_of_kdsvd_equals_finite_differences():
   maps = lambda seed: (normal(seed, B, 3, 3, 5), normal(seed + 1, B, 2, 2, 7))
   student, teacher, way = maps(10), maps(12), maps(14)
   total = lambda step: kdsvd(
@@ -171,7 +174,7 @@ def test_the_gradient_of_kdsvd_is_that_of_small_differences():
 
 
 @pytest.mark.parametrize("make", [jnp.zeros_like, jnp.ones_like])
-def test_kdsvd_has_gradients_where_singular_values_meet(make):
+def test_kdsvd_has_finite_gradients_for_equal_singular_values(make):
   teacher = rank_one(0)
   gradient = jax.jit(jax.grad(lambda maps: kdsvd(maps, teacher, rank=2).sum()))(
     tuple(map(make, teacher))
@@ -188,18 +191,19 @@ def test_kdsvd_of_equal_singular_values_has_a_finite_gradient():
   assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_kdsvd_of_several_seeds_is_that_of_each():
   stacked = jax.tree.map(lambda *x: jnp.stack(x), rank_one(0), rank_one(4))
   teacher = rank_one(8)
   gradient = jax.grad(lambda maps: kdsvd(maps, teacher).sum())
   together = jax.vmap(gradient)(stacked)
-  for place, seed in enumerate((0, 4)):
-    alone = gradient(rank_one(seed))
-    for one, other in zip(together, alone, strict=True):
-      equal(one[place], other)
+  for index, seed in enumerate((0, 4)):
+    single = gradient(rank_one(seed))
+    for batched, expected in zip(together, single, strict=True):
+      equal(batched[index], expected)
 
 
-def test_kdsvd_between_other_channels_names_the_head_that_maps_them():
+def test_kdsvd_between_different_channels_names_the_head_that_maps_them():
   with pytest.raises(ShapeError, match="'convs'"):
     kdsvd(two(0), (two(2)[0], normal(4, B, 2, 3, 4)))
 
@@ -229,7 +233,7 @@ def test_ab_is_zero_beyond_the_margin_on_the_right_side():
   assert np.all(ab(student, teacher, margin=2.0) > 0)
 
 
-def test_ab_pulls_each_neuron_to_the_side_of_the_teachers():
+def test_ab_moves_each_neuron_towards_the_teachers_sign():
   teacher = normal(0)
   gradient = jax.jit(jax.grad(lambda x: ab(x, teacher).sum()))(
     jnp.zeros_like(teacher)
@@ -237,7 +241,7 @@ def test_ab_pulls_each_neuron_to_the_side_of_the_teachers():
   equal(gradient, np.where(teacher > 0, -2.0, 2.0))
 
 
-def test_ab_sees_only_signs_of_the_teacher():
+def test_ab_uses_only_the_teachers_signs():
   student, teacher = normal(0), normal(1)
   equal(ab(student, teacher), ab(student, 9.0 * teacher))
 
@@ -258,32 +262,32 @@ def test_vid_of_variance_one_is_half_the_squared_error():
   equal(vid((mean, jnp.ones(C)), teacher), half)
 
 
-def test_vid_pools_a_teacher_that_is_larger():
+def test_vid_pools_a_larger_teacher():
   mean, teacher, variance = normal(0), normal(1), jnp.arange(1.0, 1.0 + C)
   equal(
     vid((mean, variance), repeated(teacher, 2)), vid((mean, variance), teacher)
   )
 
 
-# Two decompositions in one step, many steps under way, two threads: LAPACK's
-# own batches stood still here more often than not.
-AT_ONCE = """
+# Two decompositions in one step, many steps in flight, two threads: LAPACK's
+# batched calls usually deadlock here.
+CONCURRENT = """
 import jax, jax.numpy as jnp, numpy as np
-from kdjax.losses._singular import right_vectors
+from kdjax.losses._singular import right_singular_vectors
 draw = np.random.default_rng(0).normal
 x, y = (jnp.asarray(draw(size=(1, 64, 64, width))) for width in (16, 64))
-step = jax.pmap(
-  lambda x, y: sum(jnp.sum(p) for p in (*right_vectors(x), *right_vectors(y)))
-)
+total = lambda x: sum(jnp.sum(part) for part in right_singular_vectors(x))
+step = jax.pmap(lambda x, y: total(x) + total(y))
 jax.block_until_ready(step(x, y))
 jax.block_until_ready([step(x, y) for _ in range(30)])
 """
 
 
-def test_decompositions_at_once_do_not_wait_for_each_other():
+@pytest.mark.slow
+def test_concurrent_decompositions_do_not_deadlock():
   environment = {**os.environ, "XLA_FLAGS": "", "NPROC": "2"}
   done = subprocess.run(
-    [sys.executable, "-c", AT_ONCE],
+    [sys.executable, "-c", CONCURRENT],
     env=environment,
     timeout=300,
     capture_output=True,

@@ -1,4 +1,4 @@
-"""What losses of features mean: from OFD to adversarial distillation."""
+"""Properties of losses on features, from OFD to adversarial distillation."""
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def test_ofd_is_zero_below_a_response_that_relu_removes():
   assert not np.any(ofd(teacher - 0.5, teacher, jnp.full(5, -1e3)))
 
 
-def test_ofd_asks_for_no_less_than_the_margin():
+def test_ofd_has_no_target_below_the_margin():
   teacher, margin = jnp.full((3, 4, 6, 5), -9.0), jnp.full(5, -2.0)
   value = ofd(jnp.full_like(teacher, -1.0), teacher, margin)
   equal(value, np.full(3, 4 * 6 * 5 * 1.0))
@@ -68,18 +68,18 @@ def test_hcl_of_a_constant_gap_is_its_square_at_every_level():
   equal(value, np.full(3, 9.0), 1e-4)
 
 
-def test_hcl_leaves_out_levels_that_are_no_smaller_than_the_map():
+def test_hcl_skips_levels_that_are_not_smaller_than_the_map():
   student, teacher = (maps(0),), (maps(1),)
   equal(hcl(student, teacher), hcl(student, teacher, levels=(2, 1)))
 
 
 def test_hcl_is_the_sum_over_pairs():
-  one, other = ((maps(0),), (maps(1),)), ((maps(2),), (maps(3),))
-  both = hcl(one[0] + other[0], one[1] + other[1])
-  equal(both, hcl(*one) + hcl(*other))
+  first, second = ((maps(0),), (maps(1),)), ((maps(2),), (maps(3),))
+  both = hcl(first[0] + second[0], first[1] + second[1])
+  equal(both, hcl(*first) + hcl(*second))
 
 
-def test_hcl_of_unequally_many_maps_is_an_error():
+def test_hcl_with_unequal_numbers_of_maps_is_an_error():
   with pytest.raises(ShapeError, match="1 student maps and 2 teacher"):
     hcl((maps(0),), (maps(0), maps(1)))
 
@@ -87,7 +87,7 @@ def test_hcl_of_unequally_many_maps_is_an_error():
 # Statistics, pairs of layers, logarithm of sums
 
 
-def test_srrl_fm_does_not_see_where_in_the_map_a_response_is():
+def test_srrl_fm_ignores_the_position_of_a_response():
   student = maps(0)
   equal(srrl_fm(student[:, ::-1, ::-1], maps(1)), srrl_fm(student, maps(1)))
 
@@ -121,7 +121,7 @@ def test_srd_of_equal_features_has_no_gradient():
   assert not np.any(gradient)
 
 
-def test_srd_of_gaps_whose_powers_leave_float32_is_finite():
+def test_srd_is_finite_where_powers_overflow_float32():
   student = jnp.full((3, 7), 1e12)
   value, gradient = jax.jit(jax.value_and_grad(srd))(student, -student)
   equal(value, np.log(21.0) + 4 * np.log(2e12))
@@ -131,7 +131,7 @@ def test_srd_of_gaps_whose_powers_leave_float32_is_finite():
 # Correlations, variances, distributions
 
 
-def test_ickd_does_not_see_the_scale_of_a_map():
+def test_ickd_ignores_the_scale_of_a_map():
   equal(ickd(7 * maps(0), maps(1)), ickd(maps(0), 0.1 * maps(1)))
 
 
@@ -163,7 +163,7 @@ def test_pad_of_unit_variance_is_the_mean_squared_difference():
   equal(value, mse(student, teacher))
 
 
-def test_cwd_does_not_see_a_constant_added_to_a_channel():
+def test_cwd_ignores_a_constant_added_to_a_channel():
   shifted = maps(0) + normal(2, 5)[None, None, None]
   equal(cwd(shifted, maps(1)), cwd(maps(0), maps(1)))
 
@@ -175,7 +175,7 @@ def test_spatial_cwd_is_kd_averaged_over_positions():
   equal(cwd(student, teacher, norm="spatial"), expected)
 
 
-def test_afd_sees_no_channel_without_attention():
+def test_afd_ignores_channels_without_attention():
   attention = jnp.zeros((3, 5)).at[:, 2].set(1.0)
   changed = maps(0).at[..., 3].multiply(-5.0)
   equal(
@@ -183,7 +183,7 @@ def test_afd_sees_no_channel_without_attention():
   )
 
 
-def test_sobolev_does_not_see_the_length_of_a_gradient():
+def test_sobolev_ignores_the_length_of_a_gradient():
   equal(sobolev(9 * maps(0), maps(1)), sobolev(maps(0), 0.3 * maps(1)))
 
 
@@ -221,7 +221,7 @@ def test_without_labels_one_real_class_is_a_score():
 @pytest.mark.parametrize(
   "form", ["classes", "classes_last", "gan", "least_squares"]
 )
-def test_the_student_wants_what_the_discriminator_says_of_the_teacher(form):
+def test_the_generator_loss_is_the_discriminators_real_part(form):
   fooled, caught = normal(0, 3, 6), normal(1, 3, 6)
   half = 0.5 if form == "classes" else 1.0
   both = discriminator(caught, fooled, LABEL, form=form) / half

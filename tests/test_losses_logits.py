@@ -1,4 +1,4 @@
-"""What decoupled, normalised, correlated and multi-level logits mean."""
+"""Properties of losses on logits: DKD, NKD, DIST, MLKD and others."""
 
 import jax
 import jax.numpy as jnp
@@ -29,8 +29,8 @@ LABEL = jnp.array([4, 0, 2])
 
 
 def logits(seed, B=3, K=5, deviation=2.0):
-  made = np.random.default_rng(seed).normal(size=(B, K))
-  return jnp.asarray(deviation * made, jnp.float32)
+  values = np.random.default_rng(seed).normal(size=(B, K))
+  return jnp.asarray(deviation * values, jnp.float32)
 
 
 def equal(actual, expected, tolerance=1e-5):
@@ -47,11 +47,12 @@ def test_kd_is_tckd_and_nckd_by_the_teachers_share_of_wrong_classes():
   equal(kd(student, teacher), both)
 
 
-def test_nckd_does_not_see_the_logit_of_the_label():
+def test_nckd_ignores_the_logit_of_the_label():
   moved = logits(0).at[jnp.arange(3), LABEL].add(7.0)
   equal(nckd(moved, logits(1), LABEL), nckd(logits(0), logits(1), LABEL))
 
 
+@pytest.mark.slow
 def test_nckd_of_two_classes_is_zero_with_zero_gradient():
   student, teacher = logits(0, K=2), logits(1, K=2)
   label = jnp.array([1, 0, 1])
@@ -66,14 +67,14 @@ def test_of_two_classes_kd_is_tckd():
 
 
 @pytest.mark.parametrize("loss", [tckd, nckd, dkd, nkd, ofa])
-def test_the_labels_class_against_no_other_is_an_error(loss):
-  one = jnp.zeros((3, 1))
+def test_a_single_class_is_an_error(loss):
+  single = jnp.zeros((3, 1))
   with pytest.raises(ShapeError, match=r"\[3, 1\].*2 classes"):
-    loss(one, one, jnp.zeros(3, int))
+    loss(single, single, jnp.zeros(3, int))
 
 
-def test_tckd_tells_apart_teachers_that_are_both_all_but_certain():
-  # 1 - p is 1e-13 and 1e-22: both 0 once they are taken from 1 in float32.
+def test_tckd_distinguishes_nearly_certain_teachers():
+  # 1 - p is 1e-13 and 1e-22; in float32 both are 0 if computed from p.
   sure = lambda margin: jnp.array([[margin, 0.0, 0.0]])
   label, student = jnp.array([0]), sure(2.0)
   pull = lambda z: jax.jit(
@@ -84,31 +85,32 @@ def test_tckd_tells_apart_teachers_that_are_both_all_but_certain():
 
 
 @pytest.mark.parametrize("loss", [tckd, nckd, dkd, nkd, ofa])
-def test_a_label_that_is_no_class_is_not_a_number(loss):
+def test_a_label_that_is_not_a_class_gives_nan(loss):
   value = loss(logits(0), logits(1), jnp.array([1, 5, -1]))
   assert np.isnan(value).tolist() == [False, True, False]
 
 
-# Normalised, weighed, enhanced
+# Normalised, weighted, enhanced
 
 
 def test_nkd_is_least_where_the_others_are_the_teachers():
   teacher = logits(1)
   others = jax.jit(jax.grad(lambda z: nkd(z, teacher, LABEL).sum()))(teacher)
   wrong = jnp.arange(5)[None] != LABEL[:, None]
-  # What is left pulls on the label's class alone: on the others by their share.
+  # The rest of the gradient is that of the target class only, so the non-target
+  # classes have it in proportion to their probability.
   p = jax.nn.softmax(teacher)
   own = jnp.sum(jnp.where(wrong, 0.0, p), axis=1, keepdims=True)
   equal(jnp.where(wrong, others, 0.0), jnp.where(wrong, own * p, 0.0))
 
 
-def test_wsld_leaves_out_what_the_student_knows_already():
+def test_wsld_ignores_examples_that_the_student_has_learned():
   known = 40.0 * jax.nn.one_hot(LABEL, 5)
   value = wsld(logits(0), logits(1), LABEL, known)
   equal(value, np.zeros(3))
 
 
-def test_the_weights_of_wsld_carry_no_gradient_to_the_student():
+def test_the_weights_of_wsld_have_no_gradient():
   student, teacher = logits(0), logits(1)
   gradient = jax.jit(
     jax.grad(lambda z: wsld(z, teacher, LABEL, student).sum())
@@ -125,21 +127,21 @@ def test_ofa_with_power_one_is_the_cross_entropy_with_the_teachers_classes():
   equal(value, -jnp.sum(p * jax.nn.log_softmax(logits(0)), axis=1))
 
 
-def test_more_power_pulls_more_on_the_label_and_less_on_the_others():
+def test_more_power_has_more_gradient_on_the_label_and_less_on_the_others():
   own = jnp.arange(5)[None] == LABEL[:, None]
   pull = lambda power: (
     -jax.jit(
       jax.grad(lambda q: ofa(jnp.log(q), logits(1), LABEL, power=power).sum())
     )(jnp.full((3, 5), 0.2))
   )
-  # Less the part of the normaliser, which is the same for every class.
+  # Without the normaliser's part, which is equal for all classes.
   centred = lambda x: x - x[:, :1]
   difference = centred(pull(1.5)) - centred(pull(1.0))
   label = jnp.sum(jnp.where(own, difference, 0.0), axis=1, keepdims=True)
   assert np.all((label >= difference) | own)
 
 
-# Some classes, or one
+# Top-k classes, or the label only
 
 
 def test_topk_kd_of_all_classes_is_kd():
@@ -148,7 +150,7 @@ def test_topk_kd_of_all_classes_is_kd():
   equal(topk_kd(logits(0), logits(1), top=9, temperature=3.0), value)
 
 
-def test_topk_kd_pulls_on_the_teachers_best_alone():
+def test_topk_kd_has_a_gradient_on_the_teachers_top_classes_only():
   gradient = jax.jit(jax.grad(lambda z: topk_kd(z, logits(1), top=2).sum()))(
     logits(0)
   )
@@ -163,7 +165,7 @@ def test_hard_label_is_cross_entropy_with_the_teachers_class():
   equal(hard_label(logits(0), logits(1)), cross_entropy(logits(0), said))
 
 
-def test_tfkd_pulls_nowhere_at_the_virtual_teachers_own_softmax():
+def test_tfkd_has_no_gradient_at_the_virtual_teachers_softmax():
   virtual = jnp.where(jnp.arange(5)[None] == LABEL[:, None], 0.99, 0.01 / 4)
   gradient = jax.jit(jax.grad(lambda z: tfkd(z, LABEL).sum()))(virtual / 20.0)
   equal(gradient, np.zeros((3, 5)), 1e-6)
@@ -185,6 +187,7 @@ def test_dist_of_opposite_preferences_is_two():
   equal(dist(opposite, jnp.log(p), intra_weight=0.0), 2.0)
 
 
+@pytest.mark.slow
 def test_dist_plus_as_published_falls_as_channels_agree_and_as_coded_rises():
   student, teacher = (
     jnp.asarray(np.random.default_rng(seed).normal(size=(4, 3, 2, 6)))
@@ -212,7 +215,7 @@ def test_mlkd_of_one_example_each_is_kd_at_every_temperature():
   equal(value, jnp.mean(sum(parts)))
 
 
-def test_mlkd_may_leave_out_examples_of_which_the_teacher_is_sure():
+def test_mlkd_may_ignore_examples_with_a_confident_teacher():
   teacher = jnp.asarray([[9.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 3.0, 0.0]])
   for loss in (mlkd_instance, mlkd_batch):
     pull = jax.jit(jax.grad(lambda z, f=loss: f(z, teacher, select="low")))(
@@ -222,7 +225,7 @@ def test_mlkd_may_leave_out_examples_of_which_the_teacher_is_sure():
     assert bool(np.any(pull[0])) == (loss is mlkd_batch)
 
 
-def test_how_sure_the_teacher_is_may_be_said_by_logits_of_its_own():
+def test_the_teachers_confidence_may_come_from_other_logits():
   raw = jnp.asarray([[9.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 3.0, 0.0]])
   pull = jax.jit(
     jax.grad(lambda z: mlkd_instance(z, logits(1, K=3), raw, select="low"))
@@ -230,7 +233,7 @@ def test_how_sure_the_teacher_is_may_be_said_by_logits_of_its_own():
   assert [bool(np.any(row)) for row in pull] == [False, True, True]
 
 
-def test_a_share_of_mlkd_is_all_of_it_times_the_share_of_unsure_ones():
+def test_mlkd_by_share_is_all_times_the_share_of_low_confidence():
   for loss, share in (
     (mlkd_instance, 2 / 3),
     (mlkd_batch, 2 / 3),
@@ -240,8 +243,8 @@ def test_a_share_of_mlkd_is_all_of_it_times_the_share_of_unsure_ones():
     equal(loss(logits(0), logits(1), select="share"), share * whole)
 
 
-def test_which_example_is_surer_is_known_where_probabilities_are_rounded():
-  # All are 1 in float32; as odds they are not.
+def test_confidence_is_ordered_where_probabilities_are_rounded():
+  # All probabilities are 1 in float32; the odds differ.
   teacher = jnp.asarray([[30.0, 0.0], [24.0, 0.0], [27.0, 0.0]])
   pull = jax.jit(jax.grad(lambda z: mlkd_instance(z, teacher, select="low")))(
     logits(0, K=2)
@@ -252,13 +255,13 @@ def test_which_example_is_surer_is_known_where_probabilities_are_rounded():
 # Standardised
 
 
-def test_standardised_logits_do_not_see_scale_or_shift():
+def test_standardised_logits_ignore_scale_and_shift():
   head = Standardize()
   x = logits(0, K=7)
   equal(head.apply({}, 5 * x + 3), head.apply({}, x), 1e-4)
-  made = np.asarray(head.apply({}, x))
-  equal(made.mean(axis=1), np.zeros(3))
-  equal(made.std(axis=1, ddof=1), np.ones(3))
+  output = np.asarray(head.apply({}, x))
+  equal(output.mean(axis=1), np.zeros(3))
+  equal(output.std(axis=1, ddof=1), np.ones(3))
 
 
 def test_equal_logits_become_zero_with_zero_gradient():

@@ -1,4 +1,4 @@
-"""What losses of relations within a batch are blind to, and what they see."""
+"""Properties of relational losses: masks, gradients and invariances."""
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ CALLS = [
 ]
 
 each_row = pytest.mark.parametrize(
-  ("loss", "options"), CALLS, ids=lambda one: getattr(one, "__name__", str(one))
+  ("loss", "options"), CALLS, ids=lambda arg: getattr(arg, "__name__", str(arg))
 )
 
 
@@ -58,11 +58,12 @@ def equal(actual, expected, tolerance=1e-5):
   np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=1e-7)
 
 
-# What a mask hides
+# Masked rows
 
 
+@pytest.mark.slow
 @each_row
-def test_a_hidden_row_is_as_if_it_were_not_there(loss, options):
+def test_a_masked_row_changes_nothing(loss, options):
   student, teacher = features(0), features(1)
   kept = np.array([0, 1, 3, 5])
   mask = jnp.zeros(6, bool).at[kept].set(True)
@@ -75,8 +76,9 @@ def test_a_hidden_row_is_as_if_it_were_not_there(loss, options):
   assert not np.any(gradient[np.array([2, 4])])
 
 
+@pytest.mark.slow
 @each_row
-def test_a_hidden_row_may_hold_numbers_that_are_not_finite(loss, options):
+def test_a_masked_row_may_be_non_finite(loss, options):
   mask = jnp.array([True, True, False, True, True, True])
   student, teacher = (x.at[2].set(jnp.nan) for x in (features(0), features(1)))
   call = lambda student: loss(student, teacher, mask, **options)
@@ -84,6 +86,7 @@ def test_a_hidden_row_may_hold_numbers_that_are_not_finite(loss, options):
   assert jnp.isfinite(value) and jnp.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 @each_row
 @pytest.mark.parametrize("shown", [0, 1])
 def test_a_batch_of_one_row_or_none_has_a_finite_loss(loss, options, shown):
@@ -93,7 +96,8 @@ def test_a_batch_of_one_row_or_none_has_a_finite_loss(loss, options, shown):
   assert jnp.isfinite(value) and jnp.isfinite(gradient).all()
 
 
-def test_a_hidden_example_changes_no_transformation():
+@pytest.mark.slow
+def test_a_masked_example_changes_no_transformation():
   maps = lambda seed: (
     features(seed, 4, 6, 6, 3),
     features(seed + 1, 4, 3, 3, 6),
@@ -109,14 +113,15 @@ def test_a_hidden_example_changes_no_transformation():
   assert all(jnp.isfinite(leaf).all() for leaf in gradient)
 
 
-# Gradients where rows meet or vanish
+# Gradients of equal and zero rows
 
 
+@pytest.mark.slow
 @each_row
 @pytest.mark.parametrize(
   "case", ["equal rows", "zero row", "same", "all equal"]
 )
-def test_rows_that_meet_or_vanish_have_finite_gradients(loss, options, case):
+def test_equal_and_zero_rows_have_finite_gradients(loss, options, case):
   student, teacher = features(0), features(1)
   if case == "equal rows":
     student = student.at[3].set(student[1])
@@ -133,20 +138,22 @@ def test_rows_that_meet_or_vanish_have_finite_gradients(loss, options, case):
   assert jnp.abs(gradient).max() < 1e4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["pixels", "channels"])
 def test_affinity_of_a_map_to_itself_has_no_gradient(form):
   x = features(0, 2, 3, 4, 5).at[0].set(0.0)
   call = lambda student: jnp.sum(affinity(student, x, form=form))
-  # Operation by operation: a compiler may round the two sides otherwise.
+  # Not compiled, because a compiler may round the two sides differently.
   value, gradient = jax.value_and_grad(call)(x)
   assert value == 0.0 and not np.any(gradient)
 
 
-# What relations are blind to
+# Invariances
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [rkd_distance, rkd_angle, irg_edge])
-def test_distances_do_not_see_isometry_or_scale_of_either_side(loss):
+def test_distances_ignore_isometry_and_scale_of_either_side(loss):
   student, teacher = features(0), features(1, 6, 7)
   value = loss(student, teacher)
   moved = 3.0 * student @ rotation(2) + 2.0
@@ -156,7 +163,7 @@ def test_distances_do_not_see_isometry_or_scale_of_either_side(loss):
 
 
 @pytest.mark.parametrize("loss", [sp, pkt, cc])
-def test_similarities_do_not_see_rotation_or_scale_of_either_side(loss):
+def test_similarities_ignore_rotation_and_scale_of_either_side(loss):
   student, teacher = features(0), features(1, 6, 7)
   value = loss(student, teacher)
   turned = 3.0 * student @ rotation(2)
@@ -170,12 +177,12 @@ def test_sp_stays_in_range_for_features_of_any_size(scale):
   equal(sp(scale * features(0), features(1)), sp(features(0), features(1)))
 
 
-def test_pkt_does_not_see_the_length_of_any_one_row():
+def test_pkt_ignores_the_length_of_a_row():
   lengths = jnp.array([0.1, 2.0, 1.0, 30.0, 4.0, 0.5])[:, None]
   assert abs(pkt(lengths * features(0), features(0))) < 1e-9
 
 
-def test_rkd_distance_sees_a_change_of_shape_only():
+def test_rkd_distance_depends_on_shape_only():
   triangle = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
   flat = jnp.array([[0.0], [1.0], [-1.0]])
   root = np.sqrt(2.0)
@@ -193,11 +200,12 @@ def test_rkd_angle_is_the_gap_of_a_right_angle_and_a_straight_one():
   equal(rkd_angle(right, straight), (2 * corner + 4 * end) / 27)
 
 
+@pytest.mark.slow
 def test_dark_rank_is_least_where_the_student_keeps_the_order():
   line = jnp.array([[0.0], [1.0], [2.5], [4.5]])
   other = jnp.array([[0.0], [4.5], [2.5], [1.0]])
   assert dark_rank(line, line) < dark_rank(other, line)
-  # Of two examples, one other is first with certainty.
+  # With two examples there is only one possible order.
   assert dark_rank(line[:2], other[:2]) == 0.0
 
 
@@ -206,7 +214,7 @@ def test_dark_rank_of_equal_distances_is_the_logarithm_of_all_orders():
   equal(dark_rank(simplex, features(0, 4, 3), length=3), np.log(6))
 
 
-def test_cc_adjacent_skips_over_hidden_rows():
+def test_cc_adjacent_skips_masked_rows():
   error = jnp.array([[1.0], [9.0], [2.0], [3.0]])
   mask = jnp.array([True, False, True, True])
   equal(cc_adjacent(error, jnp.zeros((4, 1)), mask), (1 * 2 + 2 * 3) / 2)
@@ -231,13 +239,13 @@ def test_irg_transform_averages_neighbouring_channels_of_the_wider_map():
   )
 
 
-def test_mmd_does_not_see_rotation_of_both_layers():
+def test_mmd_ignores_rotation_of_both_layers():
   first, second = features(0, 2, 3, 5), features(1, 2, 3, 5)
   turned = (first @ rotation(2), second @ rotation(2))
   assert jnp.abs(mmd(turned, (first, second))).max() < 1e-9
 
 
-def test_mmd_with_a_mask_is_that_of_the_positions_left():
+def test_mmd_with_a_mask_is_that_of_the_unmasked_positions():
   student = (features(0, 2, 4, 5), features(1, 2, 4, 5))
   teacher = (features(2, 2, 4, 7), features(3, 2, 4, 7))
   mask = jnp.array([[True, False, True, True]] * 2)
@@ -245,17 +253,17 @@ def test_mmd_with_a_mask_is_that_of_the_positions_left():
   equal(mmd(student, teacher, mask), mmd(some(student), some(teacher)))
 
 
-def test_info_nce_of_embeddings_that_are_all_the_same_is_the_logarithm_of_b():
+def test_info_nce_of_constant_embeddings_is_the_logarithm_of_b():
   same = jnp.ones((6, 5))
   equal(info_nce(same, same), np.log(6))
 
 
-def test_info_nce_is_least_where_every_student_is_at_its_teacher():
+def test_info_nce_is_least_where_student_equals_teacher():
   corners = jnp.eye(6, 5)
   assert info_nce(corners, corners) < info_nce(corners, corners[::-1])
 
 
-def test_a_symmetric_info_nce_does_not_see_which_side_is_which():
+def test_symmetric_info_nce_is_symmetric():
   student, teacher = features(0), features(1)
   call = lambda *sides: info_nce(*sides, symmetric=True)
   equal(call(student, teacher), call(teacher, student))

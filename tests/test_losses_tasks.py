@@ -1,4 +1,4 @@
-"""Losses of tasks and of rare classes mean what they say."""
+"""Properties of losses for imbalanced classes, multi-label and regression."""
 
 import jax
 import jax.numpy as jnp
@@ -30,14 +30,14 @@ def equal(actual, expected, tolerance=1e-5):
   np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
-# Rare classes
+# Imbalanced classes
 
 
 def test_focal_without_focus_is_cross_entropy():
   equal(focal(logits(), LABEL, gamma=0.0), cross_entropy(logits(), LABEL))
 
 
-def test_focal_is_cross_entropy_times_a_power_of_what_is_missed():
+def test_focal_is_cross_entropy_times_a_power_of_the_error():
   missed = 1 - np.exp(-np.asarray(cross_entropy(logits(), LABEL)))
   expected = missed**3 * cross_entropy(logits(), LABEL)
   equal(focal(logits(), LABEL, gamma=3.0), expected)
@@ -56,14 +56,16 @@ def test_focal_weighs_an_example_by_its_class():
     (binary_cross_entropy, "positive_weights", "2 positive weights for 5"),
   ],
 )
-def test_weights_must_be_as_many_as_classes(loss, option, words):
+def test_the_number_of_weights_must_equal_the_number_of_classes(
+  loss, option, words
+):
   label = LABEL if loss is focal else jnp.ones((B, K), int)
   with pytest.raises(ShapeError, match=words):
     loss(logits(), label, **{option: (1.0, 2.0)})
 
 
 @pytest.mark.parametrize("loss", [logit_adjustment, weighted_cross_entropy])
-def test_classes_that_occur_as_often_are_not_adjusted(loss):
+def test_balanced_classes_are_not_adjusted(loss):
   equal(loss(logits(), LABEL, jnp.full(K, 7.0)), cross_entropy(logits(), LABEL))
 
 
@@ -72,15 +74,15 @@ def test_logit_adjustment_without_strength_is_cross_entropy():
   equal(value, cross_entropy(logits(), LABEL))
 
 
-def test_logit_adjustment_does_not_see_the_size_of_the_training_set():
+def test_logit_adjustment_ignores_the_size_of_the_training_set():
   equal(
     logit_adjustment(logits(), LABEL, COUNTS),
     logit_adjustment(logits(), LABEL, 10 * COUNTS),
   )
 
 
-def test_adjusted_logits_that_are_all_equal_predict_how_often_classes_occur():
-  # Their loss is least, over the training set, where they learn nothing else.
+def test_equal_adjusted_logits_predict_the_class_frequencies():
+  # They minimise the loss over the training set without other information.
   label = jnp.repeat(jnp.arange(K), np.asarray(COUNTS, int))
   total = lambda z: jnp.sum(
     logit_adjustment(jnp.broadcast_to(z, (label.size, K)), label, COUNTS)
@@ -88,8 +90,9 @@ def test_adjusted_logits_that_are_all_equal_predict_how_often_classes_occur():
   equal(jax.jit(jax.grad(total))(jnp.zeros((1, K))), np.zeros((1, K)), 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [logit_adjustment, weighted_cross_entropy])
-def test_a_class_of_which_there_is_none_has_a_finite_loss(loss):
+def test_a_class_without_examples_has_a_finite_loss(loss):
   counts = COUNTS.at[4].set(0.0)
   value, pull = jax.vjp(lambda z: loss(z, LABEL, counts), logits())
   assert np.isfinite(value).all() and value[0] > 0
@@ -97,14 +100,14 @@ def test_a_class_of_which_there_is_none_has_a_finite_loss(loss):
 
 
 @pytest.mark.parametrize("loss", [logit_adjustment, weighted_cross_entropy])
-def test_counts_must_be_as_many_as_classes(loss):
+def test_the_number_of_counts_must_equal_the_number_of_classes(loss):
   with pytest.raises(ShapeError, match=r"counts are \[4\] for 5 classes"):
     loss(logits(), LABEL, COUNTS[1:])
 
 
 @pytest.mark.parametrize("weighting", ["inverse", "sqrt", "effective"])
 def test_weights_of_classes_have_a_mean_of_one_and_grow_with_rarity(weighting):
-  # Of equal logits every cross-entropy is log K.
+  # With equal logits each cross-entropy is log K.
   value = weighted_cross_entropy(
     jnp.zeros((K, K)), jnp.arange(K), COUNTS, weighting=weighting
   )
@@ -118,7 +121,7 @@ def test_inverse_weights_give_all_classes_one_sum_over_the_training_set():
   equal(totals, np.full(K, totals[0]), 1e-4)
 
 
-def test_a_class_that_never_occurs_leaves_the_weights_of_the_others():
+def test_a_class_without_examples_does_not_change_the_other_weights():
   more = jnp.append(COUNTS, 0.0)
   wide = jnp.pad(jnp.zeros((K, K)), ((0, 0), (0, 1)), constant_values=-1e4)
   equal(
@@ -127,7 +130,7 @@ def test_a_class_that_never_occurs_leaves_the_weights_of_the_others():
   )
 
 
-def test_effective_numbers_lie_between_equal_and_inverse_weights():
+def test_effective_weights_are_between_equal_and_inverse_weights():
   call = lambda **options: weighted_cross_entropy(
     logits(), LABEL, COUNTS, **options
   )
@@ -137,7 +140,7 @@ def test_effective_numbers_lie_between_equal_and_inverse_weights():
   equal(call(weighting="effective", beta=0.999999), call(), 1e-3)
 
 
-# Several classes
+# Multi-label
 
 
 def test_binary_cross_entropy_is_the_log_loss_of_every_class():
@@ -155,7 +158,7 @@ def test_binary_cross_entropy_is_the_log_loss_of_every_class():
   equal(binary_cross_entropy(logits(), jnp.asarray(label)), expected)
 
 
-def test_labels_that_are_flags_are_labels():
+def test_boolean_labels_are_labels():
   label = np.random.default_rng(1).integers(0, 2, (B, K))
   equal(
     binary_cross_entropy(logits(), jnp.asarray(label == 1)),
@@ -174,7 +177,7 @@ def test_an_unknown_class_has_no_loss_and_no_gradient():
   assert gradient[0, 1] == 0.0 and np.isfinite(gradient).all()
 
 
-def test_positive_weights_leave_what_is_absent_alone():
+def test_positive_weights_do_not_change_negatives():
   weights = (3.0,) * K
   call = lambda label, **options: binary_cross_entropy(
     logits(), jnp.full((B, K), label), **options
@@ -183,7 +186,7 @@ def test_positive_weights_leave_what_is_absent_alone():
   equal(call(1, positive_weights=weights), 3 * call(1))
 
 
-# Numbers
+# Regression
 
 
 def test_huber_is_half_the_squared_difference_where_it_is_small():
@@ -192,7 +195,7 @@ def test_huber_is_half_the_squared_difference_where_it_is_small():
   equal(value, 0.5 * mse(0.1 * logits(), target))
 
 
-def test_huber_pulls_outliers_no_harder_than_its_delta():
+def test_the_gradient_of_huber_is_at_most_its_delta():
   target = jnp.array([0.0, 0.0, 0.0])
   student = jnp.array([0.5, -3.0, 1000.0])
   gradient = jax.jit(jax.grad(lambda z: huber(z, target, delta=2.0).sum()))(
@@ -201,7 +204,7 @@ def test_huber_pulls_outliers_no_harder_than_its_delta():
   equal(gradient, [0.5, -2.0, 2.0])
 
 
-def test_one_number_an_example_may_have_an_axis_or_none():
+def test_one_value_per_example_may_have_an_axis_or_none():
   target = jnp.array([1.0, 2.0, 4.0])
   student = logits()[:, :1]
   equal(huber(student, target), huber(student[:, 0], target), 0)

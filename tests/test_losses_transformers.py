@@ -1,4 +1,4 @@
-"""What losses of tokens and of attention mean."""
+"""Properties of losses on tokens and attention."""
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def equal(actual, expected, tolerance=1e-5):
   np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
-# Each: how it is called with a student and a teacher, and its arrays.
+# Name -> (loss, a function of a seed that draws its arguments).
 MASKED = {
   "attention_mse": (attention_mse, scores),
   "attention_cross_entropy": (attention_cross_entropy, scores),
@@ -46,27 +46,28 @@ MASKED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MASKED)
-def test_what_lies_at_padding_changes_neither_value_nor_gradient(name):
+def test_padding_changes_neither_value_nor_gradient(name):
   loss, make = MASKED[name]
   attention = make is scores
   both = MASK[:, None, :, None] & MASK[:, None, None, :]
-  # A softmax over all keys, as the authors', sees the scores of padding.
+  # As in the authors' code, the softmax is over all keys, including padding.
   if name == "attention_cross_entropy":
     both = jnp.broadcast_to(MASK[:, None, :, None], both.shape)
-  seen = both if attention else MASK[..., None]
-  blank = lambda tree: jax.tree.map(lambda x: jnp.where(seen, x, 7.0), tree)
+  valid = both if attention else MASK[..., None]
+  blank = lambda tree: jax.tree.map(lambda x: jnp.where(valid, x, 7.0), tree)
   total = lambda student, teacher: jnp.sum(loss(student, teacher, MASK))
   gradient = jax.jit(jax.grad(total))(make(0), make(1))
   changed = jax.jit(jax.grad(total))(blank(make(0)), blank(make(1)))
   equal(
     loss(blank(make(0)), blank(make(1)), MASK), loss(make(0), make(1), MASK)
   )
-  for one, other in zip(
+  for expected, actual in zip(
     jax.tree.leaves(gradient), jax.tree.leaves(changed), strict=True
   ):
-    equal(one, other)
-    assert not np.any(np.where(seen, 0, one))
+    equal(actual, expected)
+    assert not np.any(np.where(valid, 0, expected))
 
 
 @pytest.mark.parametrize("name", MASKED)
@@ -86,7 +87,7 @@ def test_a_full_mask_is_none(name):
 
 
 @pytest.mark.parametrize("name", MASKED)
-def test_a_shorter_text_has_the_loss_of_its_words_alone(name):
+def test_a_shorter_text_has_the_loss_of_its_tokens_only(name):
   loss, make = MASKED[name]
   if name == "attention_cross_entropy":
     pytest.skip("its softmax is over padding too")
@@ -106,18 +107,18 @@ def test_scores_far_below_the_floor_match_any_others_that_are():
   assert np.all(nearer < 100)
 
 
-def test_attention_cross_entropy_pulls_nowhere_at_the_teacher():
+def test_attention_cross_entropy_has_no_gradient_at_the_teacher():
   total = lambda student: attention_cross_entropy(student, scores(1)).sum()
   equal(jax.jit(jax.grad(total))(scores(1)), np.zeros((B, M, T, T)), 1e-6)
 
 
-def test_heads_that_are_joined_may_be_of_different_number():
+def test_joined_heads_may_differ_in_number():
   wide = draw(1, B, 5, T, T)
   assert np.isfinite(attention_mse(scores(0), wide, summed=True)).all()
   assert np.isfinite(
     attention_cross_entropy(scores(0), wide, averaged=True)
   ).all()
-  with pytest.raises(ShapeError, match="must be equal"):
+  with pytest.raises(ShapeError, match="Expected equal shapes"):
     attention_mse(scores(0), wide)
 
 
@@ -140,7 +141,7 @@ def test_the_relation_of_queries_to_keys_is_the_divergence_of_attention():
   equal(value, rows.reshape(B, -1).mean(axis=1))
 
 
-def test_relations_do_not_change_when_a_head_is_turned():
+def test_relations_ignore_rotation_of_a_head():
   turn = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))[0]
   both = np.kron(np.eye(2), turn).astype("float32")
   turned = states(0) @ both
@@ -152,11 +153,13 @@ def test_relations_do_not_change_when_a_head_is_turned():
 
 
 def test_relation_heads_divide_both_widths():
-  with pytest.raises(ShapeError, match="4 relation heads and width 6"):
+  with pytest.raises(
+    ShapeError, match="4 relation heads do not divide the width 6"
+  ):
     minilm((states(0),) * 2, (states(1, 8),) * 2, relation_heads=4)
 
 
-def test_patience_is_twice_the_cosine_distance_of_the_first_token():
+def test_pkd_is_twice_the_cosine_distance_of_the_first_token():
   equal(pkd(states(0), states(1)), 2 * cosine(states(0)[:, 0], states(1)[:, 0]))
 
 
@@ -167,9 +170,9 @@ def test_the_mean_over_positions_of_hidden_mse_is_mse():
 
 
 def test_the_flow_of_a_layer_to_itself_is_its_covariance():
-  one = states(0)
-  rows = np.einsum("btd,bte->bde", one, one) / T
+  layer = states(0)
+  rows = np.einsum("btd,bte->bde", layer, layer) / T
   other = states(1)
   columns = np.einsum("btd,bte->bde", other, other) / T
   expected = ((rows - columns) ** 2).mean(axis=(1, 2))
-  equal(token_fsp((one, one), (other, other)), expected)
+  equal(token_fsp((layer, layer), (other, other)), expected)

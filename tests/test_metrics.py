@@ -1,4 +1,9 @@
-"""Metrics equal scikit-learn's, over batches and devices as over one."""
+"""Metrics equal scikit-learn's, also over several batches and devices.
+
+A contract test runs on every file of kdjax/metrics; a failed assertion says
+what the author of a new metric has to do. kdjax/losses/README.md lists the
+contract.
+"""
 
 import functools
 import warnings
@@ -28,7 +33,7 @@ from kdjax.metrics import (
 
 B, K = 40, 5
 
-# What is asked of a metric: numbers of the size of one to this many digits.
+# The tolerance of metrics, which are values of about 1.
 EXACT = 1e-6
 
 
@@ -38,7 +43,7 @@ def compiled(function, **options):
 
 
 def added(family, parts, **options):
-  """The total over batches, as an evaluation has it: in float64."""
+  """The total over batches in float64, as in an evaluation."""
   sums = compiled(family.sums, **options)
   totals = [jax.device_get(sums(**part)) for part in parts]
   wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), totals)
@@ -46,7 +51,7 @@ def added(family, parts, **options):
 
 
 def gathered(family, parts, **options):
-  """The rows of all batches, less those that are masked."""
+  """The valid rows of all batches."""
   kept = []
   for part in parts:
     rows = jax.device_get(compiled(family.rows, **options)(**part))
@@ -63,7 +68,7 @@ def measured(family, parts, **options):
 
 
 def measure(family, mask, *, split=(), options=None, **arrays):
-  """The metrics of arrays, in batches that are cut at `split`."""
+  """The metrics of arrays, in batches that are split at `split`."""
   arrays = {key: np.asarray(value) for key, value in arrays.items()}
   arrays["mask"] = np.asarray(mask)
   cuts = {
@@ -77,17 +82,21 @@ def measure(family, mask, *, split=(), options=None, **arrays):
   return measured(family, parts, **(options or {}))
 
 
-def equal(actual, expected, tolerance=EXACT):
-  """Of dicts with the same keys."""
-  assert actual.keys() == expected.keys()
+def equal(actual, expected, tolerance=EXACT, message=""):
+  """Asserts that two dicts have equal keys and values."""
+  assert actual.keys() == expected.keys(), message
   for key, value in expected.items():
     np.testing.assert_allclose(
-      actual[key], value, rtol=tolerance, atol=tolerance, err_msg=key
+      actual[key],
+      value,
+      rtol=tolerance,
+      atol=tolerance,
+      err_msg=f"{key}. {message}",
     )
 
 
 def holds(actual, expected, tolerance=EXACT):
-  """Of a dict that may have other keys too."""
+  """Asserts equal values, where `actual` may have further keys."""
   equal({key: actual[key] for key in expected}, expected, tolerance)
 
 
@@ -95,7 +104,7 @@ def holds(actual, expected, tolerance=EXACT):
 
 
 class Family:
-  """A file of the room, and a batch to call it with."""
+  """A file of metrics, and a batch to call it with."""
 
   def __init__(self, name, rows=9):
     self.name = name
@@ -103,11 +112,11 @@ class Family:
     self.is_sums = hasattr(self.module, "sums")
     self.function = self.module.sums if self.is_sums else self.module.rows
     self.signature = Signature(self.function, B=rows)
-    # Where any shape will do, examples have an axis of their own.
+    # An axis of size 4 for each `*shape`.
     self.arguments = self.signature.arguments(star=(4,))
 
   def rows(self, rows):
-    """The arguments of some rows alone."""
+    """The arguments, restricted to some rows."""
     return self.along_batch(lambda array, axis: jnp.take(array, rows, axis))
 
   def along_batch(self, change):
@@ -123,12 +132,20 @@ def family(request):
 
 
 def test_a_family_has_either_sums_or_rows(family):
-  assert hasattr(family.module, "sums") != hasattr(family.module, "rows")
+  assert hasattr(family.module, "sums") != hasattr(family.module, "rows"), (
+    f"metrics/{family.name}.py must define either `sums`, which are added over"
+    " batches, or `rows`, which are collected; and `result`, the metrics."
+  )
 
 
 def test_metrics_are_the_same_over_a_batch_that_is_split(family):
   parts = [family.rows(np.array(rows)) for rows in (range(4), range(4, 9))]
-  equal(family.measured(*parts), family.measured(family.arguments))
+  equal(
+    family.measured(*parts),
+    family.measured(family.arguments),
+    message=f"metrics/{family.name}.py differs over two batches: `sums` must be"
+    " sums over rows, and means are for `result`.",
+  )
 
 
 def test_metrics_are_the_same_over_eight_devices(family):
@@ -139,16 +156,21 @@ def test_metrics_are_the_same_over_eight_devices(family):
   if large.is_sums:
     run = lambda part: jax.lax.psum(large.function(**part), "devices")
     total = jax.device_get(jax.pmap(run, axis_name="devices")(parts))
-    found = {key: leaf[5] for key, leaf in total.items()}
+    collected = {key: leaf[5] for key, leaf in total.items()}
   else:
     rows = jax.pmap(lambda part: large.function(**part))(parts)
     rows = {key: np.concatenate(leaf) for key, leaf in rows.items()}
     mask = np.asarray(large.arguments["mask"])
-    found = {key: leaf[mask] for key, leaf in rows.items()}
-  equal(large.module.result(found), large.measured(large.arguments))
+    collected = {key: leaf[mask] for key, leaf in rows.items()}
+  equal(
+    large.module.result(collected),
+    large.measured(large.arguments),
+    message=f"metrics/{family.name}.py differs over eight devices: `sums` and"
+    " `rows` must use the rows of their arguments only.",
+  )
 
 
-def test_metrics_do_not_see_what_masked_rows_hold(family):
+def test_metrics_ignore_masked_rows(family):
   mask = np.asarray(family.arguments["mask"])
   anything = lambda array: jnp.full_like(
     array, jnp.nan if jnp.issubdtype(array.dtype, jnp.floating) else 99
@@ -160,26 +182,38 @@ def test_metrics_do_not_see_what_masked_rows_hold(family):
   }
   noisy["mask"] = family.arguments["mask"]
   assert any(np.isnan(array).any() for array in noisy.values())
-  equal(family.measured(noisy), family.measured(family.arguments), 0)
+  equal(
+    family.measured(noisy),
+    family.measured(family.arguments),
+    0,
+    f"metrics/{family.name}.py depends on masked rows: replace them by"
+    " jnp.where first (see metrics/_masking.py), because they may be NaN.",
+  )
 
 
-def test_rows_are_of_the_batch_and_sums_of_no_rows_are_zero(family):
+def test_rows_are_of_the_batch_and_sums_without_rows_are_zero(family):
   masked = family.arguments | {"mask": jnp.zeros(9, bool)}
-  for value in family.function(**masked).values():
-    assert not np.any(value) if family.is_sums else len(value) == 9
+  for name, value in family.function(**masked).items():
+    assert not np.any(value) if family.is_sums else len(value) == 9, (
+      f"'{name}' of metrics/{family.name}.py: `sums` must be 0 without valid"
+      " rows, and `rows` must return one entry per row of the batch."
+    )
 
 
-def test_of_no_rows_every_number_is_not_a_number(family):
+def test_metrics_without_rows_are_nan(family):
   nothing = family.arguments | {"mask": jnp.zeros(9, bool)}
   for name, value in family.measured(nothing).items():
     counts = name in ("confusion", "reliability_count")
-    assert not np.any(value) if counts else np.isnan(value).all(), name
+    assert not np.any(value) if counts else np.isnan(value).all(), (
+      f"'{name}' of metrics/{family.name}.py must be NaN without valid rows."
+    )
 
 
 def test_compiled_metrics_equal_eager_ones(family):
   equal(
     jax.jit(family.function)(**family.arguments),
     family.function(**family.arguments),
+    message=f"metrics/{family.name}.py differs under jit.",
   )
 
 
@@ -193,19 +227,33 @@ def test_metrics_are_computed_in_float32(family):
     }
     for kind in (jnp.bfloat16, jnp.float32)
   )
-  equal(family.measured(narrow), family.measured(wide))
+  equal(
+    family.measured(narrow),
+    family.measured(wide),
+    message=f"metrics/{family.name}.py does not compute in float32 for bfloat16"
+    " inputs: convert them by .astype(jnp.float32) first.",
+  )
 
 
 def test_results_are_numbers_or_arrays_on_the_host(family):
-  for value in family.measured(family.arguments).values():
-    assert isinstance(value, float | np.ndarray)
+  for name, value in family.measured(family.arguments).items():
+    assert isinstance(value, float | np.ndarray), (
+      f"'{name}' of metrics/{family.name}.py must be a Python float or a NumPy"
+      f" array, not {type(value).__name__}."
+    )
 
 
-def test_a_family_says_what_it_is(family):
-  assert family.function.__doc__ and family.module.result.__doc__
+def test_a_family_is_documented(family):
+  assert family.function.__doc__ and family.module.result.__doc__, (
+    f"metrics/{family.name}.py needs docstrings of `sums` or `rows`, with their"
+    " arguments, and of `result`, with its metrics."
+  )
   about = registry.describe("metrics", family.name)
-  assert about.summary
-  assert {*family.signature.parameters} - {"mask"} <= {*about.reads}
+  assert about.summary, f"metrics/{family.name}.py needs a module docstring."
+  assert {*family.signature.parameters} - {"mask"} <= {*about.reads}, (
+    f"The arrays of metrics/{family.name}.py must be positional arguments, and"
+    " its options keyword-only."
+  )
   assert config.metric(family.name).name == family.name
 
 
@@ -218,7 +266,7 @@ def logits(seed, classes=K):
 
 
 def tied(seed, classes=K):
-  """Logits of which several are the largest in most rows."""
+  """Logits with several equal maxima in most rows."""
   random = np.random.default_rng(seed)
   return random.integers(0, 2, (B, classes)).astype(np.float32)
 
@@ -228,7 +276,7 @@ ALL = np.ones(B, bool)
 SOME = np.random.default_rng(8).random(B) < 0.6
 SPLIT = (10, 20, 30)
 
-# Of every row the same numbers: equal probabilities, but for rounding.
+# The same values in all rows: equal probabilities up to rounding.
 PERMUTED = np.random.default_rng(5).permuted(
   np.tile(np.float32([0.1, 0.7, 1.3, -0.9, 2.1]), (B, 1)), axis=1
 )
@@ -258,7 +306,7 @@ CASES = {
 
 @pytest.fixture(params=CASES)
 def case(request):
-  """(student, label, mask), and of those that count: logits and label."""
+  """(arguments, logits of valid rows, labels of valid rows)."""
   student, label, mask = CASES[request.param]
   counted = mask & (label != -1)
   arrays = {"student": student, "label": label, "mask": mask}
@@ -270,22 +318,22 @@ def probabilities(student):
 
 
 def quiet(function, *arguments, **options):
-  """What scikit-learn says, without its warnings."""
+  """Calls scikit-learn without its warnings."""
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     return function(*arguments, **options)
 
 
 def prf(true, predicted, **options):
-  """Precision, recall and F1 of scikit-learn, by our names."""
-  found = {}
+  """Precision, recall and F1 of scikit-learn, by kdjax's names."""
+  scores = {}
   for average in ("macro", "weighted", "micro", None):
     values = sklearn.metrics.precision_recall_fscore_support(
       true, predicted, average=average, zero_division=0, **options
     )
     for name, value in zip(("precision", "recall", "f1"), values, strict=False):
-      found[f"{name}_{average or 'per_class'}"] = value
-  return found
+      scores[f"{name}_{average or 'per_class'}"] = value
+  return scores
 
 
 def test_classification_equals_that_of_scikit_learn(case):
@@ -321,7 +369,7 @@ def test_classification_equals_that_of_scikit_learn(case):
 def test_top_k_accuracy_equals_that_of_scikit_learn(case, top_k):
   arrays, student, true = case
   if student.shape[1] == 2:
-    pytest.skip("scikit-learn wants one score of two classes")
+    pytest.skip("scikit-learn expects one score for two classes")
   expected = sklearn.metrics.top_k_accuracy_score(
     true, student, k=top_k, labels=range(K)
   )
@@ -329,7 +377,7 @@ def test_top_k_accuracy_equals_that_of_scikit_learn(case, top_k):
   holds(actual, {f"accuracy_top{top_k}": expected})
 
 
-def test_among_all_classes_every_label_is_found():
+def test_top_k_accuracy_over_all_classes_is_one():
   few = measure(classification, ALL, student=logits(0), label=LABEL)
   assert few["accuracy_top5"] == 1.0
   with pytest.raises(UserError, match="top_k is 0"):
@@ -342,26 +390,26 @@ def test_among_all_classes_every_label_is_found():
     )
 
 
-def test_of_what_is_not_a_number_nothing_is_among_the_largest():
+def test_logits_that_are_nan_have_top_k_accuracy_zero():
   student = np.full((B, K), np.nan, np.float32)
-  found = measure(
+  metrics = measure(
     classification, ALL, student=student, label=LABEL, options={"top_k": 3}
   )
-  assert found["accuracy_top3"] == 0.0 and np.isnan(found["nll"])
+  assert metrics["accuracy_top3"] == 0.0 and np.isnan(metrics["nll"])
 
 
 def test_the_confusion_has_true_classes_as_rows():
   student = np.eye(3, dtype=np.float32)[[1, 1, 2]]
-  found = measure(
+  metrics = measure(
     classification, np.ones(3, bool), student=student, label=[0, 0, 2]
   )
-  assert found["confusion"].tolist() == [[0, 2, 0], [0, 0, 0], [0, 0, 1]]
+  assert metrics["confusion"].tolist() == [[0, 2, 0], [0, 0, 0], [0, 0, 1]]
 
 
 def test_calibration_equals_that_of_scikit_learn(case):
   arrays, student, true = case
   p = probabilities(student)
-  # What is an edge but for rounding is an edge.
+  # Values that are an edge up to rounding are an edge.
   confidence = np.round(p.max(axis=1), 9)
   right = p.argmax(axis=1) == true
   accuracy, mean = quiet(
@@ -384,23 +432,23 @@ def test_calibration_equals_that_of_scikit_learn(case):
   count = actual["reliability_count"]
   full = count > 0
   assert count.sum() == len(true) and len(count) == 15
-  of_bins = {
+  expected = {
     "reliability_accuracy": accuracy,
     "reliability_confidence": mean,
   }
-  equal({name: actual[name][full] for name in of_bins}, of_bins)
+  equal({name: actual[name][full] for name in expected}, expected)
   assert np.isnan(actual["reliability_accuracy"][~full]).all()
   gaps = np.abs(accuracy - mean)
   holds(actual, {"ece": np.average(gaps, weights=count[full])})
 
 
-def test_a_student_as_sure_as_it_is_right_is_calibrated():
+def test_a_student_with_confidence_equal_to_its_accuracy_is_calibrated():
   student = np.log(np.tile(np.float32([0.75, 0.25]), (40, 1)))
   label = np.arange(40) % 4 == 0
-  found = measure(
+  metrics = measure(
     calibration, np.ones(40, bool), student=student, label=label.astype(int)
   )
-  holds(found, {"ece": 0.0, "brier": 2 * 0.75 * 0.25})
+  holds(metrics, {"ece": 0.0, "brier": 2 * 0.75 * 0.25})
   sure = measure(
     calibration,
     np.ones(40, bool),
@@ -417,21 +465,21 @@ def test_calibration_is_as_exact_over_one_large_batch():
   label = random.integers(0, K, len(student))
   p = probabilities(student)
   confidence, right = p.max(axis=1), p.argmax(axis=1) == label
-  place = np.ceil(confidence * 15) - 1
+  bins = np.ceil(confidence * 15) - 1
   ece = sum(
-    abs(np.sum(right[place == b]) - np.sum(confidence[place == b]))
+    abs(np.sum(right[bins == b]) - np.sum(confidence[bins == b]))
     for b in range(15)
   )
   mask = np.ones(len(label), bool)
-  found = measure(calibration, mask, student=student, label=label)
-  holds(found, {"ece": ece / len(label)})
+  metrics = measure(calibration, mask, student=student, label=label)
+  holds(metrics, {"ece": ece / len(label)})
 
 
 # Ranking
 
 
 def one_vs_rest(true, score, classes):
-  """ROC-AUC and average precision of every class, nan where there is none."""
+  """ROC-AUC and average precision of each class, NaN if not defined."""
   areas = []
   for k in classes:
     has = true[:, k]
@@ -448,7 +496,7 @@ def one_vs_rest(true, score, classes):
 
 def test_ranking_of_one_label_equals_that_of_scikit_learn(case):
   arrays, student, true = case
-  # What is tied but for rounding is tied.
+  # Values that are tied up to rounding are tied.
   p = np.round(probabilities(student), 12)
   classes = np.unique(true)
   hot = true[:, None] == np.arange(p.shape[1])
@@ -464,28 +512,28 @@ def test_ranking_of_one_label_equals_that_of_scikit_learn(case):
     single = sklearn.metrics.roc_auc_score(true, p, multi_class="ovr")
     average = sklearn.metrics.average_precision_score(true, p)
   else:
-    # scikit-learn has no number for all; the classes that have one.
+    # scikit-learn has no value over all classes; average those that have one.
     single = np.nan if np.isnan(roc).all() else np.nanmean(roc)
     average = np.mean(precision[classes])
   expected |= {"roc_auc": single, "average_precision": average}
   equal(measure(ranking, **arrays, split=SPLIT), expected)
 
 
-def test_ranking_does_not_tie_the_students_surest_predictions():
+def test_ranking_does_not_tie_saturated_predictions():
   # Probabilities that float64 cannot tell from 1.
   student = np.float32([[0, 60], [0, 50], [0, 70], [0, 40]])
-  found = measure(
+  metrics = measure(
     ranking, np.ones(4, bool), student=student, label=[1, 0, 1, 0]
   )
-  assert found["roc_auc"] == 1.0 and found["average_precision"] == 1.0
+  assert metrics["roc_auc"] == 1.0 and metrics["average_precision"] == 1.0
 
 
-def test_ranking_of_what_is_not_a_number_is_not_a_number():
+def test_ranking_of_nan_is_nan():
   student = logits(0)
   student[3] = np.nan
   for label in (LABEL, FLAGS):
-    found = measure(ranking, ALL, student=student, label=label)
-    assert all(np.isnan(value).all() for value in found.values())
+    metrics = measure(ranking, ALL, student=student, label=label)
+    assert all(np.isnan(value).all() for value in metrics.values())
 
 
 # Several labels
@@ -531,14 +579,14 @@ def test_multilabel_equals_that_of_scikit_learn(several):
 
 def test_multilabel_predicts_above_a_threshold():
   predicted = (scipy.special.expit(logits(0).astype(np.float64)) > 0.8) * 1
-  found = measure(
+  metrics = measure(
     multilabel,
     ALL,
     student=logits(0),
     label=FLAGS,
     options={"threshold": 0.8},
   )
-  holds(found, prf(FLAGS, predicted))
+  holds(metrics, prf(FLAGS, predicted))
   with pytest.raises(UserError, match="threshold is 1"):
     measure(
       multilabel,
@@ -551,9 +599,9 @@ def test_multilabel_predicts_above_a_threshold():
 
 def test_unknown_entries_count_nowhere():
   label = UNKNOWN.copy()
-  label[:, 2] = -1  # a class of which nothing is known
-  label[4] = -1  # and such an example
-  found = measure(multilabel, ALL, student=logits(0), label=label)
+  label[:, 2] = -1  # a class without known entries
+  label[4] = -1  # an example without known entries
+  metrics = measure(multilabel, ALL, student=logits(0), label=label)
   predicted = (logits(0) > 0) * 1
   known = label >= 0
   f1 = [
@@ -566,7 +614,7 @@ def test_unknown_entries_count_nowhere():
     if i != 4
   ]
   holds(
-    found,
+    metrics,
     {
       "hamming_loss": np.mean(label[known] != predicted[known]),
       "precision_micro": sklearn.metrics.precision_score(
@@ -598,10 +646,10 @@ def test_ranking_of_several_labels_equals_that_of_scikit_learn(several):
 
 
 def test_ranking_leaves_out_unknown_entries():
-  found = measure(ranking, ALL, student=logits(0), label=UNKNOWN)
+  metrics = measure(ranking, ALL, student=logits(0), label=UNKNOWN)
   known = UNKNOWN[:, 1] >= 0
   area = sklearn.metrics.roc_auc_score(UNKNOWN[known, 1], logits(0)[known, 1])
-  np.testing.assert_allclose(found["roc_auc_per_class"][1], area, EXACT)
+  np.testing.assert_allclose(metrics["roc_auc_per_class"][1], area, EXACT)
 
 
 # Numbers
@@ -633,10 +681,10 @@ def test_regression_equals_that_of_scikit_learn(case, width):
   true, predicted = (
     array[mask].astype(np.float64) for array in (target, student)
   )
-  given = {"student": student, "target": target}
+  arrays = {"student": student, "target": target}
   if width == 1:
-    given["target"] = target[:, 0]
-  actual = measure(regression, mask, split=SPLIT, **given)
+    arrays["target"] = target[:, 0]
+  actual = measure(regression, mask, split=SPLIT, **arrays)
   metrics = sklearn.metrics
   equal(
     actual,
@@ -658,32 +706,32 @@ def test_regression_with_a_target_of_another_shape_is_an_error():
 
 
 def ranks_of(query, key, group=None):
-  """Pessimistic ranks, by scikit-learn's coverage of one row at a time."""
+  """Pessimistic ranks, from scikit-learn's coverage error of each row."""
   score = np.round(sklearn.metrics.pairwise.cosine_similarity(query, key), 12)
   ranks = []
   for i, row in enumerate(score):
-    own = np.arange(len(row)) == i
+    matches = np.arange(len(row)) == i
     if group is not None and group[i] >= 0:
-      own |= group == group[i]
-    # The first of its own among those of others.
-    shown = ~own
-    shown[np.flatnonzero(own)[row[own].argmax()]] = True
-    true = own[shown][None] * 1
-    ranks.append(sklearn.metrics.coverage_error(true, row[shown][None]))
+      matches |= group == group[i]
+    # The best matching key among the keys that do not match.
+    kept = ~matches
+    kept[np.flatnonzero(matches)[row[matches].argmax()]] = True
+    true = matches[kept][None] * 1
+    ranks.append(sklearn.metrics.coverage_error(true, row[kept][None]))
   return np.array(ranks)
 
 
 def paired(query, key, group=None):
-  found = {}
+  metrics = {}
   for name, ranks in (
     ("query_to_key", ranks_of(query, key, group)),
     ("key_to_query", ranks_of(key, query, group)),
   ):
-    for first in (1, 5, 10):
-      found[f"{name}_recall_{first}"] = np.mean(ranks <= first)
-    found[f"{name}_median_rank"] = np.median(ranks)
-  recalls = [value for name, value in found.items() if "recall" in name]
-  return {**found, "mean_recall": np.mean(recalls)}
+    for k in (1, 5, 10):
+      metrics[f"{name}_recall_{k}"] = np.mean(ranks <= k)
+    metrics[f"{name}_median_rank"] = np.median(ranks)
+  recalls = [value for name, value in metrics.items() if "recall" in name]
+  return {**metrics, "mean_recall": np.mean(recalls)}
 
 
 QUERY = numbers(0, width=4)
@@ -704,19 +752,19 @@ PAIRS = {
 def test_retrieval_equals_that_of_scikit_learn(case, grouped):
   query, key, mask = PAIRS[case]
   groups = np.where(LABEL == 0, -1, LABEL)
-  given = {"group": groups} if grouped else {}
-  actual = measure(retrieval, mask, split=SPLIT, query=query, key=key, **given)
+  extra = {"group": groups} if grouped else {}
+  actual = measure(retrieval, mask, split=SPLIT, query=query, key=key, **extra)
   group = groups[mask] if grouped else None
   equal(actual, paired(query[mask], key[mask], group))
 
 
 def test_recall_at_one_is_the_top_accuracy_of_scikit_learn():
   score = sklearn.metrics.pairwise.cosine_similarity(QUERY, KEY)
-  found = measure(retrieval, ALL, query=QUERY, key=KEY)
+  metrics = measure(retrieval, ALL, query=QUERY, key=KEY)
   for first in (1, 5, 10):
     at = functools.partial(sklearn.metrics.top_k_accuracy_score, k=first)
     holds(
-      found,
+      metrics,
       {
         f"query_to_key_recall_{first}": at(np.arange(B), score),
         f"key_to_query_recall_{first}": at(np.arange(B), score.T),
@@ -731,11 +779,11 @@ def test_retrieval_by_blocks_is_the_same(monkeypatch):
 
 
 @pytest.mark.parametrize("value", [1.0, 0.0, np.nan])
-def test_embeddings_that_say_nothing_find_nothing(value):
+def test_constant_embeddings_have_recall_zero(value):
   same = np.full((B, 4), value, np.float32)
-  found = measure(retrieval, ALL, query=same, key=same)
-  assert found["mean_recall"] == 0.0
-  assert found["query_to_key_median_rank"] == B
+  metrics = measure(retrieval, ALL, query=same, key=same)
+  assert metrics["mean_recall"] == 0.0
+  assert metrics["query_to_key_median_rank"] == B
 
 
 # Two networks: agreement and CKA
@@ -760,8 +808,8 @@ def test_agreement_equals_that_of_scikit_learn_and_scipy(make, mask):
 
 
 def test_a_student_agrees_with_itself():
-  found = measure(agreement, ALL, student=logits(0), teacher=logits(0))
-  equal(found, {"agreement": 1.0, "kl": 0.0}, 0)
+  metrics = measure(agreement, ALL, student=logits(0), teacher=logits(0))
+  equal(metrics, {"agreement": 1.0, "kl": 0.0}, 0)
 
 
 def hsic(student, teacher):
@@ -776,23 +824,23 @@ def hsic(student, teacher):
 def test_cka_is_that_of_kernels(mask, offset):
   student, teacher = numbers(0, width=7, offset=offset), numbers(1, width=11)
   teacher[:, :3] += student[:, :3]
-  found = measure(cka, mask, student=student, teacher=teacher, split=SPLIT)
-  one, other = (x[mask].astype(np.float64) for x in (student, teacher))
-  own = np.sqrt(hsic(one, one) * hsic(other, other))
-  equal(found, {"cka": hsic(one, other) / own})
+  metrics = measure(cka, mask, student=student, teacher=teacher, split=SPLIT)
+  x, y = (array[mask].astype(np.float64) for array in (student, teacher))
+  norms = np.sqrt(hsic(x, x) * hsic(y, y))
+  equal(metrics, {"cka": hsic(x, y) / norms})
 
 
-def test_cka_is_one_where_features_are_turned_scaled_and_moved():
-  turn = scipy.stats.ortho_group.rvs(7, random_state=0).astype(np.float32)
+def test_cka_is_one_for_rotated_scaled_and_translated_features():
+  rotation = scipy.stats.ortho_group.rvs(7, random_state=0).astype(np.float32)
   student = numbers(0, width=7)
-  teacher = 3 * student @ turn + 5
+  teacher = 3 * student @ rotation + 5
   equal(measure(cka, ALL, student=student, teacher=teacher), {"cka": 1.0})
 
 
-def test_cka_of_features_that_never_change_is_not_a_number():
+def test_cka_of_constant_features_is_nan():
   constant = np.full((B, 7), 0.1, np.float32)
-  found = measure(cka, ALL, student=constant, teacher=numbers(0))
-  assert np.isnan(found["cka"])
+  metrics = measure(cka, ALL, student=constant, teacher=numbers(0))
+  assert np.isnan(metrics["cka"])
 
 
 # Arrays that do not fit

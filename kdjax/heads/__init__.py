@@ -1,5 +1,6 @@
-"""Learned adapters between a student and a teacher, one a file: `class Head`.
+"""Heads, one `class Head` per file: adapters between student and teacher.
 
-A head is trained with the student and dropped at export. It knows what a loss
-knows: errors, types and `numerics`. The shortest one is `linear.py`.
+A head is trained with the student. The exported student has no heads, except
+those with `keep = True`. A head may import errors, types and numerics. The
+contract is in `losses/README.md`; the shortest head is `linear.py`.
 """

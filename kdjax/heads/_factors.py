@@ -1,4 +1,4 @@
-"""Layers of factor transfer: convolutions of size 3 with leaky ReLU."""
+"""Layers of factor transfer: 3x3 convolutions with leaky ReLU."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from jaxtyping import Float
 from kdjax.types import Array
 
 
-def layers(
+def conv_layers(
   x: Float[Array, "B H W C"],
   widths: Sequence[int],
   name: str,
@@ -17,19 +17,19 @@ def layers(
   norm: Callable | None = None,
   **options,
 ) -> Float[Array, "B H W D"]:
-  """Layers named `name`0, ..., inside of the module that calls it.
+  """Applies layers named `name`0, `name`1, ..., within a compact method.
 
   Args:
-    x: a map.
-    widths: channels after every layer.
-    name: what the names of the layers begin with.
+    x: feature maps.
+    widths: output channels of each layer.
+    name: prefix of the layers' names.
     kind: `nn.Conv` or `nn.ConvTranspose`.
-    norm: makes what stands between a convolution and its ReLU, from a name.
+    norm: builds the normalisation before each ReLU, from a name; None is none.
     **options: of the convolutions.
   """
-  for place, width in enumerate(widths):
-    x = kind(width, (3, 3), name=f"{name}{place}", **options)(x)
+  for layer, width in enumerate(widths):
+    x = kind(width, (3, 3), name=f"{name}{layer}", **options)(x)
     if norm is not None:
-      x = norm(name=f"{name}{place}_norm")(x)
+      x = norm(name=f"{name}{layer}_norm")(x)
     x = nn.leaky_relu(x, 0.1)
   return x

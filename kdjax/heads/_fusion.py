@@ -1,4 +1,4 @@
-"""One step of ReviewKD: a map joined with what came from the deeper ones."""
+"""One fusion step of ReviewKD."""
 
 from typing import Any
 
@@ -6,23 +6,23 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.numerics import nearest
+from kdjax.numerics import resize_nearest
 from kdjax.types import Array
 
 
 class Fusion(nn.Module):
-  """Attention based fusion of a map with the previous, deeper one.
+  """Attention-based fusion of a feature map with the next deeper one.
 
     x = norm(W_1 map),  a = sigmoid(W [x, previous] + b)
     fused = a_1 x + a_2 previous,  output = norm(W_2 * fused)
 
-  Without a previous one, fused = x.
+  Without a previous map, fused = x.
 
   Attributes:
-    inner: channels of what is fused.
+    inner: channels of the fused map.
     outer: channels of the output.
-    dtype: of its activations.
-    axis_name: of the devices whose batch statistics are averaged.
+    dtype: of the activations.
+    axis_name: the device axis to average batch statistics over.
   """
 
   inner: int
@@ -39,23 +39,23 @@ class Fusion(nn.Module):
     size: tuple[int, int] | None = None,
     train: bool = False,
   ) -> tuple[Float[Array, "B _ _ _"], Float[Array, "B _ _ _"]]:
-    """Maps a map to (the output, what the next, shallower one is fused with).
+    """Returns (output, fused map for the next shallower step).
 
     Args:
       x: the student's map.
-      previous: what the deeper map left, of any size.
+      previous: the fused map of the deeper step, of any size.
       size: height and width of the output; None is those of `x`.
-      train: whether batch statistics are of this batch.
+      train: whether to use and update the batch statistics.
     """
     x = self._convolve("enter", self.inner, 1, x, train)
     if previous is not None:
-      previous = nearest(previous, *x.shape[1:3]).astype(x.dtype)
+      previous = resize_nearest(previous, *x.shape[1:3]).astype(x.dtype)
       both = jnp.concatenate([x, previous], axis=-1)
-      share = nn.sigmoid(
+      gate = nn.sigmoid(
         nn.Conv(2, (1, 1), dtype=self.dtype, name="attention")(both)
       )
-      x = x * share[..., :1] + previous * share[..., 1:]
-    x = nearest(x, *(size or x.shape[1:3]))
+      x = x * gate[..., :1] + previous * gate[..., 1:]
+    x = resize_nearest(x, *(size or x.shape[1:3]))
     return self._convolve("leave", self.outer, 3, x, train), x
 
   def _convolve(self, name: str, width: int, kernel: int, x, train: bool):

@@ -1,4 +1,4 @@
-"""Scores of an example's embedding among those of others, and memories."""
+"""Contrastive scores between embeddings, and memory banks of embeddings."""
 
 from typing import Any
 
@@ -7,18 +7,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from kdjax.numerics import unit
+from kdjax.numerics import l2_normalize
 from kdjax.types import Array
 
 EXACT = jax.lax.Precision.HIGHEST
 
 
-class Embed(nn.Module):
-  """A linear layer whose outputs have length 1.
+class NormalizedDense(nn.Module):
+  """A linear layer with outputs normalised to length 1.
 
   Attributes:
     width: of the output.
-    dtype: of the layer; the length is taken in float32.
+    dtype: of the layer; the norm is computed in float32.
   """
 
   width: int
@@ -26,13 +26,13 @@ class Embed(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B W"]:
-    return unit(nn.Dense(self.width, dtype=self.dtype)(x))
+    return l2_normalize(nn.Dense(self.width, dtype=self.dtype)(x))
 
 
-class Sides(nn.Module):
-  """Both sides of a batch embedded, and what tells its examples apart.
+class EmbeddedPair(nn.Module):
+  """Embeddings of student and teacher, with index and label of each example.
 
-  What hidden rows hold is no number of anything: it is replaced.
+  Features and indices of masked rows are replaced by 0.
 
   Attributes:
     width: of the embeddings.
@@ -50,22 +50,24 @@ class Sides(nn.Module):
     mask: Bool[Array, "B"] | None,
   ) -> tuple[Array, Array, Array, Array | None, Array]:
     """Student [B W], teacher [B W], index, label or None, and mask [B]."""
-    # What starts a run is NumPy's, which traced arrays do not index.
+    # Initialisation passes NumPy arrays, which traced arrays cannot index.
     features, index, *label = map(jnp.asarray, x)
     mask = jnp.ones(index.shape, bool) if mask is None else jnp.asarray(mask)
-    embedded = (
-      Embed(self.width, self.dtype, name=side)(jnp.where(mask[:, None], one, 0))
-      for side, one in (("student", features), ("teacher", like))
+    embeddings = (
+      NormalizedDense(self.width, self.dtype, name=side)(
+        jnp.where(mask[:, None], values, 0)
+      )
+      for side, values in (("student", features), ("teacher", like))
     )
     index = jnp.where(mask, index, 0)
-    return *embedded, index, label[0] if label else None, mask
+    return *embeddings, index, label[0] if label else None, mask
 
 
-class Normalized(nn.Module):
-  """Log-scores less log Z of the first batch, which is kept.
+class NormalizedScores(nn.Module):
+  """Log-scores minus log Z, which is estimated on the first batch and stored.
 
   Attributes:
-    size: of the data: Z is the mean score times it.
+    size: number of examples; Z is the mean score times it.
   """
 
   size: int
@@ -81,12 +83,12 @@ class Normalized(nn.Module):
   ) -> tuple[Float[Array, "B N"], Float[Array, "B N"]]:
     stored = self.variable("memory", "log_z", jnp.zeros, (2,))
     known = self.variable("memory", "known", jnp.zeros, (), bool)
-    found = jnp.stack(
+    estimate = jnp.stack(
       [log_partition(side, self.size, mask) for side in (student, teacher)]
     )
-    # It is a constant from here on, and so it is for this batch.
-    found = jax.lax.stop_gradient(found)
-    log_z = jnp.where(known.value, stored.value, found)
+    # Z is a constant for later batches, and so it is for this one.
+    estimate = jax.lax.stop_gradient(estimate)
+    log_z = jnp.where(known.value, stored.value, estimate)
     if train and not self.is_initializing():
       stored.value, known.value = log_z, known.value | jnp.any(mask)
     return student - log_z[0], teacher - log_z[1]
@@ -99,16 +101,16 @@ def scores(
   *,
   temperature: float,
 ) -> Float[Array, "B N"]:
-  """<bank_index, embedding> / temperature; no number where there is no row."""
+  """<bank_index, embedding> / temperature; NaN if the index is out of range."""
   rows, width = bank.shape
   if rows <= index.shape[1] * width:
-    # All products take less memory than the rows of every example.
-    every = jnp.einsum("bw,mw->bm", embedding, bank, precision=EXACT)
-    found = jnp.take_along_axis(every, index, axis=1)
+    # All products take less memory than gathering the rows of each example.
+    products = jnp.einsum("bw,mw->bm", embedding, bank, precision=EXACT)
+    products = jnp.take_along_axis(products, index, axis=1)
   else:
-    chosen = bank.at[index].get(mode="fill", fill_value=jnp.nan)
-    found = jnp.einsum("bw,bnw->bn", embedding, chosen, precision=EXACT)
-  return found / temperature
+    gathered = bank.at[index].get(mode="fill", fill_value=jnp.nan)
+    products = jnp.einsum("bw,bnw->bn", embedding, gathered, precision=EXACT)
+  return products / temperature
 
 
 def log_partition(
@@ -116,17 +118,17 @@ def log_partition(
   size: int,
   mask: Bool[Array, "B"] | None = None,
 ) -> Float[Array, ""]:
-  """The logarithm of the mean score times `size`; 0 if no row counts."""
-  counts = ~jnp.isneginf(log_scores)
+  """The logarithm of the mean score times `size`; 0 without valid rows."""
+  valid = ~jnp.isneginf(log_scores)
   if mask is not None:
-    counts &= mask[:, None]
-  total = jax.nn.logsumexp(log_scores, where=counts)
-  count = jnp.sum(counts, dtype=jnp.float32)
+    valid &= mask[:, None]
+  total = jax.nn.logsumexp(log_scores, where=valid)
+  count = jnp.sum(valid, dtype=jnp.float32)
   log_z = total - jnp.log(jnp.maximum(count, 1.0)) + jnp.log(float(size))
   return jnp.where(count > 0, log_z, 0.0)
 
 
-def updated(
+def update_rows(
   bank: Float[Array, "M W"],
   embedding: Float[Array, "B W"],
   index: Int[Array, "B"],
@@ -134,21 +136,21 @@ def updated(
   momentum: float,
   mask: Bool[Array, "B"] | None = None,
 ) -> Float[Array, "M W"]:
-  """The bank with its rows moved to the embeddings, of length 1 again."""
+  """Moves rows of the bank towards the embeddings, and normalises them."""
   new = momentum * bank[index] + (1.0 - momentum) * embedding
   if mask is not None:
-    # A row that does not exist is not written.
+    # An index out of range is not written.
     index = jnp.where(mask, index, bank.shape[0])
-  return bank.at[index].set(unit(new), mode="drop")
+  return bank.at[index].set(l2_normalize(new), mode="drop")
 
 
-def others(
+def draw_negatives(
   key: Array, index: Int[Array, "B"], count: int, size: int
 ) -> Int[Array, "B N"]:
-  """Rows drawn, with replacement, of all but the example's own.
+  """Draws `count` indices below `size`, with replacement, except `index`.
 
-  What an example is given depends on the key and itself, not on its place in
-  the batch.
+  The draw of an example depends on the key and its index, not on its position
+  in the batch.
   """
   keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
   draw = lambda key: jax.random.randint(key, (count,), 0, max(size - 1, 1))
@@ -156,16 +158,16 @@ def others(
   return drawn + (drawn >= index[:, None])
 
 
-def alike(
+def same_class(
   label: Int[Array, "B"] | None, other: Int[Array, "B N"]
 ) -> Bool[Array, "B N"]:
-  """Whether a negative is known to be of the example's own class."""
+  """Whether a negative is known to have the example's class."""
   if label is None:
     return jnp.zeros(other.shape, bool)
   return (label[:, None] == other) & (other >= 0)
 
 
-def start(key: Array, size: int, width: int) -> Float[Array, "M W"]:
-  """Rows of about length 1: every entry within 1 / sqrt(width / 3)."""
+def initial_rows(key: Array, size: int, width: int) -> Float[Array, "M W"]:
+  """Random rows of length about 1, uniform within 1 / sqrt(width / 3)."""
   bound = (width / 3) ** -0.5
   return jax.random.uniform(key, (size, width), minval=-bound, maxval=bound)

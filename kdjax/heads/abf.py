@@ -1,4 +1,4 @@
-"""Attention based fusion: every map of the student reviewed by deeper ones."""
+"""ReviewKD's attention-based fusion of feature maps."""
 
 from typing import Any
 
@@ -12,21 +12,21 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Fuses maps from the deepest to the shallowest, each in its teacher's shape.
+  """Fuses the student's maps from deep to shallow, in the teacher's shapes.
 
-  The deepest map goes through a convolution to the teacher's channels; each of
-  the others is first joined with what the deeper ones left, by weights for
-  every position. A pooled feature [B D] is a map of one pixel, and tokens
-  [B T D] one of a single column, on both sides: so they come out.
+  The deepest map is convolved to the teacher's channels. Each other map is
+  first fused with the result of the deeper ones, by attention weights per
+  position. On both sides a pooled feature [B D] becomes a map [B 1 1 D], and
+  tokens [B T D] become a map [B T 1 D].
 
   Chen et al., "Distilling Knowledge via Knowledge Review", CVPR 2021,
   arXiv:2104.09044, Section 3.3.
 
   Attributes:
-    width: channels of what is fused; None is those of the student's deepest
-      map, but 512 at most.
-    dtype: of its activations; its parameters are float32.
-    axis_name: of the devices whose batch statistics are averaged.
+    width: channels of the fused maps; None is those of the student's deepest
+      map, but at most 512.
+    dtype: of the activations; parameters are float32.
+    axis_name: the device axis to average batch statistics over.
   """
 
   both = True
@@ -45,28 +45,28 @@ class Head(nn.Module):
   ) -> tuple[
     tuple[Float[Array, "B _ _ _"], ...], tuple[Float[Array, "B _ _ _"], ...]
   ]:
-    """Maps the student's maps, shallow to deep, to (fused, the teacher's)."""
+    """Returns (fused student's maps, teacher's maps), shallow to deep."""
     if like is None or len(like) != len(x):
       raise UserError(
-        f"A head 'abf' stands on {len(x)} student maps and"
-        f" {len(like or ())} of the teacher.",
-        "They must be as many, shallow to deep.",
+        f"A head 'abf' got {len(x)} student maps and {len(like or ())} teacher"
+        " maps.",
+        "Expected equal numbers, ordered from shallow to deep.",
       )
     x, like = tuple(map(_map, x)), tuple(map(_map, like))
     inner = min(x[-1].shape[-1], 512) if self.width is None else self.width
     fused, previous = [], None
-    for place in reversed(range(len(x))):
+    for level in reversed(range(len(x))):
       output, previous = Fusion(
         inner,
-        like[place].shape[-1],
+        like[level].shape[-1],
         dtype=self.dtype,
         axis_name=self.axis_name,
-        name=f"fusion{place}",
-      )(x[place], previous, size=like[place].shape[1:3], train=train)
+        name=f"fusion{level}",
+      )(x[level], previous, size=like[level].shape[1:3], train=train)
       fused.insert(0, output)
     return tuple(fused), like
 
 
 def _map(x: Float[Array, "B *shape C"]) -> Float[Array, "B H W C"]:
-  """A pooled feature, or a row of tokens, as a map."""
+  """Reshapes a pooled feature, or tokens, to a map."""
   return x if x.ndim == 4 else x.reshape(x.shape[0], -1, 1, x.shape[-1])

@@ -1,4 +1,4 @@
-"""How much each channel of a map counts."""
+"""AFD's channel attention."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Weights of the channels, of sum one, from what they are on average.
+  """Channel weights that sum to 1, from the channel means.
 
     weights = sigmoid(W_2 relu(W_1 mean_hw(x) + b_1) + b_2), divided by its sum
 
@@ -19,8 +19,8 @@ class Head(nn.Module):
   which found the paper's softmax unstable.
 
   Attributes:
-    share: of the channels, how many the hidden layer has.
-    dtype: of its activations; its parameters are float32.
+    share: the hidden layer's width, as a fraction of the channels.
+    dtype: of the activations; parameters are float32.
   """
 
   share: float = 0.5
@@ -41,5 +41,5 @@ class Head(nn.Module):
     hidden = max(int(channels * self.share), 1)
     hidden = nn.relu(nn.Dense(hidden, dtype=self.dtype)(mean))
     gate = nn.log_sigmoid(nn.Dense(channels, dtype=self.dtype)(hidden))
-    # sigmoid / sum of sigmoids, where all of them may vanish.
+    # sigmoid / sum of sigmoids, finite even if all of them underflow.
     return nn.softmax(gate, axis=1)

@@ -1,4 +1,4 @@
-"""Features of mean zero and variance one over the batch."""
+"""Batch normalisation of features, without scale and bias."""
 
 from typing import Any
 
@@ -10,16 +10,16 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """BatchNorm without scale and bias, after a linear layer where asked.
+  """BatchNorm without scale and bias, after an optional linear layer.
 
-  Of SRD (Miles and Mikolajczyk, AAAI 2024, arXiv:2303.11098): on both sides,
-  with the projector on the student's.
+  SRD (Miles and Mikolajczyk, AAAI 2024, arXiv:2303.11098) has it on both sides,
+  with the linear layer on the student's.
 
   Attributes:
-    project: whether a linear layer to the width of `like` comes first.
+    project: whether to add a linear layer to the width of `like` first.
     epsilon: added to the variance.
-    dtype: of its activations; its parameters are float32.
-    axis_name: of the devices whose batch statistics are averaged.
+    dtype: of the activations; parameters are float32.
+    axis_name: the device axis to average batch statistics over.
   """
 
   project: bool = False

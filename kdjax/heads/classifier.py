@@ -1,4 +1,4 @@
-"""A classifier that is given, on a feature that is not its own."""
+"""A frozen classifier, applied to another network's feature."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """The logits of a given linear layer; a map, or tokens, are pooled first.
+  """Logits of an existing linear layer; maps and tokens are pooled first.
 
     logits = mean_hw(feature) kernel + bias
 
-  It learns nothing: kernel and bias are read, as `teacher/params/head/kernel`.
-  The teacher's classifier on the student's projected feature is what SimKD
-  predicts by (Chen et al., CVPR 2022, arXiv:2203.14001), and what SRRL compares
-  with the teacher's logits (Yang et al., ICLR 2021).
+  It has no parameters: a term reads kernel and bias, for example from
+  `teacher/params/head/kernel`. SimKD predicts with the teacher's classifier on
+  the student's projected feature (Chen et al., CVPR 2022, arXiv:2203.14001);
+  SRRL matches these logits with the teacher's (Yang et al., ICLR 2021).
 
   Attributes:
     dtype: of the logits.

@@ -1,4 +1,4 @@
-"""A linear layer over the channels, BatchNorm and, where asked, ReLU."""
+"""A linear layer over the channels, BatchNorm and optional ReLU."""
 
 from typing import Any
 
@@ -7,23 +7,23 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError
-from kdjax.numerics import pooled
+from kdjax.numerics import pool_like
 from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Brings a map, or a vector, to the channels of `like`.
+  """Maps a feature map or vector to the channels of `like`.
 
-  The connector of OFD (Heo et al., ICCV 2019, arXiv:1904.01866) and of SRRL
-  (Yang et al., ICLR 2021), which has a ReLU: a convolution of size 1. Where
-  `x` is larger than `like` it is average-pooled first; where `like` is the
-  larger, a head 'pool' on that side makes it smaller.
+  The connector of OFD (Heo et al., ICCV 2019, arXiv:1904.01866) and SRRL (Yang
+  et al., ICLR 2021; with ReLU): a 1x1 convolution. If `x` is larger than
+  `like`, it is average-pooled first; if `like` is larger, add a head 'pool' on
+  that side.
 
   Attributes:
     width: channels of the output; None is those of `like`.
-    relu: whether ReLU follows.
-    dtype: of its activations; its parameters are float32.
-    axis_name: of the devices whose batch statistics are averaged.
+    relu: whether to add a ReLU.
+    dtype: of the activations; parameters are float32.
+    axis_name: the device axis to average batch statistics over.
   """
 
   width: int | None = None
@@ -39,14 +39,14 @@ class Head(nn.Module):
     *,
     train: bool = False,
   ) -> Float[Array, "B *shape_out D_out"]:
-    """Maps `x` to the channels of `like`, and to its size if that is less."""
+    """Maps `x` to the channels of `like`, and to its size if smaller."""
     if self.width is None and like is None:
       raise UserError(
         "A head 'connector' has no width and nothing on its other side.",
         "Set its option 'width'.",
       )
     width = like.shape[-1] if self.width is None else self.width
-    x = x if like is None else pooled(x, like)
+    x = x if like is None else pool_like(x, like)
     x = nn.Dense(width, use_bias=False, dtype=self.dtype)(x)
     x = nn.BatchNorm(
       use_running_average=not train,

@@ -1,4 +1,4 @@
-"""A convolution from one feature map to another of other size."""
+"""A convolution between feature maps of different sizes."""
 
 from typing import Any
 
@@ -13,26 +13,30 @@ from kdjax.types import Array
 class Head(nn.Module):
   """Convolution, BatchNorm and ReLU, to the channels and size of `like`.
 
-  The regressor of FitNets (Romero et al., ICLR 2015, arXiv:1412.6550), as
-  public implementations have it: a convolution of size 1 between maps of one
-  size; where `like` is smaller by a whole factor, one that strides; by no whole
-  factor, one without padding that is as large as it takes; where `like` is
-  twice as large, a transposed convolution of size 4. Where it is larger by
-  another whole factor, the nearest pixels are repeated. Height and width each
-  have their own factor.
+  The regressor of FitNets (Romero et al., ICLR 2015, arXiv:1412.6550), as in
+  public implementations. The size of `like` selects the convolution:
+
+    equal                         a 1x1 convolution
+    smaller by an integer factor  a strided convolution
+    smaller otherwise             a convolution without padding, of the required
+                                  size
+    twice as large                a transposed 4x4 convolution
+    larger by an integer factor   a convolution after nearest upsampling
+
+  Height and width have separate factors.
 
   Attributes:
     width: channels of the output; None is those of `like`.
-    kernel: size of the convolution along both axes, where the size of `like`
-      leaves it open. None is the smallest odd size that sees every pixel: 1,
-      and where it strides by two or three, 3; of a transposed one, 4.
-    shrink: "stride", or "valid": without padding or strides for any factor.
-    grow: "deconvolve" to twice the size, or "repeat" the nearest pixels.
-    batch_norm: whether BatchNorm follows, which replaces the bias.
+    kernel: size of the convolution along both axes, where the sizes leave a
+      choice. None is the smallest odd size that covers all pixels: 1, or 3 with
+      a stride of 2 or 3; 4 for a transposed convolution.
+    shrink: "stride", or "valid": no padding and no stride for any factor.
+    grow: "deconvolve" for twice the size, or "repeat" the nearest pixels.
+    batch_norm: whether to add BatchNorm, which replaces the bias.
     bias: whether the convolution keeps its bias before BatchNorm.
-    relu: whether ReLU follows.
-    dtype: of its activations; its parameters are float32.
-    axis_name: of the devices whose batch statistics are averaged.
+    relu: whether to add a ReLU.
+    dtype: of the activations; parameters are float32.
+    axis_name: the device axis to average batch statistics over.
   """
 
   width: int | None = None
@@ -81,44 +85,48 @@ class Head(nn.Module):
   def _resize(
     self, x: Float[Array, "B H W C"], pairs: list[tuple[int, int]], width: int
   ) -> Float[Array, "B H_out W_out C_out"]:
-    """The convolution, between (size, size wanted) of both axes."""
+    """The convolution, with (input size, output size) of both axes."""
     options = {
       "use_bias": self.bias or not self.batch_norm,
       "dtype": self.dtype,
     }
-    factors = [wanted / size for size, wanted in pairs]
+    factors = [target / size for size, target in pairs]
     if self.grow == "deconvolve" and sorted(factors) in ([1, 2], [2, 2]):
       kernel = [self.kernel or (4 if factor == 2 else 1) for factor in factors]
       strides = [int(factor) for factor in factors]
       return nn.ConvTranspose(width, kernel, strides, **options)(x)
-    for axis, (size, wanted) in enumerate(pairs, 1):
-      if wanted > size:
-        x = jnp.repeat(x, wanted // size, axis=axis)
-    whole = self.shrink == "stride"
+    for axis, (size, target) in enumerate(pairs, 1):
+      if target > size:
+        x = jnp.repeat(x, target // size, axis=axis)
+    strided = self.shrink == "stride"
     strides = [
-      size // wanted if whole and wanted < size and size % wanted == 0 else 1
-      for size, wanted in pairs
+      size // target if strided and target < size and size % target == 0 else 1
+      for size, target in pairs
     ]
     # The next odd number: odd kernels are centred on a pixel.
     kernel = self.kernel or max(strides) // 2 * 2 + 1
     kernels, padding = [], []
-    for (size, wanted), stride in zip(pairs, strides, strict=True):
-      valid = wanted < size and stride == 1
-      kernels.append(1 + size - wanted if valid else kernel)
-      # As torch pads: the same on both sides of an odd kernel.
+    for (size, target), stride in zip(pairs, strides, strict=True):
+      valid = target < size and stride == 1
+      kernels.append(1 + size - target if valid else kernel)
+      # As in torch, padding is equal on both sides of an odd kernel.
       padding.append((0, 0) if valid else ((kernel - 1) // 2, kernel // 2))
     return nn.Conv(width, kernels, strides, padding=padding, **options)(x)
 
 
-def _pairs(given: tuple, wanted: tuple) -> list[tuple[int, int]]:
-  """(size, size wanted) of both spatial axes, if one can be made the other."""
-  shapes = f"A head 'conv' stands between {list(given)} and {list(wanted)}."
-  if len(given) != 4 or len(wanted) != 4:
-    raise ShapeError(shapes, "Both must be feature maps [B H W C].")
-  pairs = list(zip(given[1:3], wanted[1:3], strict=True))
-  if any(target > size and target % size for size, target in pairs):
+def _pairs(shape: tuple, target: tuple) -> list[tuple[int, int]]:
+  """(input size, output size) of both spatial axes.
+
+  Raises:
+    ShapeError: the head cannot map one size to the other.
+  """
+  problem = f"A head 'conv' cannot map {list(shape)} to {list(target)}."
+  if len(shape) != 4 or len(target) != 4:
+    raise ShapeError(problem, "Expected feature maps [B H W C] on both sides.")
+  pairs = list(zip(shape[1:3], target[1:3], strict=True))
+  if any(after > before and after % before for before, after in pairs):
     raise ShapeError(
-      shapes,
-      "Where height or width grows, it must be to a whole multiple.",
+      problem,
+      "A larger height or width must be an integer multiple.",
     )
   return pairs

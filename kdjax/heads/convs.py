@@ -1,4 +1,4 @@
-"""A convolution for each of several maps."""
+"""A convolution for each of several feature maps."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """A head 'conv' on every map of a tuple, to those of the tuple `like`.
+  """A head 'conv' from each map in the tuple `x` to its map in `like`.
 
-  For losses that read several maps of each network, which must have the same
-  channels (fsp, kdsvd).
+  For losses that read several maps of each network with equal channels (fsp,
+  kdsvd).
 
   Attributes:
-    kernel: as of a head 'conv'.
-    batch_norm: whether BatchNorm follows.
-    relu: whether ReLU follows.
-    dtype: of its activations; its parameters are float32.
-    axis_name: of the devices whose batch statistics are averaged.
+    kernel: as in the head 'conv'.
+    batch_norm: whether to add BatchNorm.
+    relu: whether to add a ReLU.
+    dtype: of the activations; parameters are float32.
+    axis_name: the device axis to average batch statistics over.
   """
 
   kernel: int | None = None
@@ -39,13 +39,17 @@ class Head(nn.Module):
     *,
     train: bool = False,
   ) -> tuple[Float[Array, "B _ _ _"], ...]:
-    """Maps each of `x` to the height, width and channels of its `like`."""
+    """Maps each map of `x` to the height, width and channels of its target."""
     if like is None:
-      raise UserError("A head 'convs' has nothing on its other side.")
+      raise UserError(
+        "A head 'convs' has no maps on the other side of its term.",
+        "Add them to the term's `reads`.",
+      )
     if len(x) != len(like):
       raise ShapeError(
-        f"A head 'convs' stands between {len(x)} maps and {len(like)}.",
-        "They must be as many.",
+        f"A head 'convs' got {len(x)} maps, and {len(like)} on the other side"
+        " of its term.",
+        "Expected equal numbers.",
       )
     return tuple(
       Conv(
@@ -54,7 +58,7 @@ class Head(nn.Module):
         relu=self.relu,
         dtype=self.dtype,
         axis_name=self.axis_name,
-        name=f"conv{place}",
-      )(one, other, train=train)
-      for place, (one, other) in enumerate(zip(x, like, strict=True))
+        name=f"conv{index}",
+      )(features, target, train=train)
+      for index, (features, target) in enumerate(zip(x, like, strict=True))
     )

@@ -1,4 +1,4 @@
-"""A higher temperature for examples of which the student is sure."""
+"""CWSM: a higher temperature for examples with a confident student."""
 
 from typing import Any
 
@@ -7,27 +7,27 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.heads import _spread
+from kdjax.heads import _example_weights
 from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """The temperature of each example by the student's confidence.
+  """A temperature per example, from the student's confidence.
 
     w_i = 1 / (max_k softmax(student_i)_k + 1e-3)
     T_i = temperature + (mean(w) - w_i) strength
 
-  the mean being of the batch of all devices. It learns nothing. Wen, Lai and
-  Qian, "Preparing Lessons: Improve Knowledge Distillation with Better
-  Supervision", 2019, arXiv:1911.07471 (confidence weighted by student max), in
-  the form that TextBrewer gives it, "cwsm", but for `lowest`: among many
-  classes w is large, and T_i would fall below 0.
+  with the mean over the whole batch on all devices. It has no parameters. Wen,
+  Lai and Qian, "Preparing Lessons: Improve Knowledge Distillation with Better
+  Supervision", 2019, arXiv:1911.07471 (confidence weighted by student max), as
+  TextBrewer's "cwsm" except for `lowest`: with many classes w is large, and T_i
+  could be negative.
 
   Attributes:
-    temperature: of an example whose weight is the mean.
-    strength: of the change.
-    lowest: no temperature is below it.
-    dtype: has no effect: temperatures are float32.
+    temperature: of an example with the mean weight.
+    strength: factor of the change.
+    lowest: the minimum temperature.
+    dtype: no effect; temperatures are float32.
   """
 
   temperature: float = 4.0
@@ -48,7 +48,7 @@ class Head(nn.Module):
   ) -> Float[Array, "B"]:
     """The temperature for the student's logits `x`."""
     del like, train
-    sure = jnp.max(jax.nn.softmax(x.astype(jnp.float32)), axis=-1)
-    weight = 1.0 / (sure + 1e-3)
-    change = self.strength * _spread.below_mean(weight, mask)
+    confidence = jnp.max(jax.nn.softmax(x.astype(jnp.float32)), axis=-1)
+    weight = 1.0 / (confidence + 1e-3)
+    change = self.strength * _example_weights.below_mean(weight, mask)
     return jnp.maximum(self.temperature + change, self.lowest)

@@ -1,4 +1,4 @@
-"""Tells which network a feature is from."""
+"""A discriminator between student's and teacher's features."""
 
 from typing import Any
 
@@ -11,23 +11,23 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Linear layers with leaky ReLU between, on a pooled feature.
+  """Linear layers with leaky ReLU on a pooled feature.
 
-  Of its `outputs`, 1 is a score, K + 1 are the classes and "fake". Garcia,
+  With 1 output it predicts a score; with K + 1, the classes and "fake". Garcia,
   Morerio and Murino, "Learning with Privileged Information via Adversarial
   Discriminative Modality Distillation", TPAMI 2020, arXiv:1810.08437.
 
-  With `reversal`, what it reads gets its gradient times -`reversal`: it learns
-  to tell, and the feature not to be told, from one loss (Ganin and Lempitsky,
-  "Unsupervised Domain Adaptation by Backpropagation", ICML 2015,
-  arXiv:1409.7495).
+  With `reversal`, the gradient of its input is multiplied by -`reversal`: one
+  loss trains the discriminator to separate features and the networks to make
+  them indistinguishable (Ganin and Lempitsky, "Unsupervised Domain Adaptation
+  by Backpropagation", ICML 2015, arXiv:1409.7495).
 
   Attributes:
-    outputs: how many numbers a verdict has.
-    hidden: widths of the layers before it.
+    outputs: the number of outputs.
+    hidden: widths of the hidden layers.
     slope: of the leaky ReLU below zero.
-    reversal: the factor of the reversed gradient; 0.0 leaves it as it is.
-    dtype: of its activations; its parameters are float32.
+    reversal: the factor of the reversed gradient; 0.0 does not reverse it.
+    dtype: of the activations; parameters are float32.
   """
 
   outputs: int = 1
@@ -44,19 +44,19 @@ class Head(nn.Module):
     *,
     train: bool = False,
   ) -> Float[Array, "B M"]:
-    """Maps a feature to verdicts, whatever is on the other side."""
+    """Maps features to outputs; `like` is ignored."""
     del like, train
     x = jnp.mean(x.astype(self.dtype), axis=tuple(range(1, x.ndim - 1)))
     if self.reversal:
-      x = _reversed(x, self.reversal)
+      x = _reverse_gradient(x, self.reversal)
     for width in self.hidden:
       x = nn.leaky_relu(nn.Dense(width, dtype=self.dtype)(x), self.slope)
     return nn.Dense(self.outputs, dtype=self.dtype)(x)
 
 
 @jax.custom_vjp
-def _reversed(x, factor):
-  """`x`, whose gradient is times -`factor` on its way back."""
+def _reverse_gradient(x, factor):
+  """Returns x; its gradient is multiplied by -factor."""
   del factor
   return x
 
@@ -69,4 +69,4 @@ def _backward(factor, gradient):
   return -factor * gradient, None
 
 
-_reversed.defvjp(_forward, _backward)
+_reverse_gradient.defvjp(_forward, _backward)

@@ -1,4 +1,4 @@
-"""A higher temperature for examples on which two networks agree."""
+"""FLSW: a higher temperature for examples on which two networks agree."""
 
 from typing import Any
 
@@ -6,29 +6,28 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.heads import _spread
-from kdjax.numerics import unit
+from kdjax.heads import _example_weights
+from kdjax.numerics import l2_normalize
 from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """The temperature of each example by the angle between its logits.
+  """A temperature per example, from the cosine of two networks' logits.
 
     w_i = (1 - cos(student_i, teacher_i))^power
     T_i = temperature + (mean(w) - w_i) strength
 
-  the mean being of the batch of all devices. It learns nothing. Wen, Lai and
-  Qian, "Preparing Lessons: Improve Knowledge Distillation with Better
-  Supervision", 2019, arXiv:1911.07471 (focal loss style weights), in the form
-  that TextBrewer gives it, "flsw"; that adds 1e-4 to the lengths and has no
-  `lowest`.
+  with the mean over the whole batch on all devices. It has no parameters. Wen,
+  Lai and Qian, "Preparing Lessons: Improve Knowledge Distillation with Better
+  Supervision", 2019, arXiv:1911.07471 (focal loss style weights), as
+  TextBrewer's "flsw", which adds 1e-4 to the norms and has no `lowest`.
 
   Attributes:
-    temperature: of an example whose weight is the mean.
-    strength: of the change.
-    power: of the weight.
-    lowest: no temperature is below it.
-    dtype: has no effect: temperatures are float32.
+    temperature: of an example with the mean weight.
+    strength: factor of the change.
+    power: exponent of the weight.
+    lowest: the minimum temperature.
+    dtype: no effect; temperatures are float32.
   """
 
   temperature: float = 4.0
@@ -51,9 +50,11 @@ class Head(nn.Module):
     """The temperature for the student's and the teacher's logits `x`."""
     del like, train
     student, teacher = x
-    gap = 1.0 - jnp.sum(unit(student) * unit(teacher), axis=-1)
-    # Of a gap of 0 a power below 1 has no finite gradient.
-    apart = gap > 0.0
-    weight = jnp.where(apart, jnp.where(apart, gap, 1.0) ** self.power, 0.0)
-    change = self.strength * _spread.below_mean(weight, mask)
+    gap = 1.0 - jnp.sum(l2_normalize(student) * l2_normalize(teacher), axis=-1)
+    # A power below 1 has no finite gradient at 0.
+    positive = gap > 0.0
+    weight = jnp.where(
+      positive, jnp.where(positive, gap, 1.0) ** self.power, 0.0
+    )
+    change = self.strength * _example_weights.below_mean(weight, mask)
     return jnp.maximum(self.temperature + change, self.lowest)

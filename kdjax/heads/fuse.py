@@ -1,4 +1,4 @@
-"""Embeddings of two networks made one."""
+"""Fusion of the embeddings of two networks."""
 
 from typing import Any
 
@@ -6,19 +6,19 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.numerics import unit
+from kdjax.numerics import l2_normalize
 from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """A linear layer over two embeddings side by side, as wide as the first.
+  """A linear layer over two concatenated embeddings, as wide as the first.
 
-  Each is divided by its length before. It is the fusion of augmented feature
+  Each is normalised to length 1 before. It is the fusion of augmented feature
   distillation: Yang et al., "CLIP-KD: An Empirical Study of CLIP Model
   Distillation", CVPR 2024, arXiv:2307.12732.
 
   Attributes:
-    dtype: of its activations; its parameters are float32.
+    dtype: of the activations; parameters are float32.
   """
 
   dtype: Any = jnp.float32
@@ -31,7 +31,7 @@ class Head(nn.Module):
     *,
     train: bool = False,
   ) -> Float[Array, "B D"]:
-    """Joins the two; the other side of the term does not matter."""
+    """Fuses the two embeddings in `x`; `like` is ignored."""
     del like, train
-    joined = jnp.concatenate([unit(part) for part in x], axis=-1)
+    joined = jnp.concatenate([l2_normalize(part) for part in x], axis=-1)
     return nn.Dense(x[0].shape[-1], dtype=self.dtype)(joined)

@@ -1,4 +1,4 @@
-"""Every example told from the others of its batch."""
+"""CRD scores with in-batch negatives."""
 
 from typing import Any
 
@@ -11,13 +11,12 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Log-scores of both sides among the other's embeddings of the batch.
+  """Log-scores between student and teacher embeddings of a batch.
 
-  Each side is embedded by a linear layer and divided by its length. Column 0
-  compares the two embeddings of the example itself, the others compare one
-  with the other's of the rest of the batch. Nothing is kept but Z. A negative
-  of the example's own class, and everything of rows that do not count, is left
-  out.
+  Each side is embedded by a linear layer and normalised to length 1. Column 0
+  is the score between the two embeddings of an example, the other columns are
+  scores with the other side's embeddings of the other examples. Only Z is
+  stored. Negatives of the example's class and masked rows are ignored.
 
   Tian, Krishnan and Isola, "Contrastive Representation Distillation", ICLR
   2020, arXiv:1910.10699, without its memory.
@@ -25,10 +24,10 @@ class Head(nn.Module):
   It reads (features, index) or (features, index, label).
 
   Attributes:
-    data_size: of the loss that reads the scores: Z is the mean score times it.
+    data_size: that of the loss 'crd'; Z is the mean score times it.
     width: of the embeddings.
-    temperature: what scores are divided by.
-    dtype: of its activations; its parameters are float32.
+    temperature: divides the scores.
+    dtype: of the activations; parameters are float32.
   """
 
   data_size: int = 50000
@@ -49,20 +48,20 @@ class Head(nn.Module):
     train: bool = False,
     mask: Bool[Array, "B"] | None = None,
   ) -> tuple[Float[Array, "B N"], Float[Array, "B N"]]:
-    """Log-scores of the student and of the teacher, less log Z."""
-    sides = _nce.Sides(self.width, self.dtype, name="embed")
-    student, teacher, _, label, mask = sides(x, like, mask)
+    """Log-scores of the student and of the teacher, minus log Z."""
+    embed = _nce.EmbeddedPair(self.width, self.dtype, name="embed")
+    student, teacher, _, label, mask = embed(x, like, mask)
     rows = jnp.arange(mask.size)
-    # Row i: itself, and then the others, starting with the next.
+    # Row i: example i, then the others, from i + 1 on.
     columns = (rows[:, None] + rows[None]) % mask.size
-    absent = ~mask[columns]
+    ignored = ~mask[columns]
     if label is not None:
-      absent |= _nce.alike(label, label[columns])
-    # Itself is its own class, and counts.
-    absent = absent.at[:, 0].set(False)
-    found = []
-    for one, other in ((student, teacher), (teacher, student)):
-      scores = _nce.scores(other, one, columns, temperature=self.temperature)
-      found.append(jnp.where(absent, -jnp.inf, scores))
-    normalized = _nce.Normalized(self.data_size, name="z")
-    return normalized(*found, mask, train=train)
+      ignored |= _nce.same_class(label, label[columns])
+    # The positive has the example's class and is not ignored.
+    ignored = ignored.at[:, 0].set(False)
+    log_scores = []
+    for query, keys in ((student, teacher), (teacher, student)):
+      scores = _nce.scores(keys, query, columns, temperature=self.temperature)
+      log_scores.append(jnp.where(ignored, -jnp.inf, scores))
+    normalize = _nce.NormalizedScores(self.data_size, name="z")
+    return normalize(*log_scores, mask, train=train)

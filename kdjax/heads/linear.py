@@ -1,4 +1,4 @@
-"""One linear layer, from one width to another."""
+"""A linear layer."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """A linear layer over the last axis, as wide as the other side.
+  """A linear layer over the last axis, to the width of the other side.
 
   Attributes:
     width: of the output; None is that of `like`.
-    use_bias: whether it adds a bias.
-    dtype: of its activations; its parameters are float32.
+    use_bias: whether to add a bias.
+    dtype: of the activations; parameters are float32.
   """
 
   width: int | None = None

@@ -1,4 +1,4 @@
-"""Every example told from others by what a memory of all examples holds."""
+"""CRD scores with a memory bank of the whole data set."""
 
 from typing import Any
 
@@ -12,30 +12,29 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Log-scores of both sides among embeddings kept of the whole data set.
+  """Log-scores of each side with stored embeddings of the other side.
 
-  Each side is embedded by a linear layer and divided by its length. The
-  student's embedding is compared with the teacher's kept ones and the other
-  way round: column 0 with those of the example itself, the others with those
-  of examples drawn at random. After the scores, what is kept moves halfway to
-  the new embeddings. A negative known to be of the example's own class, and
-  everything of rows that do not count, is left out.
+  Each side is embedded by a linear layer and normalised to length 1. The bank
+  stores an embedding of each example for each side. Column 0 is the score with
+  the stored embedding of the same example, the other columns are scores with
+  those of random examples. In training, the stored embeddings of the batch are
+  then moved towards the new ones. Negatives known to have the example's class
+  and masked rows are ignored.
 
   Tian, Krishnan and Isola, "Contrastive Representation Distillation", ICLR
-  2020, arXiv:1910.10699. Its code draws negatives of other classes on the
-  host, from the labels of the whole data set; here those labels exclude that
-  have been seen.
+  2020, arXiv:1910.10699. Its code draws negatives of other classes on the host,
+  from all labels of the data set; here only labels seen so far are known.
 
-  It reads (features, index) or (features, index, label); `size` must be above
-  every index, or the loss is no number.
+  It reads (features, index) or (features, index, label). An index of `size` or
+  more gives a loss of NaN.
 
   Attributes:
-    size: examples of the data set.
-    negatives: how many are drawn for every example.
+    size: the number of examples in the data set.
+    negatives: the number of random negatives per example.
     width: of the embeddings.
-    temperature: what scores are divided by.
-    momentum: what share of a kept embedding stays.
-    dtype: of its activations; its parameters and its memory are float32.
+    temperature: divides the scores.
+    momentum: the weight of the stored embedding in an update.
+    dtype: of the activations; parameters and memory are float32.
   """
 
   size: int
@@ -58,17 +57,17 @@ class Head(nn.Module):
     train: bool = False,
     mask: Bool[Array, "B"] | None = None,
   ) -> tuple[Float[Array, "B N"], Float[Array, "B N"]]:
-    """Log-scores of the student and of the teacher, less log Z."""
-    sides = _nce.Sides(self.width, self.dtype, name="embed")
-    student, teacher, index, label, mask = sides(x, like, mask)
+    """Log-scores of the student and of the teacher, minus log Z."""
+    embed = _nce.EmbeddedPair(self.width, self.dtype, name="embed")
+    student, teacher, index, label, mask = embed(x, like, mask)
     banks = {
       side: self.variable("memory", side, self._start) for side in _SIDES
     }
     labels = self.variable("memory", "label", _unknown, self.size)
     key = self.make_rng("draw") if train else jax.random.key(0)
-    drawn = _nce.others(key, index, self.negatives, self.size)
-    absent = _nce.alike(label, labels.value[drawn])
-    found = []
+    drawn = _nce.draw_negatives(key, index, self.negatives, self.size)
+    ignored = _nce.same_class(label, labels.value[drawn])
+    log_scores = []
     for side, embedding in (("teacher", student), ("student", teacher)):
       scores = _nce.scores(
         banks[side].value,
@@ -76,13 +75,14 @@ class Head(nn.Module):
         jnp.concatenate([index[:, None], drawn], axis=1),
         temperature=self.temperature,
       )
-      own, rest = scores[:, :1], jnp.where(absent, -jnp.inf, scores[:, 1:])
-      found.append(jnp.concatenate([own, rest], axis=1))
-    normalized = _nce.Normalized(self.size, name="z")
-    found = normalized(*found, mask, train=train)
+      positive = scores[:, :1]
+      negatives = jnp.where(ignored, -jnp.inf, scores[:, 1:])
+      log_scores.append(jnp.concatenate([positive, negatives], axis=1))
+    normalize = _nce.NormalizedScores(self.size, name="z")
+    log_scores = normalize(*log_scores, mask, train=train)
     if train and not self.is_initializing():
       for side, embedding in (("student", student), ("teacher", teacher)):
-        banks[side].value = _nce.updated(
+        banks[side].value = _nce.update_rows(
           banks[side].value,
           jax.lax.stop_gradient(embedding),
           index,
@@ -92,10 +92,10 @@ class Head(nn.Module):
       if label is not None:
         rows = jnp.where(mask, index, self.size)
         labels.value = labels.value.at[rows].set(label, mode="drop")
-    return found
+    return log_scores
 
   def _start(self) -> Float[Array, "M W"]:
-    return _nce.start(self.make_rng("params"), self.size, self.width)
+    return _nce.initial_rows(self.make_rng("params"), self.size, self.width)
 
 
 _SIDES = ("student", "teacher")

@@ -1,4 +1,4 @@
-"""A few linear layers with ReLU between them."""
+"""A multilayer perceptron."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """A multilayer perceptron over the last axis, as wide as the other side.
+  """Linear layers with ReLU over the last axis, to the other side's width.
 
   Attributes:
     width: of the output; None is that of `like`.
-    hidden: width of the layers before the last; None is that of `x`.
-    layers: how many linear layers there are; 1 is a head 'linear'.
-    dtype: of its activations; its parameters are float32.
+    hidden: width of the hidden layers; None is that of `x`.
+    layers: the number of linear layers; 1 is a head 'linear'.
+    dtype: of the activations; parameters are float32.
   """
 
   width: int | None = None
@@ -37,7 +37,7 @@ class Head(nn.Module):
     del train
     if self.layers < 1:
       raise UserError(
-        f"A head 'mlp' has {self.layers} layers.", "It must have 1 or more."
+        f"A head 'mlp' has {self.layers} layers.", "Expected 1 or more."
       )
     if self.width is None and like is None:
       raise UserError(

@@ -1,4 +1,4 @@
-"""A teacher that is left with what its modality shares with the student's."""
+"""Modality focusing: a teacher restricted to modality-general features."""
 
 from typing import Any
 
@@ -14,25 +14,25 @@ EXACT = jax.lax.Precision.HIGHEST
 
 
 class Head(nn.Module):
-  """The teacher's logits from some channels of its embedding alone.
+  """The teacher's logits from selected channels of its embedding.
 
-  A channel is general to both modalities as far as a companion, which sees only
-  the student's modality, can follow it: the more the distance between the two
-  networks' logits grows when the channel is permuted over the batch, the more
-  general it is. The saliency of all channels is averaged over all batches seen
-  in training; channels outside the chosen share are replaced.
+  The saliency of a channel measures how general it is to both modalities: the
+  distance between the logits of the teacher and of a companion, which has only
+  the student's modality, with the channel permuted over the batch. It is
+  averaged over the training batches; channels that are not selected are
+  replaced.
 
   Xue, Gao, Ren and Zhao, "The Modality Focusing Hypothesis: Towards
   Understanding Crossmodal Knowledge Distillation", ICLR 2023, arXiv:2206.06487,
-  Algorithm 1. The authors rank the channels once, before they distil; here the
-  ranking goes on as batches come.
+  Algorithm 1. The authors rank the channels once, before distillation; here the
+  ranking is updated with each batch.
 
   Attributes:
-    share: of the channels that are kept, at least one.
-    which: "general" keeps the most salient, "least_general" the least,
-      "random" a draw of them that never changes.
-    fill: what the others become, their "mean" over all batches, or "zero".
-    dtype: of the logits; what is remembered is float32.
+    share: the fraction of selected channels; at least one is selected.
+    which: "general" selects the most salient channels, "least_general" the
+      least salient, "random" a fixed random set.
+    fill: replaces the other channels: their "mean" over all batches, or "zero".
+    dtype: of the logits; the memory is float32.
   """
 
   share: float = 0.25
@@ -56,18 +56,20 @@ class Head(nn.Module):
     train: bool = False,
     mask: Bool[Array, "B"] | None = None,
   ) -> Float[Array, "B K"]:
-    """Logits of the teacher's embedding, given the companion's and W, b.
+    """Returns the teacher's logits from the selected channels.
 
     Args:
       x: the teacher's embedding, the companion's logits, and kernel and bias of
         the teacher's linear classifier.
-      like: what the student reads; it is not looked at.
-      train: whether this batch is remembered.
-      mask: which examples count.
+      like: ignored.
+      train: whether to update the memory with this batch.
+      mask: True for valid examples; None is all.
     """
     del like
     self._check(x)
-    embedding, companion, kernel, bias = (one.astype(jnp.float32) for one in x)
+    embedding, companion, kernel, bias = (
+      array.astype(jnp.float32) for array in x
+    )
     width = embedding.shape[1]
     zeros = lambda: jnp.zeros(width, jnp.float32)
     score = self.variable("memory", "saliency", zeros)
@@ -76,25 +78,23 @@ class Head(nn.Module):
     rows = self.variable("memory", "rows", lambda: jnp.float32(0))
     if train and not self.is_initializing():
       valid = jnp.ones(len(embedding), bool) if mask is None else mask
-      order = shuffled(self.make_rng("draw"), valid)
-      found = saliency(
+      order = permute_valid(self.make_rng("draw"), valid)
+      batch_saliency = saliency(
         embedding, embedding[order], companion, kernel, bias, valid
       )
-      shown = jnp.sum(jnp.where(valid[:, None], embedding, 0.0), axis=0)
-      more, any_more = jnp.sum(valid), jnp.any(valid)
-      batches.value += any_more
-      rows.value += more
-      move = any_more * (found - score.value) / jnp.maximum(batches.value, 1.0)
-      score.value += jax.lax.stop_gradient(move)
-      move = (shown - more * mean.value) / jnp.maximum(rows.value, 1.0)
-      mean.value += jax.lax.stop_gradient(move)
+      total = jnp.sum(jnp.where(valid[:, None], embedding, 0.0), axis=0)
+      count, is_any = jnp.sum(valid), jnp.any(valid)
+      batches.value += is_any
+      rows.value += count
+      change = batch_saliency - score.value
+      change = is_any * change / jnp.maximum(batches.value, 1.0)
+      score.value += jax.lax.stop_gradient(change)
+      change = (total - count * mean.value) / jnp.maximum(rows.value, 1.0)
+      mean.value += jax.lax.stop_gradient(change)
     ranked = {"general": score.value, "least_general": -score.value}
     if self.which == "random":
-      ranked["random"] = self.variable(
-        "memory",
-        "draw",
-        lambda: jax.random.uniform(self.make_rng("params"), (width,)),
-      ).value
+      draw = lambda: jax.random.uniform(self.make_rng("params"), (width,))
+      ranked["random"] = self.variable("memory", "draw", draw).value
     kept = _largest(ranked[self.which], max(1, round(self.share * width)))
     filling = mean.value if self.fill == "mean" else zeros()
     focused = jnp.where(kept[None], embedding, filling[None])
@@ -108,11 +108,11 @@ class Head(nn.Module):
     ):
       if value not in known:
         raise UserError(f"No {option} '{value}'.", exists=known)
-    embedding, companion, kernel, bias = (list(one.shape) for one in x)
+    embedding, companion, kernel, bias = (list(array.shape) for array in x)
     if kernel != [embedding[-1], companion[-1]] or bias != kernel[1:]:
       raise ShapeError(
-        f"A head 'modality_focus' stands on an embedding {embedding}, logits"
-        f" {companion} of a companion, a kernel {kernel} and a bias {bias}.",
+        f"A head 'modality_focus' got an embedding {embedding}, the companion's"
+        f" logits {companion}, a kernel {kernel} and a bias {bias}.",
         "Kernel and bias must map the embedding to the companion's classes.",
       )
 
@@ -125,21 +125,21 @@ def saliency(
   bias: Float[Array, "K"],
   mask: Bool[Array, "B"],
 ) -> Float[Array, "D"]:
-  """How far a companion is from a teacher that has one channel permuted.
+  """Distance of a companion to a teacher with one channel permuted.
 
     saliency_d = mean over i and k of
       (teacher_ik + (permuted_id - embedding_id) W_dk - companion_ik)^2
 
-  The classifier is linear, so one channel's change is a row of its kernel, and
-  the square is written out: no array has B D K numbers.
+  The classifier is linear, so permuting one channel adds a multiple of a row of
+  its kernel. The square is expanded, so no array has B D K values.
 
   Args:
-    embedding: of the teacher.
-    permuted: the same, its rows in another order.
-    companion: logits.
+    embedding: the teacher's.
+    permuted: the same, with rows in another order.
+    companion: the companion's logits.
     kernel: W of the teacher's classifier.
     bias: of the teacher's classifier.
-    mask: which examples count.
+    mask: True for valid examples.
   """
   gap = jnp.matmul(embedding, kernel, precision=EXACT) + bias[None] - companion
   change = permuted - embedding
@@ -150,17 +150,17 @@ def saliency(
   return total / (jnp.maximum(jnp.sum(mask), 1) * kernel.shape[1])
 
 
-def shuffled(key: Array, mask: Bool[Array, "B"]) -> Array:
-  """A permutation, i32 [B], in which rows that count replace such rows."""
-  place = jnp.where(mask, jax.random.uniform(key, mask.shape), 2.0)
-  # First those that count, in a random order; the j-th that counts is given
-  # the j-th of them.
-  order = jnp.argsort(place)
+def permute_valid(key: Array, mask: Bool[Array, "B"]) -> Array:
+  """A permutation, i32 [B], that permutes valid rows among themselves."""
+  draw = jnp.where(mask, jax.random.uniform(key, mask.shape), 2.0)
+  # The first entries are the valid rows in a random order; the j-th of them
+  # replaces the j-th valid row.
+  order = jnp.argsort(draw)
   rank = jnp.where(mask, jnp.cumsum(mask) - 1, jnp.arange(len(mask)))
   return jnp.where(mask, order[rank], jnp.arange(len(mask)))
 
 
 def _largest(score: Float[Array, "D"], count: int) -> Bool[Array, "D"]:
-  """Which are among the `count` largest; of equals, the first."""
+  """True at the `count` largest scores; the first of equal scores."""
   rank = jnp.argsort(jnp.argsort(-score, stable=True))
   return rank < count

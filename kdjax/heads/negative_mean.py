@@ -1,4 +1,4 @@
-"""The mean of a channel's negative responses, over a batch."""
+"""OFD's margin, from a batch: the mean negative response per channel."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """The margin of OFD where there is no BatchNorm to tell it.
+  """OFD's margin for a teacher without BatchNorm.
 
     margin_c = sum_ihw min(x_ihwc, 0) / (number of negative x_ihwc + eps)
 
-  over all examples of the batch. It learns nothing. Heo et al., "A
+  over all examples of the batch. It has no parameters. Heo et al., "A
   Comprehensive Overhaul of Feature Distillation", ICCV 2019, arXiv:1904.01866,
-  Section 3.2, as Knowledge-Distillation-Zoo has it.
+  Section 3.2, as in Knowledge-Distillation-Zoo.
 
   Attributes:
     eps: added to the count.
-    dtype: has no effect: margins are float32.
+    dtype: no effect; margins are float32.
   """
 
   gathered = True
@@ -37,7 +37,7 @@ class Head(nn.Module):
     train: bool = False,
     mask: Bool[Array, "B"] | None = None,
   ) -> Float[Array, "C"]:
-    """Maps a batch of maps to one margin a channel."""
+    """Maps a batch of feature maps to one margin per channel."""
     del like, train
     x = x.astype(jnp.float32)
     negative = x < 0.0

@@ -1,4 +1,4 @@
-"""The mean of a channel's negative responses, from its BatchNorm."""
+"""OFD's margin, from BatchNorm: the mean negative response per channel."""
 
 from typing import Any
 
@@ -11,20 +11,21 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """The margin of OFD: E[x | x < 0] of a normal x, for each channel.
+  """OFD's margin: E[x | x < 0] of a Gaussian x, per channel.
 
     margin = mean - deviation phi(mean / deviation) / Phi(-mean / deviation)
 
-  where Phi(-mean / deviation) > `rare`, and -3 deviation elsewhere: a channel
-  that is hardly ever negative. The mean is BatchNorm's bias, the deviation its
-  scale without the sign. It learns nothing.
+  where Phi(-mean / deviation) > `rare`. For other channels, which are rarely
+  negative, the margin is -3 deviation. The mean is BatchNorm's bias, the
+  deviation the absolute value of its scale. It has no parameters.
 
   Heo et al., "A Comprehensive Overhaul of Feature Distillation", ICCV 2019,
   arXiv:1904.01866, Section 3.2.
 
   Attributes:
-    rare: the probability of a negative response that is too small.
-    dtype: has no effect: margins are float32.
+    rare: channels with at most this probability of a negative response have the
+      margin -3 deviation.
+    dtype: no effect; margins are float32.
   """
 
   rare: float = 0.001
@@ -42,12 +43,12 @@ class Head(nn.Module):
     del like, train
     scale, mean = (part.astype(jnp.float32) for part in x)
     deviation = jnp.abs(scale)
-    # A channel that never varies is never on the other side of its mean.
+    # A constant channel is handled separately: the ratio is not defined.
     constant = deviation == 0.0
-    # Beyond 100 deviations nothing changes any more.
+    # Beyond 100 deviations the margin does not change.
     ratio = jnp.clip(mean / jnp.where(constant, 1.0, deviation), -100.0, 100.0)
     log_rare = norm.logcdf(-ratio)
-    # phi / Phi as a difference of logarithms: both leave float32.
+    # phi / Phi from logarithms, because both underflow in float32.
     inside = mean - deviation * jnp.exp(norm.logpdf(ratio) - log_rare)
     margin = jnp.where(log_rare > jnp.log(self.rare), inside, -3.0 * deviation)
     return jnp.where(constant, jnp.minimum(mean, 0.0), margin)

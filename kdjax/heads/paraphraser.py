@@ -1,4 +1,4 @@
-"""A teacher's map in fewer channels, and back."""
+"""Factor transfer's paraphraser: an autoencoder of the teacher's maps."""
 
 import functools
 from typing import Any
@@ -8,25 +8,25 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError
-from kdjax.heads._factors import layers
+from kdjax.heads._factors import conv_layers
 from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """An autoencoder of maps, whose code is the teacher's factors.
+  """An autoencoder of feature maps; its code is the teacher's factors.
 
-  Three convolutions of size 3 to `share` of the channels, and three back, each
-  followed by leaky ReLU of slope 0.1. Kim, Park and Kwak, "Paraphrasing Complex
-  Network", NeurIPS 2018, arXiv:1802.04977, Section 3.1. It stands on the
-  teacher: first alone, to learn the reconstruction, then still, for the factors
-  (see the method 'ft'). Both outputs have the same parameters.
+  Three 3x3 convolutions to `share` of the channels, and three back, each with a
+  leaky ReLU of slope 0.1. Kim, Park and Kwak, "Paraphrasing Complex Network",
+  NeurIPS 2018, arXiv:1802.04977, Section 3.1. It is applied to the teacher,
+  first trained for the reconstruction, then frozen for the factors (see the
+  method 'ft'). Both outputs have the same parameters.
 
   Attributes:
     output: "reconstruction" or "factors".
-    share: channels of the factors, as a share of those of `x`.
-    batch_norm: whether BatchNorm stands before every leaky ReLU.
-    dtype: of its activations; its parameters are float32.
-    axis_name: of the devices whose batch statistics are averaged.
+    share: channels of the factors, as a fraction of those of `x`.
+    batch_norm: whether to add BatchNorm before each leaky ReLU.
+    dtype: of the activations; parameters are float32.
+    axis_name: the device axis to average batch statistics over.
   """
 
   output: str = "reconstruction"
@@ -43,7 +43,7 @@ class Head(nn.Module):
     *,
     train: bool = False,
   ) -> Float[Array, "B H W C_out"]:
-    """Maps `x` to its factors, or through them to itself."""
+    """Maps `x` to its factors or to its reconstruction."""
     del like
     if self.output not in ("reconstruction", "factors"):
       raise UserError(
@@ -58,11 +58,11 @@ class Head(nn.Module):
       axis_name=self.axis_name,
     )
     build = functools.partial(
-      layers, norm=norm if self.batch_norm else None, dtype=self.dtype
+      conv_layers, norm=norm if self.batch_norm else None, dtype=self.dtype
     )
     C = x.shape[-1]
     narrow = max(int(C * self.share), 1)
     factors = build(x, (C, narrow, narrow), "encoder")
-    # Built for the factors too: its parameters came with the encoder's.
-    back = build(factors, (narrow, C, C), "decoder", kind=nn.ConvTranspose)
-    return factors if self.output == "factors" else back
+    # Also built for the factors, so that both outputs have all parameters.
+    decoded = build(factors, (narrow, C, C), "decoder", kind=nn.ConvTranspose)
+    return factors if self.output == "factors" else decoded

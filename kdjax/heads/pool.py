@@ -1,4 +1,4 @@
-"""Maps made as small as those on the other side."""
+"""Average pooling to the size of the other side."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.numerics import pooled
+from kdjax.numerics import pool_like
 from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Average-pools a map to the height and width of `like`, if that is smaller.
+  """Average-pools a map to the height and width of `like`, if smaller.
 
-  It learns nothing. On the teacher's side, beside a 'connector' or 'simkd' on
-  the student's, it leaves both maps as high and as wide as the smaller is.
+  It has no parameters. On the teacher's side, with a head 'connector' or
+  'simkd' on the student's, both maps get the size of the smaller one.
 
   Attributes:
-    dtype: has no effect: the mean is of the dtype of what it reads.
+    dtype: no effect; the output has the dtype of the input.
   """
 
   dtype: Any = jnp.float32
@@ -30,6 +30,6 @@ class Head(nn.Module):
     *,
     train: bool = False,
   ) -> Float[Array, "B *shape_out D"]:
-    """Pools `x` to the size of `like`; where there is none, not at all."""
+    """Pools `x` to the size of `like`; without `like`, returns `x`."""
     del train
-    return x if like is None else pooled(x, like)
+    return x if like is None else pool_like(x, like)

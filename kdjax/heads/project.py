@@ -1,4 +1,4 @@
-"""A linear layer where two sides differ in width, and nothing where not."""
+"""A linear layer for each array with a different width than its target."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Several arrays brought to the widths of those of the other side.
+  """Maps several arrays to the widths of the arrays on the other side.
 
-  Each that has another width passes a linear layer of its own.
+  Each array with a different width has its own linear layer.
 
   Attributes:
-    dtype: of its activations; its parameters are float32.
+    dtype: of the activations; parameters are float32.
   """
 
   dtype: Any = jnp.float32
@@ -29,18 +29,18 @@ class Head(nn.Module):
     *,
     train: bool = False,
   ) -> tuple[Float[Array, "B *T _"], ...]:
-    """Maps every part of `x` to the width of its fellow in `like`."""
+    """Maps each array of `x` to the width of its array in `like`."""
     del train
     if like is None or len(like) != len(x):
       raise UserError(
-        f"A head 'project' stands on {len(x)} arrays, and on its other side "
-        f"are {len(like or ())}.",
-        "They must be as many.",
+        f"A head 'project' got {len(x)} arrays, and {len(like or ())} on the"
+        " other side of its term.",
+        "Expected equal numbers.",
       )
-    made = []
-    for place, (part, fellow) in enumerate(zip(x, like, strict=True)):
-      if part.shape[-1] != (width := fellow.shape[-1]):
-        layer = nn.Dense(width, dtype=self.dtype, name=f"part{place}")
+    outputs = []
+    for index, (part, target) in enumerate(zip(x, like, strict=True)):
+      if part.shape[-1] != (width := target.shape[-1]):
+        layer = nn.Dense(width, dtype=self.dtype, name=f"part{index}")
         part = layer(part)
-      made.append(part)
-    return tuple(made)
+      outputs.append(part)
+    return tuple(outputs)

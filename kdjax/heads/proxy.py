@@ -1,4 +1,4 @@
-"""A classifier on a feature map or an embedding."""
+"""A classifier on feature maps, tokens or embeddings."""
 
 from typing import Any
 
@@ -11,18 +11,18 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Mean over positions, a layer, BatchNorm, leaky ReLU, and classes.
+  """Global mean, linear layer, BatchNorm, leaky ReLU, linear layer to logits.
 
-  The proxy of C2KD (Huo et al., CVPR 2024), whose first layer is a convolution
-  of size 1: after the mean, that is a linear one. It is also the classifier of
-  an earlier stage in self-distillation.
+  The proxy of C2KD (Huo et al., CVPR 2024), which has a 1x1 convolution as its
+  first layer: a linear layer after the mean is the same. It is also the
+  classifier on early layers in self-distillation.
 
   Attributes:
-    num_classes: None is the width of `like`, which is then logits.
+    num_classes: the number of classes; None is the width of `like`, logits.
     hidden: width of the first layer; None is that of `x`.
     slope: of the leaky ReLU below 0.
-    dtype: of its activations; its parameters are float32.
-    axis_name: of the devices whose batch statistics are averaged.
+    dtype: of the activations; parameters are float32.
+    axis_name: the device axis to average batch statistics over.
   """
 
   num_classes: int | None = None
@@ -39,10 +39,10 @@ class Head(nn.Module):
     *,
     train: bool = False,
   ) -> Float[Array, "B K"]:
-    """Logits of a map [B H W C], of tokens [B T D] or of an embedding."""
+    """Logits of maps [B H W C], tokens [B T D] or embeddings [B D]."""
     if self.num_classes is None and like is None:
       raise UserError(
-        "A head 'proxy' has no classes and nothing on its other side.",
+        "A head 'proxy' has no num_classes and nothing on its other side.",
         "Set its option 'num_classes'.",
       )
     width = like.shape[-1] if self.num_classes is None else self.num_classes

@@ -1,4 +1,4 @@
-"""Which teacher to ask about which example."""
+"""A router: a learned mixture of several teachers."""
 
 from typing import Any
 
@@ -12,22 +12,21 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """A mixture of several teachers whose shares a linear layer gives.
+  """Mixes the logits of several teachers, with gates from a linear layer.
 
     g_i = softmax(W [softmax(z_1i) .. softmax(z_Mi), guides_i] + b)
     mixture_i = log sum_m g_im softmax(z_mi)       "probabilities"
     mixture_i = sum_m g_im z_mi                    "logits"
 
-  which are logits again. The share of a teacher has a gradient everywhere, so a
-  term on the mixture trains it: a soft form of MST-Distill's router (Li et al.,
-  2025, arXiv:2507.07015), which asks only the best teacher and whose choice its
-  distillation does not train.
+  The gates are differentiable, so a term on the mixture trains them. It is a
+  soft form of MST-Distill's router (Li et al., 2025, arXiv:2507.07015), which
+  selects the best teacher only and is not trained by the distillation loss.
 
   Attributes:
-    guides: how many of the last arrays of `x` are no teachers, but something
-      that the shares go by too, such as the student's embedding.
+    guides: the number of last arrays of `x` that are not teachers' logits but
+      further inputs of the gates, such as the student's embedding.
     mix: "probabilities" or "logits".
-    dtype: of its activations; its parameters are float32.
+    dtype: of the activations; parameters are float32.
   """
 
   guides: int = 0
@@ -42,7 +41,7 @@ class Head(nn.Module):
     *,
     train: bool = False,
   ) -> Float[Array, "B K"]:
-    """Logits of the mixture of `x`, all teachers' logits."""
+    """Logits of the mixture of the teachers' logits in `x`."""
     del like, train
     if self.mix not in ("probabilities", "logits"):
       raise UserError(
@@ -51,13 +50,14 @@ class Head(nn.Module):
     if not 0 <= self.guides < len(x):
       raise UserError(
         f"A head 'router' has {self.guides} guides among {len(x)} arrays.",
-        "At least one must be a teacher's logits.",
+        "At least one array must be a teacher's logits.",
       )
     count = len(x) - self.guides
-    logits = jnp.stack([one.astype(jnp.float32) for one in x[:count]])
+    teachers, guides = x[:count], x[count:]
+    logits = jnp.stack([array.astype(jnp.float32) for array in teachers])
     log_p = jax.nn.log_softmax(logits)
-    seen = [*jnp.exp(log_p), *(one.astype(jnp.float32) for one in x[count:])]
-    gate = nn.Dense(count, dtype=self.dtype)(jnp.concatenate(seen, axis=-1))
+    inputs = [*jnp.exp(log_p), *(array.astype(jnp.float32) for array in guides)]
+    gate = nn.Dense(count, dtype=self.dtype)(jnp.concatenate(inputs, axis=-1))
     log_gate = jax.nn.log_softmax(gate.astype(jnp.float32)).T[:, :, None]
     if self.mix == "logits":
       mixture = jnp.sum(jnp.exp(log_gate) * logits, axis=0)

@@ -1,4 +1,4 @@
-"""A learned number, the same for every example."""
+"""A learned scale of cosines, as in CLIP."""
 
 import math
 from typing import Any
@@ -11,20 +11,19 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """What multiplies cosines: 1 / temperature, learned as its logarithm.
+  """The scale 1 / temperature, with its logarithm as the parameter.
 
   Radford et al., "Learning Transferable Visual Models From Natural Language
-  Supervision", ICML 2021, arXiv:2103.00020, Section 2.5. Of what it reads only
-  the number of rows matters.
+  Supervision", ICML 2021, arXiv:2103.00020, Section 2.5. It uses only the
+  number of rows of its input.
 
   Attributes:
-    temperature: 1 / the number, at the start.
-    exponential: whether the number is exp of the parameter; False is the
-      parameter itself, which starts at log(1 / temperature) all the same, as
-      in the code of CLIP-KD.
-    largest: what the number is kept at or below, as CLIP's is; it is so for the
-      ICL of `clip_kd` too.
-    dtype: it does not matter: the number is float32.
+    temperature: initial value of 1 / scale.
+    exponential: whether the scale is exp of the parameter. False is the
+      parameter itself, also initialised with log(1 / temperature), as in
+      CLIP-KD's code.
+    largest: the maximum scale, as in CLIP; also for the ICL of `clip_kd`.
+    dtype: no effect; the scale is float32.
   """
 
   temperature: float = 0.07
@@ -40,10 +39,10 @@ class Head(nn.Module):
     *,
     train: bool = False,
   ) -> Float[Array, "B"]:
-    """The number, once for every row of `x`."""
+    """The scale, repeated for each row of `x`."""
     del like, train
-    start = nn.initializers.constant(-math.log(self.temperature))
-    number = self.param("log_scale", start, ())
+    initializer = nn.initializers.constant(-math.log(self.temperature))
+    scale = self.param("log_scale", initializer, ())
     if self.exponential:
-      number = jnp.exp(number)
-    return jnp.full(x.shape[0], jnp.minimum(number, self.largest))
+      scale = jnp.exp(scale)
+    return jnp.full(x.shape[0], jnp.minimum(scale, self.largest))

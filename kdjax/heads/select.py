@@ -1,4 +1,4 @@
-"""Some of the classes, in a given order."""
+"""A selection of classes, in a chosen order."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Picks columns of the logits, where two networks know different classes.
+  """Selects columns of logits, for two networks with different classes.
 
-  It learns nothing. After a softmax the classes picked share all probability.
+  It has no parameters. A softmax over the selection is renormalised.
 
   Attributes:
     classes: the columns, in the order of the other side's classes.
-    dtype: has no effect: what is picked is not changed.
+    dtype: no effect; the output has the dtype of the input.
   """
 
   classes: tuple[int, ...]
@@ -38,6 +38,6 @@ class Head(nn.Module):
     if missing:
       raise UserError(
         f"A head 'select' picks the classes {missing} of {K}.",
-        f"They must be numbers from 0 to {K - 1}.",
+        f"Expected numbers from 0 to {K - 1}.",
       )
     return jnp.take(x, jnp.asarray(self.classes, jnp.int32), axis=-1)

@@ -1,4 +1,4 @@
-"""Every layer of the student brought to every layer of the teacher."""
+"""SemCKD's projections of all pairs of student and teacher layers."""
 
 from typing import Any
 
@@ -7,24 +7,24 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError
-from kdjax.numerics import pooled
+from kdjax.numerics import pool_like
 from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """For each pair of layers a projection of the student's, both in one size.
+  """Projects each student layer to the shape of each teacher layer.
 
-  A bottleneck of convolutions 1, 3 and 1, with BatchNorm and ReLU between and
+  A projection has 1x1, 3x3 and 1x1 convolutions with BatchNorm and ReLU, and
   twice the teacher's channels inside; the larger map is average-pooled first.
-  The pairs are ordered by the student's layer, then the teacher's. What a pair
-  counts is the head 'semckd_weights'.
+  Pairs are ordered by student layer, then teacher layer. The head
+  'semckd_weights' outputs their weights.
 
   Chen et al., "Cross-Layer Distillation with Semantic Calibration", AAAI 2021,
   arXiv:2012.03236, Section 3.2.
 
   Attributes:
-    dtype: of its activations; its parameters are float32.
-    axis_name: of the devices whose batch statistics are averaged.
+    dtype: of the activations; parameters are float32.
+    axis_name: the device axis to average batch statistics over.
   """
 
   both = True
@@ -42,24 +42,24 @@ class Head(nn.Module):
   ) -> tuple[
     tuple[Float[Array, "B _ _ _"], ...], tuple[Float[Array, "B _ _ _"], ...]
   ]:
-    """Maps the maps of both to (projected, pooled), one of each for a pair."""
+    """Returns (projected student maps, pooled teacher maps) of all pairs."""
     if like is None:
       raise UserError(
-        "A head 'semckd' has nothing on its other side.",
-        "The loss must read the teacher's maps.",
+        "A head 'semckd' has no maps on the other side of its term.",
+        "Add the teacher's maps to the term's `reads`.",
       )
     projected, targets = [], []
-    for i, one in enumerate(x):
-      for j, other in enumerate(like):
-        one_pooled = pooled(one, other)
+    for i, student in enumerate(x):
+      for j, teacher in enumerate(like):
+        pooled = pool_like(student, teacher)
         projected.append(
-          self._project(f"{i}to{j}", one_pooled, other.shape[-1], train)
+          self._project(f"{i}to{j}", pooled, teacher.shape[-1], train)
         )
-        targets.append(pooled(other, one))
+        targets.append(pool_like(teacher, student))
     return tuple(projected), tuple(targets)
 
   def _project(self, name: str, x, channels: int, train: bool):
-    """The bottleneck of one pair."""
+    """The projection of one pair."""
     for layer in (0, 1):
       kernel = (1, 1) if layer == 0 else (3, 3)
       x = nn.Conv(

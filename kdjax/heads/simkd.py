@@ -1,4 +1,4 @@
-"""The projector of SimKD, in front of the teacher's classifier."""
+"""SimKD's projector, before the teacher's classifier."""
 
 from typing import Any
 
@@ -7,26 +7,25 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError
-from kdjax.numerics import pooled
+from kdjax.numerics import pool_like
 from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """A bottleneck of convolutions 1, 3 and 1 to the channels of `like`.
+  """A bottleneck of 1x1, 3x3 and 1x1 convolutions to the channels of `like`.
 
-  Each with BatchNorm and ReLU, the inner ones a `factor` narrower. The student
-  keeps it: it predicts by the teacher's classifier on what comes out. Where `x`
-  is larger than `like` it is average-pooled first; where `like` is the larger,
-  a head 'pool' on that side makes it smaller.
+  Each has BatchNorm and ReLU. The exported student keeps this head: it predicts
+  with the teacher's classifier on its output. If `x` is larger than `like`, it
+  is average-pooled first; if `like` is larger, add a head 'pool' on that side.
 
   Chen et al., "Knowledge Distillation with the Reused Teacher Classifier", CVPR
   2022, arXiv:2203.14001, Section 3.2.
 
   Attributes:
     width: channels of the output; None is those of `like`.
-    factor: by which the bottleneck is narrower.
-    dtype: of its activations; its parameters are float32.
-    axis_name: of the devices whose batch statistics are averaged.
+    factor: the ratio of output channels to the bottleneck's channels.
+    dtype: of the activations; parameters are float32.
+    axis_name: the device axis to average batch statistics over.
   """
 
   keep = True
@@ -44,15 +43,15 @@ class Head(nn.Module):
     *,
     train: bool = False,
   ) -> Float[Array, "B *shape_out C_out"]:
-    """Maps `x` to the channels of `like`, and to its size if that is less."""
+    """Maps `x` to the channels of `like`, and to its size if smaller."""
     if self.width is None and like is None:
       raise UserError(
         "A head 'simkd' has no width and nothing on its other side.",
         "Set its option 'width'.",
       )
     width = like.shape[-1] if self.width is None else self.width
-    x = x if like is None else pooled(x, like)
-    # A vector on the other side is a map of one pixel.
+    x = x if like is None else pool_like(x, like)
+    # If `like` is a vector, so is the pooled `x`: a map of one pixel.
     is_vector = x.ndim == 2
     x = x[:, None, None] if is_vector else x
     inner = max(width // self.factor, 1)

@@ -1,4 +1,4 @@
-"""Logits brought to mean 0 and deviation 1."""
+"""Standardisation of logits to mean 0 and standard deviation 1."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Every example's logits, less their mean, over their standard deviation.
+  """Standardises the logits of each example.
 
     z_k = (x_k - mean(x)) / (std(x) + epsilon)
 
-  with the deviation divided by K - 1. It learns nothing, and stands on both
-  sides: the student need not be as sure as the teacher, only in its order. What
-  is equal in all classes becomes 0, with gradient 0.
+  with K - 1 degrees of freedom. It has no parameters. On both sides of a term,
+  it makes the loss independent of the scale and shift of the logits. Equal
+  logits become 0, with gradient 0.
 
   Sun et al., "Logit Standardization in Knowledge Distillation", CVPR 2024,
   arXiv:2403.01427, Algorithm 1.
 
   Attributes:
     epsilon: added to the deviation.
-    dtype: has no effect: logits are standardised in float32.
+    dtype: no effect; logits are standardised in float32.
   """
 
   epsilon: float = 1e-7
@@ -43,7 +43,7 @@ class Head(nn.Module):
     x -= jnp.mean(x, axis=-1, keepdims=True)
     square = jnp.sum(x**2, axis=-1, keepdims=True)
     variance = square / max(x.shape[-1] - 1, 1)
-    # Both sides are safe: the root's gradient at 0 is infinite.
+    # Both branches of `where` are finite: the root's gradient at 0 is not.
     equal = variance == 0.0
     deviation = jnp.where(equal, 0.0, jnp.sqrt(jnp.where(equal, 1.0, variance)))
     return x / (deviation + self.epsilon)

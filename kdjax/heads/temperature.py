@@ -1,4 +1,4 @@
-"""A temperature that is learned, of all examples or of each."""
+"""A learned temperature, global or per example."""
 
 from typing import Any
 
@@ -11,22 +11,22 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Learns at which temperature two networks are compared.
+  """Learns the temperature at which two networks are compared.
 
     T_i = lowest + span sigmoid(v_i)
 
-  with v one learned number, or a multilayer perceptron's of the logits of both.
-  Alone it learns what its term asks, which is the easiest temperature; before a
-  loss 'ctkd', which turns its gradient around, the hardest (Li et al.,
-  "Curriculum Temperature for Knowledge Distillation", AAAI 2023,
-  arXiv:2211.16231, whose numbers these are).
+  with v one parameter, or the output of a multilayer perceptron on the logits
+  of both networks. It learns the temperature that minimises its term's loss;
+  the loss 'ctkd' reverses its gradient, so that it learns the one that
+  maximises it (Li et al., "Curriculum Temperature for Knowledge Distillation",
+  AAAI 2023, arXiv:2211.16231, with these defaults).
 
   Attributes:
-    instance: whether every example has its own; otherwise all have one.
-    lowest: temperatures are above it.
-    span: and below `lowest + span`.
+    instance: whether each example has its own temperature.
+    lowest: the lower bound of temperatures.
+    span: the upper bound is `lowest + span`.
     hidden: width of the perceptron.
-    dtype: of its activations; its parameters are float32.
+    dtype: of the activations; parameters are float32.
   """
 
   instance: bool = False
@@ -50,6 +50,6 @@ class Head(nn.Module):
       both = nn.relu(nn.Dense(self.hidden, dtype=self.dtype)(both))
       value = nn.Dense(1, dtype=self.dtype)(both)[:, 0]
     else:
-      one = self.param("value", nn.initializers.ones, ())
-      value = jnp.full(x[0].shape[0], one, self.dtype)
+      shared = self.param("value", nn.initializers.ones, ())
+      value = jnp.full(x[0].shape[0], shared, self.dtype)
     return self.lowest + self.span * jax.nn.sigmoid(value)

@@ -1,4 +1,4 @@
-"""A student's map in as many channels as a teacher's factors."""
+"""Factor transfer's translator: factors of the student's maps."""
 
 import functools
 from typing import Any
@@ -8,23 +8,23 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError
-from kdjax.heads._factors import layers
+from kdjax.heads._factors import conv_layers
 from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Three convolutions of size 3, to a share of the channels of `like`.
+  """Three 3x3 convolutions, to a fraction of the channels of `like`.
 
-  Each is followed by BatchNorm and leaky ReLU of slope 0.1. It stands on the
-  student, beside a head 'paraphraser' of the same share on the teacher. Kim,
+  Each has BatchNorm and a leaky ReLU of slope 0.1. It is applied to the
+  student, with a head 'paraphraser' of the same `share` on the teacher. Kim,
   Park and Kwak, "Paraphrasing Complex Network", NeurIPS 2018, arXiv:1802.04977,
   Section 3.2.
 
   Attributes:
-    share: channels of the output, as a share of those of `like`.
-    batch_norm: whether BatchNorm stands before every leaky ReLU.
-    dtype: of its activations; its parameters are float32.
-    axis_name: of the devices whose batch statistics are averaged.
+    share: channels of the output, as a fraction of those of `like`.
+    batch_norm: whether to add BatchNorm before each leaky ReLU.
+    dtype: of the activations; parameters are float32.
+    axis_name: the device axis to average batch statistics over.
   """
 
   share: float = 0.5
@@ -40,9 +40,12 @@ class Head(nn.Module):
     *,
     train: bool = False,
   ) -> Float[Array, "B H W C_out"]:
-    """Maps `x` to factors, at its own height and width."""
+    """Maps `x` to factors of the same height and width."""
     if like is None:
-      raise UserError("A head 'translator' has nothing on its other side.")
+      raise UserError(
+        "A head 'translator' has no map on the other side of its term.",
+        "Add the teacher's map to the term's `reads`.",
+      )
     norm = functools.partial(
       nn.BatchNorm,
       use_running_average=not train,
@@ -52,7 +55,7 @@ class Head(nn.Module):
       axis_name=self.axis_name,
     )
     narrow = max(int(like.shape[-1] * self.share), 1)
-    return layers(
+    return conv_layers(
       x,
       (x.shape[-1], narrow, narrow),
       "layer",

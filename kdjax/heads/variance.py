@@ -1,4 +1,4 @@
-"""Features, and how far off the student expects them to be."""
+"""PAD's features with predicted log-variances."""
 
 from typing import Any
 
@@ -11,17 +11,16 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """A feature as a mean, and the logarithm of a variance for each number of it.
+  """The mean and log-variance of a feature.
 
-  The mean is the feature itself where it is as wide as `like`, and a linear
-  layer of it elsewhere. The logarithm is a linear layer and BatchNorm, as
-  torchdistill has the branch of PAD (Zhang et al., ECCV 2020,
-  arXiv:2008.01458).
+  The mean is the feature if it is as wide as `like`, else a linear layer of it.
+  The log-variance is a linear layer with BatchNorm, as in torchdistill's PAD
+  (Zhang et al., ECCV 2020, arXiv:2008.01458).
 
   Attributes:
     width: of the output; None is that of `like`.
-    dtype: of its activations; its parameters are float32.
-    axis_name: of the devices whose batch statistics are averaged.
+    dtype: of the activations; parameters are float32.
+    axis_name: the device axis to average batch statistics over.
   """
 
   width: int | None = None
@@ -36,7 +35,7 @@ class Head(nn.Module):
     *,
     train: bool = False,
   ) -> tuple[Float[Array, "B *T D_out"], Float[Array, "B *T D_out"]]:
-    """Maps `x` to (mean, logarithm of the variance)."""
+    """Maps `x` to (mean, log-variance)."""
     if self.width is None and like is None:
       raise UserError(
         "A head 'variance' has no width and nothing on its other side.",

@@ -1,4 +1,4 @@
-"""A Gaussian over the teacher's features."""
+"""VID's Gaussian over the teacher's features."""
 
 import math
 from typing import Any
@@ -9,23 +9,23 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError
-from kdjax.numerics import pooled
+from kdjax.numerics import pool_like
 from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Predicts the mean of `like`, and has a variance for each channel of it.
+  """Predicts the mean of `like`, with a learned variance per channel.
 
-  The mean is three linear layers over the channels (convolutions of size 1,
-  without biases) with ReLU between them, of `x` pooled to the size of `like`
-  if that is smaller. The variance is softplus of a parameter; it does not
-  depend on `x`. Ahn et al., CVPR 2019, arXiv:1904.05835, Section 3.1.
+  The mean is three linear layers over the channels (1x1 convolutions without
+  biases) with ReLU, of `x` pooled to the size of `like` if smaller. The
+  variance is the softplus of a parameter and does not depend on `x`. Ahn et
+  al., CVPR 2019, arXiv:1904.05835, Section 3.1.
 
   Attributes:
-    hidden: width between the layers; None is that of `like`.
-    variance: at the start.
+    hidden: width of the hidden layers; None is that of `like`.
+    variance: the initial variance.
     least_variance: added to the softplus.
-    dtype: of the mean; the variance and the parameters are float32.
+    dtype: of the mean; variance and parameters are float32.
   """
 
   hidden: int | None = None
@@ -44,13 +44,16 @@ class Head(nn.Module):
     """Maps `x` to (mean, variance) of `like`."""
     del train
     if like is None:
-      raise UserError("A head 'vid' has nothing on its other side.")
+      raise UserError(
+        "A head 'vid' has no features on the other side of its term.",
+        "Add the teacher's features to the term's `reads`.",
+      )
     width = like.shape[-1]
     hidden = width if self.hidden is None else self.hidden
-    x = pooled(x, like)
+    x = pool_like(x, like)
     for size in (hidden, hidden):
       x = nn.relu(nn.Dense(size, use_bias=False, dtype=self.dtype)(x))
     mean = nn.Dense(width, use_bias=False, dtype=self.dtype)(x)
-    start = math.log(math.expm1(self.variance - self.least_variance))
-    scale = self.param("log_scale", nn.initializers.constant(start), (width,))
+    initial = math.log(math.expm1(self.variance - self.least_variance))
+    scale = self.param("log_scale", nn.initializers.constant(initial), (width,))
     return mean, jax.nn.softplus(scale) + self.least_variance

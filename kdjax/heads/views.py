@@ -1,4 +1,4 @@
-"""One small network over several views of a batch."""
+"""A perceptron shared by several views of a batch."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Two linear layers with ReLU between them, the same for every view.
+  """Two linear layers with ReLU, shared by all views.
 
   The projection of SSKD (Xu et al., "Knowledge Distillation Meets
   Self-Supervision", ECCV 2020, arXiv:2006.07114).
 
   Attributes:
-    features: how wide both layers are; None is as wide as the views.
-    dtype: of its activations; its parameters are float32.
+    features: width of both layers; None is that of the views.
+    dtype: of the activations; parameters are float32.
   """
 
   features: int | None = None
@@ -31,7 +31,7 @@ class Head(nn.Module):
     *,
     train: bool = False,
   ) -> tuple[Float[Array, "B D_out"], ...]:
-    """Maps every view; the other side of the term does not matter."""
+    """Maps each view of `x`; `like` is ignored."""
     del like, train
     width = self.features or x[0].shape[-1]
     joined = nn.relu(nn.Dense(width, dtype=self.dtype)(jnp.concatenate(x)))

@@ -1,6 +1,8 @@
-"""Losses, one a file: a pure function of arrays, without weight or mean.
+"""Losses, one per file: a pure function of arrays.
 
-Positional arguments are what a term reads, keyword-only ones are options; the
-result is one number per example or position, or a scalar for a whole batch. No
-parameter, no random key, no config. The shortest one is `mse.py`.
+A term reads the positional arguments; keyword-only arguments are options. The
+result has one value per example or position, or is a scalar for the whole
+batch. A loss has no weight, parameter, random key or config, and takes no mean
+over examples. It may import errors, types and numerics. Read `README.md` for
+the contract; the shortest loss is `mse.py`.
 """

@@ -1,17 +1,17 @@
-"""Parts of losses of a whole batch, some of whose rows may not count."""
+"""Helpers of losses over a whole batch, with a mask of valid rows."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.numerics import root
+from kdjax.numerics import safe_sqrt
 from kdjax.types import Array
 
 
-def shown(
+def zero_masked(
   mask: Bool[Array, "B"] | None, *arrays: Float[Array, "B ..."]
 ) -> tuple[Array, ...]:
-  """(who counts, every array in float32, 0 in the rows that do not)."""
+  """Returns (mask, arrays in float32 with 0 in the masked rows)."""
   if mask is None:
     mask = jnp.ones(arrays[0].shape[0], bool)
   wide = lambda array: mask.reshape((-1,) + (1,) * (array.ndim - 1))
@@ -20,23 +20,20 @@ def shown(
   )
 
 
-def count(mask: Bool[Array, "N"]) -> Float[Array, ""]:
-  """How many count; 1 where none does, to divide by."""
+def valid_count(mask: Bool[Array, "N"]) -> Float[Array, ""]:
+  """The number of True entries, at least 1, as a divisor."""
   return jnp.maximum(jnp.sum(mask.astype(jnp.float32)), 1.0)
 
 
 def gram(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
-  """Inner products of all pairs of rows.
-
-  At full precision, which accelerators do not give by default.
-  """
+  """Inner products of all pairs of rows, at full float32 precision."""
   return jnp.matmul(x, x.T, precision=jax.lax.Precision.HIGHEST)
 
 
-def low(
+def at_most_median(
   values: Float[Array, "N"], mask: Bool[Array, "N"] | None = None
 ) -> Bool[Array, "N"]:
-  """Which of the values that count are at most the median of those."""
+  """Which of the valid values are at most the median of the valid values."""
   if mask is None:
     mask = jnp.ones(values.shape, bool)
   smaller = (values[None] < values[:, None]) & mask[None]
@@ -44,7 +41,7 @@ def low(
   return mask & (rank <= (jnp.sum(mask) - 1) // 2)
 
 
-def correlation(
+def pearson(
   first: Float[Array, "N M"],
   second: Float[Array, "N M"],
   mask: Bool[Array, "M"] | None,
@@ -52,18 +49,18 @@ def correlation(
   epsilon: float,
   clamp: bool,
 ) -> Float[Array, "N"]:
-  """Pearson's correlation of rows, over the columns that count.
+  """Pearson correlation of each pair of rows, over the valid columns.
 
   Args:
-    first: any.
-    second: any.
-    mask: of the columns; None is all.
+    first: a matrix.
+    second: a matrix of the same shape.
+    mask: True for valid columns; None is all.
     epsilon: added to the product of the norms.
-    clamp: whether epsilon is the least that each norm is, instead.
+    clamp: whether each norm is instead clamped to at least epsilon.
   """
   first, second = _centred(first, mask), _centred(second, mask)
   inner = jnp.sum(first * second, axis=1)
-  norms = [root(jnp.sum(one**2, axis=1)) for one in (first, second)]
+  norms = [safe_sqrt(jnp.sum(x**2, axis=1)) for x in (first, second)]
   if clamp:
     norms = [jnp.maximum(norm, epsilon) for norm in norms]
     return inner / norms[0] / norms[1]
@@ -76,38 +73,41 @@ def _centred(
   if mask is None:
     return x - jnp.mean(x, axis=1, keepdims=True)
   x = jnp.where(mask[None], x, 0.0)
-  mean = jnp.sum(x, axis=1, keepdims=True) / count(mask)
+  mean = jnp.sum(x, axis=1, keepdims=True) / valid_count(mask)
   return jnp.where(mask[None], x - mean, 0.0)
 
 
-def confidence(logits: Float[Array, "B K"]) -> Float[Array, "B"]:
-  """log(p / (1 - p)) of the likeliest class: p itself is soon rounded to 1."""
+def top_log_odds(logits: Float[Array, "B K"]) -> Float[Array, "B"]:
+  """log(p / (1 - p)) of the most probable class.
+
+  Unlike p, it does not saturate for a confident prediction.
+  """
   best = jax.nn.one_hot(jnp.argmax(logits, axis=1), logits.shape[1])
   rest = jnp.where(best > 0, -jnp.inf, logits)
   return jnp.max(logits, axis=1) - jax.nn.logsumexp(rest, axis=1)
 
 
 def selected_mean(
-  parts: Float[Array, "N"],
-  sure: Float[Array, "N"],
+  values: Float[Array, "N"],
+  confidence: Float[Array, "N"],
   mask: Bool[Array, "N"] | None,
   select: str,
 ) -> Float[Array, ""]:
-  """The sum of the parts selected, divided by how many parts there are.
+  """The sum of the selected values, divided by the number of valid values.
 
   Args:
-    parts: what is averaged; 0 where hidden.
-    sure: how sure the teacher is of each.
-    mask: which there are; None is all.
-    select: "all"; "low", those of which the teacher is no surer than of the
-      median; "share", all, times the share of those.
+    values: what is averaged; 0 where masked.
+    confidence: the teacher's confidence in each value.
+    mask: True for valid values; None is all.
+    select: "all"; "low", values with a confidence of at most the median; or
+      "share", all values times the fraction that "low" selects.
   """
   if mask is None:
-    mask = jnp.ones(parts.shape, bool)
-  unsure = low(sure, mask)
+    mask = jnp.ones(values.shape, bool)
+  is_low = at_most_median(confidence, mask)
   if select == "low":
-    parts = jnp.where(unsure, parts, 0.0)
-  mean = jnp.sum(parts) / count(mask)
+    values = jnp.where(is_low, values, 0.0)
+  mean = jnp.sum(values) / valid_count(mask)
   if select == "share":
-    mean *= jnp.sum(unsure.astype(jnp.float32)) / count(mask)
+    mean *= jnp.sum(is_low.astype(jnp.float32)) / valid_count(mask)
   return mean

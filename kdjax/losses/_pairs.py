@@ -1,90 +1,93 @@
-"""Two sides of a batch compared with each other, as CLIP compares them."""
+"""Similarity logits between two sides of a batch, as in CLIP."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import same_shape
-from kdjax.numerics import unit
+from kdjax.numerics import l2_normalize
 from kdjax.types import Array
 
-# The logit of a pair that does not count. It is finite, so that 0 times its
-# logarithm is 0.
-FLOOR = -1e30
+# The logit of a masked pair. It is finite, so that 0 times its logarithm is 0.
+HIDDEN_LOGIT = -1e30
 
 
-def visible(
+def default_mask(
   mask: Bool[Array, "B"] | None, like: Float[Array, "B ..."]
 ) -> Bool[Array, "B"]:
-  """Which rows count: those of the mask, or all."""
+  """The mask, or all True without one."""
   return jnp.ones(like.shape[0], bool) if mask is None else mask
 
 
-def blank(
+def zero_masked(
   x: Float[Array, "B ..."], mask: Bool[Array, "B"]
 ) -> Float[Array, "B ..."]:
-  """In float32, with zeros in rows that do not count."""
+  """The array in float32, 0 in the masked rows."""
   rows = mask.reshape(mask.shape + (1,) * (x.ndim - 1))
   return jnp.where(rows, x.astype(jnp.float32), 0.0)
 
 
-def average(
+def masked_mean(
   values: Float[Array, "B"], mask: Bool[Array, "B"]
 ) -> Float[Array, ""]:
-  """The mean over the rows that count; 0 if none does."""
+  """The mean over the valid rows; 0 without any."""
   count = jnp.sum(mask, dtype=jnp.float32)
   return jnp.sum(jnp.where(mask, values, 0.0)) / jnp.maximum(count, 1.0)
 
 
-def number(
+def shared_scalar(
   scale: Float[Array, "B"], mask: Bool[Array, "B"]
 ) -> Float[Array, ""]:
-  """The one number that every row repeats."""
-  return average(scale.astype(jnp.float32), mask)
+  """The scalar that is repeated in every row."""
+  return masked_mean(scale.astype(jnp.float32), mask)
 
 
-def product(
+def inner_products(
   rows: Float[Array, "N D"], columns: Float[Array, "M D"]
 ) -> Float[Array, "N M"]:
-  """All inner products, in float32 on every device."""
-  # Accelerators round the factors otherwise.
+  """All inner products, at full float32 precision."""
   return jnp.einsum(
     "nd,md->nm", rows, columns, precision=jax.lax.Precision.HIGHEST
   )
 
 
-def similarity(
+def similarity_logits(
   rows: Float[Array, "B D"],
   columns: Float[Array, "B D"],
   scale: Float[Array, ""],
   mask: Bool[Array, "B"],
   normalize: bool = True,
 ) -> Float[Array, "B B"]:
-  """scale <row_i, column_j> / (|row_i| |column_j|), hidden columns lowest."""
+  """scale <row_i, column_j> / (|row_i| |column_j|), masked columns lowest."""
   same_shape(rows=rows, columns=columns)
-  rows, columns = blank(rows, mask), blank(columns, mask)
+  rows, columns = zero_masked(rows, mask), zero_masked(columns, mask)
   if normalize:
-    rows, columns = unit(rows), unit(columns)
-  # Scaled before the product: after it, a compiler may round a logit in two
-  # ways, and the difference of a large one from itself is then not 0.
-  return jnp.where(mask[None], product(scale * rows, columns), FLOOR)
+    rows, columns = l2_normalize(rows), l2_normalize(columns)
+  # Scaled before the product. After it, a compiler may round one logit in two
+  # ways, and the difference of a large logit and itself is then not 0.
+  return jnp.where(
+    mask[None], inner_products(scale * rows, columns), HIDDEN_LOGIT
+  )
 
 
-def match(
+def matching_cross_entropy(
   logits: Float[Array, "B B"], mask: Bool[Array, "B"]
 ) -> Float[Array, ""]:
-  """The mean cross-entropy of every row with its own column."""
-  own = jnp.diagonal(jax.nn.log_softmax(logits))
-  return average(-own, mask)
+  """Mean cross-entropy of the rows, with column i as the target of row i."""
+  log_p = jnp.diagonal(jax.nn.log_softmax(logits))
+  return masked_mean(-log_p, mask)
 
 
-def divergence(
+def mean_divergence(
   student: Float[Array, "B B"],
   teacher: Float[Array, "B B"],
   mask: Bool[Array, "B"],
   entropy: bool = True,
 ) -> Float[Array, ""]:
-  """The mean KL(teacher || student) of the rows; cross-entropy without."""
+  """Mean KL(teacher || student) of the rows.
+
+  With `entropy=False`, the mean cross-entropy.
+  """
   log_p, log_q = jax.nn.log_softmax(teacher), jax.nn.log_softmax(student)
   gap = log_p - log_q if entropy else -log_q
-  return average(jnp.sum(jnp.exp(log_p) * gap, axis=-1), mask)
+  return masked_mean(jnp.sum(jnp.exp(log_p) * gap, axis=-1), mask)

@@ -1,52 +1,52 @@
-"""Relations of the rows of a batch, without the rows that a mask hides."""
+"""Pairwise relations between the valid rows of a batch."""
 
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.numerics import flat
+from kdjax.numerics import flatten_rows
 from kdjax.types import Array
 
 
-def shown(x: Array, mask: Bool[Array, "B"] | None) -> Bool[Array, "B"]:
-  """The mask, or all rows where there is none."""
+def default_mask(x: Array, mask: Bool[Array, "B"] | None) -> Bool[Array, "B"]:
+  """The mask, or all True without one."""
   return jnp.ones(x.shape[0], bool) if mask is None else mask
 
 
-def rows(
+def masked_rows(
   x: Float[Array, "B ..."], mask: Bool[Array, "B"]
 ) -> Float[Array, "B N"]:
-  """Every example as one row in float32; 0 where it is hidden.
+  """Flattens each example to one row in float32; masked rows become 0.
 
-  Replaced, not multiplied: what is hidden may not be finite.
+  Masked rows are replaced, not multiplied by 0, because they may be non-finite.
   """
-  return jnp.where(mask[:, None], flat(x), 0.0)
+  return jnp.where(mask[:, None], flatten_rows(x), 0.0)
 
 
-def count(mask: Bool[Array, "B"]) -> Float[Array, ""]:
-  """The number of rows that count, at least 1."""
+def valid_count(mask: Bool[Array, "B"]) -> Float[Array, ""]:
+  """The number of valid rows, at least 1."""
   return jnp.maximum(jnp.sum(mask, dtype=jnp.float32), 1.0)
 
 
-def pairs(mask: Bool[Array, "B"]) -> Bool[Array, "B B"]:
-  """Pairs of two rows that count; a row is also paired with itself."""
+def pair_mask(mask: Bool[Array, "B"]) -> Bool[Array, "B B"]:
+  """True for pairs of valid rows, including a row with itself."""
   return mask[:, None] & mask[None]
 
 
-def squares(
+def squared_distances(
   x: Float[Array, "B D"], mask: Bool[Array, "B"], eps: float
 ) -> Float[Array, "B B"]:
-  """Squared distances of rows, at least eps between two that count.
+  """Squared distances of rows, at least eps between two valid rows.
 
-  0, with gradient 0, between a row and itself, and where one is hidden.
+  0, with gradient 0, between a row and itself, and where a row is masked.
   """
-  # Of differences: in float32 |x|^2 + |y|^2 - 2 x y loses close rows.
+  # Not |x|^2 + |y|^2 - 2 x y, which cancels in float32 for close rows.
   square = jnp.sum((x[:, None] - x[None]) ** 2, axis=-1)
   far = square > eps
-  others = pairs(mask) & ~jnp.eye(x.shape[0], dtype=bool)
+  others = pair_mask(mask) & ~jnp.eye(x.shape[0], dtype=bool)
   return jnp.where(others & far, square, jnp.where(others, eps, 0.0))
 
 
-def over(
+def safe_divide(
   x: Float[Array, "..."], scale: Float[Array, ""]
 ) -> Float[Array, "..."]:
   """x / scale, and 0, with gradient 0, where the scale is 0."""

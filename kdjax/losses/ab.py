@@ -1,10 +1,10 @@
-"""Which neurons are active, not how much."""
+"""Activation boundary distillation: the sign of each neuron's response."""
 
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import same_shape
-from kdjax.numerics import flat
+from kdjax.numerics import flatten_rows
 from kdjax.types import Array
 
 
@@ -14,27 +14,27 @@ def ab(
   *,
   margin: float = 1.0,
 ) -> Float[Array, "B"]:
-  """Moves the student's neurons to the side of zero where the teacher's are.
+  """Matches the signs of the student's pre-activations with the teacher's.
 
     loss_i = sum_n (s_in + margin)^2   where s_in > -margin and t_in <= 0
            + sum_n (s_in - margin)^2   where s_in <= margin and t_in > 0
 
-  over all N numbers of an example, the student's s and the teacher's t, before
-  their activation function: a hinge that is 0 where the student is beyond the
-  margin, on the teacher's side.
+  with n over all N values of an example, s the student's and t the teacher's
+  response before the activation function. It is a hinge loss, 0 where the
+  student has the teacher's sign and is beyond the margin.
 
   Heo et al., "Knowledge Transfer via Distillation of Activation Boundaries
   Formed by Hidden Neurons", AAAI 2019, arXiv:1811.03233, Eq. (5).
-  Differs from the authors' code: there the sum is divided by 1000, and by two
-  again for every stage further from the last; here that is the weight's.
+  Differs from the authors' code: it divides the sum by 1000, and by 2 again for
+  each stage before the last; here the term's weight does so.
 
   Args:
     student: a map before ReLU.
     teacher: a map before ReLU.
-    margin: how far beyond zero is far enough.
+    margin: the distance from zero beyond which the loss is 0.
   """
   same_shape(student=student, teacher=teacher)
-  student, teacher = flat(student), flat(teacher)
+  student, teacher = flatten_rows(student), flatten_rows(teacher)
   below = jnp.where(student > -margin, (student + margin) ** 2, 0.0)
   above = jnp.where(student <= margin, (student - margin) ** 2, 0.0)
   return jnp.sum(jnp.where(teacher > 0.0, above, below), axis=-1)

@@ -1,10 +1,10 @@
-"""Attentive feature distillation: channels that the teacher weights."""
+"""Attentive feature distillation: channels weighted by attention."""
 
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import same_shape
-from kdjax.numerics import root
+from kdjax.numerics import safe_sqrt
 from kdjax.types import Array
 
 
@@ -15,21 +15,25 @@ def afd(
   *,
   eps: float = 1e-6,
 ) -> Float[Array, "B"]:
-  """Matches where each channel responds, important channels most.
+  """Matches normalised channels, weighted by attention.
 
     loss_i = 1/(H W) sum_c attention_ic sum_hw (s_ihwc - t_ihwc)^2
-    s_ic = student_ic / (|student_ic| + eps),  t likewise, norms over H W
+    s_ic = student_ic / (|student_ic| + eps)
+    t_ic = teacher_ic / (|teacher_ic| + eps)
+
+  with norms over the H W positions.
 
   Wang et al., "Pay Attention to Features, Transfer Learn Faster CNNs", ICLR
   2020, openreview ryxyCeHtPB, Eq. (2) and (3).
-  Differs from the authors' code: as in Knowledge-Distillation-Zoo, maps are of
-  length one, and the mean over positions; theirs was not public.
+  Differs from the authors' code: it is not public. As in
+  Knowledge-Distillation-Zoo, channels are normalised to length 1, and the loss
+  is a mean over positions.
 
   Args:
-    student: a map.
-    teacher: the same.
-    attention: of each channel, by which its distance counts: head 'afd'.
-    eps: added to the length of a channel.
+    student: feature maps.
+    teacher: feature maps of the same shape.
+    attention: the weight of each channel, from the head 'afd'.
+    eps: added to the norm of a channel.
   """
   same_shape(student=student, teacher=teacher)
   gap = _direction(student, eps) - _direction(teacher, eps)
@@ -40,6 +44,6 @@ def afd(
 def _direction(
   x: Float[Array, "B H W C"], eps: float
 ) -> Float[Array, "B H W C"]:
-  """Every channel of an example divided by its length, and eps."""
+  """Each channel of an example, divided by its norm + eps."""
   x = x.astype(jnp.float32)
-  return x / (root(jnp.sum(x**2, axis=(1, 2), keepdims=True)) + eps)
+  return x / (safe_sqrt(jnp.sum(x**2, axis=(1, 2), keepdims=True)) + eps)

@@ -1,11 +1,11 @@
-"""Affinities of the positions of a map."""
+"""Affinity distillation: cosine similarities between positions of a map."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError, same_shape
-from kdjax.numerics import root, unit
+from kdjax.numerics import l2_normalize, safe_sqrt
 from kdjax.types import Array
 
 
@@ -15,25 +15,25 @@ def affinity(
   *,
   form: str = "pixels",
 ) -> Float[Array, "B"]:
-  """Matches which positions of a map are alike to the student.
+  """Matches the affinities between the positions of a map.
 
     loss_i =       |S_i - T_i| / (H W)          "pixels"
     loss_i = sum_c |S_ic - T_ic| / (H W)        "channels"
     S_ijk = cos(x_ij, x_ik),  x = student, a vector of C at each position
     S_icjk = u_icj u_ick,  u_ic = student_ic / |student_ic|, over positions
 
-  with |.| the root of the sum of squares over all pairs (j, k) of the H W
-  positions, and T of the teacher. What is all zero has no direction: it is 0.
+  with |.| the Frobenius norm over all pairs (j, k) of the H W positions, and T
+  the same for the teacher. The affinity of a zero vector is 0.
 
   He et al., "Knowledge Adaptation for Efficient Semantic Segmentation", CVPR
   2019, arXiv:1903.04688, Eqs. (3) and (4) ("pixels").
-  Differs from the authors' code: there is none. "channels" is torchdistill's,
-  an affinity of every channel alone.
+  Differs from the authors' code: it is not public. "channels" is torchdistill's
+  form, with one affinity matrix per channel.
 
   Args:
-    student: a map.
-    teacher: a map of the same size.
-    form: of the affinities, "pixels" or "channels".
+    student: feature maps.
+    teacher: feature maps of the same shape.
+    form: the affinities: "pixels" or "channels".
   """
   if form not in ("pixels", "channels"):
     raise UserError(f"No form '{form}'.", exists=("pixels", "channels"))
@@ -42,16 +42,19 @@ def affinity(
   student, teacher = (x.reshape(B, H * W, C) for x in (student, teacher))
   if form == "pixels":
     difference = _cosines(student) - _cosines(teacher)
-    return root(jnp.sum(difference**2, axis=(1, 2))) / (H * W)
-  student, teacher = unit(student, axis=1), unit(teacher, axis=1)
-  # |u u' - v v'|^2 with a = u - v and b = u + v, with no matrix and nothing
-  # that cancels where u and v are close.
+    return safe_sqrt(jnp.sum(difference**2, axis=(1, 2))) / (H * W)
+  student, teacher = (
+    l2_normalize(student, axis=1),
+    l2_normalize(teacher, axis=1),
+  )
+  # |u u' - v v'|^2 from a = u - v and b = u + v: it needs no matrix, and does
+  # not cancel where u and v are close.
   a, b = student - teacher, student + teacher
   dot = lambda x, y: jnp.sum(x * y, axis=1)
   square = 0.5 * (dot(a, a) * dot(b, b) + dot(a, b) ** 2)
-  return jnp.sum(root(square), axis=1) / (H * W)
+  return jnp.sum(safe_sqrt(square), axis=1) / (H * W)
 
 
 def _cosines(x: Float[Array, "B N C"]) -> Float[Array, "B N N"]:
-  x = unit(x)
+  x = l2_normalize(x)
   return jnp.einsum("bjc,bkc->bjk", x, x, precision=jax.lax.Precision.HIGHEST)

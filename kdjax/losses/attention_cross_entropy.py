@@ -1,4 +1,4 @@
-"""Cross-entropy of attention."""
+"""Cross-entropy between attention distributions."""
 
 import jax
 import jax.numpy as jnp
@@ -16,28 +16,27 @@ def attention_cross_entropy(
   floor: float | None = None,
   averaged: bool = False,
 ) -> Float[Array, "B T"]:
-  """Matches where each token looks, in every head, with the teacher's.
+  """Matches the attention distribution of each token in each head.
 
     loss_iq = -1/M sum_hk p_ihqk log softmax(student_ihq)_k
     p_ihq = softmax(teacher_ihq),  0 where teacher_ihqk <= floor
 
-  over M heads h and the keys k that the mask leaves; 0 at queries q that it
-  does not.
+  over M heads h and the unmasked keys k; 0 at masked queries q.
 
   Yang et al., "TextBrewer: An Open-Source Knowledge Distillation Toolkit for
   Natural Language Processing", ACL 2020, arXiv:2002.12620, its `att_ce` and
   `att_ce_mean`.
-  Differs from the authors' code: it does not; theirs has the floor -0.001 where
-  there is no mask, and none where there is. As there, each softmax is over all
-  keys, and what lies on padding is left out of the sum alone.
+  Differs from the authors' code: it does not; there the floor is -0.001 without
+  a mask, and None with one. As there, each softmax is over all keys, and
+  padding is left out of the sum only.
 
   Args:
-    student: scores of every head, before the softmax.
-    teacher: the same, of as many heads unless they are averaged.
+    student: attention scores of each head, before the softmax.
+    teacher: the same, with as many heads unless `averaged`.
     mask: True at tokens, False at padding; None is all tokens.
-    floor: keys whose score, in the teacher, is not above it have no part in
-      the sum; None is no floor.
-    averaged: whether scores are averaged over heads first.
+    floor: keys with a teacher's score at or below it are left out of the sum;
+      None is no floor.
+    averaged: whether to average scores over heads first.
   """
   student = _scores(student, averaged)
   teacher = _scores(teacher, averaged)
@@ -53,6 +52,6 @@ def attention_cross_entropy(
 
 
 def _scores(scores, averaged) -> Float[Array, "B M T _"]:
-  """Scores in float32, of all heads or of their mean."""
+  """Scores in float32, per head or averaged over heads."""
   scores = scores.astype(jnp.float32)
   return jnp.mean(scores, axis=1, keepdims=True) if averaged else scores

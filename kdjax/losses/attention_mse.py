@@ -1,4 +1,4 @@
-"""Squared difference of attention scores."""
+"""Mean squared error of attention scores."""
 
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
@@ -16,27 +16,27 @@ def attention_mse(
   summed: bool = False,
   reduction: str = "mean",
 ) -> Float[Array, "B"]:
-  """Matches the student's attention, before the softmax, with the teacher's.
+  """Matches the student's attention scores, before the softmax.
 
     loss_i = 1/N sum_hqk (S(student)_ihqk - S(teacher)_ihqk)^2
     S(x) = x where x > floor, else 0
 
-  over h heads, q queries and k keys; q and k only where the mask has tokens. N
-  is how many numbers that are: heads T T, or 1 where the reduction is "sum".
+  over h heads, q queries and k keys; q and k are unmasked tokens. N is the
+  number of summands (heads T T), or 1 with reduction="sum".
 
   Jiao et al., "TinyBERT: Distilling BERT for Natural Language Understanding",
   Findings of EMNLP 2020, arXiv:1909.10351, Eq. (7).
-  Differs from the authors' code: it does not, without a mask: padding, whose
-  score is far below the floor, is 0 on both sides and yet counted in N.
-  TextBrewer's floor is -0.001, which blanks all that is negative, and none
-  where there is a mask; its N is that of the whole batch.
+  Differs from the authors' code: it does not without a mask. There padding has
+  scores far below the floor, so it is 0 on both sides but counts in N.
+  TextBrewer's floor is -0.001, which zeroes all negative scores, and None with
+  a mask; its N is over the whole batch.
 
   Args:
-    student: scores of every head.
-    teacher: the same, of as many heads unless they are summed.
+    student: attention scores of each head, before the softmax.
+    teacher: the same, with as many heads unless `summed`.
     mask: True at tokens, False at padding; None is all tokens.
-    floor: scores at or below it count as 0; None is no floor.
-    summed: whether the heads are added up first (TextBrewer's att_mse_sum).
+    floor: scores at or below it are set to 0; None is no floor.
+    summed: whether to sum scores over heads first (TextBrewer's att_mse_sum).
     reduction: "mean" or "sum".
   """
   if reduction not in ("mean", "sum"):
@@ -56,7 +56,7 @@ def attention_mse(
 
 
 def _scores(scores, floor, summed) -> Float[Array, "B M T _"]:
-  """Scores in float32; 0 where they say 'never'."""
+  """Scores in float32; 0 at or below the floor."""
   scores = scores.astype(jnp.float32)
   if summed:
     scores = jnp.sum(scores, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Several teachers, each trusted as far as it knows the label."""
+"""Multi-teacher distillation, weighted by each teacher's confidence."""
 
 import jax
 import jax.numpy as jnp
@@ -16,41 +16,41 @@ def ca_mkd(
   temperature: float = 4.0,
   scale: bool = True,
 ) -> Float[Array, "B"]:
-  """Matches the student's softened classes with those of every teacher.
+  """Matches softened probabilities of all teachers, weighted by confidence.
 
     loss_i = T^2 sum_m w_im KL(p_mi || softmax(student_i / T))
     p_mi = softmax(teacher_mi / T)
     w_im = (1 - exp(c_im) / sum_n exp(c_in)) / (M - 1)
     c_im = - log softmax(teacher_mi)[y_i]
 
-  over M teachers: one that is wrong about an example has less weight there. An
-  example without a label, or a single teacher, has equal weights, 1/M.
+  over M teachers: a teacher with a high cross-entropy on an example has a low
+  weight there. Unlabelled examples have equal weights 1/M; so has M = 1.
 
   Zhang, Chen and Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation",
   ICASSP 2022, arXiv:2201.00007, Section 2.
-  Differs from the authors' code: theirs has a second term on features, weighted
-  likewise, and needs a label for every example.
+  Differs from the authors' code: it has a second term on features, with the
+  same weights, and needs a label for each example.
 
   Args:
     student: logits.
-    teacher: logits of every teacher.
-    truth: the class, -1 where unlabelled. It is not called `label`, because
-      unlabelled examples count.
-    temperature: T, of all; the weights are at temperature 1.
-    scale: with the factor T^2.
+    teacher: logits of each teacher.
+    truth: the class, -1 if unlabelled. It is not called `label` because
+      unlabelled examples contribute to the loss.
+    temperature: T of all networks; the weights use temperature 1.
+    scale: whether to multiply by T^2.
   """
-  for one in teacher:
-    same_shape(student=student, teacher=one)
+  for member in teacher:
+    same_shape(student=student, teacher=member)
   M = len(teacher)
-  logits = jnp.stack([one.astype(jnp.float32) for one in teacher])
+  logits = jnp.stack([member.astype(jnp.float32) for member in teacher])
   log_p = jax.nn.log_softmax(logits / temperature)
   log_q = jax.nn.log_softmax(student.astype(jnp.float32) / temperature)
-  each = jnp.sum(jnp.exp(log_p) * (log_p - log_q[None]), axis=-1)
+  kl = jnp.sum(jnp.exp(log_p) * (log_p - log_q[None]), axis=-1)
   labelled = truth >= 0
-  own = jax.nn.one_hot(jnp.where(labelled, truth, 0), student.shape[1])
-  cost = -jnp.sum(jax.nn.log_softmax(logits) * own[None], axis=-1)
+  target = jax.nn.one_hot(jnp.where(labelled, truth, 0), student.shape[1])
+  cost = -jnp.sum(jax.nn.log_softmax(logits) * target[None], axis=-1)
   weights = (1.0 - jax.nn.softmax(cost, axis=0)) / max(M - 1, 1)
-  known = labelled & (M > 1)
-  weights = jnp.where(known[None], weights, 1.0 / M)
-  loss = jnp.sum(weights * each, axis=0)
+  weighted = labelled & (M > 1)
+  weights = jnp.where(weighted[None], weights, 1.0 / M)
+  loss = jnp.sum(weights * kl, axis=0)
   return loss * temperature**2 if scale else loss

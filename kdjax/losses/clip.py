@@ -1,4 +1,4 @@
-"""Images and texts that belong together, found among those that do not."""
+"""CLIP's contrastive loss between images and texts."""
 
 from jaxtyping import Bool, Float
 
@@ -14,28 +14,30 @@ def clip(
   *,
   normalize: bool = True,
 ) -> Float[Array, ""]:
-  """Matches every image with its own text, and every text with its image.
+  """Matches each image with its text, and each text with its image.
 
     loss = [mean_i CE(L_i., i) + mean_j CE(L_.j, j)] / 2
     L_ij = scale <image_i, text_j> / (|image_i| |text_j|)
 
-  over the batch of all devices.
+  over the whole batch on all devices.
 
   Radford et al., "Learning Transferable Visual Models From Natural Language
   Supervision", ICML 2021, arXiv:2103.00020, Figure 3.
   Differs from the authors' code: embeddings are normalised here, not in the
-  network; rows can be hidden.
+  network; rows can be masked.
 
   Args:
     image: embeddings of one side.
-    text: embeddings of the other.
-    scale: the one number that multiplies the cosines, repeated in every row.
-    mask: which rows count, as an example and as another's wrong answer.
-    normalize: whether embeddings are divided by their lengths; False where
-      they have been.
+    text: embeddings of the other side.
+    scale: the factor of the cosines, repeated in each row.
+    mask: True for valid rows, which are examples and negatives of others; None
+      is all.
+    normalize: whether to normalise embeddings to length 1; False if they
+      already are.
   """
-  mask = _pairs.visible(mask, image)
-  scale = _pairs.number(scale, mask)
-  rows = _pairs.similarity(image, text, scale, mask, normalize)
-  columns = _pairs.similarity(text, image, scale, mask, normalize)
-  return (_pairs.match(rows, mask) + _pairs.match(columns, mask)) / 2.0
+  mask = _pairs.default_mask(mask, image)
+  scale = _pairs.shared_scalar(scale, mask)
+  rows = _pairs.similarity_logits(image, text, scale, mask, normalize)
+  columns = _pairs.similarity_logits(text, image, scale, mask, normalize)
+  loss = _pairs.matching_cross_entropy
+  return (loss(rows, mask) + loss(columns, mask)) / 2.0

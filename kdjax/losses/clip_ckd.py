@@ -1,4 +1,4 @@
-"""Contrastive relations of two towers with those of two others."""
+"""CLIP-KD's contrastive relational distillation."""
 
 from jaxtyping import Bool, Float
 
@@ -15,36 +15,40 @@ def clip_ckd(
   *,
   temperature: float = 1.0,
 ) -> Float[Array, ""]:
-  """Matches how alike the student finds images and texts with the teacher.
+  """Matches the student's image-text similarity distributions.
 
     loss = T^2 [mean_i KL(p_i || q_i) + mean_j KL(p'_j || q'_j)] / 2
     p_i = softmax_j(scale <image_i, text_j> / T)   of the teacher
     p'_j = softmax_i(scale <image_i, text_j> / T)  of the teacher
 
-  q and q' are the student's; embeddings are divided by their lengths.
+  with q and q' the same for the student; embeddings are normalised to length 1.
 
   Yang et al., "CLIP-KD: An Empirical Study of CLIP Model Distillation",
   CVPR 2024, arXiv:2307.12732, Section 3 (contrastive relational
   distillation).
-  Differs from the authors' code: it has no temperature beside the scale, which
-  is T = 1; the teacher's embeddings are normalised here too.
+  Differs from the authors' code: it has no temperature in addition to the
+  scale, which is T = 1; the teacher's embeddings are normalised here too.
 
   Args:
     student: embeddings of images and of texts.
-    teacher: likewise; as wide as they like.
-    student_scale: what multiplies its cosines, repeated in every row.
-    teacher_scale: likewise.
-    mask: which rows count.
-    temperature: T, of both.
+    teacher: embeddings of images and of texts, of any width.
+    student_scale: the factor of the student's cosines, repeated in each row.
+    teacher_scale: the factor of the teacher's cosines, repeated in each row.
+    mask: True for valid rows; None is all.
+    temperature: T of both networks.
   """
-  mask = _pairs.visible(mask, student[0])
-  own = _pairs.number(student_scale, mask) / temperature
-  other = _pairs.number(teacher_scale, mask) / temperature
+  mask = _pairs.default_mask(mask, student[0])
+  student_factor = _pairs.shared_scalar(student_scale, mask) / temperature
+  teacher_factor = _pairs.shared_scalar(teacher_scale, mask) / temperature
   loss = 0.0
   for first, second in ((0, 1), (1, 0)):
-    loss += _pairs.divergence(
-      _pairs.similarity(student[first], student[second], own, mask),
-      _pairs.similarity(teacher[first], teacher[second], other, mask),
+    loss += _pairs.mean_divergence(
+      _pairs.similarity_logits(
+        student[first], student[second], student_factor, mask
+      ),
+      _pairs.similarity_logits(
+        teacher[first], teacher[second], teacher_factor, mask
+      ),
       mask,
     )
   return temperature**2 * loss / 2.0

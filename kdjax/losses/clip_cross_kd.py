@@ -1,4 +1,4 @@
-"""Relations across the two networks with those inside the teacher."""
+"""CLIP-KD's similarities between student and teacher, as distributions."""
 
 from jaxtyping import Bool, Float
 
@@ -14,7 +14,7 @@ def clip_cross_kd(
   teacher_scale: Float[Array, "B"],
   mask: Bool[Array, "B"] | None = None,
 ) -> Float[Array, ""]:
-  """Matches student to teacher's texts and images as the teacher does.
+  """Matches student-teacher similarities with the teacher's own.
 
     loss = [mean_i KL(p_i || a_i) + mean_i KL(p'_i || b_i)] / 2
     p_i = softmax_j(teacher_scale <teacher image_i, teacher text_j>)
@@ -22,28 +22,33 @@ def clip_cross_kd(
     a_i = softmax_j(scale <student image_i, teacher text_j>)
     b_i = softmax_j(scale <student text_i, teacher image_j>)
 
-  of embeddings divided by their lengths.
+  with embeddings normalised to length 1.
 
   Yang et al., "CLIP-KD: An Empirical Study of CLIP Model Distillation",
-  CVPR 2024, arXiv:2307.12732; of its code, not of its text.
-  Differs from the authors' code: it does not; of the scale see `clip_icl`.
+  CVPR 2024, arXiv:2307.12732; in its code, not in its text.
+  Differs from the authors' code: it does not; see `clip_icl` for the scale.
 
   Args:
     student: embeddings of images and of texts.
-    teacher: likewise, and as wide.
-    scale: of the student's cosines with the teacher, repeated in every row.
-    teacher_scale: of the teacher's own, likewise.
-    mask: which rows count.
+    teacher: embeddings of images and of texts, of the same width.
+    scale: the factor of cosines between student and teacher, repeated in each
+      row.
+    teacher_scale: the factor of the teacher's cosines, repeated in each row.
+    mask: True for valid rows; None is all.
   """
   same_shape(student=student[0], teacher=teacher[0])
-  mask = _pairs.visible(mask, student[0])
-  cross = _pairs.number(scale, mask)
-  own = _pairs.number(teacher_scale, mask)
+  mask = _pairs.default_mask(mask, student[0])
+  cross_factor = _pairs.shared_scalar(scale, mask)
+  teacher_factor = _pairs.shared_scalar(teacher_scale, mask)
   loss = 0.0
   for first, second in ((0, 1), (1, 0)):
-    loss += _pairs.divergence(
-      _pairs.similarity(student[first], teacher[second], cross, mask),
-      _pairs.similarity(teacher[first], teacher[second], own, mask),
+    loss += _pairs.mean_divergence(
+      _pairs.similarity_logits(
+        student[first], teacher[second], cross_factor, mask
+      ),
+      _pairs.similarity_logits(
+        teacher[first], teacher[second], teacher_factor, mask
+      ),
       mask,
     )
   return loss / 2.0

@@ -1,4 +1,4 @@
-"""Gradients of the contrastive loss in the embeddings."""
+"""CLIP-KD's gradient distillation."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError, same_shape
 from kdjax.losses import _pairs
-from kdjax.numerics import unit
+from kdjax.numerics import l2_normalize
 from kdjax.types import Array
 
 
@@ -19,44 +19,45 @@ def clip_gd(
   *,
   form: str = "paper",
 ) -> Float[Array, ""]:
-  """Matches the student's contrastive gradients with the teacher's.
+  """Matches the contrastive loss's gradients with respect to the embeddings.
 
     loss = sum over I->T, T->I of
              mean_id (g_id - g'_id)^2 + mean_id (h_id - h'_id)^2
-    g_i = factor / B sum_j (p_ij - [i = j]) key_j    gradient in the queries
-    h_j = factor / B sum_i (p_ij - [i = j]) query_i  gradient in the keys
+    g_i = factor / B sum_j (p_ij - [i = j]) key_j    gradient of query i
+    h_j = factor / B sum_i (p_ij - [i = j]) query_i  gradient of key j
     p_ij = softmax_j(factor <query_i, key_j>)
 
-  g, h are the student's, g', h' the teacher's, each with its own factor;
-  embeddings are divided by their lengths, and the gradients are those in what
-  results.
+  with g, h the student's and g', h' the teacher's, each with its own factor.
+  Gradients are with respect to the embeddings normalised to length 1.
 
   Yang et al., "CLIP-KD: An Empirical Study of CLIP Model Distillation",
   CVPR 2024, arXiv:2307.12732, Section 3.
-  Differs from the authors' code: there the scale, 1 over the temperature, is
-  taken for the temperature, which is `form="code"`. Their weight of 1e8 belongs
-  to that form.
+  Differs from the authors' code: it uses the scale, which is 1 / temperature,
+  as the temperature: `form="code"`. Its weight of 1e8 belongs to that form.
 
   Args:
     student: embeddings of images and of texts.
-    teacher: likewise, and as wide.
-    student_scale: what multiplies its cosines, repeated in every row.
-    teacher_scale: likewise.
-    mask: which rows count.
-    form: the factor is the scale, "paper", or 1 / scale, "code".
+    teacher: embeddings of images and of texts, of the same width.
+    student_scale: the factor of the student's cosines, repeated in each row.
+    teacher_scale: the factor of the teacher's cosines, repeated in each row.
+    mask: True for valid rows; None is all.
+    form: "paper", where the factor is the scale, or "code", where it is
+      1 / scale.
   """
   if form not in ("paper", "code"):
     raise UserError(f"No form '{form}'.", exists=("paper", "code"))
   same_shape(student=student[0], teacher=teacher[0])
-  mask = _pairs.visible(mask, student[0])
+  mask = _pairs.default_mask(mask, student[0])
   gradients = []
   for side, scale in ((student, student_scale), (teacher, teacher_scale)):
-    factor = _pairs.number(scale, mask)
+    factor = _pairs.shared_scalar(scale, mask)
     if form == "code":
-      # 1 / 0 would not be finite: no scale, no gradient.
+      # A scale of 0 has no gradient: 1 / 0 would not be finite.
       zero = factor == 0.0
       factor = jnp.where(zero, 0.0, 1.0 / jnp.where(zero, 1.0, factor))
-    images, texts = (unit(_pairs.blank(part, mask)) for part in side)
+    images, texts = (
+      l2_normalize(_pairs.zero_masked(part, mask)) for part in side
+    )
     gradients.append(
       (
         *_gradients(images, texts, factor, mask),
@@ -64,8 +65,9 @@ def clip_gd(
       )
     )
   loss = 0.0
-  for one, other in zip(*gradients, strict=True):
-    loss += _pairs.average(jnp.mean((one - other) ** 2, axis=-1), mask)
+  for learned, target in zip(*gradients, strict=True):
+    square = jnp.mean((learned - target) ** 2, axis=-1)
+    loss += _pairs.masked_mean(square, mask)
   return loss
 
 
@@ -75,9 +77,13 @@ def _gradients(
   factor: Float[Array, ""],
   mask: Bool[Array, "B"],
 ) -> tuple[Float[Array, "B D"], Float[Array, "B D"]]:
-  """Of the mean cross-entropy of the queries, in the queries and the keys."""
-  logits = _pairs.similarity(queries, keys, factor, mask, normalize=False)
+  """Gradients of the queries' mean cross-entropy, of queries and keys."""
+  logits = _pairs.similarity_logits(
+    queries, keys, factor, mask, normalize=False
+  )
   gap = jax.nn.softmax(logits) - jnp.eye(mask.size)
   gap = jnp.where(mask[:, None] & mask[None], gap, 0.0)
   gap *= factor / jnp.maximum(jnp.sum(mask, dtype=jnp.float32), 1.0)
-  return _pairs.product(gap, keys.T), _pairs.product(gap.T, queries.T)
+  return _pairs.inner_products(gap, keys.T), _pairs.inner_products(
+    gap.T, queries.T
+  )

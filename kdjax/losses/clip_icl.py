@@ -1,4 +1,4 @@
-"""A student's images among a teacher's texts, and the other way round."""
+"""CLIP-KD's interactive contrastive learning between student and teacher."""
 
 from jaxtyping import Bool, Float
 
@@ -19,23 +19,24 @@ def clip_icl(
     A_ij = scale <student image_i, teacher text_j>
     B_ij = scale <student text_i, teacher image_j>
 
-  of embeddings divided by their lengths: interactive contrastive learning.
+  with embeddings normalised to length 1.
 
   Yang et al., "CLIP-KD: An Empirical Study of CLIP Model Distillation",
   CVPR 2024, arXiv:2307.12732, Section 3.
-  Differs from the authors' code: none in the loss. Their learned scale starts
-  at log(1 / 0.07) and multiplies as it is; a head `scale` with
-  `exponential=False` does the same.
+  Differs from the authors' code: not in the loss. There the learned scale
+  starts at log(1 / 0.07) and is used without exp, as by a head `scale` with
+  `exponential=False`.
 
   Args:
     student: embeddings of images and of texts.
-    teacher: likewise, and as wide.
-    scale: what multiplies the cosines, repeated in every row.
-    mask: which rows count.
+    teacher: embeddings of images and of texts, of the same width.
+    scale: the factor of the cosines, repeated in each row.
+    mask: True for valid rows; None is all.
   """
   same_shape(student=student[0], teacher=teacher[0])
-  mask = _pairs.visible(mask, student[0])
-  scale = _pairs.number(scale, mask)
-  images = _pairs.similarity(student[0], teacher[1], scale, mask)
-  texts = _pairs.similarity(student[1], teacher[0], scale, mask)
-  return (_pairs.match(images, mask) + _pairs.match(texts, mask)) / 2.0
+  mask = _pairs.default_mask(mask, student[0])
+  scale = _pairs.shared_scalar(scale, mask)
+  images = _pairs.similarity_logits(student[0], teacher[1], scale, mask)
+  texts = _pairs.similarity_logits(student[1], teacher[0], scale, mask)
+  loss = _pairs.matching_cross_entropy
+  return (loss(images, mask) + loss(texts, mask)) / 2.0

@@ -1,4 +1,4 @@
-"""Affinities of two towers as soft labels for two others."""
+"""TinyCLIP's affinity mimicking: image-text affinities as soft labels."""
 
 from jaxtyping import Bool, Float
 
@@ -15,14 +15,14 @@ def clip_soft(
   *,
   normalize: bool = True,
 ) -> Float[Array, ""]:
-  """Matches the student's affinities with the teacher's, as soft labels.
+  """Matches image-text affinities, with the teacher's as soft labels.
 
     loss = [mean_i CE(p_i, q_i) + mean_j CE(p'_j, q'_j)] / 2
     p_i = softmax_j(scale <image_i, text_j>)   of the teacher
     p'_j = softmax_i(scale <image_i, text_j>)  of the teacher
 
-  q and q' are the student's. It is `clip_ckd` plus the teacher's entropy: the
-  same gradient for the student, another number.
+  with q and q' the same for the student. It is `clip_ckd` plus the teacher's
+  entropy: another value, with the same gradient for the student.
 
   Wu et al., "TinyCLIP: CLIP Distillation via Affinity Mimicking and Weight
   Inheritance", ICCV 2023, arXiv:2309.12314, Section 3.
@@ -31,22 +31,27 @@ def clip_soft(
 
   Args:
     student: embeddings of images and of texts.
-    teacher: likewise; as wide as they like.
-    student_scale: what multiplies its cosines, repeated in every row.
-    teacher_scale: likewise.
-    mask: which rows count.
-    normalize: whether embeddings are divided by their lengths; False where
-      they have been.
+    teacher: embeddings of images and of texts, of any width.
+    student_scale: the factor of the student's cosines, repeated in each row.
+    teacher_scale: the factor of the teacher's cosines, repeated in each row.
+    mask: True for valid rows; None is all.
+    normalize: whether to normalise embeddings to length 1; False if they
+      already are.
   """
-  mask = _pairs.visible(mask, student[0])
-  own = _pairs.number(student_scale, mask)
-  other = _pairs.number(teacher_scale, mask)
+  mask = _pairs.default_mask(mask, student[0])
+  student_factor = _pairs.shared_scalar(student_scale, mask)
+  teacher_factor = _pairs.shared_scalar(teacher_scale, mask)
   loss = 0.0
   for first, second in ((0, 1), (1, 0)):
-    pair = lambda side, scale, first=first, second=second: _pairs.similarity(
-      side[first], side[second], scale, mask, normalize
+    pair = lambda side, scale, first=first, second=second: (
+      _pairs.similarity_logits(
+        side[first], side[second], scale, mask, normalize
+      )
     )
-    loss += _pairs.divergence(
-      pair(student, own), pair(teacher, other), mask, entropy=False
+    loss += _pairs.mean_divergence(
+      pair(student, student_factor),
+      pair(teacher, teacher_factor),
+      mask,
+      entropy=False,
     )
   return loss / 2.0

@@ -1,4 +1,4 @@
-"""Probabilities of two views or two networks, as far apart as numbers."""
+"""Mean squared error of class probabilities."""
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +14,13 @@ def consistency(
   *,
   reduction: str = "mean",
 ) -> Float[Array, "B *T"]:
-  """Matches the student's softmax with the teacher's, by squared difference.
+  """Matches the student's softmax with the teacher's, by squared error.
 
     loss_i = 1/K sum_k (softmax(student_i)_k - softmax(teacher_i)_k)^2   "mean"
     loss_i =     sum_k (softmax(student_i)_k - softmax(teacher_i)_k)^2   "sum"
 
-  for every example, or every position of it. It is never more than 2/K, or 2:
-  it says little of what both think unlikely.
+  per example or position. It is at most 2/K ("mean") or 2 ("sum"), and nearly
+  ignores classes that both networks find improbable.
 
   Tarvainen and Valpola, "Mean Teachers Are Better Role Models", NIPS 2017,
   arXiv:1703.01780, Section 2.

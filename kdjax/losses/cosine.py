@@ -1,10 +1,10 @@
-"""Angle between features."""
+"""Cosine distance of features."""
 
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import same_shape
-from kdjax.numerics import unit
+from kdjax.numerics import l2_normalize
 from kdjax.types import Array
 
 
@@ -16,8 +16,7 @@ def cosine(
 
     loss_i = 1 - sum_d student_id teacher_id / (|student_i| |teacher_i|)
 
-  for every example, or every position of it. A feature that is all zero has no
-  direction: its loss is 1, and its gradient 0.
+  per example or position. For a zero feature the loss is 1 and the gradient 0.
 
   Sanh et al., "DistilBERT, a distilled version of BERT: smaller, faster,
   cheaper and lighter", NeurIPS EMC2 Workshop 2019, arXiv:1910.01108, Section 3.
@@ -26,7 +25,7 @@ def cosine(
 
   Args:
     student: features [B D] or [B T D].
-    teacher: the same.
+    teacher: features of the same shape.
   """
   same_shape(student=student, teacher=teacher)
-  return 1.0 - jnp.sum(unit(student) * unit(teacher), axis=-1)
+  return 1.0 - jnp.sum(l2_normalize(student) * l2_normalize(teacher), axis=-1)

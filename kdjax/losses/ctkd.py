@@ -1,11 +1,11 @@
-"""Knowledge distillation at a temperature that is learned against it."""
+"""Curriculum temperature distillation: an adversarially learned temperature."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import same_shape
-from kdjax.losses import _reversal
+from kdjax.losses import _gradient_reversal
 from kdjax.types import Array
 
 
@@ -17,28 +17,28 @@ def ctkd(
   reversal: float = 1.0,
   scale: bool = True,
 ) -> Float[Array, "B"]:
-  """Matches softened classes, while the temperature makes that harder.
+  """Matches softened probabilities at an adversarially learned temperature.
 
     loss_i = T_i^2 sum_k p_ik (log p_ik - log q_ik)
     p_i = softmax(teacher_i / T_i),  q_i = softmax(student_i / T_i)
-    d loss / d T_i is multiplied by -reversal on its way back
+    d loss / d T_i is multiplied by -reversal
 
-  so that what learns the temperature climbs what the student descends.
+  so that the temperature is trained to maximise what the student minimises.
 
   Li et al., "Curriculum Temperature for Knowledge Distillation", AAAI 2023,
   arXiv:2211.16231, Section 3.
-  Differs from the authors' code: it does not. Their factor rises from 0 to 1
-  in ten epochs along a cosine: give `reversal` as a schedule.
+  Differs from the authors' code: it does not. There the factor rises from 0 to
+  1 in ten epochs along a cosine: set `reversal` to a schedule.
 
   Args:
     student: logits.
     teacher: logits.
     temperature: T_i, from a head 'temperature'.
-    reversal: what the reversed gradient of the temperature is multiplied by.
-    scale: with the factor T_i^2, through which the temperature learns too.
+    reversal: the factor of the reversed gradient of the temperature.
+    scale: whether to multiply by T_i^2, which the temperature learns through.
   """
   same_shape(student=student, teacher=teacher)
-  temperature = _reversal.reversed_gradient(
+  temperature = _gradient_reversal.reverse_gradient(
     temperature.astype(jnp.float32), jnp.asarray(reversal, jnp.float32)
   )
   log_p = jax.nn.log_softmax(teacher.astype(jnp.float32) / temperature[:, None])

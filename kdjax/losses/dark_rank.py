@@ -1,11 +1,16 @@
-"""Ranking of the examples of a batch by their distance."""
+"""DarkRank: the ranking of a batch's examples by distance."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.losses._relations import count, rows, shown, squares
-from kdjax.numerics import unit
+from kdjax.losses._relations import (
+  default_mask,
+  masked_rows,
+  squared_distances,
+  valid_count,
+)
+from kdjax.numerics import l2_normalize
 from kdjax.types import Array
 
 
@@ -20,47 +25,50 @@ def dark_rank(
   normalize: bool = False,
   eps: float = 1e-12,
 ) -> Float[Array, ""]:
-  """Matches the order in which others come near to an example.
+  """Matches the order of the nearest neighbours of each example.
 
     loss = -1/B sum_i sum_l log(exp s_il / sum_{m >= l} exp s_im)
-    s_il = -scale |student_i - student_j|^power,  j = the l-th nearest of i
+    s_il = -scale |student_i - student_j|^power
 
-  with l and m from 1 to `length`, and the nearest found by the teacher: the
-  student's likelihood of the teacher's order, the hard form of DarkRank.
+  with j the l-th nearest neighbour of i in the teacher's features, and l and m
+  from 1 to `length`. It is the negative log-likelihood of the teacher's order
+  under the student, DarkRank's hard form.
 
   Chen, Wang and Zhang, "DarkRank: Accelerating Deep Metric Learning via Cross
   Sample Similarities Transfer", AAAI 2018, arXiv:1707.01220, Section 3.3.
-  Differs from the authors' code: as the one of Park et al. (RKD), whose
-  constants these are. The nearest are among the others of the batch, never the
-  example itself; where fewer than `length` there are, all are ranked.
+  Differs from the authors' code: it follows the code of Park et al. (RKD) and
+  its constants. An example is not its own neighbour; with fewer than `length`
+  others in the batch, all are ranked.
 
   Args:
     student: features of any shape.
     teacher: features of any shape.
-    mask: examples that count.
-    scale: alpha of the paper.
-    power: beta of the paper.
-    length: how many of the nearest are ranked.
-    normalize: whether features are first given length 1. Networks of metric
-      learning give them so; where others do not, the powers grow large.
-    eps: the least squared distance of two different examples.
+    mask: True for valid examples; None is all.
+    scale: the paper's alpha.
+    power: the paper's beta.
+    length: the number of ranked neighbours.
+    normalize: whether to normalise features to length 1 first. Set it unless
+      the network does so itself; the powers of long features are large.
+    eps: the minimum squared distance of two different examples.
   """
-  mask = shown(student, mask)
+  mask = default_mask(student, mask)
   length = min(length, student.shape[0] - 1)
   if length < 1:
     return jnp.zeros(())
-  features = lambda x: unit(rows(x, mask)) if normalize else rows(x, mask)
-  square = squares(features(teacher), mask, eps)
-  # Above 0 only between two different examples that count.
+  features = lambda x: (
+    l2_normalize(masked_rows(x, mask)) if normalize else masked_rows(x, mask)
+  )
+  square = squared_distances(features(teacher), mask, eps)
+  # Positive only between two different valid examples.
   nearness = jnp.where(square > 0.0, -square, -jnp.inf)
-  found, order = jax.lax.top_k(nearness, length)
-  ranked = jnp.isfinite(found)
-  # A row of the matrix that picks, not a gather: in the order of the nearest.
-  picked = jax.nn.one_hot(order, student.shape[0], dtype=bool)
-  square = squares(features(student), mask, eps)
-  square = jnp.sum(jnp.where(picked, square[:, None], 0.0), axis=-1)
+  nearest, order = jax.lax.top_k(nearness, length)
+  ranked = jnp.isfinite(nearest)
+  # The student's distances in this order, by a selection matrix, not a gather.
+  selection = jax.nn.one_hot(order, student.shape[0], dtype=bool)
+  square = squared_distances(features(student), mask, eps)
+  square = jnp.sum(jnp.where(selection, square[:, None], 0.0), axis=-1)
   score = -scale * jnp.where(ranked, square, 1.0) ** (0.5 * power)
-  # Finite, or the gradient of a sum of nothing would not be.
+  # Finite, because the gradient of logsumexp over -inf alone is NaN.
   score = jnp.where(ranked, score, jnp.finfo(jnp.float32).min)
   total = jax.lax.cumlogsumexp(score, axis=1, reverse=True)
-  return jnp.sum(jnp.where(ranked, total - score, 0.0)) / count(mask)
+  return jnp.sum(jnp.where(ranked, total - score, 0.0)) / valid_count(mask)

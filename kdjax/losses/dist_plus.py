@@ -1,10 +1,10 @@
-"""Correlation of feature maps, over channels and over a batch."""
+"""DIST+: correlation of feature maps, over channels and over a batch."""
 
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError, same_shape
-from kdjax.losses._batch import correlation, count, shown
+from kdjax.losses._batch import pearson, valid_count, zero_masked
 from kdjax.types import Array
 
 
@@ -18,50 +18,50 @@ def dist_plus(
   epsilon: float = 1e-8,
   mode: str = "paper",
 ) -> Float[Array, ""]:
-  """Matches the student's map with the teacher's up to a linear map.
+  """Matches the correlation of the student's and teacher's feature maps.
 
     loss = w_channel mean_bhw (1 - r(s_bhw., t_bhw.))
          + w_spatial mean_hw (1 - r(S_.hw, T_.hw))
     S_bhw = sum_c s_bhwc,  T_bhw = sum_c t_bhwc
 
-  with r Pearson's correlation: over the channels of a position, and over the
-  examples at a position. What DIST+ has beside the loss `dist` on logits. A
-  loss of the whole batch.
+  with r the Pearson correlation, over the channels of a position and over the
+  examples at a position. DIST+ adds it to the loss `dist` on logits. A loss
+  over the whole batch.
 
   Huang et al., "DIST+: Knowledge Distillation From a Stronger Adaptive
   Teacher", TPAMI 2025.
-  Differs from the authors' code: there is none. Of torchdistill's, mode="code",
-  the first part is + r where this has 1 - r: it drives the channels apart. Its
-  second part guards each norm against 0 by itself.
+  Differs from the authors' code: it is not public. mode="code" is
+  torchdistill's: the first part is + r instead of 1 - r, which decorrelates the
+  channels, and the second part clamps each norm to at least epsilon.
 
   Args:
-    student: a map.
-    teacher: a map of the same shape.
-    mask: the examples that count; None is all.
+    student: feature maps.
+    teacher: feature maps of the same shape.
+    mask: True for valid examples; None is all.
     channel_weight: w_channel (the paper's iota).
-    spatial_weight: w_spatial (kappa).
-    epsilon: against a division by zero.
-    mode: the sign of the first part, "paper" or "code".
+    spatial_weight: w_spatial (the paper's kappa).
+    epsilon: prevents a division by zero.
+    mode: "paper" or "code".
   """
   if mode not in ("paper", "code"):
     raise UserError(f"No mode '{mode}'.", exists=("paper", "code"))
   same_shape(student=student, teacher=teacher)
-  counted, student, teacher = shown(mask, student, teacher)
+  valid, student, teacher = zero_masked(mask, student, teacher)
   B, H, W, C = student.shape
-  channels = correlation(
+  channels = pearson(
     student.reshape(B * H * W, C),
     teacher.reshape(B * H * W, C),
     None,
     epsilon=epsilon,
     clamp=False,
   ).reshape(B, H * W)
-  # Hidden rows are 0, and so is their correlation.
-  channel = jnp.sum(jnp.mean(channels, axis=1)) / count(counted)
-  places = lambda x: jnp.sum(x, axis=3).reshape(B, H * W).T
-  spatial = correlation(
-    places(student),
-    places(teacher),
-    counted,
+  # Masked rows are 0, and so is their correlation.
+  channel = jnp.sum(jnp.mean(channels, axis=1)) / valid_count(valid)
+  positions = lambda x: jnp.sum(x, axis=3).reshape(B, H * W).T
+  spatial = pearson(
+    positions(student),
+    positions(teacher),
+    valid,
     epsilon=epsilon,
     clamp=mode == "code",
   )

@@ -1,11 +1,11 @@
-"""Cross-entropy in which what is already right counts little."""
+"""Focal loss: cross-entropy that down-weights easy examples."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from kdjax.losses._classes import is_own, labelled, margin
-from kdjax.losses._weights import of_classes
+from kdjax.losses._class_weights import class_weights_or_ones
+from kdjax.losses._classes import mask_unlabelled, target_log_odds, target_mask
 from kdjax.types import Array
 
 
@@ -16,26 +16,26 @@ def focal(
   gamma: float = 2.0,
   class_weights: tuple | None = None,
 ) -> Float[Array, "B"]:
-  """Matches the student's softmax with the label, hard examples above all.
+  """Matches the student's softmax with the label, focused on hard examples.
 
     loss_i = -w[y_i] (1 - p_i)^gamma log p_i,  p_i = softmax(student_i)[y_i]
 
-  and 0 where y_i = -1; w is 1 where there are no class weights.
+  and 0 where y_i = -1; w is 1 without class weights.
 
   Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017,
   arXiv:1708.02002, Eq. (4) and (5).
-  Differs from the authors' code: theirs is of a detector's sigmoids, one a
-  class, with one weight for what is there and another for what is not.
+  Differs from the authors' code: theirs is for a detector with one sigmoid per
+  class, and has one weight for positives and another for negatives.
 
   Args:
     student: logits.
-    label: the class, -1 where unlabelled: no loss, and no gradient at all.
-    gamma: how much less the right ones count; 0 is cross-entropy.
-    class_weights: one number a class, the paper's alpha, or None.
+    label: the class; -1 if unlabelled, which gives no loss and no gradient.
+    gamma: the strength of the down-weighting; 0 is cross-entropy.
+    class_weights: one weight per class, the paper's alpha, or None.
   """
-  known, label, student = labelled(label, student)
-  odds = margin(student, is_own(label, student))
-  missed = jnp.exp(gamma * jax.nn.log_sigmoid(-odds))
-  weights = of_classes(class_weights, student.shape[1])[label]
-  loss = -weights * missed * jax.nn.log_sigmoid(odds)
-  return jnp.where(known, loss, 0.0)
+  labelled, label, student = mask_unlabelled(label, student)
+  log_odds = target_log_odds(student, target_mask(label, student))
+  focus = jnp.exp(gamma * jax.nn.log_sigmoid(-log_odds))
+  weights = class_weights_or_ones(class_weights, student.shape[1])[label]
+  loss = -weights * focus * jax.nn.log_sigmoid(log_odds)
+  return jnp.where(labelled, loss, 0.0)

@@ -1,12 +1,12 @@
-"""Factors of a teacher's map, in the words of its paraphraser."""
+"""Factor transfer: normalised factors of feature maps."""
 
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError, same_shape
-from kdjax.losses._powers import norm, unit
-from kdjax.losses._powers import power as raised
-from kdjax.numerics import flat, smaller
+from kdjax.losses._powers import abs_power as raised
+from kdjax.losses._powers import normalize, p_norm
+from kdjax.numerics import flatten_rows, match_spatial
 from kdjax.types import Array
 
 
@@ -21,34 +21,34 @@ def ft(
   power: float = 2.0,
   signed: bool = False,
 ) -> Float[Array, "B"]:
-  """Matches the student's factors, scaled to length 1, with the teacher's.
+  """Matches the student's normalised factors with the teacher's.
 
     loss_i = (sum_n |d_in|^order)^(1/order)        "norm"
     loss_i = sum_n |d_in|^order                    "sum"
     loss_i = 1/N sum_n |d_in|^order                "mean"
     d = F(student) / |F(student)| - F(teacher) / |F(teacher)|
-    F(x) = x, all H W C numbers                    "paper"
+    F(x) = x, all H W C values                     "paper"
     F(x)_hw = 1/C sum_c |x_hwc|^power              "map"
 
   with |F| the norm of `unit_order`, 0 / 0 = 0. The larger map is average-pooled
-  to the size of the smaller.
+  to the size of the smaller one.
 
   Kim, Park and Kwak, "Paraphrasing Complex Network: Network Compression via
   Factor Transfer", NeurIPS 2018, arXiv:1802.04977, Eq. (3).
-  Differs from the authors' code: theirs is "paper" with the "mean" for order 1,
-  which divides by H W C. RepDistiller's is "map" and "mean", with x^power for
-  |x|^power. With another `unit_order` it is the distance of He et al.,
-  "Knowledge Adaptation for Efficient Semantic Segmentation", CVPR 2019.
+  Differs from the authors' code: it is form="paper", reduction="mean", order=1.
+  RepDistiller's is "map" and "mean" with signed=True. With another `unit_order`
+  it is the distance of He et al., "Knowledge Adaptation for Efficient Semantic
+  Segmentation", CVPR 2019.
 
   Args:
-    student: what the translator makes of the student's map.
-    teacher: what the paraphraser makes of the teacher's map.
-    form: what is compared, "paper" or "map".
+    student: the translator's output on the student's map.
+    teacher: the paraphraser's output on the teacher's map.
+    form: the compared values, "paper" or "map".
     reduction: of the differences, "norm", "sum" or "mean".
     order: of the distance.
-    unit_order: of the norm that is made 1.
-    power: of the numbers before the mean over channels; of "map" alone.
-    signed: takes x^power for |x|^power; a power that is whole.
+    unit_order: of the norm that factors are divided by.
+    power: exponent before the mean over channels, with form="map" only.
+    signed: whether to use x^power, with an integer power, instead of |x|^power.
   """
   if form not in ("paper", "map"):
     raise UserError(f"No form '{form}'.", exists=("paper", "map"))
@@ -56,14 +56,16 @@ def ft(
     raise UserError(
       f"No reduction '{reduction}'.", exists=("norm", "sum", "mean")
     )
-  student, teacher = smaller(student, teacher)
+  student, teacher = match_spatial(student, teacher)
   if form == "map":
     student, teacher = (
       jnp.mean(raised(x, power, signed), axis=-1) for x in (student, teacher)
     )
   same_shape(student=student, teacher=teacher)
-  difference = unit(flat(student), unit_order) - unit(flat(teacher), unit_order)
+  difference = normalize(flatten_rows(student), unit_order) - normalize(
+    flatten_rows(teacher), unit_order
+  )
   if reduction == "norm":
-    return norm(difference, order)
+    return p_norm(difference, order)
   reduce = jnp.sum if reduction == "sum" else jnp.mean
   return reduce(raised(difference, order), axis=-1)

@@ -1,9 +1,9 @@
-"""The student's side of adversarial feature distillation."""
+"""The student's loss in adversarial feature distillation."""
 
 from jaxtyping import Float, Int
 
 from kdjax.errors import UserError
-from kdjax.losses._verdicts import called_real, counted
+from kdjax.losses._adversarial import real_loss, zero_unlabelled
 from kdjax.types import Array
 
 
@@ -13,16 +13,16 @@ def generator(
   *,
   form: str = "classes",
 ) -> Float[Array, "B"]:
-  """Makes the student's features pass for the teacher's, of the right class.
+  """Makes the discriminator classify the student's features as real.
 
     loss_i = CE(student_i, y_i + 1)     "classes"
     loss_i = CE(student_i, y_i)         "classes_last"
     loss_i = softplus(-student_i)       "gan"
     loss_i = (student_i - 1)^2          "least_squares"
 
-  with M - 1 real classes and a fake one, the first or the last; or one score,
-  or the mean over M of them. 0 where y_i = -1. Without labels at all, any real
-  class will do: CE of their summed probability.
+  with M - 1 real classes and one fake class, the first or the last; or, in the
+  last two forms, one score or the mean over M scores. 0 where y_i = -1. Without
+  `label`, it is the CE of the summed probability of all real classes.
 
   Garcia, Morerio and Murino, "Learning with Privileged Information via
   Adversarial Discriminative Modality Distillation", TPAMI 2020,
@@ -32,12 +32,12 @@ def generator(
 
   Args:
     student: the discriminator's output on the student's feature.
-    label: the class, -1 where unlabelled.
-    form: that of the loss 'discriminator'.
+    label: the class, -1 if unlabelled.
+    form: the form of the loss 'discriminator'.
   """
   if form not in ("classes", "classes_last", "gan", "least_squares"):
     raise UserError(
       f"No form '{form}'.",
       exists=("classes", "classes_last", "gan", "least_squares"),
     )
-  return counted(called_real(student, label, form), label)
+  return zero_unlabelled(real_loss(student, label, form), label)

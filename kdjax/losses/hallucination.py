@@ -1,4 +1,4 @@
-"""Features of a modality that will be missing, imagined from another."""
+"""Modality hallucination: features of a modality that is missing at test."""
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,11 @@ def hallucination(
   *,
   reduction: str = "sum",
 ) -> Float[Array, "B"]:
-  """Matches which features are active, not how strongly.
+  """Matches the sigmoids of features.
 
     loss_i = sum_n (sigmoid(student_in) - sigmoid(teacher_in))^2
 
-  with n over all numbers of an example: D, T D or H W C.
+  with n over all values of an example: D, T D or H W C.
 
   Hoffman, Gupta and Darrell, "Learning with Side Information through Modality
   Hallucination", CVPR 2016; Garcia, Morerio and Murino, "Modality
@@ -27,8 +27,8 @@ def hallucination(
   Differs from the authors' code: it does not; the mean is an option.
 
   Args:
-    student: features of the network that imagines.
-    teacher: features of the one that sees.
+    student: features of the hallucination network.
+    teacher: features of the network that has the modality.
     reduction: over all axes but the batch, "sum" or "mean".
   """
   if reduction not in ("sum", "mean"):

@@ -1,4 +1,4 @@
-"""Squared difference of hidden states, at every position."""
+"""Mean squared error of hidden states, per position."""
 
 import jax.numpy as jnp
 from jaxtyping import Float
@@ -16,14 +16,14 @@ def hidden_mse(
     loss_it = 1/D sum_d (student_itd - teacher_itd)^2
 
   Jiao et al., "TinyBERT: Distilling BERT for Natural Language Understanding",
-  Findings of EMNLP 2020, arXiv:1909.10351, Eq. (8) and (9), where a linear head
-  stands on the student.
-  Differs from the authors' code: theirs averages over padding too. Here each
-  position is one number, so that the objective averages over all tokens of a
-  batch that a term's `mask` leaves, as TextBrewer and DistillKit do.
+  Findings of EMNLP 2020, arXiv:1909.10351, Eq. (8) and (9), with a linear head
+  on the student.
+  Differs from the authors' code: it averages over padding too. Here each
+  position has one value, so the objective averages over all tokens of a batch
+  that the term's `mask` keeps, as TextBrewer and DistillKit do.
 
   Args:
-    student: hidden states [B T D], or one vector an example [B D].
+    student: hidden states [B T D], or one vector per example [B D].
     teacher: the same.
   """
   same_shape(student=student, teacher=teacher)

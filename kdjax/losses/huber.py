@@ -1,10 +1,10 @@
-"""Difference of numbers, squared where it is small."""
+"""Huber loss for regression."""
 
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import ShapeError, UserError
-from kdjax.numerics import magnitude
+from kdjax.numerics import safe_abs
 from kdjax.types import Array
 
 
@@ -15,13 +15,13 @@ def huber(
   delta: float = 1.0,
   reduction: str = "mean",
 ) -> Float[Array, "B"]:
-  """Matches what is predicted with a target that may have outliers.
+  """Matches a prediction with a target that may have outliers.
 
     loss_i = 1/N sum_n h(student_in - target_in)    "mean"
     loss_i =     sum_n h(student_in - target_in)    "sum"
     h(r) = 1/2 r^2  where |r| <= d,  d (|r| - d / 2)  elsewhere
 
-  with n over all N numbers of an example and d the delta.
+  with n over all N values of an example and d the delta.
 
   Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical
   Statistics 35(1), 1964.
@@ -29,9 +29,9 @@ def huber(
   same; its `SmoothL1Loss` is this divided by d.
 
   Args:
-    student: what is predicted.
-    target: what should be, of the same shape; [B] goes with [B 1] too.
-    delta: the difference up to which it is squared.
+    student: predictions.
+    target: targets of the same shape, or [B] for predictions [B 1].
+    delta: the difference up to which the loss is quadratic.
     reduction: over all axes but the batch, "mean" or "sum".
   """
   if reduction not in ("mean", "sum"):
@@ -39,10 +39,10 @@ def huber(
   if student.shape not in (target.shape, (*target.shape, 1)):
     raise ShapeError(
       f"The student is {list(student.shape)}, the target {list(target.shape)}.",
-      "The target must be the same, or lack a last axis of 1.",
+      "Expected equal shapes, or a target [B] for a student [B, 1].",
     )
   target = target.reshape(student.shape).astype(jnp.float32)
-  gap = magnitude(student.astype(jnp.float32) - target)
+  gap = safe_abs(student.astype(jnp.float32) - target)
   small = jnp.minimum(gap, delta)
   loss = 0.5 * small**2 + delta * (gap - small)
   reduce = jnp.mean if reduction == "mean" else jnp.sum

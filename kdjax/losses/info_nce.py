@@ -1,12 +1,17 @@
-"""Which teacher's embedding belongs to which student's."""
+"""InfoNCE between student and teacher embeddings, with in-batch negatives."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import same_shape
-from kdjax.losses._relations import count, pairs, rows, shown
-from kdjax.numerics import unit
+from kdjax.losses._relations import (
+  default_mask,
+  masked_rows,
+  pair_mask,
+  valid_count,
+)
+from kdjax.numerics import l2_normalize
 from kdjax.types import Array
 
 
@@ -18,44 +23,44 @@ def info_nce(
   temperature: float = 0.07,
   symmetric: bool = False,
 ) -> Float[Array, ""]:
-  """Matches every student's embedding with its teacher's among the batch's.
+  """Matches the student's embedding with the teacher's of the same example.
 
     loss = -1/B sum_i log(exp z_ii / sum_j exp z_ij)
     z_ij = cos(student_i, teacher_j) / temperature
 
-  The other examples of the batch are the negatives. Symmetric: the mean of this
-  and of its transpose, sum_j exp z_ji.
+  The other examples of the batch are the negatives. If symmetric, it is the
+  mean of this and the transposed loss, with sum_j exp z_ji.
 
   van den Oord, Li and Vinyals, "Representation Learning with Contrastive
   Predictive Coding", 2018, arXiv:1807.03748, Eq. (4), between two networks as
   Tian, Krishnan and Isola, "Contrastive Representation Distillation", ICLR
-  2020, arXiv:1910.10699, which is `crd` with a memory; the temperature is that
-  one's.
-  Differs from the authors' code: there is none of this form in either.
+  2020, arXiv:1910.10699, which has the temperature; with a memory it is `crd`.
+  Differs from the authors' code: neither has code of this form.
 
   Args:
     student: embeddings.
-    teacher: the same.
-    mask: examples that count; the others are no negatives either.
-    temperature: what cosines are divided by.
-    symmetric: whether the teacher's also look for the student's.
+    teacher: embeddings of the same shape.
+    mask: True for valid examples, which are also the negatives; None is all.
+    temperature: divides the cosines.
+    symmetric: whether to add the direction from teacher to student.
   """
   same_shape(student=student, teacher=teacher)
-  mask = shown(student, mask)
+  mask = default_mask(student, mask)
   z = jnp.matmul(
-    unit(rows(student, mask)),
-    unit(rows(teacher, mask)).T,
+    l2_normalize(masked_rows(student, mask)),
+    l2_normalize(masked_rows(teacher, mask)).T,
     precision=jax.lax.Precision.HIGHEST,
   )
   z /= temperature
-  own = jnp.diagonal(z)
-  others = pairs(mask) & ~jnp.eye(len(mask), dtype=bool)
-  # Finite, or the gradient of a sum of nothing would not be.
-  rivals = jnp.where(others, z, jnp.finfo(jnp.float32).min)
+  positive = jnp.diagonal(z)
+  others = pair_mask(mask) & ~jnp.eye(len(mask), dtype=bool)
+  # Finite, because the gradient of logsumexp over -inf alone is NaN.
+  negatives = jnp.where(others, z, jnp.finfo(jnp.float32).min)
 
   def total(axis):
-    # log((own + rivals) / own): exact where the own one is nearly all there is.
-    lead = jax.nn.logsumexp(rivals, axis=axis) - own
-    return jnp.sum(jnp.where(mask, jax.nn.softplus(lead), 0.0)) / count(mask)
+    # softplus is exact where the positive has nearly all of the probability.
+    gap = jax.nn.logsumexp(negatives, axis=axis) - positive
+    loss = jnp.where(mask, jax.nn.softplus(gap), 0.0)
+    return jnp.sum(loss) / valid_count(mask)
 
   return 0.5 * (total(1) + total(0)) if symmetric else total(1)

@@ -1,4 +1,4 @@
-"""Knowledge distillation by softened classes."""
+"""Knowledge distillation with softened class probabilities."""
 
 import jax
 import jax.numpy as jnp
@@ -17,27 +17,27 @@ def kd(
   scale: bool = True,
   reduction: str = "sum",
 ) -> Float[Array, "B *T"]:
-  """Matches the student's softened classes with the teacher's.
+  """Matches the student's softened probabilities with the teacher's.
 
     loss_i = T^2 sum_k p_ik (log p_ik - log q_ik)
     p_i = softmax(teacher_i / T),  q_i = softmax(student_i / T_student)
 
   Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network",
   NIPS Deep Learning Workshop 2014, arXiv:1503.02531, Section 2, Eq. (1).
-  Differs from the authors' code: there is none. Theirs is the cross-entropy,
-  which is this plus the teacher's entropy: the same gradient for the student.
-  Public implementations differ in all of the options.
+  Differs from the authors' code: it is not public. The paper has the
+  cross-entropy, which is this plus the teacher's entropy, with the same
+  gradient for the student. Public implementations differ in all options.
 
   Args:
-    student: logits [B K], or of every position [B T K].
+    student: logits [B K], or of each position [B T K].
     teacher: the same.
-    temperature: T; of the student too, unless it has its own.
-    student_temperature: T_student; 1.0 is generalised distillation (Lopez-Paz
-      et al., arXiv:1511.03643), whose student is never softened.
-    scale: with the factor T^2 (T the teacher's), which keeps the size of the
-      gradient as T changes.
-    reduction: over the classes. "sum" is torch's "batchmean" once averaged
-      over the batch; "mean" divides it by K, as torch's `KLDivLoss()` does.
+    temperature: T; also of the student, unless `student_temperature` is set.
+    student_temperature: T_student. 1.0 is generalised distillation (Lopez-Paz
+      et al., arXiv:1511.03643), where the student is not softened.
+    scale: whether to multiply by the teacher's T^2, which keeps the scale of
+      the gradient as T changes.
+    reduction: over the classes. "sum", averaged over the batch, is torch's
+      "batchmean"; "mean" divides it by K, as torch's `KLDivLoss()` does.
   """
   if reduction not in ("sum", "mean"):
     raise UserError(f"No reduction '{reduction}'.", exists=("sum", "mean"))
@@ -46,8 +46,8 @@ def kd(
   except ShapeError as error:
     raise ShapeError(
       str(error),
-      "Where the two know different classes, a head 'select' on the one that"
-      " knows more picks the classes of the other, in its order.",
+      "If the networks have different classes, add a head 'select' on the one"
+      " with more: it picks the classes of the other, in its order.",
     ) from None
   if student_temperature is None:
     student_temperature = temperature

@@ -1,4 +1,4 @@
-"""Absolute difference."""
+"""Mean absolute error."""
 
 import jax.numpy as jnp
 from jaxtyping import Float
@@ -13,16 +13,16 @@ def l1(
   *,
   reduction: str = "mean",
 ) -> Float[Array, "B"]:
-  """Matches every number of the student's output with the teacher's.
+  """Matches outputs elementwise, by absolute error.
 
     loss_i = 1/N sum_n |student_in - teacher_in|    "mean"
     loss_i =     sum_n |student_in - teacher_in|    "sum"
 
-  with n over all N numbers of an example: D, T D or H W C.
+  with n over all N values of an example: D, T D or H W C.
 
   Kim, Park and Kwak, "Paraphrasing Complex Network: Network Compression via
   Factor Transfer", NeurIPS 2018, arXiv:1802.04977, the distance with p = 1.
-  Differs from the authors' code: theirs normalises both sides first.
+  Differs from the authors' code: it normalises both sides first.
 
   Args:
     student: logits or features.
@@ -33,7 +33,7 @@ def l1(
     raise UserError(f"No reduction '{reduction}'.", exists=("mean", "sum"))
   same_shape(student=student, teacher=teacher)
   difference = student.astype(jnp.float32) - teacher.astype(jnp.float32)
-  # Not jnp.abs: its gradient is 1, not 0, where the two are equal.
+  # Not jnp.abs, which has gradient 1, not 0, at 0.
   absolute = difference * jnp.sign(difference)
   reduce = jnp.mean if reduction == "mean" else jnp.sum
   return reduce(absolute, axis=tuple(range(1, student.ndim)))

@@ -1,4 +1,4 @@
-"""Relations between the tokens inside of self-attention."""
+"""MiniLM: self-attention relations between tokens."""
 
 import jax
 import jax.numpy as jnp
@@ -15,29 +15,29 @@ def minilm(
   *,
   relation_heads: int | None = None,
 ) -> Float[Array, "B"]:
-  """Matches how tokens relate, by queries, keys or values, with the teacher's.
+  """Matches token relations of queries, keys or values with the teacher's.
 
     loss_i = 1/(M T) sum_hqk P_ihqk (log P_ihqk - log Q_ihqk)
-    P_ih = softmax(A_ih B_ih' / sqrt(D_teacher / M)),  of the teacher's (A, B)
-    Q_ih = softmax(A_ih B_ih' / sqrt(D / M)),          of the student's (A, B)
+    P_ih = softmax(A_ih B_ih' / sqrt(D_teacher / M)),  (A, B) = teacher
+    Q_ih = softmax(A_ih B_ih' / sqrt(D / M)),          (A, B) = student
 
-  where h is one of M equal parts of the width, and q and k are the T tokens
-  that the mask leaves. (queries, queries), (keys, keys) and (values, values)
-  are the terms of version 2; (queries, keys) and (values, values) those of
-  version 1, with M the attention's heads.
+  where h is one of M equal parts of the width, and q and k are the T unmasked
+  tokens. Version 2 has the terms (queries, queries), (keys, keys) and (values,
+  values); version 1 has (queries, keys) and (values, values), with M the number
+  of attention heads.
 
   Wang et al., "MiniLMv2: Multi-Head Self-Attention Relation Distillation for
   Compressing Pretrained Transformers", Findings of ACL 2021, arXiv:2012.15828,
   Eq. (6) to (8); Wang et al., "MiniLM", NeurIPS 2020, arXiv:2002.10957.
-  Differs from the authors' code: it does not; the paper's is not public for
-  training, and this follows Bloomberg's. Without a token the loss is 0.
+  Differs from the authors' code: their training code is not public; it does not
+  differ from Bloomberg's. Without a token the loss is 0.
 
   Args:
-    student: the pair that is related, each of all heads side by side.
+    student: the related pair, each with all heads concatenated.
     teacher: the same, of any width.
     mask: True at tokens, False at padding; None is all tokens.
-    relation_heads: M, which divides both widths; 48 in the paper, where the
-      teacher's width is 768. None is 1.
+    relation_heads: M, which must divide both widths; 48 in the paper, for a
+      teacher of width 768. None is 1.
   """
   heads = 1 if relation_heads is None else relation_heads
   log_p = _relation(teacher, mask, heads)
@@ -46,7 +46,7 @@ def minilm(
     raise ShapeError(
       f"The student has {student[0].shape[1]} tokens, the teacher"
       f" {teacher[0].shape[1]}.",
-      "They must be as many.",
+      "Expected equal numbers.",
     )
   parts = jnp.exp(log_p) * (log_p - log_q)
   count = jnp.full(parts.shape[0], parts.shape[2], jnp.float32)
@@ -58,12 +58,12 @@ def minilm(
 
 
 def _relation(pair, mask, heads: int) -> Float[Array, "B M T T"]:
-  """The logarithm of which tokens each token relates to."""
+  """Log-probabilities of the relation between each two tokens."""
   B, T, D = pair[0].shape
   if heads < 1 or D % heads:
     raise ShapeError(
-      f"{heads} relation heads and width {D}.",
-      "The heads must divide the widths of student and teacher.",
+      f"{heads} relation heads do not divide the width {D}.",
+      "Expected a divisor of the widths of student and teacher.",
     )
   first, second = (
     x.astype(jnp.float32).reshape(B, T, heads, D // heads) for x in pair
@@ -73,6 +73,6 @@ def _relation(pair, mask, heads: int) -> Float[Array, "B M T T"]:
   )
   scores /= (D // heads) ** 0.5
   if mask is not None:
-    # A finite floor: a row without a token stays a number, and is masked later.
+    # Finite, so that a row without tokens is no NaN; it is masked later.
     scores = jnp.where(mask[:, None, None], scores, -1e30)
   return jax.nn.log_softmax(scores)

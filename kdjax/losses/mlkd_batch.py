@@ -1,11 +1,11 @@
-"""Multi-level logit distillation: the level of a batch."""
+"""Multi-level logit distillation: batch level."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError, same_shape
-from kdjax.losses._batch import confidence, gram, selected_mean, shown
+from kdjax.losses._batch import gram, selected_mean, top_log_odds, zero_masked
 from kdjax.types import Array
 
 
@@ -17,15 +17,15 @@ def mlkd_batch(
   temperatures: tuple = (4.0, 3.0, 5.0, 2.0, 6.0),
   select: str = "all",
 ) -> Float[Array, ""]:
-  """Matches how alike the softened classes of each two examples are.
+  """Matches the Gram matrix of softened probabilities over the examples.
 
     loss = 1/B sum_T sum_i w_i sum_j ((Q Q^T)_ij - (P P^T)_ij)^2
     P = softmax(teacher / T),  Q = softmax(student / T)
     w_i = 1                                          "all"
     w_i = [max_k softmax(teacher_i) <= its median]   "low"
-    w_i = the mean of that over the batch            "share"
+    w_i = the mean of "low" over the batch           "share"
 
-  A loss of the whole batch.
+  A loss over the whole batch.
 
   Jin, Wang and Lin, "Multi-Level Logit Distillation", CVPR 2023, Section 3.
   Differs from the authors' code: it is select="share" (see `mlkd_instance`).
@@ -33,19 +33,17 @@ def mlkd_batch(
   Args:
     student: logits.
     teacher: logits.
-    mask: the examples that count; None is all.
-    temperatures: every T.
+    mask: True for valid examples; None is all.
+    temperatures: all T.
     select: the weights: "all", "low" or "share".
   """
   if select not in ("all", "low", "share"):
-    raise UserError(f"No '{select}'.", exists=("all", "low", "share"))
+    raise UserError(f"No select '{select}'.", exists=("all", "low", "share"))
   same_shape(student=student, teacher=teacher)
-  counted, student, teacher = shown(mask, student, teacher)
-  soft = lambda logits, one: jnp.where(
-    counted[:, None], jax.nn.softmax(logits / one), 0.0
+  valid, student, teacher = zero_masked(mask, student, teacher)
+  soft = lambda logits, T: jnp.where(
+    valid[:, None], jax.nn.softmax(logits / T), 0.0
   )
-  gaps = [
-    gram(soft(student, one)) - gram(soft(teacher, one)) for one in temperatures
-  ]
+  gaps = [gram(soft(student, T)) - gram(soft(teacher, T)) for T in temperatures]
   rows = sum(jnp.sum(gap**2, axis=1) for gap in gaps)
-  return selected_mean(rows, confidence(teacher), counted, select)
+  return selected_mean(rows, top_log_odds(teacher), valid, select)

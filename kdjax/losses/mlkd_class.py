@@ -1,11 +1,11 @@
-"""Multi-level logit distillation: the level of a class."""
+"""Multi-level logit distillation: class level."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError, same_shape
-from kdjax.losses._batch import gram, selected_mean, shown
+from kdjax.losses._batch import gram, selected_mean, zero_masked
 from kdjax.types import Array
 
 
@@ -17,15 +17,15 @@ def mlkd_class(
   temperatures: tuple = (4.0, 3.0, 5.0, 2.0, 6.0),
   select: str = "all",
 ) -> Float[Array, ""]:
-  """Matches which classes go together over the batch.
+  """Matches the Gram matrix of softened probabilities over the classes.
 
     loss = 1/K sum_T sum_k w_k sum_l ((Q^T Q)_kl - (P^T P)_kl)^2
     P = softmax(teacher / T),  Q = softmax(student / T)
     w_k = 1                                           "all"
     w_k = [sum_i softmax(teacher_i)_k <= its median]  "low"
-    w_k = the mean of that over the classes           "share"
+    w_k = the mean of "low" over the classes          "share"
 
-  A loss of the whole batch; it grows with the batch.
+  A loss over the whole batch; it grows with the batch size.
 
   Jin, Wang and Lin, "Multi-Level Logit Distillation", CVPR 2023, Section 3.
   Differs from the authors' code: it is select="share" (see `mlkd_instance`).
@@ -33,21 +33,20 @@ def mlkd_class(
   Args:
     student: logits.
     teacher: logits.
-    mask: the examples that count; None is all.
-    temperatures: every T.
+    mask: True for valid examples; None is all.
+    temperatures: all T.
     select: the weights: "all", "low" or "share".
   """
   if select not in ("all", "low", "share"):
-    raise UserError(f"No '{select}'.", exists=("all", "low", "share"))
+    raise UserError(f"No select '{select}'.", exists=("all", "low", "share"))
   same_shape(student=student, teacher=teacher)
-  counted, student, teacher = shown(mask, student, teacher)
-  soft = lambda logits, one: jnp.where(
-    counted[:, None], jax.nn.softmax(logits / one), 0.0
+  valid, student, teacher = zero_masked(mask, student, teacher)
+  soft = lambda logits, T: jnp.where(
+    valid[:, None], jax.nn.softmax(logits / T), 0.0
   )
   gaps = [
-    gram(soft(student, one).T) - gram(soft(teacher, one).T)
-    for one in temperatures
+    gram(soft(student, T).T) - gram(soft(teacher, T).T) for T in temperatures
   ]
   rows = sum(jnp.sum(gap**2, axis=1) for gap in gaps)
-  sure = jnp.sum(soft(teacher, 1.0), axis=0)
-  return selected_mean(rows, sure, None, select)
+  confidence = jnp.sum(soft(teacher, 1.0), axis=0)
+  return selected_mean(rows, confidence, None, select)

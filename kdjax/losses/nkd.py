@@ -5,7 +5,12 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from kdjax.errors import same_shape
-from kdjax.losses._classes import is_own, labelled, log_others, margin
+from kdjax.losses._classes import (
+  mask_unlabelled,
+  non_target_log_softmax,
+  target_log_odds,
+  target_mask,
+)
 from kdjax.types import Array
 
 
@@ -17,14 +22,15 @@ def nkd(
   temperature: float = 1.0,
   others_weight: float = 1.5,
 ) -> Float[Array, "B"]:
-  """Matches the label's class, and the others once they sum to one.
+  """Matches the target class, and the renormalised non-target classes.
 
     loss_i = -p_i[y_i] log q_i[y_i] - w T^2 sum_{k != y_i} p'_ik log q'_ik
     p_i = softmax(teacher_i),  q_i = softmax(student_i)
-    p'_i = softmax over k != y_i of teacher_ik / T,  q'_i likewise
+    p'_i = softmax over k != y_i of teacher_ik / T
+    q'_i = softmax over k != y_i of student_ik / T
 
-  and 0 where y_i = -1. Cross-entropies: at p = q it is not 0. Of two classes
-  the second part is 0.
+  and 0 where y_i = -1. Both parts are cross-entropies and not 0 at p = q. With
+  two classes the second part is 0.
 
   Yang et al., "From Knowledge Distillation to Self-Knowledge Distillation: A
   Unified Approach with Normalized Loss and Customized Soft Labels", ICCV 2023,
@@ -34,17 +40,17 @@ def nkd(
   Args:
     student: logits.
     teacher: logits.
-    label: the class, -1 where unlabelled.
-    temperature: T, of the second part alone.
+    label: the class, -1 if unlabelled.
+    temperature: T, of the second part only.
     others_weight: w, the paper's gamma.
   """
   same_shape(student=student, teacher=teacher)
-  known, label, student, teacher = labelled(label, student, teacher)
-  own = is_own(label, student)
-  sure = jax.nn.sigmoid(margin(teacher, own))
-  target = -sure * jax.nn.log_sigmoid(margin(student, own))
-  log_p = log_others(teacher / temperature, own)
-  log_q = log_others(student / temperature, own)
-  p = jnp.where(own, 0.0, jnp.exp(log_p))
+  labelled, label, student, teacher = mask_unlabelled(label, student, teacher)
+  is_target = target_mask(label, student)
+  p_target = jax.nn.sigmoid(target_log_odds(teacher, is_target))
+  target = -p_target * jax.nn.log_sigmoid(target_log_odds(student, is_target))
+  log_p = non_target_log_softmax(teacher / temperature, is_target)
+  log_q = non_target_log_softmax(student / temperature, is_target)
+  p = jnp.where(is_target, 0.0, jnp.exp(log_p))
   others = -jnp.sum(p * log_q, axis=1) * temperature**2
-  return jnp.where(known, target + others_weight * others, 0.0)
+  return jnp.where(labelled, target + others_weight * others, 0.0)

@@ -1,11 +1,11 @@
-"""What makes neurons fire: channels as samples of one distribution."""
+"""Neuron selectivity transfer: MMD between channels of feature maps."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError
-from kdjax.numerics import smaller, unit
+from kdjax.numerics import l2_normalize, match_spatial
 from kdjax.types import Array
 
 
@@ -24,26 +24,28 @@ def nst(
     k(x, y) = x.y                     "linear"
 
   the squared maximum mean discrepancy, where s_c and t_d are the channels of an
-  example as vectors over its H W places, of length 1 (a channel that is all
-  zero stays 0). The larger map is average-pooled to the size of the smaller;
-  channels may differ.
+  example as vectors over its H W positions, normalised to length 1 (a zero
+  channel stays 0). The larger map is average-pooled to the size of the smaller
+  one; channels may differ.
 
   Huang and Wang, "Like What You Like: Knowledge Distill via Neuron Selectivity
   Transfer", arXiv:1707.01219, 2017, Eq. (4) and (5).
-  Differs from the authors' code: there is none. It is as public
-  implementations have it, but that they take no other kernel.
+  Differs from the authors' code: it is not public. It follows public
+  implementations, which have the polynomial kernel only.
 
   Args:
-    student: a map.
-    teacher: a map, of any size and number of channels.
+    student: feature maps.
+    teacher: feature maps of any size and number of channels.
     kernel: "polynomial" or "linear".
     degree: of the polynomial.
     offset: of the polynomial.
   """
   if kernel not in ("polynomial", "linear"):
     raise UserError(f"No kernel '{kernel}'.", exists=("polynomial", "linear"))
-  student, teacher = smaller(student, teacher)
-  channels = lambda x: unit(x.reshape(x.shape[0], -1, x.shape[-1]), axis=1)
+  student, teacher = match_spatial(student, teacher)
+  channels = lambda x: l2_normalize(
+    x.reshape(x.shape[0], -1, x.shape[-1]), axis=1
+  )
   student, teacher = channels(student), channels(teacher)
 
   def mean(first, second):

@@ -1,4 +1,4 @@
-"""Prime-aware distillation: features under a learned variance."""
+"""Prime-aware distillation: features with a learned variance."""
 
 import jax.numpy as jnp
 from jaxtyping import Float
@@ -13,19 +13,20 @@ def pad(
   *,
   eps: float = 1e-6,
 ) -> Float[Array, "B"]:
-  """Matches features, less where the student expects itself to be wrong.
+  """Matches features, down-weighted by the student's predicted variance.
 
     loss_i = 1/D sum_d (teacher_id - mean_id)^2 / (eps + exp(v_id)) + v_id
     (mean, v) = student
 
-  with v the logarithm of the variance: that of a Gaussian, doubled.
+  with v the log-variance: twice the negative log-likelihood of a Gaussian, up
+  to a constant.
 
   Zhang et al., "Prime-Aware Adaptive Distillation", ECCV 2020,
   arXiv:2008.01458, Eq. (6).
-  Differs from the authors' code: there is none; as torchdistill has it.
+  Differs from the authors' code: it is not public; this follows torchdistill.
 
   Args:
-    student: features and the logarithms of their variances: head 'variance'.
+    student: features and their log-variances, from the head 'variance'.
     teacher: features.
     eps: added to the variance.
   """
@@ -33,7 +34,7 @@ def pad(
   same_shape(student=mean, log_variance=log_variance, teacher=teacher)
   gap = teacher.astype(jnp.float32) - mean.astype(jnp.float32)
   log_variance = log_variance.astype(jnp.float32)
-  # log(eps + exp(v)), finite with its gradient where exp(v) is not.
+  # log(eps + exp(v)), with a finite gradient where exp(v) overflows.
   shifted = jnp.logaddexp(jnp.log(eps), log_variance)
   loss = gap**2 * jnp.exp(-shifted) + log_variance
   return jnp.mean(loss, axis=tuple(range(1, loss.ndim)))

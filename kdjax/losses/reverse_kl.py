@@ -1,4 +1,4 @@
-"""The other direction of knowledge distillation."""
+"""Reverse KL divergence."""
 
 import jax
 import jax.numpy as jnp
@@ -15,25 +15,24 @@ def reverse_kl(
   temperature: float = 1.0,
   scale: bool = True,
 ) -> Float[Array, "B *T"]:
-  """Matches the student's classes with some of the teacher's, and no others.
+  """Matches the student's probabilities with the teacher's, mode-seeking.
 
     loss_i = T^2 sum_k q_ik (log q_ik - log p_ik)
     p_i = softmax(teacher_i / T),  q_i = softmax(student_i / T)
 
-  for every example, or every position of it. It costs most where the student
-  puts probability that the teacher does not, so the student may leave out what
-  the teacher thinks possible.
+  per example or position. It penalises probability where the teacher has none,
+  so the student may ignore some of the teacher's modes.
 
   Gu et al., "MiniLLM: Knowledge Distillation of Large Language Models", ICLR
   2024, arXiv:2306.08543, Eq. (1), for one token.
-  Differs from the authors' code: theirs estimates the divergence of whole
-  sequences that the student samples; this is the exact one of each position.
+  Differs from the authors' code: it estimates the divergence of sequences that
+  the student samples; this is the exact divergence of each position.
 
   Args:
     student: logits.
     teacher: logits.
-    temperature: T, of both.
-    scale: with the factor T^2.
+    temperature: T of both networks.
+    scale: whether to multiply by T^2.
   """
   same_shape(student=student, teacher=teacher)
   log_p = jax.nn.log_softmax(teacher.astype(jnp.float32) / temperature)

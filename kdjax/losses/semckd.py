@@ -1,4 +1,4 @@
-"""Semantic calibration: every layer of the student learns from every layer."""
+"""SemCKD: all pairs of student and teacher layers, weighted by attention."""
 
 import jax.numpy as jnp
 from jaxtyping import Float
@@ -14,41 +14,41 @@ def semckd(
   *,
   layers: int = 1,
 ) -> Float[Array, "B"]:
-  """Matches pairs of layers, each example with its own weight of each pair.
+  """Matches all pairs of layers, with a weight per pair and example.
 
     loss_i = 1/M sum_p weights_pi 1/N sum_n (student_pin - teacher_pin)^2
 
-  over the pairs p = (layer of the student, layer of the teacher), and all N
-  numbers of a layer; M is `layers`.
+  over the pairs p = (student layer, teacher layer) and all N values of a layer;
+  M is `layers`.
 
   Chen et al., "Cross-Layer Distillation with Semantic Calibration", AAAI 2021,
   arXiv:2012.03236, Eq. (6).
-  Differs from the authors' code: theirs has `layers` of the student, the paper
-  a sum.
+  Differs from the authors' code: it divides the sum by the number of student
+  layers; the paper has the sum.
 
   Args:
-    student: one map for each pair, of the shape of the teacher's.
-    teacher: one map for each pair.
-    weights: of each pair; those of one student layer add up to one.
-    layers: what the sum is divided by: 1, or how many layers the student has.
+    student: one map per pair, with the shape of the teacher's.
+    teacher: one map per pair.
+    weights: the weight of each pair; weights of one student layer sum to 1.
+    layers: divides the sum: 1, or the number of student layers.
   """
   lengths = {len(student), len(teacher), len(weights)}
   if len(lengths) > 1:
     raise ShapeError(
-      f"There are {len(student)} student maps, {len(teacher)} teacher maps and"
-      f" {len(weights)} weights.",
-      "They must be as many: one for each pair of layers.",
+      f"The loss 'semckd' got {len(student)} student maps, {len(teacher)}"
+      f" teacher maps and {len(weights)} weights.",
+      "Expected equal numbers: one per pair of layers.",
     )
   return (
     sum(
-      weight.astype(jnp.float32) * _distance(one, other)
-      for one, other, weight in zip(student, teacher, weights, strict=True)
+      weight.astype(jnp.float32) * _mse(learned, target)
+      for learned, target, weight in zip(student, teacher, weights, strict=True)
     )
     / layers
   )
 
 
-def _distance(
+def _mse(
   student: Float[Array, "B ..."], teacher: Float[Array, "B ..."]
 ) -> Float[Array, "B"]:
   same_shape(student=student, teacher=teacher)

@@ -1,4 +1,4 @@
-"""Directions of the logits: how each pair of examples differs."""
+"""SKD: directions of logits, compared over all pairs of examples."""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +6,8 @@ import jax.scipy.linalg
 from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError, same_shape
-from kdjax.losses._batch import count, gram, low, shown
-from kdjax.numerics import root, unit
+from kdjax.losses._batch import at_most_median, gram, valid_count, zero_masked
+from kdjax.numerics import l2_normalize, safe_sqrt
 from kdjax.types import Array
 
 
@@ -26,42 +26,42 @@ def skd_direction(
 
   with S and Z the logits of student and teacher, each row of length 1, and
   cov(D) the covariance [B B] of D's columns over its rows (divided by B - 1). A
-  loss of the whole batch.
+  loss over the whole batch.
 
-  Jeong et al., "Streamlined Knowledge Distillation", CVPR 2026, as torchdistill
-  has it (yoshitomo-matsubara/torchdistill, losses/mid_level.py,
-  SKDDirectionLoss), whose values could be checked for mode="paper" alone.
+  Jeong et al., "Streamlined Knowledge Distillation", CVPR 2026, as in
+  torchdistill (yoshitomo-matsubara/torchdistill, losses/mid_level.py,
+  SKDDirectionLoss); only mode="paper" could be checked against its values.
   Differs from the authors' code: mode="code" divides both products by K, and
-  the loss by about 2: it multiplies it by the share of classes that the teacher
-  gives no more probability, over the batch, than to the median class.
+  the loss by about 2: it multiplies the loss by the fraction of classes with a
+  teacher's probability, over the batch, of at most the median class's.
 
   Args:
     student: logits.
     teacher: logits.
-    mask: the examples that count; None is all.
-    tikhonov: a, which keeps the covariance invertible.
+    mask: True for valid examples; None is all.
+    tikhonov: a, which makes the covariance invertible.
     mode: "paper" or "code".
   """
   if mode not in ("paper", "code"):
     raise UserError(f"No mode '{mode}'.", exists=("paper", "code"))
   same_shape(student=student, teacher=teacher)
-  counted, student, teacher = shown(mask, student, teacher)
+  valid, student, teacher = zero_masked(mask, student, teacher)
   K = student.shape[1]
-  difference = gram(unit(student)) - gram(unit(teacher))
+  difference = gram(l2_normalize(student)) - gram(l2_normalize(teacher))
   if mode == "code":
     difference /= K
-  # Hidden rows and columns are 0, and stay 0 once centred.
-  both = counted[:, None] & counted[None]
-  mean = jnp.sum(difference, axis=0, keepdims=True) / count(counted)
+  # Masked rows and columns are 0, and stay 0 when centred.
+  both = valid[:, None] & valid[None]
+  mean = jnp.sum(difference, axis=0, keepdims=True) / valid_count(valid)
   centred = jnp.where(both, difference - mean, 0.0)
-  covariance = gram(centred.T) / jnp.maximum(count(counted) - 1.0, 1.0)
+  covariance = gram(centred.T) / jnp.maximum(valid_count(valid) - 1.0, 1.0)
   covariance += tikhonov * jnp.eye(len(covariance))
   with jax.default_matmul_precision("highest"):
     factor = jax.scipy.linalg.cho_factor(covariance, lower=True)
     solved = jax.scipy.linalg.cho_solve(factor, difference.T)
-  distance = root(jnp.sum(difference * solved.T, axis=1))
-  loss = jnp.sum(distance) / count(counted)
+  distance = safe_sqrt(jnp.sum(difference * solved.T, axis=1))
+  loss = jnp.sum(distance) / valid_count(valid)
   if mode == "code":
-    p = jnp.where(counted[:, None], jax.nn.softmax(teacher), 0.0)
-    loss *= jnp.mean(low(jnp.sum(p, axis=0)).astype(jnp.float32))
+    p = jnp.where(valid[:, None], jax.nn.softmax(teacher), 0.0)
+    loss *= jnp.mean(at_most_median(jnp.sum(p, axis=0)).astype(jnp.float32))
   return loss

@@ -1,4 +1,4 @@
-"""Cross-entropy with softened classes, at a temperature of each example."""
+"""Cross-entropy with softened probabilities, at a temperature per example."""
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,13 @@ def soft_cross_entropy(
   scale: bool = False,
   reduction: str = "sum",
 ) -> Float[Array, "B *T"]:
-  """Matches the student's softened classes with the teacher's, entropy kept.
+  """Matches the student's softened probabilities, by cross-entropy.
 
-    loss_i = - sum_k p_ik log q_ik           (times T_i^2 where scaled)
+    loss_i = - sum_k p_ik log q_ik           (times T_i^2 with `scale`)
     p_i = softmax(teacher_i / T_i),  q_i = softmax(student_i / T_i)
 
-  for every example, or every position of it. Unlike 'kd', it is not 0 where the
-  two agree, and every example may have its own T_i.
+  per example or position. Unlike 'kd', it includes the teacher's entropy, and
+  each example may have its own T_i.
 
   Yang et al., "TextBrewer: An Open-Source Knowledge Distillation Toolkit for
   Natural Language Processing", ACL 2020, arXiv:2002.12620, Section 3.
@@ -33,10 +33,10 @@ def soft_cross_entropy(
   Args:
     student: logits.
     teacher: logits.
-    temperature: T_i, where it is read or made by a head.
-    default_temperature: T of all examples where none is read.
-    scale: with the factor T_i^2, which keeps the size of the gradient as T
-      changes.
+    temperature: T_i, for example from a head; None is `default_temperature`.
+    default_temperature: T of all examples without `temperature`.
+    scale: whether to multiply by T_i^2, which keeps the scale of the gradient
+      as T changes.
     reduction: over the classes, "sum" or "mean".
   """
   if reduction not in ("sum", "mean"):

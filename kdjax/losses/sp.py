@@ -1,12 +1,12 @@
-"""Similarities of the examples of a batch."""
+"""Similarity-preserving distillation over the examples of a batch."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError
-from kdjax.losses._relations import count, rows, shown
-from kdjax.numerics import magnitude, unit
+from kdjax.losses._relations import default_mask, masked_rows, valid_count
+from kdjax.numerics import l2_normalize, safe_abs
 from kdjax.types import Array
 
 
@@ -18,46 +18,45 @@ def sp(
   norm: str = "l2",
   reduction: str = "mean",
 ) -> Float[Array, ""]:
-  """Matches which examples of the batch are alike to the student.
+  """Matches the normalised similarity matrix over the batch.
 
     loss = 1/B^2 sum_ij (S_ij - T_ij)^2    "mean"
     loss =       sum_ij (S_ij - T_ij)^2    "sum"
-    S_i = G_i / |G_i|,  G_ij = sum_d student_id student_jd,  T likewise
+    S_i = G_i / |G_i|,  G_ij = sum_d student_id student_jd
 
-  with d over all numbers of an example, |G_i| the root of the sum of squares
-  ("l2") or the sum of magnitudes ("l1") of a row. An example that is all zero
-  is like no other: its row is 0.
+  with T the same for the teacher, d over all values of an example, and |G_i|
+  the "l2" or "l1" norm of a row. The row of a zero example is 0.
 
   Tung and Mori, "Similarity-Preserving Knowledge Distillation", ICCV 2019,
   arXiv:1907.09682, Eqs. (2) to (4).
-  Differs from the authors' code: there is none. RepDistiller's is the default;
-  torchdistill has "l1" by a misplaced argument, and "sum".
+  Differs from the authors' code: it is not public. The default is
+  RepDistiller's; torchdistill has "l1", by a misplaced argument, and "sum".
 
   Args:
     student: features of any shape.
     teacher: features of any shape.
-    mask: examples that count.
-    norm: of the rows of the similarities, "l2" or "l1".
+    mask: True for valid examples; None is all.
+    norm: of the rows of the similarity matrix, "l2" or "l1".
     reduction: over all pairs, "mean" or "sum".
   """
   if norm not in ("l2", "l1"):
     raise UserError(f"No norm '{norm}'.", exists=("l2", "l1"))
   if reduction not in ("mean", "sum"):
     raise UserError(f"No reduction '{reduction}'.", exists=("mean", "sum"))
-  mask = shown(student, mask)
-  difference = _similarity(rows(student, mask), norm) - _similarity(
-    rows(teacher, mask), norm
+  mask = default_mask(student, mask)
+  difference = _similarity(masked_rows(student, mask), norm) - _similarity(
+    masked_rows(teacher, mask), norm
   )
   loss = jnp.sum(difference**2)
-  return loss / count(mask) ** 2 if reduction == "mean" else loss
+  return loss / valid_count(mask) ** 2 if reduction == "mean" else loss
 
 
 def _similarity(x: Float[Array, "B D"], norm: str) -> Float[Array, "B B"]:
-  # The length of its own example cancels in a row. Without it squares of
-  # squares of large or small features stay in the range of float32.
-  gram = jnp.matmul(unit(x), x.T, precision=jax.lax.Precision.HIGHEST)
+  # The norm of a row's own example cancels in the normalisation. Without it,
+  # fourth powers of large or small features stay in the range of float32.
+  gram = jnp.matmul(l2_normalize(x), x.T, precision=jax.lax.Precision.HIGHEST)
   if norm == "l2":
-    return unit(gram)
-  total = jnp.sum(magnitude(gram), axis=-1, keepdims=True)
+    return l2_normalize(gram)
+  total = jnp.sum(safe_abs(gram), axis=-1, keepdims=True)
   zero = total == 0.0
   return jnp.where(zero, 0.0, gram) / jnp.where(zero, 1.0, total)

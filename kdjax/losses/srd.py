@@ -1,4 +1,4 @@
-"""The logarithm of a summed distance, over all features of the batch."""
+"""SRD's LogSum loss: the logarithm of a distance summed over the batch."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from kdjax.errors import same_shape
 from kdjax.types import Array
 
-# Added to the sum, which may be zero, and below any distance of interest.
+# Added to the sum, which may be zero; far below any relevant distance.
 TINY = 1e-30
 
 
@@ -18,23 +18,23 @@ def srd(
   *,
   exponent: float = 4.0,
 ) -> Float[Array, ""]:
-  """Matches features where they differ most, whatever the sum of it is.
+  """Matches features by the logarithm of their summed distance.
 
     loss = log sum_id |student_id - teacher_id|^exponent
 
-  The logarithm keeps the gradient's size while the distance falls; an exponent
-  above 1 turns it to the largest differences. Of equal features the loss is
-  that of a sum of 1e-30, with no gradient.
+  The logarithm keeps the gradient's scale while the distance falls; an exponent
+  above 1 focuses it on the largest differences. For equal features the loss is
+  log(1e-30), with gradient 0.
 
   Miles and Mikolajczyk, "Understanding the Role of the Projector in Knowledge
   Distillation", AAAI 2024, arXiv:2303.11098, Eq. (7): LogSum.
-  Differs from the authors' code: it does not, but for the 1e-30.
+  Differs from the authors' code: it does not, except for the 1e-30.
 
   Args:
-    student: features, normalised over the batch: head 'batch_norm'.
+    student: features, normalised over the batch by a head 'batch_norm'.
     teacher: the same.
-    mask: the examples that count.
-    exponent: of every difference.
+    mask: True for valid examples; None is all.
+    exponent: of each difference.
   """
   same_shape(student=student, teacher=teacher)
   gap = student.astype(jnp.float32) - teacher.astype(jnp.float32)
@@ -42,7 +42,7 @@ def srd(
     rows = mask.reshape(mask.shape + (1,) * (gap.ndim - 1))
     gap = jnp.where(rows, gap, 0.0)
   equal = gap == 0.0
-  # A logarithm of powers, not powers: those of 1e4 may be too large.
+  # Logarithms of powers, because the powers themselves may overflow.
   powers = exponent * jnp.log(jnp.abs(jnp.where(equal, 1.0, gap)))
   powers = jnp.where(equal, -jnp.inf, powers).reshape(-1)
   tiny = jnp.full((1,), jnp.log(TINY))

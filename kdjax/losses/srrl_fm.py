@@ -1,4 +1,4 @@
-"""Statistics of features: the mean of every channel."""
+"""SRRL's feature matching: the mean of each channel."""
 
 import jax.numpy as jnp
 from jaxtyping import Float
@@ -11,19 +11,19 @@ def srrl_fm(
   student: Float[Array, "B *shape C"],
   teacher: Float[Array, "B *shape_teacher C"],
 ) -> Float[Array, "B"]:
-  """Matches what the student's channels are on average with the teacher's.
+  """Matches the channel means with the teacher's.
 
     loss_i = 1/C sum_c (mean_hw student_ihwc - mean_hw teacher_ihwc)^2
 
-  The two may differ in height and width, or be pooled already.
+  Student and teacher may differ in height and width, or be pooled already.
 
   Yang et al., "Knowledge distillation via softmax regression representation
   learning", ICLR 2021, openreview ZzwDy_wiWv, Eq. (2).
   Differs from the authors' code: it does not.
 
   Args:
-    student: a map [B H W C], tokens [B T C] or a vector [B C].
-    teacher: one of these, as wide.
+    student: maps [B H W C], tokens [B T C] or vectors [B C].
+    teacher: one of these, with as many channels.
   """
   student, teacher = _average(student), _average(teacher)
   same_shape(student=student, teacher=teacher)

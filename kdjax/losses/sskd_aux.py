@@ -1,4 +1,4 @@
-"""Transformed examples found among the plain ones."""
+"""SSKD's self-supervised loss: identify the source of a transformed example."""
 
 import jax
 import jax.numpy as jnp
@@ -14,24 +14,26 @@ def sskd_aux(
   *,
   temperature: float = 1.0,
 ) -> Float[Array, ""]:
-  """Matches every transformed example with the one that it was made from.
+  """Matches each transformed example with its plain source.
 
-    loss = -mean_n log softmax_j(cos(transformed_n, plain_j) / T)_{j = own(n)}
+    loss = -mean_n log softmax_j(cos(transformed_n, plain_j) / T)_{j = s(n)}
 
-  over all transformed examples n (every view of every example) and all plain
-  ones j. It trains the head of a teacher for `sskd`.
+  over all transformed examples n (all views of all examples) and all plain
+  examples j, with s(n) the source of n. It trains the teacher's head for
+  `sskd`.
 
   Xu et al., "Knowledge Distillation Meets Self-Supervision", ECCV 2020,
   arXiv:2006.07114, Section 3.
   Differs from the authors' code: it has no temperature, which is T = 1.
 
   Args:
-    student: projected embeddings, first of the plain view, then of the others.
-    mask: which examples count.
+    student: projected embeddings of the plain view, then of the other views.
+    mask: True for valid examples; None is all.
     temperature: T.
   """
-  mask = _pairs.visible(mask, student[0])
-  own = _views.repeated(jnp.arange(mask.size), student)
-  log_p = jax.nn.log_softmax(_views.similarities(student, mask) / temperature)
-  right = jnp.take_along_axis(log_p, own[:, None], axis=1)[:, 0]
-  return _pairs.average(-right, _views.repeated(mask, student))
+  mask = _pairs.default_mask(mask, student[0])
+  source = _views.repeat_per_view(jnp.arange(mask.size), student)
+  similarities = _views.view_similarities(student, mask)
+  log_p = jax.nn.log_softmax(similarities / temperature)
+  log_p = jnp.take_along_axis(log_p, source[:, None], axis=1)[:, 0]
+  return _pairs.masked_mean(-log_p, _views.repeat_per_view(mask, student))

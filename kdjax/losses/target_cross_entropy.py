@@ -1,4 +1,4 @@
-"""Probabilities of classes that are given, such as those of a mixture."""
+"""Cross-entropy with soft labels, such as those of mixup."""
 
 import jax
 import jax.numpy as jnp
@@ -14,23 +14,23 @@ def target_cross_entropy(
   *,
   label_smoothing: float = 0.0,
 ) -> Float[Array, "B"]:
-  """Matches the student's softmax with given probabilities.
+  """Matches the student's softmax with target probabilities.
 
     loss_i = -sum_k q_ik log softmax(student_i)_k
     q_ik = (1 - label_smoothing) target_ik + label_smoothing / K sum_l target_il
 
-  0, with gradient 0, where the target is 0 of all classes. The target of two
-  examples that are mixed is at `batch/target`, where a pipeline mixes.
+  0, with gradient 0, where the target is 0 for all classes. A pipeline that
+  mixes examples writes their target to `batch/target`.
 
   Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018,
   arXiv:1710.09412, Section 2.
-  Differs from the authors' code: theirs mixes the cross-entropies of the two
+  Differs from the authors' code: it mixes the cross-entropies of the two
   labels, which is the same.
 
   Args:
     student: logits.
     target: probabilities.
-    label_smoothing: probability that is spread over all classes.
+    label_smoothing: the probability that is spread over all classes.
   """
   same_shape(student=student, target=target)
   target = target.astype(jnp.float32)

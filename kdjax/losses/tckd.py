@@ -1,10 +1,10 @@
-"""Knowledge distillation of the label's class against all others."""
+"""Target class knowledge distillation, a part of DKD."""
 
 import jax
 from jaxtyping import Float, Int
 
 from kdjax.errors import same_shape
-from kdjax.losses._classes import is_own, labelled, margin
+from kdjax.losses._classes import mask_unlabelled, target_log_odds, target_mask
 from kdjax.types import Array
 
 
@@ -16,33 +16,33 @@ def tckd(
   temperature: float = 4.0,
   scale: bool = True,
 ) -> Float[Array, "B"]:
-  """Matches how sure the student is of the label's class with the teacher.
+  """Matches the softened probability of the target class.
 
     loss_i = T^2 (p_i log(p_i / q_i) + (1 - p_i) log((1 - p_i) / (1 - q_i)))
     p_i = softmax(teacher_i / T)[y_i],  q_i = softmax(student_i / T)[y_i]
 
-  and 0 where y_i = -1. The target-class part of KD: how hard the teacher finds
-  the example.
+  and 0 where y_i = -1. The target-class part of KD transfers the difficulty of
+  an example.
 
   Zhao et al., "Decoupled Knowledge Distillation", CVPR 2022, arXiv:2203.08679,
   Section 3.1.
-  Differs from the authors' code: both probabilities are of the odds, in log
-  space, where theirs takes the logarithm of sums that may be 0.
+  Differs from the authors' code: probabilities are computed from log-odds;
+  theirs has the logarithm of sums that may be 0.
 
   Args:
     student: logits.
     teacher: logits.
-    label: the class, -1 where unlabelled.
-    temperature: T, of both.
-    scale: with the factor T^2.
+    label: the class, -1 if unlabelled.
+    temperature: T of both networks.
+    scale: whether to multiply by T^2.
   """
   same_shape(student=student, teacher=teacher)
-  _, label, student, teacher = labelled(label, student, teacher)
-  own = is_own(label, student)
-  ours = margin(student / temperature, own)
-  theirs = margin(teacher / temperature, own)
+  _, label, student, teacher = mask_unlabelled(label, student, teacher)
+  is_target = target_mask(label, student)
+  q = target_log_odds(student / temperature, is_target)
+  p = target_log_odds(teacher / temperature, is_target)
   log = jax.nn.log_sigmoid
-  loss = jax.nn.sigmoid(theirs) * (log(theirs) - log(ours))
-  loss += jax.nn.sigmoid(-theirs) * (log(-theirs) - log(-ours))
-  # Rows without a label are equal in both, and so 0.
+  loss = jax.nn.sigmoid(p) * (log(p) - log(q))
+  loss += jax.nn.sigmoid(-p) * (log(-p) - log(-q))
+  # Unlabelled rows are equal in both, so their loss is 0.
   return loss * temperature**2 if scale else loss

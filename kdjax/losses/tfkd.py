@@ -1,11 +1,11 @@
-"""Distillation from a teacher that is written down, not trained."""
+"""Teacher-free KD: distillation from a handcrafted virtual teacher."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from kdjax.errors import UserError
-from kdjax.losses._classes import is_own, labelled
+from kdjax.losses._classes import mask_unlabelled, target_mask
 from kdjax.types import Array
 
 
@@ -18,36 +18,36 @@ def tfkd(
   correct: float = 0.99,
   reduction: str = "sum",
 ) -> Float[Array, "B"]:
-  """Matches the softmax with that of a virtual teacher, nearly always right.
+  """Matches the student's softmax with a virtual teacher's.
 
     loss_i = sum_k p_ik (log p_ik - log q_ik),  0 where y_i = -1
     p_i = softmax(u_i / T),  q_i = softmax(student_i / T_student)
     u_ik = c for k = y_i,  (1 - c) / (K - 1) for the others
 
-  u_i is a distribution already: its softmax at T = 20 is all but uniform.
+  u_i is already a distribution; its softmax at T = 20 is nearly uniform.
 
   Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing
   Regularization", CVPR 2020, arXiv:1909.11723, Section 4 (Tf-KD_reg).
-  Differs from the authors' code: theirs is reduction="mean", times a
-  multiplier, which is part of the term's weight. The paper softens the student
-  too (student_temperature=20.0), its code does not.
+  Differs from the authors' code: it is reduction="mean" times a multiplier,
+  which is part of the term's weight here. The paper softens the student too
+  (student_temperature=20.0); the code does not.
 
   Args:
     student: logits.
-    label: the class, -1 where unlabelled.
-    temperature: T, of the virtual teacher.
+    label: the class, -1 if unlabelled.
+    temperature: T of the virtual teacher.
     student_temperature: T_student.
-    correct: c, what the teacher gives to the label's class.
+    correct: c, the teacher's value for the label's class.
     reduction: over the classes; "mean" divides the sum by K.
   """
   if reduction not in ("sum", "mean"):
     raise UserError(f"No reduction '{reduction}'.", exists=("sum", "mean"))
-  known, label, student = labelled(label, student)
+  labelled, label, student = mask_unlabelled(label, student)
   K = student.shape[1]
-  own = is_own(label, student)
-  virtual = jnp.where(own, correct, (1.0 - correct) / (K - 1))
+  is_target = target_mask(label, student)
+  virtual = jnp.where(is_target, correct, (1.0 - correct) / (K - 1))
   log_p = jax.nn.log_softmax(virtual / temperature)
   log_q = jax.nn.log_softmax(student / student_temperature)
   loss = jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=1)
   loss = loss / K if reduction == "mean" else loss
-  return jnp.where(known, loss, 0.0)
+  return jnp.where(labelled, loss, 0.0)

@@ -1,4 +1,4 @@
-"""Knowledge distillation among the teacher's best classes."""
+"""Knowledge distillation over the teacher's top-k classes."""
 
 import jax
 import jax.numpy as jnp
@@ -17,30 +17,29 @@ def topk_kd(
   temperature: float = 2.0,
   scale: bool = True,
 ) -> Float[Array, "B *T"]:
-  """Matches softened classes among those that the teacher finds most likely.
+  """Matches softened probabilities over the teacher's top classes.
 
     loss_i = T^2 sum_{k in S_i} p_ik (log p_ik - log q_ik)
     S_i = the top classes of teacher_i
-    p_i = softmax over k in S_i of teacher_ik / T,  q_i likewise of student_ik
+    p_i = softmax over k in S_i of teacher_ik / T
+    q_i = softmax over k in S_i of student_ik / T
 
-  Both are renormalised over S_i: what the student gives to other classes is
-  neither seen nor pulled. What large vocabularies need, whose teachers store
-  no more than these.
+  Both are renormalised over S_i; the student's other logits have no gradient.
+  It suits large vocabularies, where only the top teacher logits are stored.
 
   Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network",
-  arXiv:1503.02531, Eq. (1), over part of the classes, as public code for
-  language models has it (2024).
-  Differs from the authors' code: it does not, but that more classes than there
-  are is all of them.
+  arXiv:1503.02531, Eq. (1), over some of the classes, as in public code for
+  language models (2024).
+  Differs from the authors' code: it does not, except that a `top` above K is K.
 
   Args:
     student: logits [B K] or [B T K].
     teacher: the same.
-    top: how many classes S_i has.
-    temperature: T, of both.
-    scale: with the factor T^2.
+    top: the number of classes in S_i.
+    temperature: T of both networks.
+    scale: whether to multiply by T^2.
   """
   same_shape(student=student, teacher=teacher)
-  best, places = jax.lax.top_k(teacher, min(top, teacher.shape[-1]))
-  same = jnp.take_along_axis(student, places, axis=-1)
-  return kd(same, best, temperature=temperature, scale=scale)
+  teacher_top, classes = jax.lax.top_k(teacher, min(top, teacher.shape[-1]))
+  student_top = jnp.take_along_axis(student, classes, axis=-1)
+  return kd(student_top, teacher_top, temperature=temperature, scale=scale)

@@ -1,10 +1,10 @@
-"""Cross-entropy in which a class counts by how rarely it occurs."""
+"""Cross-entropy weighted by inverse class frequency."""
 
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from kdjax.errors import UserError
-from kdjax.losses._weights import counted
+from kdjax.losses._class_weights import class_counts
 from kdjax.losses.cross_entropy import cross_entropy
 from kdjax.types import Array
 
@@ -19,31 +19,30 @@ def weighted_cross_entropy(
   label_smoothing: float = 0.0,
   smoothing: str = "uniform",
 ) -> Float[Array, "B"]:
-  """Matches the student's softmax with the label, rare classes above all.
+  """Matches the student's softmax with the label, weighted by class rarity.
 
     loss_i = w[y_i] cross_entropy(student_i, y_i),  w = v / mean_k v_k
     v_k = 1 / n_k                        "inverse"
     v_k = 1 / sqrt(n_k)                  "sqrt"
     v_k = (1 - beta) / (1 - beta^n_k)    "effective"
 
-  and 0 where y_i = -1. The mean is over the classes that occur; one of which
-  there is none has the weight of one that occurs once.
+  and 0 where y_i = -1. The mean is over classes with examples; a class without
+  examples is weighted as one with 1 example.
 
   Cui et al., "Class-Balanced Loss Based on Effective Number of Samples", CVPR
   2019, arXiv:1901.05555, Proposition 1 and Section 4 ("effective"; the other
-  two are what it is compared with).
-  Differs from the authors' code: the objective divides the sum by the count of
+  two are its baselines).
+  Differs from the authors' code: the objective divides the sum by the number of
   labelled examples; torch divides it by the sum of their weights.
 
   Args:
     student: logits.
-    label: the class, -1 where unlabelled: no loss, and no gradient at all.
-    counts: n, of the examples of each class in the training set.
+    label: the class; -1 if unlabelled, which gives no loss and no gradient.
+    counts: n, the number of training examples of each class.
     weighting: "inverse", "sqrt" or "effective".
-    beta: of "effective": 0 weights all classes alike, towards 1 it becomes
-      "inverse".
-    label_smoothing: the share of the label that is spread.
-    smoothing: over which classes, "uniform" or "others".
+    beta: of "effective": 0 gives equal weights, towards 1 it becomes "inverse".
+    label_smoothing: the probability that is spread over classes.
+    smoothing: spread over all classes, "uniform", or the others, "others".
   """
   if weighting not in ("inverse", "sqrt", "effective"):
     raise UserError(
@@ -53,9 +52,9 @@ def weighted_cross_entropy(
     raise UserError(
       f"No smoothing '{smoothing}'.", exists=("uniform", "others")
     )
-  n = counted(counts, student.shape[1])
+  n = class_counts(counts, student.shape[1])
   if weighting == "effective":
-    # 1 - beta^n, with its digits where beta is almost 1.
+    # 1 / (1 - beta^n), accurate also for beta close to 1.
     weights = 1.0 / -jnp.expm1(n * jnp.log(beta))
   else:
     weights = n ** (-1.0 if weighting == "inverse" else -0.5)

@@ -1,11 +1,11 @@
-"""Weighted soft labels."""
+"""WSLD: weighted soft labels."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from kdjax.errors import same_shape
-from kdjax.losses._classes import is_own, labelled, margin
+from kdjax.losses._classes import mask_unlabelled, target_log_odds, target_mask
 from kdjax.types import Array
 
 
@@ -19,39 +19,39 @@ def wsld(
   scale: bool = True,
   epsilon: float = 1e-7,
 ) -> Float[Array, "B"]:
-  """Matches softened classes, the less the better the student knows the label.
+  """Matches softened probabilities, with less weight on easy examples.
 
     loss_i = T^2 w_i (- sum_k p_ik log q_ik)
     w_i = 1 - exp(-CE(student_target_i, y_i) / CE(teacher_i, y_i))
     p_i = softmax(teacher_i / T),  q_i = softmax(student_i / T)
 
-  and 0 where y_i = -1. The weights carry no gradient: `student_target` are the
-  student's logits read as a target (`targets=("teacher", "student_target")`).
+  and 0 where y_i = -1. The weights have no gradient, because the term declares
+  `student_target` a target (`targets=("teacher", "student_target")`).
 
   Zhou et al., "Rethinking Soft Labels for Knowledge Distillation: A
   Bias-Variance Tradeoff Perspective", ICLR 2021, arXiv:2102.00650, Section 4.
-  Differs from the authors' code: it does not; their factor 2.25 is the weight
-  of the term.
+  Differs from the authors' code: it does not; their factor 2.25 is the term's
+  weight here.
 
   Args:
     student: logits.
     teacher: logits.
-    label: the class, -1 where unlabelled.
-    student_target: the same logits as `student`, of which the weights are.
-    temperature: T, of both in what is matched; the weights have none.
-    scale: with the factor T^2.
+    label: the class, -1 if unlabelled.
+    student_target: the same logits as `student`, for the weights.
+    temperature: T of both networks; the weights are at temperature 1.
+    scale: whether to multiply by T^2.
     epsilon: added to the teacher's cross-entropy.
   """
   same_shape(student=student, teacher=teacher, student_target=student_target)
-  known, label, student, teacher, still = labelled(
+  labelled, label, student, teacher, fixed = mask_unlabelled(
     label, student, teacher, student_target
   )
-  own = is_own(label, student)
-  surprise = lambda logits: jax.nn.softplus(-margin(logits, own))
-  ratio = surprise(still) / (surprise(teacher) + epsilon)
+  is_target = target_mask(label, student)
+  cost = lambda logits: jax.nn.softplus(-target_log_odds(logits, is_target))
+  ratio = cost(fixed) / (cost(teacher) + epsilon)
   p = jax.nn.softmax(teacher / temperature)
   log_q = jax.nn.log_softmax(student / temperature)
   loss = -jnp.expm1(-ratio) * -jnp.sum(p * log_q, axis=1)
   if scale:
     loss *= temperature**2
-  return jnp.where(known, loss, 0.0)
+  return jnp.where(labelled, loss, 0.0)

@@ -1,5 +1,7 @@
-"""Metrics, one family a file: `sums()` that add up over batches, or `rows()`.
+"""Metrics, one family per file: `sums()` or `rows()`, and `result()`.
 
-Masks and missing labels count nowhere. A metric knows errors and types alone.
-Values equal scikit-learn's.
+Sums are added over batches and devices; rows are collected. Masked rows and
+unlabelled examples are ignored. Values equal scikit-learn's. A metric may
+import errors and types. The contract is in `losses/README.md`; the shortest
+metric is `agreement.py`.
 """

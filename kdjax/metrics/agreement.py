@@ -1,4 +1,4 @@
-"""How closely a student follows its teacher."""
+"""Agreement of a student with its teacher."""
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,12 @@ def sums(
   teacher: Float[Array, "B K"],
   mask: Bool[Array, "B"],
 ) -> dict[str, Array]:
-  """What adds up over batches and devices.
+  """Sums over a batch, to be added over batches and devices.
 
   Args:
-    student: logits. The first of equal largest ones is the prediction.
-    teacher: logits, likewise.
-    mask: rows with False count nowhere, whatever they hold.
+    student: logits. The first of equal largest logits is the prediction.
+    teacher: logits.
+    mask: True for valid rows; the values of other rows are ignored.
 
   Returns:
     count, agreed: i32 [], rows and those with the same prediction.
@@ -30,7 +30,7 @@ def sums(
   if mask.shape != (B,):
     raise ShapeError(
       f"For logits [{B}, {K}] the mask is {list(mask.shape)}.",
-      f"It must be [{B}].",
+      f"Expected shape [{B}].",
     )
   clean = lambda x: jnp.where(mask[:, None], x.astype(jnp.float32), 0.0)
   student, teacher = clean(student), clean(teacher)
@@ -45,10 +45,10 @@ def sums(
 
 
 def result(sums: dict[str, np.ndarray]) -> dict[str, float | np.ndarray]:
-  """The metrics of all rows counted; nan where there was none.
+  """The metrics, from the sums over all valid rows; NaN without any.
 
   Returns:
-    agreement: the share of rows where both predict the same class.
+    agreement: the fraction of rows where both predict the same class.
     kl: mean KL(teacher || student) at temperature 1, in nats.
   """
   count = float(sums["count"])

@@ -1,4 +1,4 @@
-"""Accuracy, precision, recall, F1, likelihood and confusion of classes."""
+"""Classification: accuracy, precision, recall, F1, NLL, confusion matrix."""
 
 import jax
 import jax.numpy as jnp
@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from kdjax.errors import UserError
-from kdjax.metrics._labelled import labelled
-from kdjax.metrics._scores import mean_over, ratio, scores
+from kdjax.metrics._class_scores import mean_over, precision_recall_f1, ratio
+from kdjax.metrics._masking import mask_unlabelled
 from kdjax.types import Array
 
-# Of the sum whose name carries the k of top-k, which `result` is not given.
+# Prefix of the sum of top-k accuracy; its name passes k on to `result`.
 TOP = "correct_top"
 
 
@@ -21,63 +21,62 @@ def sums(
   *,
   top_k: int = 5,
 ) -> dict[str, Array]:
-  """What adds up over batches and devices.
+  """Sums over a batch, to be added over batches and devices.
 
   Args:
-    student: logits. The first of equal largest ones is the prediction.
-    label: the class; rows with -1 count nowhere.
-    mask: rows with False count nowhere, whatever they hold.
-    top_k: among how many of the largest logits the label's is looked for; at
-      most K. Of equal ones the last are the larger, as scikit-learn's
-      `top_k_accuracy_score` has it.
+    student: logits. The first of equal largest logits is the prediction.
+    label: the class; rows with -1 are ignored.
+    mask: True for valid rows; the values of other rows are ignored.
+    top_k: k of the top-k accuracy; values above K are K. Of equal logits the
+      last ranks first, as in scikit-learn's `top_k_accuracy_score`.
 
   Returns:
-    count, correct: i32 [], rows and rightly predicted ones.
-    correct_top<k>: i32 [], rows whose label is among the k largest.
+    count, correct: i32 [], rows and correctly predicted rows.
+    correct_top<k>: i32 [], rows with the label among the k largest.
     nll: f32 [], the sum of -log softmax(student)[label].
     confusion: i32 [K K], rows by true class (axis 0) and predicted (axis 1).
   """
   if top_k < 1:
-    raise UserError(f"top_k is {top_k}.", "It must be 1 or more.")
+    raise UserError(f"top_k is {top_k}.", "Expected 1 or more.")
   K = student.shape[1]
   top_k = min(top_k, K)
-  counts, label, logits = labelled(student, label, mask)
-  at = label[:, None]
-  true = jnp.take_along_axis(jax.nn.log_softmax(logits), at, axis=1)
-  own = jnp.take_along_axis(logits, at, axis=1)
+  valid, label, logits = mask_unlabelled(student, label, mask)
+  column = label[:, None]
+  log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), column, axis=1)
+  target = jnp.take_along_axis(logits, column, axis=1)
   predicted = jnp.argmax(logits, axis=1)
-  ones = counts.astype(jnp.int32)
+  ones = valid.astype(jnp.int32)
   classes = jnp.arange(K)[None]
-  # As a negation, so that of what is not a number nothing is right.
-  behind = (logits < own) | ((logits == own) & (classes <= at))
+  # Negated, so that rows with NaN are counted as wrong.
+  behind = (logits < target) | ((logits == target) & (classes <= column))
   ahead = jnp.sum(~behind, axis=1)
   return {
     "count": jnp.sum(ones),
     "correct": jnp.sum(ones * (predicted == label)),
     f"{TOP}{top_k}": jnp.sum(ones * (ahead < top_k)),
-    "nll": -jnp.sum(jnp.where(counts, true[:, 0], 0.0)),
+    "nll": -jnp.sum(jnp.where(valid, log_p[:, 0], 0.0)),
     "confusion": jnp.zeros((K, K), jnp.int32).at[label, predicted].add(ones),
   }
 
 
 def result(sums: dict[str, np.ndarray]) -> dict[str, float | np.ndarray]:
-  """The metrics of all rows counted; nan where there was none.
+  """The metrics, from the sums over all valid rows; NaN without any.
 
-  Equal to scikit-learn's with `zero_division=0`. As there, "macro" is over the
-  classes that occur, as a label or as a prediction.
+  Equal to scikit-learn's with `zero_division=0`. As there, "macro" is over
+  classes that occur as a label or prediction.
 
   Returns:
-    accuracy: the share of rows whose prediction is the label.
-    accuracy_top<k>: the share of rows whose label is among the k largest.
-    balanced_accuracy: the mean recall of the classes that are a label.
-    <precision, recall, f1>_<macro, weighted, micro>: over the classes, as
-      `_scores` says; "micro" is the accuracy, for a row has one label.
-    <precision, recall, f1>_per_class: [K]; 0 where a class has none.
+    accuracy: the fraction of correctly predicted rows.
+    accuracy_top<k>: the fraction of rows with the label among the k largest.
+    balanced_accuracy: the mean recall over classes that occur as a label.
+    <precision, recall, f1>_<macro, weighted, micro>: averages over classes;
+      "micro" is the accuracy, because each row has one label.
+    <precision, recall, f1>_per_class: [K]; 0 where the denominator is 0.
     nll: mean negative log-likelihood, in nats.
     confusion: [K K], counts by true class (axis 0) and predicted (axis 1).
   """
   confusion = np.asarray(sums["confusion"])
-  right, true = np.diagonal(confusion), confusion.sum(axis=1)
+  correct, true = np.diagonal(confusion), confusion.sum(axis=1)
   predicted = confusion.sum(axis=0)
   count = float(sums["count"])
   mean = lambda key: float(sums[key]) / count if count else float("nan")
@@ -88,8 +87,8 @@ def result(sums: dict[str, np.ndarray]) -> dict[str, float | np.ndarray]:
       for key in sums
       if key.startswith(TOP)
     },
-    "balanced_accuracy": mean_over(true > 0, ratio(right, true)),
-    **scores(right, predicted, true, true + predicted > 0),
+    "balanced_accuracy": mean_over(true > 0, ratio(correct, true)),
+    **precision_recall_f1(correct, predicted, true, true + predicted > 0),
     "nll": mean("nll"),
     "confusion": confusion,
   }

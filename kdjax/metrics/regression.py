@@ -1,11 +1,11 @@
-"""Errors of predicted numbers: MSE, RMSE, MAE and R2."""
+"""Regression: MSE, RMSE, MAE and R2."""
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from kdjax.errors import ShapeError
-from kdjax.metrics._labelled import shown
-from kdjax.metrics._scores import ratio
+from kdjax.metrics._class_scores import ratio
+from kdjax.metrics._masking import zero_masked
 from kdjax.types import Array
 
 
@@ -14,43 +14,43 @@ def rows(
   target: Float[Array, "B *shape_target"],
   mask: Bool[Array, "B"],
 ) -> dict[str, Array]:
-  """What is kept of each example.
+  """The collected values of each example.
 
-  Rows, not sums: of numbers whose mean is large beside their deviation, sums of
-  squares in float32 leave no digit of R2.
+  They are rows, not sums, because sums of squares in float32 lose all digits of
+  R2 where the mean is large compared with the deviation.
 
   Args:
-    student: what is predicted, [B] or [B D].
-    target: what should be, of the same shape; [B] goes with [B 1] too.
-    mask: rows with False count nowhere, whatever they hold.
+    student: predictions, [B] or [B D].
+    target: targets of the same shape, or [B] for predictions [B 1].
+    mask: True for valid rows; the values of other rows are ignored.
 
   Returns:
-    student, target: f32 [B D], every example's numbers as one row.
+    student, target: f32 [B D], one row per example.
   """
   if student.shape not in (target.shape, (*target.shape, 1)):
     raise ShapeError(
       f"The student is {list(student.shape)}, the target {list(target.shape)}.",
-      "The target must be the same, or lack a last axis of 1.",
+      "Expected equal shapes, or a target [B] for a student [B, 1].",
     )
-  flat = lambda array: shown(mask, array).reshape(mask.shape[0], -1)
+  flat = lambda array: zero_masked(mask, array).reshape(mask.shape[0], -1)
   return {"student": flat(student), "target": flat(target)}
 
 
 def result(rows: dict[str, np.ndarray]) -> dict[str, float | np.ndarray]:
-  """The metrics of all rows; nan where there is none.
+  """The metrics of all rows; NaN without any.
 
-  Equal to scikit-learn's with `multioutput="uniform_average"`: each of the D
-  outputs has its own metric, and these are averaged.
+  Equal to scikit-learn's with `multioutput="uniform_average"`: the mean over
+  the metrics of the D outputs.
 
   Args:
-    rows: `student` and `target` [N D], of the rows that count.
+    rows: `student` and `target` [N D] of all valid rows.
 
   Returns:
     mse: mean squared error.
     rmse: root of the mean squared error.
     mae: mean absolute error.
-    r2: the share of the target's variance that is explained. Where a target
-      is the same for all rows, 1 if it is predicted, else 0; nan for one row.
+    r2: the explained fraction of the target's variance. For a constant target
+      it is 1 if all predictions are equal to it, else 0; NaN for one row.
   """
   student = np.asarray(rows["student"], np.float64)
   target = np.asarray(rows["target"], np.float64)
@@ -58,7 +58,8 @@ def result(rows: dict[str, np.ndarray]) -> dict[str, float | np.ndarray]:
     return dict.fromkeys(("mse", "rmse", "mae", "r2"), float("nan"))
   error = student - target
   squares = np.mean(error**2, axis=0)
-  # Exactly 0 of a constant: float64 holds the sum of equal float32 numbers.
+  # Exactly 0 for a constant: float64 represents the sum of equal float32 values
+  # exactly.
   variance = np.mean((target - np.mean(target, axis=0)[None]) ** 2, axis=0)
   explained = 1.0 - ratio(squares, variance)
   explained = np.where((variance == 0.0) & (squares != 0.0), 0.0, explained)

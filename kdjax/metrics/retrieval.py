@@ -1,17 +1,17 @@
-"""How well the two sides of a pair find each other: recall and median rank."""
+"""Cross-modal retrieval: recall at k and median rank."""
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from kdjax.errors import same_shape
-from kdjax.metrics._labelled import shown
+from kdjax.metrics._masking import zero_masked
 from kdjax.types import Array
 
-# Similarities, in float64, that differ by less are equal but for rounding.
+# Similarities in float64 that differ by less are equal up to rounding.
 ROUNDING = 1e-12
 
-# Rows whose similarities to all others are held at once.
+# Queries per block of the similarity matrix, which bounds memory.
 BLOCK = 1024
 
 
@@ -21,58 +21,58 @@ def rows(
   mask: Bool[Array, "B"],
   group: Int[Array, "B"] | None = None,
 ) -> dict[str, Array]:
-  """What is kept of each example.
+  """The collected values of each example.
 
   Args:
-    query: embeddings of one side, of any length: compared are directions.
-    key: of the other side; row i belongs to row i.
-    mask: rows with False count nowhere, whatever they hold.
-    group: rows of equal numbers belong to each other too; -1 to none but
-      their own. None: a row belongs to its own alone.
+    query: embeddings of one side; they are compared by cosine.
+    key: embeddings of the other side; key i matches query i.
+    mask: True for valid rows; the values of other rows are ignored.
+    group: rows of equal value also match each other, except -1. None: a query
+      matches its own key only.
 
   Returns:
     query, key: f32 [B D].
-    group: i32 [B], where there are groups.
+    group: i32 [B], if not None.
   """
   same_shape(query=query, key=key)
-  kept = {"query": shown(mask, query), "key": shown(mask, key)}
+  kept = {"query": zero_masked(mask, query), "key": zero_masked(mask, key)}
   if group is not None:
     kept["group"] = jnp.where(mask, group, -1).astype(jnp.int32)
   return kept
 
 
 def result(rows: dict[str, np.ndarray]) -> dict[str, float | np.ndarray]:
-  """The metrics among all rows; nan where there is none.
+  """The metrics over all rows; NaN without any.
 
-  Rows are ranked by cosine. The rank of a query is that of the first key that
-  belongs to it, from 1, and pessimistic: every other key that is as similar
-  stands before it, so that embeddings that are all the same find nothing.
+  Keys are ranked by cosine. The rank of a query is that of its first matching
+  key, from 1. Ties are pessimistic: other keys with the same cosine come first,
+  so that constant embeddings have no recall. The cost is N^2 D products.
 
   Args:
-    rows: `query` and `key` [N D], and maybe `group` [N], of the rows that
-      count. It takes the time of N^2 D products.
+    rows: `query` and `key` [N D], and optionally `group` [N], of all valid
+      rows.
 
   Returns:
-    query_to_key_recall_<1, 5, 10>: the share of queries of that rank or less.
+    query_to_key_recall_<1, 5, 10>: the fraction of queries with at most this
+      rank.
     query_to_key_median_rank: the median of the ranks.
-    key_to_query_...: likewise, of the keys among the queries.
-    mean_recall: of all six recalls.
+    key_to_query_...: the same for keys as queries.
+    mean_recall: the mean of the six recalls.
   """
   query, key = _directions(rows["query"]), _directions(rows["key"])
   group = np.asarray(rows.get("group", np.full(len(query), -1)))
-  found = {}
+  metrics = {}
   for name, ranks in (
     ("query_to_key", _ranks(query, key, group)),
     ("key_to_query", _ranks(key, query, group)),
   ):
-    for first in (1, 5, 10):
-      hits = ranks <= first
-      found[f"{name}_recall_{first}"] = _mean(hits)
-    found[f"{name}_median_rank"] = (
+    for k in (1, 5, 10):
+      metrics[f"{name}_recall_{k}"] = _mean(ranks <= k)
+    metrics[f"{name}_median_rank"] = (
       float(np.median(ranks)) if ranks.size else float("nan")
     )
-  recalls = [value for name, value in found.items() if "recall" in name]
-  return {**found, "mean_recall": _mean(np.array(recalls))}
+  recalls = [value for name, value in metrics.items() if "recall" in name]
+  return {**metrics, "mean_recall": _mean(np.array(recalls))}
 
 
 def _mean(values: np.ndarray) -> float:
@@ -80,22 +80,22 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _directions(embedding: np.ndarray) -> np.ndarray:
-  """Rows of length 1; of length 0 where they are 0."""
+  """Rows normalised to length 1; zero rows stay zero."""
   embedding = np.asarray(embedding, np.float64)
   length = np.linalg.norm(embedding, axis=1, keepdims=True)
   return embedding / np.where(length == 0.0, 1.0, length)
 
 
 def _ranks(query: np.ndarray, key: np.ndarray, group: np.ndarray) -> np.ndarray:
-  """int [N]: the rank of the first key that belongs to each query."""
+  """int [N]: the rank of the first matching key of each query."""
   ranks = []
   for start in range(0, len(query), BLOCK):
-    at = np.arange(start, min(start + BLOCK, len(query)))
-    similarity = query[at] @ key.T
-    own = at[:, None] == np.arange(len(key))[None]
-    own |= (group[at, None] == group[None]) & (group[at, None] >= 0)
-    best = np.max(np.where(own, similarity, -np.inf), axis=1, keepdims=True)
-    # As a negation: what is not a number stands before all else.
+    block = np.arange(start, min(start + BLOCK, len(query)))
+    similarity = query[block] @ key.T
+    matches = block[:, None] == np.arange(len(key))[None]
+    matches |= (group[block, None] == group[None]) & (group[block, None] >= 0)
+    best = np.max(np.where(matches, similarity, -np.inf), axis=1, keepdims=True)
+    # Negated, so that NaN ranks before all other keys.
     behind = similarity < best - ROUNDING
-    ranks.append(1 + np.sum(~behind & ~own, axis=1))
+    ranks.append(1 + np.sum(~behind & ~matches, axis=1))
   return np.concatenate(ranks) if ranks else np.zeros(0, int)

@@ -1,11 +1,10 @@
-"""Adapters: from a case of the golden folder to a call of kdjax.
+"""Adapters: from a golden case to a call of kdjax, one file per family.
 
-A file a family. Every public function is called like the `method` of cases and
-gives their outputs by name, as JAX arrays that can be differentiated with
-respect to the inputs:
+Each public function has the name of a `method` in the golden cases. It returns
+the outputs of a case by name, differentiable with respect to the inputs:
 
   def kd(case: Case) -> dict[str, Array]
 
-It goes by the case's hyperparameters and the names of its inputs, never by its
-id, so that cases that nobody has seen yet run too.
+It uses the hyperparameters and input names of a case, never its id, so that it
+also runs on new cases.
 """

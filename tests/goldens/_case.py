@@ -1,4 +1,4 @@
-"""A case of the golden folder, its arrays in the layout of kdjax."""
+"""A golden case, with its arrays in kdjax's layout."""
 
 import dataclasses
 import re
@@ -12,14 +12,14 @@ Array = jax.Array
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-  """What an adapter sees of a case."""
+  """The arguments of an adapter."""
 
-  hyper: dict[str, Any]  # constants, under the names of the public code
-  inputs: dict[str, Array]  # as stored; parameters are called "param:..."
-  outputs: tuple[str, ...]  # the names that the adapter must give
+  hyper: dict[str, Any]  # constants, by the names of the public code
+  inputs: dict[str, Array]  # as stored; parameters are "param:..."
+  outputs: tuple[str, ...]  # the names of the outputs to return
 
   def __getitem__(self, name: str) -> Array:
-    """An input; maps are given channels last: [B H W C]."""
+    """An input; maps have channels last: [B H W C]."""
     array = self.inputs[name]
     is_map = array.ndim == 4 and not name.startswith("param:")
     return jnp.moveaxis(array, 1, 3) if is_map else array
@@ -28,7 +28,7 @@ class Case:
     return name in self.inputs
 
   def raw(self, name: str) -> Array:
-    """An input as stored, whatever its rank."""
+    """An input as stored, of any rank."""
     return self.inputs[name]
 
   def option(self, default: Any, *names: str) -> Any:
@@ -55,11 +55,11 @@ class Case:
     return jnp.transpose(array, (2, 3, 1, 0) if array.ndim == 4 else (1, 0))
 
   def dense(self, name: str) -> dict[str, Array]:
-    """Parameters of a Flax Dense or Conv, its bias where there is one."""
-    made = {"kernel": self.kernel(name)}
+    """Parameters of a Flax Dense or Conv, with a bias if it has one."""
+    params = {"kernel": self.kernel(name)}
     if f"param:{name}.bias" in self.inputs:
-      made["bias"] = self.inputs[f"param:{name}.bias"]
-    return made
+      params["bias"] = self.inputs[f"param:{name}.bias"]
+    return params
 
   def norm(self, name: str) -> dict[str, Array]:
     """Parameters of a Flax BatchNorm or LayerNorm."""

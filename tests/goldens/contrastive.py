@@ -1,4 +1,4 @@
-"""Contrastive losses and those of two towers."""
+"""Contrastive losses, including those of CLIP."""
 
 import jax
 import jax.numpy as jnp
@@ -18,18 +18,18 @@ from kdjax.losses.sskd import sskd as sskd_loss
 from kdjax.losses.sskd_aux import sskd_aux as sskd_aux_loss
 from kdjax.losses.sskd_transformed import sskd_transformed
 
-# Of every four rows, the first is the plain view.
+# The first of each four rows is the plain view.
 VIEWS = 4
 
 
 def crd(case):
-  """Both directions on a fresh memory: Z is that of this batch."""
+  """Both directions on a new memory, with Z of this batch."""
   size = case.hyper["n_data"]
   scores = []
   for bank, embedding in zip(("mem2", "mem1"), _embedded(case), strict=True):
-    found = _scores(case, bank, embedding)
-    log_z = jax.lax.stop_gradient(_nce.log_partition(found, size))
-    scores.append(found - log_z)
+    log_scores = _scores(case, bank, embedding)
+    log_z = jax.lax.stop_gradient(_nce.log_partition(log_scores, size))
+    scores.append(log_scores - log_z)
   return {"loss": jnp.mean(crd_loss(*scores, data_size=size))}
 
 
@@ -43,7 +43,7 @@ def crd_contrast(case):
 def crd_memory_update(case):
   """The banks after one update, and Z of both directions."""
   student, teacher = _embedded(case)
-  renewed = lambda bank, embedding: _nce.updated(
+  renewed = lambda bank, embedding: _nce.update_rows(
     case[bank], embedding, case["idx"], momentum=case.hyper["nce_m"]
   )
   log_z = [
@@ -58,9 +58,9 @@ def crd_memory_update(case):
 
 
 def _embedded(case):
-  """Both sides as the head embeds them."""
+  """The head's embeddings of both sides."""
   return [
-    _nce.Embed(case.hyper["feat_dim"]).apply(
+    _nce.NormalizedDense(case.hyper["feat_dim"]).apply(
       {"params": {"Dense_0": case.dense(f"embed_{side}.linear")}}, case[side]
     )
     for side in ("s", "t")
@@ -104,7 +104,7 @@ def sskd_aux(case):
 
 
 def _views(rows):
-  """The views of a batch in which those of an example are neighbours."""
+  """The views of a batch where the views of an example are adjacent."""
   return tuple(rows[first::VIEWS] for first in range(VIEWS))
 
 
@@ -121,7 +121,7 @@ def clip_soft(case):
 
 
 def clip_kd(case):
-  """All terms, each with its weight; those asked for."""
+  """The weighted terms that the case has as outputs."""
   student, teacher = _sides(case)
   scale, taught = _rows(case, "scale", "s_i"), _rows(case, "tscale", "s_i")
   cross = _rows(case, "param:cross_logit_scale", "s_i")
@@ -176,7 +176,7 @@ def clip_kd_afd(case):
 
 
 def _rows(case, scale, like):
-  """A number as every row repeats it."""
+  """A scalar, repeated for each row."""
   return jnp.broadcast_to(case.raw(scale), case[like].shape[:1])
 
 
@@ -185,7 +185,7 @@ def _sides(case):
 
 
 def _projected(case, student, teacher):
-  """The student's embeddings as wide as the teacher's."""
+  """The student's embeddings, projected to the teacher's width."""
   params = {}
   if "param:visual_proj.weight" in case:
     params = {

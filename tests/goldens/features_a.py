@@ -1,4 +1,4 @@
-"""Features of maps: hints, attention, neurons, flows, factors, boundaries."""
+"""Losses on feature maps: hints, at, nst, fsp, kdsvd, ft, ab, vid."""
 
 import itertools
 
@@ -25,7 +25,7 @@ def fitnet(case: Case) -> dict[str, Array]:
   halves = student.shape[1] == teacher.shape[1] * 2
   weight = case.raw("param:conv.weight")
   if grows:
-    # A transposed convolution has (in, out) and looks the other way.
+    # A transposed convolution has a flipped kernel of shape (in, out).
     kernel = jnp.transpose(weight, (2, 3, 0, 1))[::-1, ::-1]
   else:
     kernel = case.kernel("conv")
@@ -177,10 +177,10 @@ def vid(case: Case) -> dict[str, Array]:
     if name.startswith("param:regressor.")
   )
   params = {
-    f"Dense_{place}": {
+    f"Dense_{index}": {
       "kernel": case.kernel(name).reshape(case.kernel(name).shape[-2:])
     }
-    for place, name in enumerate(layers)
+    for index, name in enumerate(layers)
   }
   params["log_scale"] = case.raw("param:log_scale")
   head = vid_head.Head(
@@ -196,7 +196,7 @@ def _mean(loss, student, teacher, **options) -> Array:
 
 
 def _pairs(case: Case) -> list[tuple[Array, Array]]:
-  """The student's features with the teacher's, in the order of their names."""
+  """Pairs of student's and teacher's features, in the order of their names."""
   return [(_map(s), _map(t)) for s, t in case.pairs()]
 
 
@@ -206,7 +206,7 @@ def _map(x: Array) -> Array:
 
 
 def _flows(case: Case) -> list[tuple]:
-  """Of every two maps in a row, the student's two and the teacher's two."""
+  """Student's and teacher's maps of each two successive layers."""
   pairs = _pairs(case)
   return [
     ((first[0], after[0]), (first[1], after[1]))
@@ -215,7 +215,7 @@ def _flows(case: Case) -> list[tuple]:
 
 
 def _answer(case: Case, values: list[Array]) -> dict[str, Array]:
-  """Values by the names of the outputs; one name is their sum."""
+  """Values by output name; a single name is their sum."""
   if len(case.outputs) == 1:
     return {case.outputs[0]: sum(values)}
   return dict(zip(case.outputs, values, strict=True))

@@ -1,4 +1,4 @@
-"""Adapters: feature methods, from OFD to Sobolev training."""
+"""Feature methods, from OFD to Sobolev training."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ from kdjax.losses.srrl_fm import srrl_fm as srrl_fm_loss
 
 
 def _trained(head, params: dict, *arrays, **options):
-  """A head's output as in training: batch statistics are the batch's."""
+  """A head's output in training, with statistics of the batch."""
   statistics = {
     name: {
       "mean": jnp.zeros_like(one["scale"]),
@@ -116,9 +116,9 @@ def reviewkd_abf(case: Case) -> dict[str, Array]:
 def simkd(case: Case) -> dict[str, Array]:
   student, teacher = case["s"], case["t"]
   params = {}
-  for place in range(3):
-    params[f"Conv_{place}"] = case.dense(f"transfer.{3 * place}")
-    params[f"BatchNorm_{place}"] = case.norm(f"transfer.{3 * place + 1}")
+  for layer in range(3):
+    params[f"Conv_{layer}"] = case.dense(f"transfer.{3 * layer}")
+    params[f"BatchNorm_{layer}"] = case.norm(f"transfer.{3 * layer + 1}")
   head = simkd_head.Head(factor=case.hyper.get("factor", 2))
   projected = _trained(head, params, student, teacher)
   teacher = pool.Head().apply({}, teacher, student)
@@ -130,9 +130,9 @@ def simkd(case: Case) -> dict[str, Array]:
 
 
 def _classified(case: Case, feature: Array) -> Array:
-  """The logits of the case's classifier, whose kernel is (out, in)."""
-  given = (feature, case["cls_w"].T, case["cls_b"])
-  return classifier.Head().apply({}, given)
+  """The logits of the case's classifier, with kernel (out, in)."""
+  x = (feature, case["cls_w"].T, case["cls_b"])
+  return classifier.Head().apply({}, x)
 
 
 def srrl(case: Case) -> dict[str, Array]:
@@ -193,7 +193,7 @@ def cwd(case: Case) -> dict[str, Array]:
   divergence = case.option("mse", "divergence")
   student, teacher = case["s"], case["t"]
   if norm in ("channel", "spatial"):
-    # The code has a temperature for "kl" alone.
+    # The code has a temperature for "kl" only.
     temperature = case.option(1.0, "temperature")
     temperature = temperature if divergence == "kl" else 1.0
     loss = cwd_loss(
@@ -206,7 +206,7 @@ def cwd(case: Case) -> dict[str, Array]:
   elif norm == "channel_mean":
     loss = srrl_fm_loss(student, teacher)
   else:
-    # The code compares the first example alone, and divides by the whole batch.
+    # The code compares only the first example, and divides by the whole batch.
     numbers = student.shape[0] * student.shape[1] * student.shape[2]
     loss = mse(student[:1], teacher[:1], reduction="sum") / numbers
   return {"loss": jnp.mean(loss)}
@@ -214,11 +214,11 @@ def cwd(case: Case) -> dict[str, Array]:
 
 def afd(case: Case) -> dict[str, Array]:
   params = {
-    f"Dense_{place}": {
-      "kernel": case.kernel(f"attention.{2 * place}")[0, 0],
-      "bias": case.raw(f"param:attention.{2 * place}.bias"),
+    f"Dense_{layer}": {
+      "kernel": case.kernel(f"attention.{2 * layer}")[0, 0],
+      "bias": case.raw(f"param:attention.{2 * layer}.bias"),
     }
-    for place in (0, 1)
+    for layer in (0, 1)
   }
   head = afd_head.Head(share=case.hyper.get("att_f", 0.5))
   attention = head.apply({"params": params}, case["t"])
@@ -227,7 +227,7 @@ def afd(case: Case) -> dict[str, Array]:
 
 
 def sobolev(case: Case) -> dict[str, Array]:
-  # The small networks of the case: the loss is given their gradients.
+  # The case has small networks; the loss gets their gradients.
   def of_label(images, inner, outer):
     logits = jnp.tanh(images.reshape(images.shape[0], -1) @ inner) @ outer
     own = jnp.take_along_axis(logits, case["y"][:, None], axis=1)

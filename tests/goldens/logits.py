@@ -1,4 +1,4 @@
-"""Losses of logits."""
+"""Losses on logits."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def _mean(values):
 
 
 def _temperature(case, default):
-  """T under any of its public names."""
+  """T, by any of its public names."""
   return case.option(default, "T", "temperature", "temp", "tau")
 
 
@@ -30,7 +30,7 @@ def _standardized(case):
 
 
 def _reduced(values, case):
-  """[B] -> a number, by the torch name of its reduction."""
+  """Reduces [B] to a scalar, by the torch name of the reduction."""
   reduction = case.hyper.get("reduction", "batchmean")
   if reduction == "mean":
     return jnp.mean(values) / case["s"].shape[-1]
@@ -38,12 +38,12 @@ def _reduced(values, case):
 
 
 def kd(case: Case) -> dict[str, Array]:
-  """T^2 KL; with labels, mixed: torchdistill drops both T^2 and them at 0."""
+  """T^2 KL, mixed with labels; torchdistill drops both T^2 and labels at 0."""
   return _mixed(case, case["s"], case["t"], _temperature(case, 4.0))
 
 
 def _mixed(case, student, teacher, temperature):
-  """KD of these logits; of the case's own, the labels' part."""
+  """KD on these logits, with the label part on the case's logits."""
   soft = lambda scale: _reduced(
     KD(student, teacher, temperature=temperature, scale=scale), case
   )
@@ -67,7 +67,7 @@ def kd_noT2(case: Case) -> dict[str, Array]:  # noqa: N802
 
 
 def kd_elementmean(case: Case) -> dict[str, Array]:
-  """(1 - a) CE + a T^2 KL / K, for all that KLDivLoss() divides by."""
+  """(1 - a) CE + a T^2 KL / K, as KLDivLoss() divides by all elements."""
   soft = jnp.mean(
     KD(
       case["s"],
@@ -90,7 +90,7 @@ def kd_hard(case: Case) -> dict[str, Array]:
 
 
 def skd_instance(case: Case) -> dict[str, Array]:
-  """KL; the authors' code keeps the unsure half, with T^2."""
+  """KL; the authors' code keeps the less confident half, with T^2."""
   temperature = _temperature(case, 4.0)
   if case.hyper.get("mode", "paper") == "paper":
     return kd_noT2(case)
@@ -101,12 +101,12 @@ def skd_instance(case: Case) -> dict[str, Array]:
 
 
 def dml(case: Case) -> dict[str, Array]:
-  """KL with the peer's classes."""
+  """KL with the peer's probabilities."""
   return _mean(KD(case["s"], case["t"], temperature=_temperature(case, 1.0)))
 
 
 def kl(case: Case) -> dict[str, Array]:
-  """KL of every token, summed over tokens and examples; no factor T^2."""
+  """KL of each token, summed over tokens and examples, without T^2."""
   temperature = _temperature(case, 1.0)
   loss = KD(case["s"], case["t"], temperature=temperature, scale=False)
   if "mask" in case:
@@ -116,17 +116,17 @@ def kl(case: Case) -> dict[str, Array]:
 
 
 def dkd(case: Case) -> dict[str, Array]:
-  """TCKD and NCKD, weighed."""
+  """Weighted TCKD and NCKD."""
   return _dkd(case, case["s"], case["t"])
 
 
 def dkd_tckd(case: Case) -> dict[str, Array]:
-  """TCKD alone, where its weight is 1."""
+  """TCKD with weight 1."""
   return _dkd(case, case["s"], case["t"], others=0.0)
 
 
 def dkd_nckd(case: Case) -> dict[str, Array]:
-  """NCKD alone, where its weight is 1."""
+  """NCKD with weight 1."""
   return _dkd(case, case["s"], case["t"], target=0.0, others=1.0)
 
 
@@ -150,7 +150,7 @@ def _dkd(case, student, teacher, target=1.0, others=8.0):
 
 
 def logit_std_kd(case: Case) -> dict[str, Array]:
-  """KD of standardised logits, with labels where there are any."""
+  """KD of standardised logits, with labels if the case has them."""
   return _mixed(case, *_standardized(case), _temperature(case, 2.0))
 
 
@@ -172,7 +172,7 @@ def nkd(case: Case) -> dict[str, Array]:
 
 
 def wsld(case: Case) -> dict[str, Array]:
-  """Weighted soft labels; their weights are of a stopped student."""
+  """Weighted soft labels; the weights have no gradient."""
   loss = LOSS("wsld")(
     case["s"],
     case["t"],
@@ -184,7 +184,7 @@ def wsld(case: Case) -> dict[str, Array]:
 
 
 def ofa(case: Case) -> dict[str, Array]:
-  """The enhanced target of OFA."""
+  """OFA with its enhanced target."""
   loss = LOSS("ofa")(
     case["s"],
     case["t"],
@@ -196,7 +196,7 @@ def ofa(case: Case) -> dict[str, Array]:
 
 
 def dist(case: Case) -> dict[str, Array]:
-  """DIST; torchdistill, which has a tau, guards with torch's cosine."""
+  """DIST; torchdistill, which has a tau, clamps norms as torch does."""
   return {"loss": _dist(case, case["s"], case["t"])}
 
 
@@ -215,7 +215,7 @@ def _dist(case, student, teacher):
 
 
 def dist_plus(case: Case) -> dict[str, Array]:
-  """DIST of logits, and torchdistill's reading of the two parts of maps."""
+  """DIST on logits, and torchdistill's two parts on maps."""
   maps = LOSS("dist_plus")(
     case["s"],
     case["t"],
@@ -242,25 +242,27 @@ def skd_direction(case: Case) -> dict[str, Array]:
 
 def mlkd_cc(case: Case) -> dict[str, Array]:
   """MLKD's class correlation, at one temperature."""
-  one = (_temperature(case, 4.0),)
-  return {"loss": LOSS("mlkd_class")(case["s"], case["t"], temperatures=one)}
+  temperatures = (_temperature(case, 4.0),)
+  loss = LOSS("mlkd_class")(case["s"], case["t"], temperatures=temperatures)
+  return {"loss": loss}
 
 
 def mlkd_bc(case: Case) -> dict[str, Array]:
   """MLKD's batch correlation, at one temperature."""
-  one = (_temperature(case, 4.0),)
-  return {"loss": LOSS("mlkd_batch")(case["s"], case["t"], temperatures=one)}
+  temperatures = (_temperature(case, 4.0),)
+  loss = LOSS("mlkd_batch")(case["s"], case["t"], temperatures=temperatures)
+  return {"loss": loss}
 
 
 def mlkd(case: Case) -> dict[str, Array]:
-  """All levels, as the released code sums them.
+  """All levels, summed as in the released code.
 
   Of the strong view it has the instances alone, at three temperatures; at the
   others it takes the weak view again.
   """
   first = case.option(4.0, "TEMPERATURE")
   temperatures = case.option((first, 3, 5, 2, 6), "temperatures")
-  temperatures = tuple(float(one) for one in temperatures)
+  temperatures = tuple(float(T) for T in temperatures)
   weight = case.option(1.0, "KD_WEIGHT")
   weak = case["sw"], case["tw"]
   shared = {"temperatures": temperatures, "select": "share"}
@@ -280,7 +282,7 @@ def mlkd(case: Case) -> dict[str, Array]:
 
 
 def tfkd_reg(case: Case) -> dict[str, Array]:
-  """(1 - a) CE + a times the virtual teacher, over all that it divides by."""
+  """(1 - a) CE + a times the virtual teacher's KL, divided as in its code."""
   share = case.option(0.1, "reg_alpha", "alpha")
   soft = LOSS("tfkd")(
     case["s"],
@@ -295,7 +297,7 @@ def tfkd_reg(case: Case) -> dict[str, Array]:
 
 
 def label_smoothing(case: Case) -> dict[str, Array]:
-  """Cross-entropy with some of the label given to the other classes."""
+  """Cross-entropy with label smoothing over the other classes."""
   loss = CROSS_ENTROPY(
     case["s"],
     case["y"],
@@ -328,12 +330,12 @@ def _deit(case, distilled):
 
 
 def logits_mse(case: Case) -> dict[str, Array]:
-  """Mean squared difference."""
+  """Mean squared error."""
   return _mean(LOSS("mse")(case["s"], case["t"]))
 
 
 def kd_mse(case: Case) -> dict[str, Array]:
-  """Mean squared difference of tempered logits; T may be of each of them."""
+  """Mean squared error of logits / T, where T may be per logit."""
   if "temp" in case:
     temperature = case["temp"][..., None]
   else:

@@ -1,4 +1,4 @@
-"""Cases of classes matched in other ways, and across modalities."""
+"""Divergences, multi-teacher and cross-modal losses."""
 
 import jax.numpy as jnp
 
@@ -14,7 +14,7 @@ def kd_ce(case: Case) -> dict[str, Array]:
   student, teacher, temperature = case["s"], case["t"], None
   if "temp" in case:
     temperature = case["temp"].reshape(-1)
-    # Where every position has its own, each is an example.
+    # With a temperature per position, each position is an example.
     if case["temp"].shape == student.shape[:-1]:
       student, teacher = (
         x.reshape(-1, x.shape[-1]) for x in (student, teacher)
@@ -43,7 +43,7 @@ def tvd(case: Case) -> dict[str, Array]:
 
 
 def c2kd_ntkl(case: Case) -> dict[str, Array]:
-  """C2KD: the label's logit is zeroed; what is not chosen counts as 0."""
+  """C2KD: the label's logit is set to 0; unselected examples count as 0."""
   loss = non_target_kl(
     case["s"],
     case["t"],

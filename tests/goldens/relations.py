@@ -1,4 +1,4 @@
-"""Relations of the examples of a batch."""
+"""Relational losses over the examples of a batch."""
 
 import jax.numpy as jnp
 
@@ -18,7 +18,7 @@ from kdjax.losses import sp as _sp
 
 
 def sp(case: Case) -> dict:
-  # torchdistill, which alone names a reduction, norms by magnitudes.
+  # Only torchdistill has a reduction; it uses the l1 norm.
   reduction = case.hyper.get("reduction")
   options = {
     "norm": "l2" if reduction is None else "l1",
@@ -47,13 +47,13 @@ def rkd_angle(case: Case) -> dict:
 
 
 def _rkd(case: Case, distance: float, angle: float) -> dict:
-  """Both parts, by default with these weights."""
+  """Both parts, with these default weights."""
   hyper, size = case.hyper, case["s"].shape[0]
   names = "w_d", "distance_weight", "dist_factor", "distance_factor"
   distance = case.option(distance, *names)
   angle = case.option(angle, "w_a", "angle_weight", "angle_factor")
   options = {name: hyper[name] for name in ("squared", "eps") if name in hyper}
-  # Over all pairs and triples; torchdistill's reduction may be their sum.
+  # Over all pairs and triples; torchdistill may sum them instead.
   pairs = triples = 1
   if hyper.get("reduction") == "sum":
     pairs, triples = size**2, size**3
@@ -149,7 +149,7 @@ def tb_mmd(case: Case) -> dict:
   teacher = (case["t0"], case["t1"])
   if "mask" not in case:
     return {"loss": jnp.mean(_mmd.mmd(student, teacher))}
-  # Theirs is a mean over the pairs of positions of the whole batch.
+  # TextBrewer has a mean over the pairs of positions of the whole batch.
   mask = case["mask"].astype(bool)
   pairs = jnp.sum(mask, axis=1) ** 2
   losses = _mmd.mmd(student, teacher, mask)

@@ -14,7 +14,7 @@ from kdjax.losses.minilm import minilm as relations
 from kdjax.losses.pkd import pkd
 from kdjax.losses.token_fsp import token_fsp
 
-# Below it TextBrewer blanks scores, but only where it is given no mask.
+# TextBrewer zeroes scores below it, but only without a mask.
 FLOOR = -1e-3
 
 
@@ -88,7 +88,7 @@ def _mask(case):
 
 
 def _attention(case, side):
-  """Scores of all heads; of none is one head. Never a map: its axes stay."""
+  """Scores of all heads, or of one; unlike maps, their axes are kept."""
   scores = case.raw(side)
   return scores[:, None] if scores.ndim == 3 else scores
 
@@ -120,13 +120,13 @@ def _attention_cross_entropy(case, *, averaged):
 
 
 def _layers(case, side):
-  """The inputs s0, s1, .. or t0, t1, .. in the order of their numbers."""
+  """The inputs s0, s1, .. or t0, t1, .. in numeric order."""
   names = [name for name in case.inputs if re.fullmatch(rf"{side}\d+", name)]
   return tuple(case[name] for name in sorted(names, key=lambda x: int(x[1:])))
 
 
 def _over_tokens(values, mask):
-  """What the objective does: the mean over all tokens of the batch."""
+  """The mean over all tokens of the batch, as in the objective."""
   if mask is None:
     return jnp.mean(values)
   return jnp.sum(jnp.where(mask, values, 0.0)) / jnp.sum(mask)

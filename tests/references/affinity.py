@@ -13,7 +13,7 @@ def _unit(vector):
 
 
 def _outer_gap(first, second):
-  """The length of the difference of two tables of products."""
+  """The Frobenius norm of the difference of two Gram matrices."""
   square = 0.0
   for j in range(len(first)):
     for k in range(len(first)):

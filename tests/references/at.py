@@ -14,7 +14,7 @@ OPTIONS = (
 
 
 def pooled(image, height, width):
-  """The mean over windows, those of torch's adaptive pooling."""
+  """The mean over the windows of torch's adaptive pooling."""
   out = np.zeros((height, width, image.shape[2]))
   for i, j in np.ndindex(height, width):
     top = math.floor(i * image.shape[0] / height)

@@ -1,4 +1,4 @@
-"""The products of errors of examples that follow each other."""
+"""RepDistiller: the products of errors of adjacent examples."""
 
 import itertools
 

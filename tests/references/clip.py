@@ -1,4 +1,4 @@
-"""Radford et al. 2021, Figure 3, with rows that do not count left out."""
+"""Radford et al. 2021, Figure 3, without the masked rows."""
 
 import math
 

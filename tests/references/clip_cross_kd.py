@@ -1,4 +1,4 @@
-"""CLIP-KD's code: its interactive logits taught by the teacher's own."""
+"""CLIP-KD's code: its interactive logits with the teacher's as targets."""
 
 import math
 

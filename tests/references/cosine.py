@@ -1,4 +1,4 @@
-"""Sanh et al. 2019, Section 3: one less the cosine of the angle."""
+"""Sanh et al. 2019, Section 3: 1 minus the cosine of the angle."""
 
 import math
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-# Further option sets to compare in: the test makes those it can infer.
+# Option sets to test in addition to those that the tests derive.
 OPTIONS = (
   {"class_weights": (0.5, 2.0, 1.0, 0.25, 3.0)},
   {

@@ -1,4 +1,4 @@
-"""Li et al. 2023: the divergence of distillation, a temperature an example."""
+"""Li et al. 2023: the KL of distillation, with a temperature per example."""
 
 import math
 

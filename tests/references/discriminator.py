@@ -1,4 +1,4 @@
-"""Garcia et al. 2020, and the two older games: the discriminator's loss."""
+"""Garcia et al. 2020, GAN and LSGAN: the discriminator's loss."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Huang et al. 2025: Pearson over channels, and over the batch at a place."""
+"""Huang et al. 2025: Pearson over channels, and over the batch per position."""
 
 import math
 

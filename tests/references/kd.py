@@ -1,10 +1,10 @@
-"""Hinton et al. 2015, Eq. (1): the softened cross-entropy less the entropy."""
+"""Hinton et al. 2015, Eq. (1): softened cross-entropy minus the entropy."""
 
 import math
 
 import numpy as np
 
-# Where the two are equal.
+# The loss is 0 where student and teacher are equal.
 ZERO = True
 
 

@@ -1,4 +1,4 @@
-"""Kim et al. 2018: the distance with p = 1, of what it is given."""
+"""Kim et al. 2018: the distance with p = 1."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Jin et al. 2023: KL at every temperature, perhaps of unsure examples only."""
+"""Jin et al. 2023: KL at all temperatures, over all or some examples."""
 
 import math
 

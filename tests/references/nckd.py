@@ -1,4 +1,4 @@
-"""Zhao et al. 2022: KL among the classes that are left without the label's."""
+"""Zhao et al. 2022: KL over the non-target classes."""
 
 import math
 

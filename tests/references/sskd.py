@@ -1,4 +1,4 @@
-"""Xu et al. 2020: cosines with the plain examples, taught where it is right."""
+"""Xu et al. 2020: KL of similarities with the plain examples, on kept rows."""
 
 import math
 

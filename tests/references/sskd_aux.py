@@ -1,4 +1,4 @@
-"""Xu et al. 2020: which plain example was this one made from?"""
+"""Xu et al. 2020: cross-entropy with the plain source of each example."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What learns the opposite of what it is told."""
+"""Gradient reversal: the identity, with a negated gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +8,10 @@ from kdjax.types import Array
 
 
 @jax.custom_vjp
-def reversed_gradient(
+def reverse_gradient(
   x: Float[Array, "..."], factor: Float[Array, ""]
 ) -> Float[Array, "..."]:
-  """x itself, whose gradient is multiplied by -factor."""
+  """Returns x; its gradient is multiplied by -factor."""
   del factor
   return x
 
@@ -24,4 +24,4 @@ def _backward(factor, gradient):
   return -factor * gradient, jnp.zeros_like(factor)
 
 
-reversed_gradient.defvjp(_forward, _backward)
+reverse_gradient.defvjp(_forward, _backward)

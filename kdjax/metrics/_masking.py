@@ -7,34 +7,34 @@ from kdjax.errors import ShapeError
 from kdjax.types import Array
 
 
-def labelled(
+def mask_unlabelled(
   student: Float[Array, "B K"], label: Int[Array, "B"], mask: Bool[Array, "B"]
 ) -> tuple[Bool[Array, "B"], Int[Array, "B"], Float[Array, "B K"]]:
-  """(who counts, the label, the logits in float32).
+  """Returns (is valid, label, logits in float32).
 
-  Those that count are in the mask and have a label; label and logits of the
-  others become 0, for they may hold anything.
+  Valid rows are in the mask and have a label. Label and logits of other rows
+  become 0, because they may have any value.
   """
   B, K = student.shape
   if label.shape != (B,) or mask.shape != (B,):
     raise ShapeError(
       f"For logits [{B}, {K}] the label is {list(label.shape)} and the mask"
       f" {list(mask.shape)}.",
-      f"Both must be [{B}].",
+      f"Expected shape [{B}] for both.",
     )
-  counts = mask & (label >= 0)
-  return counts, jnp.where(counts, label, 0), shown(counts, student)
+  valid = mask & (label >= 0)
+  return valid, jnp.where(valid, label, 0), zero_masked(valid, student)
 
 
-def shown(
-  counts: Bool[Array, "B"], array: Float[Array, "B ..."]
+def zero_masked(
+  mask: Bool[Array, "B"], array: Float[Array, "B ..."]
 ) -> Float[Array, "B ..."]:
-  """An array in float32, 0 in the rows that do not count."""
+  """The array in float32, 0 in the masked rows."""
   rows = array.shape[:1]
-  if counts.shape != rows:
+  if mask.shape != rows:
     raise ShapeError(
-      f"For an array {list(array.shape)} the mask is {list(counts.shape)}.",
-      f"It must be {list(rows)}.",
+      f"For an array {list(array.shape)} the mask is {list(mask.shape)}.",
+      f"Expected shape {list(rows)}.",
     )
-  wide = counts.reshape(rows + (1,) * (array.ndim - 1))
+  wide = mask.reshape(rows + (1,) * (array.ndim - 1))
   return jnp.where(wide, array.astype(jnp.float32), 0.0)

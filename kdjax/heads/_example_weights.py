@@ -1,4 +1,4 @@
-"""Weights of examples against their mean over those that count."""
+"""Weights of examples, relative to their mean over the valid ones."""
 
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
@@ -9,7 +9,7 @@ from kdjax.types import Array
 def below_mean(
   weight: Float[Array, "B"], mask: Bool[Array, "B"] | None
 ) -> Float[Array, "B"]:
-  """How far each weight is below the mean of those that the mask shows."""
+  """The mean of the valid weights minus each weight."""
   if mask is None:
     return jnp.mean(weight) - weight
   count = jnp.maximum(jnp.sum(mask), 1)
