@@ -83,6 +83,7 @@ def stepped(**changes):
   return jax.jit(one.train_step)(at, fixed, batch(one))
 
 
+@pytest.mark.slow
 def test_four_parts_are_one_batch():
   (one, whole), (four, parts) = (
     stepped(network=PLAIN, micro_batches=count) for count in (1, 4)
@@ -116,6 +117,7 @@ def test_a_mean_of_the_means_of_parts_would_be_another():
   assert abs(apart - run(slice(None))) > 1e-3
 
 
+@pytest.mark.slow
 def test_statistics_of_a_batch_norm_go_from_part_to_part():
   network = config.network(
     "resnet_cifar", depth=8, widths=(2, 2, 2, 2), num_classes=10
@@ -145,6 +147,7 @@ def test_parts_must_divide_the_batch_of_a_device():
     check.plan(workdir.resolve(made(micro_batches=3)), ["large", "student"])
 
 
+@pytest.mark.slow
 def test_parts_of_eight_devices_are_the_whole_of_one():
   one = stage(network=PLAIN)
   at, fixed = started(one)

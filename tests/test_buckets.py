@@ -119,6 +119,7 @@ def by_seed(placement, step):
   ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["device", "stream"])
 @pytest.mark.parametrize("place", ["pmap", "mesh"])
 @pytest.mark.parametrize("axis", ["loop", "vmap"])
@@ -161,6 +162,7 @@ def test_evaluation_is_cut_batch_by_batch_and_whole_together():
         np.testing.assert_array_equal(batch[key], other[key], err_msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["uniform", "similar_length"])
 @pytest.mark.parametrize("kind", ["device", "stream"])
 def test_a_feed_that_goes_on_sees_what_it_would_have_seen(kind, way):
@@ -399,6 +401,7 @@ def planned(made):
   check.plan(workdir.resolve(made), ["teacher", "distilled"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("ends", "message"),
   [
@@ -417,12 +420,14 @@ def test_impossible_buckets_are_an_error_before_data_is_read(ends, message):
     planned(experiment(ends))
 
 
+@pytest.mark.slow
 def test_similar_length_needs_buckets():
   with pytest.raises(UserError, match="'similar_length' needs data with"):
     planned(experiment(way="similar_length"))
   planned(experiment({"text": (6,)}, way="similar_length"))
 
 
+@pytest.mark.slow
 def test_a_stage_that_needs_whole_texts_is_an_error_before_training():
   flat = config.network("mlp", modality="text", num_classes=3)
   labels = {"cross_entropy": config.term("cross_entropy")}
@@ -470,6 +475,7 @@ def test_networks_of_texts_are_among_those_that_are_read():
   assert {"fusion-bottleneck", "two_tower-None"} <= READERS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_outputs_and_gradients_are_equal_for_a_text_that_is_cut(name):
   model, rows = READERS[name], texts(6, seed=2)
@@ -508,6 +514,7 @@ def test_outputs_and_gradients_are_equal_for_a_text_that_is_cut(name):
   assert any(np.abs(leaf).max() > 1e-3 for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 def test_a_step_on_a_text_that_is_cut_is_the_step_on_the_whole():
   trained = {}
   for ends in (None, {"text": (6, 11)}):
@@ -542,6 +549,7 @@ def reach_of(batch):
   return reaches(batch["mask/text"]).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "pipeline",
   [
@@ -562,6 +570,7 @@ def test_the_augmentation_of_a_token_does_not_depend_on_the_bucket(
       np.testing.assert_array_equal(short, whole[:end])
 
 
+@pytest.mark.slow
 def test_a_run_with_buckets_ends_as_one_of_whole_texts(tmp_path):
   found = []
   for name, ends in (("whole", None), ("cut", {"text": (6, 11)})):

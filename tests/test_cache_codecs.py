@@ -1,4 +1,4 @@
-"""How a teacher's outputs are stored: against NumPy, value by value."""
+"""Codecs of teacher outputs, compared with NumPy value by value."""
 
 import jax
 import jax.numpy as jnp
@@ -19,34 +19,34 @@ def logits(seed=0, shape=(N, K), size=4.0):
 
 
 def stored(name, x, **options):
-  """What a codec makes of rows, through a compiled decode."""
+  """Rows after encoding and compiled decoding."""
   codec = codecs.find(name)
   decode = jax.jit(lambda parts: codec.decode(parts, x.shape[1:], **options))
   return np.asarray(decode(codec.encode(x)))
 
 
 def probabilities(row):
-  """Of one row of logits, in float64."""
+  """The softmax of one row of logits, in float64."""
   row = [float(value) - max(map(float, row)) for value in row]
   total = sum(np.exp(value) for value in row)
   return np.array([np.exp(value) / total for value in row])
 
 
 def largest(row, k):
-  """The classes of the k largest, of equals the first, one by one."""
-  left, found = list(range(len(row))), []
+  """The classes of the k largest logits, ties by class."""
+  left, kept = list(range(len(row))), []
   for _ in range(k):
     best = left[0]
-    for one in left:
-      if row[one] > row[best]:
-        best = one
-    found.append(best)
+    for column in left:
+      if row[column] > row[best]:
+        best = column
+    kept.append(best)
     left.remove(best)
-  return found
+  return kept
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_what_is_encoded_has_the_parts_that_are_announced(name):
+def test_encoded_parts_have_the_announced_shapes_and_dtypes(name):
   codec, x = codecs.find(name), logits()
   announced = {
     part: ((N, *row.shape), row.dtype)
@@ -61,7 +61,7 @@ def test_what_is_encoded_has_the_parts_that_are_announced(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_decoded_rows_are_float32_of_the_shape_that_was_stored(name):
+def test_decoded_rows_are_float32_of_the_stored_shape(name):
   decoded = stored(name, logits())
   assert decoded.dtype == np.float32
   assert decoded.shape == (N, K)
@@ -75,11 +75,11 @@ def test_a_row_may_have_any_shape(name, shape):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_no_rows_are_stored_as_none(name):
+def test_zero_rows_are_stored(name):
   assert stored(name, logits(shape=(0, K))).shape == (0, K)
 
 
-def test_float32_is_the_same_to_the_bit():
+def test_float32_is_exact_bit_for_bit():
   x = logits(size=1e-3)
   x[0, :4] = [0.0, -0.0, 1e-42, 3e38]
   np.testing.assert_array_equal(
@@ -251,7 +251,7 @@ def test_top_refuses_what_is_no_row_of_more_classes(shape):
 
 
 @pytest.mark.parametrize("name", ["top", "top0", "top-1", "float8", "top5x"])
-def test_an_unknown_codec_is_named_beside_those_there_are(name):
+def test_an_unknown_codec_is_named_with_the_known_ones(name):
   with pytest.raises(UserError, match=f"No codec '{name}'.*top<k>"):
     codecs.find(name)
 
@@ -283,27 +283,29 @@ def test_a_million_examples_at_top_10_of_1000_are_under_100_mb():
   assert 1_000_000 * (size + index) < 100e6
 
 
-def test_the_error_is_the_divergence_and_the_greatest_difference():
+def test_distortion_is_the_divergence_and_the_largest_difference():
   full, decoded = logits(1, size=1.0), logits(2, size=1.0)
   divergence = 0.0
-  for one, other in zip(full, decoded, strict=True):
-    p, q = probabilities(one), probabilities(other)
+  for row, approximate in zip(full, decoded, strict=True):
+    p, q = probabilities(row), probabilities(approximate)
     divergence += sum(a * np.log(a / b) for a, b in zip(p, q, strict=True))
-  found = codecs.error(full, jnp.asarray(decoded))
+  found = codecs.distortion(full, jnp.asarray(decoded))
   np.testing.assert_allclose(found.kl, divergence / N, rtol=1e-6)
   assert found.difference == pytest.approx(
     max(abs(float(full[at]) - float(decoded[at])) for at in np.ndindex(N, K))
   )
 
 
-def test_the_error_of_what_is_exact_is_zero():
+def test_the_distortion_of_exact_values_is_zero():
   x = logits()
-  assert codecs.error(x, stored("float32", x)) == (0, 0)
+  assert codecs.distortion(x, stored("float32", x)) == (0, 0)
 
 
 def test_more_kept_classes_are_closer_to_the_full_logits():
   x = logits(shape=(50, K))
-  errors = [codecs.error(x, stored(f"top{k}", x)).kl for k in (1, 3, 6, 10)]
+  errors = [
+    codecs.distortion(x, stored(f"top{k}", x)).kl for k in (1, 3, 6, 10)
+  ]
   assert errors == sorted(errors, reverse=True)
   assert errors[-1] < 1e-5
 
@@ -314,7 +316,7 @@ OUTPUTS = {
 }
 
 
-def test_outputs_go_through_their_parts_and_back():
+def test_outputs_are_encoded_to_parts_and_decoded():
   arrays = {"logits": logits(), "image/tokens": logits(1, (N, 2, 3))}
   encoded = outputs.encode(OUTPUTS, arrays)
   assert encoded.keys() == outputs.parts(OUTPUTS).keys()

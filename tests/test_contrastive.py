@@ -1,4 +1,4 @@
-"""Contrastive losses, and the memories that their heads keep."""
+"""Contrastive losses, and the memories of their heads."""
 
 import jax
 import jax.numpy as jnp
@@ -85,8 +85,8 @@ def example(request):
   return Example(HEADS[request.param])
 
 
-def others(head):
-  """How many columns of negatives there are."""
+def negatives_of(head):
+  """The number of columns of negatives."""
   return {"bank": 6, "queue": 6, "batch": B - 1}[
     next(name for name, one in HEADS.items() if one == head)
   ]
@@ -95,9 +95,10 @@ def others(head):
 # Heads that score
 
 
-def test_both_sides_have_a_column_of_their_own_and_those_of_negatives(example):
+@pytest.mark.slow
+def test_scores_are_the_positive_and_the_negatives_of_both_sides(example):
   student, teacher = example()
-  assert student.shape == teacher.shape == (B, 1 + others(example.head))
+  assert student.shape == teacher.shape == (B, 1 + negatives_of(example.head))
   assert student.dtype == teacher.dtype == jnp.float32
   assert example.head.both and example.head.gathered
 
@@ -107,7 +108,7 @@ def test_the_mean_score_of_the_first_batch_is_one_over_the_size(example):
     equal(jnp.mean(jnp.exp(side)) * SIZE, 1.0)
 
 
-def test_z_is_that_of_the_first_batch_from_then_on(example):
+def test_z_is_fixed_by_the_first_batch(example):
   _, after = example.train()
   other = normal(5, B, D), example.index
   _, later = example.train(other, variables=after, seed=3)
@@ -118,7 +119,7 @@ def test_z_is_that_of_the_first_batch_from_then_on(example):
   )
 
 
-def test_a_first_batch_without_rows_that_count_sets_no_z(example):
+def test_a_fully_masked_first_batch_sets_no_z(example):
   _, after = example.train(mask=jnp.zeros(B, bool))
   assert not bool(after["memory"]["z"]["known"])
   jax.tree.map(
@@ -126,7 +127,7 @@ def test_a_first_batch_without_rows_that_count_sets_no_z(example):
   )
 
 
-def test_evaluation_keeps_nothing(example):
+def test_evaluation_changes_no_memory(example):
   _, new = example(mutable=["memory"])
   jax.tree.map(
     np.testing.assert_array_equal,
@@ -135,17 +136,18 @@ def test_evaluation_keeps_nothing(example):
   )
 
 
-def test_rows_that_do_not_count_change_no_score_and_no_memory(example):
+@pytest.mark.slow
+def test_masked_rows_change_no_score_and_no_memory(example):
   mask = jnp.array([True, False, True, True])
   features, index = example.x
-  # Even if they are no numbers, or no rows.
+  # Even with NaN features, or indices out of range.
   noise = features.at[1].set(jnp.nan), index.at[1].set(10**6)
   like = example.like.at[1].set(jnp.inf)
-  before, kept = example.train(mask=mask)
-  after, others = example.train(noise, like, mask=mask)
-  for one, other in zip(before, after, strict=True):
-    equal(other[mask], one[mask])
-  jax.tree.map(equal, others["memory"], kept["memory"])
+  before, memory = example.train(mask=mask)
+  after, other = example.train(noise, like, mask=mask)
+  for clean, noisy in zip(before, after, strict=True):
+    equal(noisy[mask], clean[mask])
+  jax.tree.map(equal, other["memory"], memory["memory"])
 
   def total(params, x, like):
     variables = {**example.variables, "params": params}
@@ -163,14 +165,14 @@ def test_rows_that_do_not_count_change_no_score_and_no_memory(example):
 def test_the_order_of_a_batch_does_not_matter(example):
   order = np.array([2, 0, 3, 1])
   moved = tuple(part[order] for part in example.x)
-  before, kept = example.train()
-  after, others = example.train(moved, example.like[order])
+  before, memory = example.train()
+  after, other = example.train(moved, example.like[order])
   loss = lambda scores: crd(*scores, data_size=SIZE)
   equal(loss(after), loss(before)[order], 1e-4)
-  equal(others["memory"]["z"]["log_z"], kept["memory"]["z"]["log_z"])
+  equal(other["memory"]["z"]["log_z"], memory["memory"]["z"]["log_z"])
 
 
-def test_the_loss_pulls_on_both_layers_and_on_the_students_features(example):
+def test_both_layers_and_the_students_features_have_gradients(example):
   def total(params, features):
     variables = {**example.variables, "params": params}
     scores, _ = example.train((features, example.index), variables=variables)
@@ -183,7 +185,7 @@ def test_the_loss_pulls_on_both_layers_and_on_the_students_features(example):
     assert np.all(np.isfinite(leaf)) and np.any(leaf)
 
 
-def test_what_is_kept_carries_no_gradient(example):
+def test_the_memory_carries_no_gradient(example):
   def total(params):
     _, new = example.train(variables={**example.variables, "params": params})
     return sum(
@@ -196,9 +198,9 @@ def test_what_is_kept_carries_no_gradient(example):
   assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradients))
 
 
-def test_negatives_of_the_own_class_are_left_out(example):
+def test_negatives_of_the_same_class_are_left_out(example):
   labelled = lambda label: (*example.x, jnp.asarray(label))
-  # A memory knows the labels that it has seen.
+  # A memory stores the labels of earlier batches.
   _, after = example.train(labelled([1, 1, 1, 1]))
   _, after = example.train(labelled([1, 1, 1, 1]), variables=after)
   (student, teacher), _ = example.train(
@@ -209,13 +211,13 @@ def test_negatives_of_the_own_class_are_left_out(example):
     assert np.all(np.isfinite(side[:, 0]))
     assert np.all(np.isfinite(side[1:3]))
     assert np.all(np.isfinite(crd(side, data_size=SIZE)))
-  if others(example.head) != 6:
+  if negatives_of(example.head) != 6:
     assert np.sum(np.isneginf(student[0])) == 1
   elif "pointer" in after["memory"]:
     assert np.all(np.isneginf(student[0, 1:]))
 
 
-def test_two_seeds_start_with_other_memories():
+def test_two_seeds_start_with_different_memories():
   head, x, like = (
     HEADS["bank"],
     (normal(1, B, D), jnp.arange(B)),
@@ -232,7 +234,7 @@ def test_two_seeds_start_with_other_memories():
 # The bank
 
 
-def test_a_bank_compares_each_side_with_what_is_kept_of_the_other():
+def test_a_bank_compares_each_side_with_the_other_sides_rows():
   example = Example(HEADS["bank"])
   student, _ = example()
   params, memory = example.variables["params"], example.variables["memory"]
@@ -240,12 +242,12 @@ def test_a_bank_compares_each_side_with_what_is_kept_of_the_other():
   embedded = example.x[0] @ dense["kernel"] + dense["bias"][None]
   embedded /= np.linalg.norm(embedded, axis=1, keepdims=True)
   own = np.sum(embedded * memory["teacher"][example.index], axis=1) / 0.07
-  # Up to Z, which is one number.
+  # Up to Z, which is a constant.
   gap = np.asarray(student[:, 0] - own)
   equal(gap, np.full(B, gap[0]), 1e-4)
 
 
-def test_a_bank_moves_the_rows_of_the_batch_and_no_others():
+def test_a_bank_updates_only_the_rows_of_the_batch():
   example = Example(HEADS["bank"])
   _, after = example.train()
   for side in ("student", "teacher"):
@@ -259,21 +261,21 @@ def test_a_bank_moves_the_rows_of_the_batch_and_no_others():
     equal(np.linalg.norm(now[rows], axis=1), np.ones(B))
 
 
-def test_a_bank_draws_every_row_but_the_examples_own():
+def test_a_bank_draws_every_row_except_the_examples_own():
   index = jnp.array([0, 2, 4])
-  drawn = np.asarray(_nce.others(KEY, index, 400, 5))
+  drawn = np.asarray(_nce.draw_negatives(KEY, index, 400, 5))
   for row, own in zip(drawn, index, strict=True):
     assert set(row) == set(range(5)) - {int(own)}
 
 
-def test_an_index_beyond_the_bank_gives_no_number_that_looks_right():
+def test_an_index_beyond_the_bank_gives_nan():
   example = Example(HEADS["bank"])
   student, _ = example((example.x[0], example.index.at[0].set(SIZE)))
   assert np.isnan(student[0, 0])
 
 
 @pytest.mark.parametrize("rows", [9, 90])
-def test_scores_are_the_products_however_large_the_bank_is(rows):
+def test_scores_are_scaled_products_for_any_bank_size(rows):
   bank, embedding = normal(0, rows, 3), normal(1, B, 3)
   index = jnp.asarray(np.random.default_rng(2).integers(0, rows, (B, 4)))
   expected = [
@@ -286,7 +288,7 @@ def test_scores_are_the_products_however_large_the_bank_is(rows):
 # The queue
 
 
-def test_a_queue_forgets_the_oldest():
+def test_a_queue_drops_the_oldest_rows():
   example = Example(HEADS["queue"])
   _, after = example.train()
   np.testing.assert_array_equal(after["memory"]["index"], [3, 7, 0, 11, -1, -1])
@@ -297,14 +299,14 @@ def test_a_queue_forgets_the_oldest():
 
 
 def test_a_queue_smaller_than_the_batch_keeps_its_last_rows():
-  rows, pointer = memory_queue.places(
+  rows, pointer = memory_queue.queue_rows(
     jnp.int32(1), jnp.array([True, True, False, True, True]), 3
   )
   np.testing.assert_array_equal(rows, [3, 2, 3, 0, 1])
   assert pointer == 2
 
 
-def test_a_queue_does_not_hold_an_example_against_itself():
+def test_an_example_in_the_queue_is_not_its_own_negative():
   example = Example(HEADS["queue"])
   _, after = example.train()
   (student, _), _ = example.train(variables=after)
@@ -316,7 +318,7 @@ def test_a_queue_does_not_hold_an_example_against_itself():
 # Heads of two towers
 
 
-def test_project_leaves_what_is_as_wide_already():
+def test_project_keeps_inputs_of_the_right_width():
   x, like = (
     (normal(0, B, 5), normal(1, B, 4)),
     (normal(2, B, 5), normal(3, B, 3)),
@@ -336,25 +338,25 @@ def test_scale_starts_at_one_over_the_temperature():
   equal(number, np.full(B, 100.0))
 
 
-def test_views_go_through_one_network():
+def test_views_share_one_network():
   x = normal(0, B, D), normal(1, B, D)
   (first, second), variables = views.Head().init_with_output(KEY, x)
-  turned = views.Head().apply(variables, x[::-1])
-  equal(turned[0], second)
-  equal(turned[1], first)
+  swapped = views.Head().apply(variables, x[::-1])
+  equal(swapped[0], second)
+  equal(swapped[1], first)
 
 
-def test_fuse_sees_directions_alone():
+def test_fuse_normalizes_its_inputs():
   x = normal(0, B, D), normal(1, B, 3)
-  made, variables = fuse.Head().init_with_output(KEY, x)
-  assert made.shape == (B, D)
-  equal(fuse.Head().apply(variables, (2 * x[0], 5 * x[1])), made)
+  fused, variables = fuse.Head().init_with_output(KEY, x)
+  assert fused.shape == (B, D)
+  equal(fuse.Head().apply(variables, (2 * x[0], 5 * x[1])), fused)
 
 
 # Losses
 
 
-def test_crd_takes_a_negative_of_minus_infinity_for_none():
+def test_crd_ignores_negatives_of_minus_infinity():
   scores = normal(0, B, 7)
   fewer = jnp.delete(scores, 3, axis=1)
   hidden = scores.at[:, 3].set(-jnp.inf)
@@ -363,12 +365,12 @@ def test_crd_takes_a_negative_of_minus_infinity_for_none():
   assert np.all(np.isfinite(gradient)) and not np.any(gradient[:, 3])
 
 
-def test_crd_without_a_teacher_is_one_direction():
+def test_crd_without_a_teacher_has_one_direction():
   one, other = normal(0, B, 7), normal(1, B, 7)
   equal(crd(one, other), crd(one) + crd(other))
 
 
-def test_crd_falls_as_the_own_score_rises_and_rises_with_the_others():
+def test_crd_decreases_in_the_positive_score_and_increases_in_the_negatives():
   gradient = jax.jit(jax.grad(lambda x: jnp.sum(crd(x))))(normal(0, B, 7))
   assert np.all(gradient[:, 0] < 0) and np.all(gradient[:, 1:] > 0)
 
@@ -380,18 +382,18 @@ def pair(seed, width=D):
 SCALE = jnp.full(B, 5.0)
 
 
-def test_clip_of_embeddings_all_alike_is_the_logarithm_of_the_batch():
+def test_clip_of_equal_embeddings_is_the_logarithm_of_the_batch():
   one = jnp.ones((B, D))
   equal(clip(one, one, SCALE), np.log(B))
 
 
-def test_clip_sees_directions_alone_and_no_side_before_the_other():
+def test_clip_is_scale_invariant_and_symmetric():
   image, text = pair(0)
   equal(clip(3 * image, text, SCALE), clip(image, text, SCALE))
   equal(clip(text, image, SCALE), clip(image, text, SCALE))
 
 
-def test_ckd_of_one_network_with_itself_is_zero_and_pulls_nowhere():
+def test_ckd_of_equal_networks_is_zero_without_gradient():
   student = pair(0)
   value, gradient = jax.jit(
     jax.value_and_grad(lambda x: clip_ckd(x, student, SCALE, SCALE))
@@ -400,21 +402,21 @@ def test_ckd_of_one_network_with_itself_is_zero_and_pulls_nowhere():
   jax.tree.map(lambda leaf: equal(leaf, np.zeros((B, D)), 1e-6), gradient)
 
 
-def test_soft_affinities_pull_as_ckd_does():
+def test_soft_affinities_have_the_gradient_of_ckd():
   student, teacher = pair(0), pair(2, D + 1)
-  pull = lambda loss: jax.jit(
+  gradient = lambda loss: jax.jit(
     jax.grad(lambda x: loss(x, teacher, SCALE, 2 * SCALE))
   )(student)
-  jax.tree.map(equal, pull(clip_soft), pull(clip_ckd))
+  jax.tree.map(equal, gradient(clip_soft), gradient(clip_ckd))
 
 
-def test_gd_matches_the_gradients_that_clip_has():
+def test_gd_bounds_the_distance_of_the_gradients_of_clip():
   student, teacher = pair(0), pair(2)
-  unit = lambda side: tuple(map(numerics.unit, side))
+  normalized = lambda side: tuple(map(numerics.l2_normalize, side))
   raw = lambda image, text: clip(image, text, SCALE, normalize=False)
   # Both directions at once: the sum of their gradients, twice the mean.
   own, other = (
-    jax.jit(jax.grad(raw, (0, 1)))(*unit(x)) for x in (student, teacher)
+    jax.jit(jax.grad(raw, (0, 1)))(*normalized(x)) for x in (student, teacher)
   )
   gap = sum(
     jnp.mean((2 * (a - b)) ** 2) for a, b in zip(own, other, strict=True)
@@ -423,23 +425,24 @@ def test_gd_matches_the_gradients_that_clip_has():
   assert 0 < gap <= 2 * clip_gd(student, teacher, SCALE, SCALE) + 1e-6
 
 
-def test_aux_of_views_all_alike_is_the_logarithm_of_the_batch():
+def test_aux_of_equal_views_is_the_logarithm_of_the_batch():
   equal(sskd_aux((jnp.ones((B, D)),) * 4), np.log(B))
 
 
-def test_sskd_keeps_only_what_the_teacher_gets_right_when_the_share_is_zero():
+def test_sskd_with_ratio_0_keeps_only_what_the_teacher_gets_right():
   plain = 3 * jnp.eye(B, D)
-  # Of the only transformed view, the teacher takes 0 and 1 for each other.
-  taught = plain[jnp.array([1, 0, 2, 3])] + 0.1
+  # In the only transformed view, the teacher confuses 0 and 1.
+  transformed = plain[jnp.array([1, 0, 2, 3])] + 0.1
   student = pair(0)
   noisy = student[0], student[1].at[0].multiply(-2.0)
-  value = lambda x, ratio: sskd(x, (plain, taught), ratio=ratio)
+  value = lambda x, ratio: sskd(x, (plain, transformed), ratio=ratio)
   equal(value(noisy, 0.0), value(student, 0.0))
   assert not np.allclose(value(noisy, 1.0), value(student, 1.0))
 
 
+@pytest.mark.slow
 def test_ties_are_settled_by_confidence_or_by_order():
-  # Both wrong, the second less sure of it; one of two is kept.
+  # Both are wrong, the second is less confident; one of two is kept.
   teacher = (jnp.array([[0.0, 4.0, 0.0], [0.0, 1.0, 0.0]]),)
   student = (jnp.array([[1.0, 0.0, 0.0], [0.0, 0.0, 2.0]]),)
   label = jnp.array([0, 0])
@@ -449,14 +452,14 @@ def test_ties_are_settled_by_confidence_or_by_order():
     ratio=0.5,
     ties=ties,
   )
-  both, turned = jnp.array([0, 1]), jnp.array([1, 0])
+  both, swapped = jnp.array([0, 1]), jnp.array([1, 0])
   alone = lambda row: sskd_transformed(
     (student[0][row : row + 1],), (teacher[0][row : row + 1],), label[:1]
   )
   equal(value(both, "confidence"), alone(1))
-  equal(value(turned, "confidence"), alone(1))
+  equal(value(swapped, "confidence"), alone(1))
   equal(value(both, "order"), alone(0))
-  equal(value(turned, "order"), alone(1))
+  equal(value(swapped, "order"), alone(1))
 
 
 # Two towers
@@ -483,7 +486,8 @@ def test_a_tower_gives_its_features_and_its_embedding():
   assert outputs["scale"].shape == (B,) and "logits" not in outputs
 
 
-def test_the_scale_starts_as_told_and_stops_at_its_largest():
+@pytest.mark.slow
+def test_the_scale_starts_at_its_option_and_is_clipped():
   inputs = {"image": normal(0, B, 8, 8, 1)}
   for temperature, expected in ((0.02, 50.0), (1e-4, 100.0)):
     outputs, _ = towers(temperature=temperature).init_with_output(
@@ -492,7 +496,7 @@ def test_the_scale_starts_as_told_and_stops_at_its_largest():
     equal(outputs["scale"], np.full(B, expected), 1e-4)
 
 
-def test_an_encoder_to_classify_by_must_exist():
+def test_an_encoder_in_classifies_must_exist():
   with pytest.raises(UserError, match=r"'audio'.*image, sketch"):
     towers(classifies="audio").init(
       KEY, {"image": normal(0, B, 8, 8, 1)}, train=False

@@ -73,6 +73,7 @@ def name(request):
 # Every set
 
 
+@pytest.mark.slow
 @there
 def test_the_splits_are_as_large_as_documented(name):
   load = registry.find("data", name).load

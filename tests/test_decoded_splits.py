@@ -241,6 +241,7 @@ def test_arrays_say_that_seeds_draw_nothing():
   assert not hasattr(digits, "SEED_DRAWS")
 
 
+@pytest.mark.slow
 def test_stages_and_seeds_list_what_is_broken_and_decode_it_once(
   options, reads, tmp_path
 ):

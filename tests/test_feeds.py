@@ -91,6 +91,7 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(group[key], expected[key], err_msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pmap", "mesh"])
 @pytest.mark.parametrize("axis", ["loop", "vmap"])
 @pytest.mark.parametrize("evaluation", [False, True])
@@ -136,6 +137,7 @@ def test_processes_make_parts_that_are_the_batch_together(monkeypatch):
   assert sorted(np.concatenate(epoch)) == list(range(N))
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_batches_of_threads_in_their_order():
   placement = Placement("pmap", SEEDS, "loop", {})
   assert_equal(seen("stream", placement, workers=2), seen("stream", placement))

@@ -1,4 +1,4 @@
-"""A grid of numbers is the runs that it stands for, beside each other."""
+"""A grid gives the results of separate runs, one per point."""
 
 import json
 
@@ -17,8 +17,8 @@ POINTS = {
 }
 
 
-def made(**student):
-  """A teacher, and a student of it, on two moons."""
+def experiment(**student):
+  """A teacher and its student, on two moons."""
   knobs = {
     "steps": 12, "batch_size": 24, "eval_every": 6, "log_every": 6,
     "save_every": 0,
@@ -52,26 +52,29 @@ def made(**student):
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
   folder = tmp_path_factory.mktemp("grid")
-  results = kdjax.run(made(grid=config.ConfigDict(POINTS)), folder, quiet=True)
+  results = kdjax.run(
+    experiment(grid=config.ConfigDict(POINTS)), folder, quiet=True
+  )
   result = json.loads((folder / "stages/student/result.json").read_text())
   return folder, results, result
 
 
-def test_a_point_of_a_grid_is_the_run_with_its_numbers(ran, tmp_path):
+@pytest.mark.slow
+def test_a_grid_point_equals_the_run_with_its_numbers(ran, tmp_path):
   _, _, result = ran
   values = zip(*POINTS.values(), strict=True)
-  for place, (temperature, weight, labels) in enumerate(values):
+  for i, (temperature, weight, labels) in enumerate(values):
     numbers = {"temperature": temperature, "weight": weight}
-    folder = tmp_path / str(place)
-    kdjax.run(made(kd=numbers, labels=labels), folder, quiet=True)
+    folder = tmp_path / str(i)
+    kdjax.run(experiment(kd=numbers, labels=labels), folder, quiet=True)
     alone = json.loads((folder / "stages/student/result.json").read_text())
-    point = result["grid"][place]
+    point = result["grid"][i]
     assert point["at"]["kd/temperature"] == temperature
     for name, expected in alone["test"]["best"].items():
       np.testing.assert_allclose(point[name], expected, rtol=1e-4, err_msg=name)
 
 
-def test_what_is_reported_is_the_mean_over_the_points_of_each_seed(ran):
+def test_the_mean_over_the_points_of_each_seed_is_reported(ran):
   _, results, result = ran
   assert result["seeds"] == [0, 1]
   each = np.array([point["accuracy"] for point in result["grid"]])
@@ -89,31 +92,34 @@ def test_the_network_of_each_point_can_be_restored_and_measured(ran):
   expected = np.array([point["accuracy"] for point in result["grid"]]).T
   np.testing.assert_allclose(measured, expected.ravel(), rtol=1e-6)
   kernels = [
-    kdjax.restore(folder, "student", seed=1, point=place)[1]["params"]["head"][
+    kdjax.restore(folder, "student", seed=1, point=i)[1]["params"]["head"][
       "kernel"
     ]
-    for place in range(3)
+    for i in range(3)
   ]
   assert np.abs(kernels[0] - kernels[1]).max() > 1e-4
-  with pytest.raises(UserError, match="point 3 in 'student', which has 3"):
+  with pytest.raises(UserError, match=r"point 3 in the grid.*which has 3"):
     kdjax.restore(folder, "student", point=3)
 
 
 @pytest.mark.parametrize(
-  ("grid", "told"),
+  ("grid", "message"),
   [
     ({"kd/temprature": (1.0,)}, "Did you mean 'kd/temperature'"),
-    ({"kd/weight": (1.0,), "kd/temperature": (1.0, 2.0)}, "as many of all"),
+    (
+      {"kd/weight": (1.0,), "kd/temperature": (1.0, 2.0)},
+      "equally many values",
+    ),
     ({"kd/weight": ()}, "kd/weight 0 values"),
   ],
 )
-def test_a_grid_that_cannot_be_is_a_mistake(grid, told, tmp_path):
-  with pytest.raises(UserError, match=told):
-    kdjax.run(made(grid=config.ConfigDict(grid)), tmp_path, quiet=True)
+def test_a_wrong_grid_is_refused(grid, message, tmp_path):
+  with pytest.raises(UserError, match=message):
+    kdjax.run(experiment(grid=config.ConfigDict(grid)), tmp_path, quiet=True)
 
 
-def test_a_stage_with_a_grid_teaches_nobody(tmp_path):
-  plan = made()
+def test_a_stage_with_a_grid_cannot_teach(tmp_path):
+  plan = experiment()
   with plan.unlocked():
     plan.stages.teacher.grid = config.ConfigDict(
       {"cross_entropy/weight": (1.0, 2.0)}
@@ -122,7 +128,7 @@ def test_a_stage_with_a_grid_teaches_nobody(tmp_path):
     kdjax.run(plan, tmp_path, quiet=True)
 
 
-def test_without_a_grid_there_is_one_point_that_changes_nothing():
+def test_an_empty_grid_has_one_point_without_changes():
   assert grids.points({}) == [{}] and grids.count({}) == 1
-  assert grids.repeated({}, [3, 4]) == [3, 4]
-  assert grids.by_seed([0.25, 0.5], 2) == [0.25, 0.5]
+  assert grids.repeat_per_point({}, [3, 4]) == [3, 4]
+  assert grids.mean_per_seed([0.25, 0.5], 2) == [0.25, 0.5]

@@ -10,6 +10,8 @@ import kdjax
 from kdjax import config, registry
 from kdjax.training import checkpoints
 
+pytestmark = pytest.mark.slow
+
 KNOBS = {
   "steps": 6,
   "batch_size": 16,

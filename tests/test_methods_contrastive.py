@@ -69,6 +69,7 @@ def made(name, parts=twice, data=(), **options):
   return stages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", ["bank", "queue", "batch"])
 def test_crd_traces_with_every_memory(memory):
   (stage,) = made(
@@ -89,12 +90,14 @@ def test_crd_with_an_unknown_memory_is_an_error():
     made("crd", plain, memory="banks")
 
 
+@pytest.mark.slow
 def test_clip_kd_is_by_default_the_final_one_of_the_paper():
   (stage,) = made("clip_kd")
   weights = {name: one.weight for name, one in stage.terms.items()}
   assert weights == {"clip": 1.0, "ckd": 1.0, "icl": 1.0, "fd": 2000.0}
 
 
+@pytest.mark.slow
 def test_clip_kd_traces_with_every_term_but_the_masked():
   (stage,) = made("clip_kd", cross_kd=1.0, gd=1e8, afd=1.0, labels=0.5)
   assert stage.terms.cross_entropy.weight == 0.5
@@ -105,11 +108,13 @@ def test_clip_kd_traces_with_every_term_but_the_masked():
     assert heads[name]["student"].of == "icl/student"
 
 
+@pytest.mark.slow
 def test_clip_kd_has_a_layer_without_icl_too():
   (stage,) = made("clip_kd", icl=0.0, ckd=0.0)
   assert stage.terms.fd.heads.student.name == "project"
 
 
+@pytest.mark.slow
 def test_tinyclip_has_affinities_alone_by_default():
   (stage,) = made("tinyclip")
   assert set(stage.terms) == {"affinity"}
@@ -137,6 +142,7 @@ def test_sskd_weights_labels_by_a_tenth_by_default():
     assert terms.sskd_transformed.weight == 2.7
 
 
+@pytest.mark.slow
 def test_methods_of_views_trace_on_data_that_makes_them():
   views = ("rotate90", "rotate180", "rotate270")
   first, _ = made("sskd", plain, data=views)

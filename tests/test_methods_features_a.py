@@ -53,6 +53,7 @@ def plan(stages):
   check.plan(resolved, list(resolved["order"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_method_on_maps_takes_a_teacher_of_other_widths(name):
   plan(made(name))

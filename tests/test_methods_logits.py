@@ -11,6 +11,7 @@ def make(name, **options):
   return registry.find("methods", name)(base(name), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("name", "options"),
   [

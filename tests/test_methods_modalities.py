@@ -46,6 +46,7 @@ TRAINED = {"teacher_network": network(5, 8)}
 TWICE = {"teachers": ("teacher/logits", "teacher/logits")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("method", "options"),
   [
@@ -71,6 +72,7 @@ def test_a_method_traces_with_options_that_change_its_form(method, options):
   assert traced(method, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("method", "option"),
   [
@@ -156,6 +158,7 @@ def test_c2kd_is_the_same_for_both_sides():
     assert reads.teacher == f"heads/c2kd_{swap(side)}_proxy/student"
 
 
+@pytest.mark.slow
 def test_the_last_student_of_hallucination_starts_from_the_first():
   stages = traced("hallucination")
   last = stages["hallucination"]

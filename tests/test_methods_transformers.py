@@ -62,6 +62,7 @@ def call(name, **options):
   return registry.find("methods", name)(base()[1], **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_a_method_for_transformers_traces_on_images(name, options):
   teacher, stage = base()
@@ -71,6 +72,7 @@ def test_a_method_for_transformers_traces_on_images(name, options):
   trace(teacher, stages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "name", ["tinybert", "minilm", "distilbert", "hidden_states"]
 )

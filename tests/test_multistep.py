@@ -10,6 +10,8 @@ from kdjax.devices import multistep
 from kdjax.errors import UserError
 from kdjax.training.checkpoints import Checkpoints
 
+pytestmark = pytest.mark.slow
+
 STEPS = 12
 
 

@@ -1,4 +1,4 @@
-"""Teachers as a stage has them: in another dtype, and in parts of a batch."""
+"""Teachers of a stage: in another dtype, and with a batch in chunks."""
 
 import jax
 import jax.numpy as jnp
@@ -17,20 +17,20 @@ N, K, BATCH = 48, 3, 8
 
 
 @pytest.fixture(scope="module", autouse=True)
-def held():
+def data():
   rng = np.random.default_rng(0)
   images = rng.normal(size=(N, 6, 6, 1)).astype(np.float32)
-  arrays.hold("seen", {"image": images, "label": np.arange(N) % K})
+  arrays.hold("random", {"image": images, "label": np.arange(N) % K})
 
 
-def made(**teacher):
+def experiment_of(**teacher):
   network = lambda width: config.network("conv", widths=(width,), num_classes=K)
   labels = {"cross_entropy": config.term("cross_entropy")}
   knobs = {"batch_size": BATCH, "steps": 2}
   return config.experiment(
     "teachers",
     seeds=1,
-    data=config.data("arrays", held="seen"),
+    data=config.data("arrays", held="random"),
     stages={
       "large": config.stage(network(6), terms=labels, **knobs),
       "student": config.stage(
@@ -44,14 +44,14 @@ def made(**teacher):
 
 
 def stage_of(**teacher):
-  return build.build(workdir.resolve(made(**teacher)), "student")
+  return build.build(workdir.resolve(experiment_of(**teacher)), "student")
 
 
 def trained(**teacher):
-  """The state and metrics after a step, and the program's temporary memory."""
+  """The state and metrics after a step."""
   stage = stage_of(**teacher)
   variables = {"teacher": teacher_variables(stage)}
-  fixed = stage.fixed(variables, stage.facts(0))
+  fixed = stage.fixed(variables, stage.data_statistics(0))
   state = stage.init(0, fixed)
   order = stage.train_feeds([0])[0]
   return jax.jit(stage.train_step)(state, fixed, order.batch(0))
@@ -63,8 +63,9 @@ def teacher_variables(stage):
   return module.init(jax.random.key(1), flow.inputs("teacher"), train=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunks", [2, 8])
-def test_chunks_of_a_batch_change_nothing_but_memory(chunks):
+def test_chunks_do_not_change_the_metrics(chunks):
   (_, whole), (_, parts) = trained(), trained(chunks=chunks)
   for name, value in whole.items():
     np.testing.assert_allclose(parts[name], value, rtol=1e-5, err_msg=name)
@@ -80,8 +81,8 @@ def test_chunks_run_one_after_another():
 
 
 def test_chunks_that_do_not_divide_a_batch_are_refused():
-  plain = workdir.resolve(made(chunks=3))
-  with pytest.raises(UserError, match="8 examples in 3 chunks"):
+  plain = workdir.resolve(experiment_of(chunks=3))
+  with pytest.raises(UserError, match="processes 8 examples in 3 chunks"):
     check.plan(plain, ["large", "student"])
 
 
@@ -94,18 +95,21 @@ def test_a_teacher_may_compute_in_another_dtype_than_its_student():
   np.testing.assert_allclose(exact["loss/kd"], rounded["loss/kd"], rtol=0.05)
 
 
-def test_a_dtype_that_is_none_is_refused():
-  plain = workdir.resolve(made(dtype="float8"))
+def test_an_unknown_dtype_is_refused():
+  plain = workdir.resolve(experiment_of(dtype="float8"))
   with pytest.raises(UserError, match="float8"):
     check.plan(plain, ["large", "student"])
 
 
-def test_a_cache_of_a_teacher_in_another_dtype_is_another(tmp_path):
-  kdjax.run(made(), tmp_path, stage="large", quiet=True)
+@pytest.mark.slow
+def test_teachers_in_different_dtypes_have_different_caches(tmp_path):
+  kdjax.run(experiment_of(), tmp_path, stage="large", quiet=True)
   plans = [
-    next(experiment.caches(made(cache="auto", dtype=dtype), tmp_path))[1][0]
+    next(experiment.caches(experiment_of(cache="auto", dtype=dtype), tmp_path))[
+      1
+    ][0]
     for dtype in ("", "bfloat16")
   ]
   assert plans[0].manifest.teacher != plans[1].manifest.teacher
   assert plans[0].path != plans[1].path
-  assert not any(map(cache_plan.is_done, plans))
+  assert not any(map(cache_plan.is_complete, plans))

@@ -79,6 +79,7 @@ def test_each_seed_draws_its_own_data_in_all_splits():
   assert plan.seeds == 100
 
 
+@pytest.mark.slow
 def test_the_synthetic_table_of_one_world(tmp_path):
   plan = fields.load(f"{PAPERS / 'lopez_paz.py'}:synthetic")
   names = [f"{one}-relevant" for one in ("privileged", "regular", "distilled")]
@@ -102,6 +103,7 @@ def test_the_synthetic_table_of_one_world(tmp_path):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["glorot", "zeros", "pytorch"])
 def test_dense_layers_have_the_initialisation_of_the_option(start):
   model = registry.find("models", "mlp")(
@@ -201,6 +203,7 @@ def test_the_noise_has_the_size_of_the_unlabelled_points():
   assert deviation("both") == pytest.approx(np.abs(means).mean(), abs=1e-4)
 
 
+@pytest.mark.slow
 @stored
 def test_the_stored_teacher_gives_the_published_pseudo_labels(tmp_path):
   plan = fields.load(f"{PAPERS / 'twomoon.py'}:stored={MOON}")
@@ -281,6 +284,7 @@ def linear(tmp_path_factory):
   return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["many", "few"])
 def test_linear_students_end_where_theorem_1_says(linear, stage):
   found = closed_forms.theorem_1(linear, stage)
@@ -300,6 +304,7 @@ def test_the_gradient_at_a_high_temperature_is_that_of_the_logits():
   assert closed_forms.high_temperature()[0] < 0.02
 
 
+@pytest.mark.slow
 def test_kd_is_its_two_parts():
   assert closed_forms.decoupled()[0] < 1e-5
 

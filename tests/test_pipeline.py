@@ -297,6 +297,7 @@ def test_an_override_of_no_option_is_an_error(name):
     result("flip|noise", overrides={name: 3.0})
 
 
+@pytest.mark.slow
 def test_a_batch_equals_its_examples_one_by_one():
   parsed = pipeline.parse("crop(padding=1)|flip|mixup|normalize")
   keys, partner_keys = (jax.random.split(key, 4) for key in (KEY, PARTNER_KEY))

@@ -10,6 +10,8 @@ import pytest
 from kdjax.devices import processes
 from kdjax.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 SCRIPT = """

@@ -1,4 +1,4 @@
-"""Terms and metrics decide the task; the loop is one: each task, run."""
+"""Runs of every task: classes, several classes, numbers, pairs."""
 
 import json
 
@@ -16,8 +16,8 @@ STEPS = 12
 
 
 @pytest.fixture(scope="module", autouse=True)
-def held():
-  """Points, and what follows from them: a class, several classes, a number."""
+def data_sets():
+  """Points with a class, several classes or a number as target."""
   rng = np.random.default_rng(0)
   x = rng.normal(size=(N, D)).astype(np.float32)
   scores = x @ rng.normal(size=(D, K))
@@ -56,17 +56,21 @@ def knobs(**changes):
   }
 
 
-def run(folder, made, stage, *, seeds=1, **further):
-  """The results, and the stage's result.json."""
+def run(folder, data_config, stage, *, seeds=1, **further):
+  """The results of the stage, and its result.json."""
   plan = config.experiment(
-    "task", seeds=seeds, data=made, stages={"student": stage, **further}
+    "task",
+    seeds=seeds,
+    data=data_config,
+    stages={"student": stage, **further},
   )
   results = kdjax.run(plan, folder, quiet=True)
   path = folder / "stages" / "student" / "result.json"
   return results["stages"]["student"], json.loads(path.read_text())
 
 
-def test_several_classes_of_an_example(tmp_path):
+@pytest.mark.slow
+def test_multilabel_classification(tmp_path):
   stage = config.stage(
     network(K),
     terms={"bce": config.term("binary_cross_entropy")},
@@ -81,7 +85,8 @@ def test_several_classes_of_an_example(tmp_path):
   assert found["roc_auc"]["mean"] > 0.85
 
 
-def test_a_number_of_an_example(tmp_path):
+@pytest.mark.slow
+def test_regression(tmp_path):
   stage = config.stage(
     network(1),
     terms={"huber": config.term("huber")},
@@ -93,24 +98,26 @@ def test_a_number_of_an_example(tmp_path):
   assert found["mse"]["mean"] == pytest.approx(found["rmse"]["mean"] ** 2)
 
 
-def test_pairs_that_find_each_other(tmp_path):
-  """The rows of all batches and devices are ranked among each other."""
-  found = config.metric(
+@pytest.mark.slow
+def test_retrieval(tmp_path):
+  """The rows of all batches and devices are ranked together."""
+  retrieval = config.metric(
     "retrieval",
     reads={"query": "student/embedding", "key": "student/embedding"},
   )
   stage = config.stage(
     network(K),
     terms={"cross_entropy": config.term("cross_entropy")},
-    metrics={"retrieval": found},
+    metrics={"retrieval": retrieval},
     **knobs(select="mean_recall"),
   )
   found, _ = run(tmp_path, data("classes"), stage)
-  # Everything finds itself, among the 40 of the split.
+  # Every example ranks itself first among the 40 of the split.
   assert found["mean_recall"]["mean"] == 1.0
   assert found["query_to_key_median_rank"]["mean"] == 1.0
 
 
+@pytest.mark.slow
 def test_imbalance_is_read_from_the_training_labels(tmp_path):
   terms = {
     name: config.term(name, **options)
@@ -125,7 +132,7 @@ def test_imbalance_is_read_from_the_training_labels(tmp_path):
   )
   found, _ = run(tmp_path, data("classes", sampling="balanced"), stage)
   assert all(np.isfinite(found[f"loss/{name}"]["mean"]) for name in terms)
-  # Of what was computed with other counts the loss would be another.
+  # With other class counts, the loss would differ.
   labels = arrays.load("train", held="classes").labels
   model, variables = kdjax.restore(tmp_path, "student")
   test = arrays.load("test", held="classes")
@@ -139,8 +146,8 @@ def test_imbalance_is_read_from_the_training_labels(tmp_path):
   )
 
 
-def streamed(folder, feed, workers=0):
-  """A run with augmentation and mixtures, fed in a way."""
+def run_with_feed(folder, feed, workers=0):
+  """A run with augmentation and mixup, with one kind of feed."""
   pipelines = {
     "train": {"image": "to_float|crop(padding=1)|flip|mixup"},
     "evaluation": {"image": "to_float"},
@@ -152,7 +159,7 @@ def streamed(folder, feed, workers=0):
       "mse", weight=0.1, reads={"teacher": "student@strong/logits"}
     ),
   }
-  made = data(
+  images = data(
     "images",
     pipelines=pipelines,
     feed=feed,
@@ -160,7 +167,7 @@ def streamed(folder, feed, workers=0):
     augmentations=2,
   )
   stage = config.stage(network(K, "image"), terms=terms, **knobs())
-  return run(folder, made, stage, seeds=2)
+  return run(folder, images, stage, seeds=2)
 
 
 def stored(folder):
@@ -169,16 +176,18 @@ def stored(folder):
     return checkpoints.read()
 
 
-def test_a_stream_trains_as_what_is_held_on_the_device(tmp_path):
-  _, held = streamed(tmp_path / "held", "device")
-  _, there = streamed(tmp_path / "stream", "stream")
-  assert held["test"] == there["test"]
-  expected = stored(tmp_path / "held")
+@pytest.mark.slow
+def test_a_stream_trains_like_data_on_the_device(tmp_path):
+  _, on_device = run_with_feed(tmp_path / "device", "device")
+  _, stream = run_with_feed(tmp_path / "stream", "stream")
+  assert on_device["test"] == stream["test"]
+  expected = stored(tmp_path / "device")
   for key, leaf in stored(tmp_path / "stream").items():
     np.testing.assert_array_equal(leaf, expected[key], err_msg=key)
 
 
-def test_robustness_is_measured_of_the_best_variables(tmp_path):
+@pytest.mark.slow
+def test_robustness_is_measured_with_the_best_variables(tmp_path):
   blur = config.corruption(
     "image", "to_float|blur", sweeps="blur.sigma", levels=(1e-3, 0.5, 3.0)
   )
@@ -192,7 +201,7 @@ def test_robustness_is_measured_of_the_best_variables(tmp_path):
   measured = result["robustness"]["blur"]
   assert measured["levels"] == [1e-3, 0.5, 3.0]
   assert np.shape(measured["accuracy"]) == (3, 2)
-  # Hardly blurred is not blurred.
+  # A blur of almost zero changes nothing.
   np.testing.assert_allclose(
     measured["nll"][0], found["nll"]["seeds"], atol=1e-4
   )
@@ -202,7 +211,8 @@ def test_robustness_is_measured_of_the_best_variables(tmp_path):
   assert (tmp_path / "figures" / "robustness.png").stat().st_size > 10_000
 
 
-def test_who_has_no_other_sense_must_guess(tmp_path):
+@pytest.mark.slow
+def test_a_student_without_its_only_modality_guesses(tmp_path):
   stage = config.stage(
     network(K, "image"),
     terms={"cross_entropy": config.term("cross_entropy")},
@@ -212,13 +222,14 @@ def test_who_has_no_other_sense_must_guess(tmp_path):
   found, result = run(tmp_path, data("images"), stage)
   accuracy = result["robustness"]["missing"]["accuracy"]
   assert accuracy[0] == found["accuracy"]["seeds"]
-  # Of all that have none, the same is said.
+  # All examples without the modality get the same prediction.
   labels = arrays.load("test", held="images").labels
   shares = np.bincount(labels, minlength=K) / len(labels)
   assert any(np.isclose(accuracy[1][0], share) for share in shares)
 
 
-def test_a_restored_network_takes_what_the_data_gives(tmp_path):
+@pytest.mark.slow
+def test_a_restored_network_takes_raw_inputs(tmp_path):
   pipelines = {
     name: {"image": "to_float|normalize(mean=(0.3,), std=(0.1,))"}
     for name in ("train", "evaluation")
@@ -238,11 +249,11 @@ def test_a_restored_network_takes_what_the_data_gives(tmp_path):
   assert not np.allclose(bare["logits"], outputs["logits"], atol=1e-2)
 
 
-def test_a_view_that_nobody_reads_is_a_mistake():
-  made = data("images", pipelines={"evalution": {"image": "to_float"}})
+def test_a_view_that_no_term_reads_is_refused():
+  images = data("images", pipelines={"evalution": {"image": "to_float"}})
   stage = config.stage(
     network(K, "image"), terms={"cross_entropy": config.term("cross_entropy")}
   )
-  plan = config.experiment("task", data=made, stages={"student": stage})
+  plan = config.experiment("task", data=images, stages={"student": stage})
   with pytest.raises(UserError, match="Did you mean 'evaluation'"):
     kdjax.run(plan, "nowhere", quiet=True)

@@ -60,6 +60,7 @@ def test_raw_values_without_a_pipeline_are_scaled_to_one():
     np.testing.assert_array_equal(made[key], raw[key])
 
 
+@pytest.mark.slow
 def test_evaluation_has_its_own_pipeline_and_draws_nothing():
   raw = batch()
   made = views(**AUGMENTED)(raw, train=False)
@@ -74,6 +75,7 @@ def test_named_views_are_added_to_the_default_one_with_their_masks():
     assert made["image@strong"].shape == made["image"].shape
 
 
+@pytest.mark.slow
 def test_what_is_drawn_depends_on_index_and_view_and_not_on_the_batch():
   make = jax.jit(lambda raw: views(**AUGMENTED)(raw, train=True))
   whole = make(batch())
@@ -93,6 +95,7 @@ def test_views_and_seeds_draw_apart():
   assert not np.array_equal(plain["image"], other["image"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 def test_two_examples_are_mixed_with_their_labels(name):
   made = views(train={"image": f"to_float|{name}"})

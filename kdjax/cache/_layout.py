@@ -1,13 +1,14 @@
-"""What a cache is in its folder, or behind its URL.
+"""The files of a cache, in a folder or at a URL.
 
-  cache.json                 what it is of, its parts and sizes
+  cache.json                 manifest, parts and sizes
   index/                     i64 [rows], the examples' indices
   parts/<part>/              [views rows ...]
-  marks/<view>.<chunk>.json  says that a chunk is there, and its checksums
+  marks/<view>.<chunk>.json  marks a finished chunk, with its checksums
 
-Arrays are Zarr v3. A shard, which is a file, is a chunk: what is written at
-once. In it are blocks of a few rows, each compressed by itself: what is read
-for one row. What was never written is an error, and not zeros.
+Arrays are Zarr v3. One chunk is one file (a Zarr shard) and is written at
+once. It holds blocks of a few rows that are compressed separately; a block is
+the smallest unit that is read. Reading a row that was never written is an
+error and does not give zeros.
 """
 
 import dataclasses
@@ -23,34 +24,34 @@ import jax.numpy as jnp
 import numpy as np
 import tensorstore as ts
 
-from kdjax.cache.manifest import Manifest, checksum, same
+from kdjax.cache.manifest import Manifest, check_equal, checksum
 from kdjax.errors import UserError
 from kdjax.types import Spec
 
 HEADER = "cache.json"
 
-# What tensorstore raises: what is stored cannot be had, or is not what it was.
-FAULTS = (ValueError, OSError)
+# What tensorstore raises for data that is missing or damaged.
+STORAGE_ERRORS = (ValueError, OSError)
 
 _BLOCK_BYTES = 8 * 2**10
 _BLOCK_ROWS = 512
 _CHUNK_BYTES = 32 * 2**20
 _CHUNK_ROWS = 2**16
 
-_ANEW = "Remove it, and `kdjax cache` makes it anew."
+_REMAKE = "Remove the cache; `kdjax cache` makes it again."
 
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-  """What stands in cache.json.
+  """The content of cache.json.
 
   Attributes:
-    manifest: what the cache is of.
+    manifest: teacher, data and augmentation of the cache.
     parts: name -> shape and dtype of a row.
-    rows: how many examples there are.
-    views: how many times each is stored.
-    chunk_rows: how many rows are written at once.
-    index: the checksum of the examples' indices.
+    rows: number of examples.
+    views: number of stored views of each example.
+    chunk_rows: rows in a chunk.
+    index: checksum of the examples' indices.
   """
 
   manifest: Manifest
@@ -61,7 +62,7 @@ class Header:
   index: str
 
   def to_bytes(self) -> bytes:
-    """As JSON, with a checksum of its own."""
+    """The header as JSON, with a checksum of the content."""
     content = vars(self) | {
       "manifest": self.manifest.to_json(),
       "parts": {
@@ -73,10 +74,10 @@ class Header:
 
   @classmethod
   def from_bytes(cls, stored: bytes) -> "Header":
-    """What `to_bytes` gave; raises ValueError where it did not."""
+    """The inverse of `to_bytes`; raises ValueError for a wrong checksum."""
     content = json.loads(stored)
     if content.pop("checksum", None) != _sum(content):
-      raise ValueError("its checksum is another")
+      raise ValueError("its checksum does not match")
     content["manifest"] = Manifest.from_json(content["manifest"])
     content["parts"] = {
       name: jax.ShapeDtypeStruct(tuple(row["shape"]), jnp.dtype(row["dtype"]))
@@ -86,11 +87,11 @@ class Header:
 
 
 class Layout:
-  """The files of a cache.
+  """Reads and writes the files of a cache.
 
   Args:
-    path: a folder, or a URL that tensorstore knows: gs://, s3://, file://.
-    memory: how many bytes of what was read are kept.
+    path: a folder, or a URL that tensorstore supports: gs://, s3://, file://.
+    memory: bytes of read data that are kept in memory.
   """
 
   def __init__(self, path: str | pathlib.Path, memory: int = 0):
@@ -103,19 +104,19 @@ class Layout:
       where = {"driver": "file", "path": folder}
     try:
       self.files = ts.KvStore.open(where, context=self.context).result()
-    except FAULTS as error:
+    except STORAGE_ERRORS as error:
       raise UserError(
         f"'{self.path}' cannot be opened: {error}",
-        "Give a folder, or a URL like gs://bucket/folder.",
+        "Expected a folder, or a URL such as gs://bucket/folder.",
       ) from None
 
   def read(self, name: str) -> bytes | None:
-    """A file's bytes; None where there is none."""
-    found = self.files.read(name).result()
-    return found.value if found.state == "value" else None
+    """The content of a file; None if the file does not exist."""
+    result = self.files.read(name).result()
+    return result.value if result.state == "value" else None
 
   def header(self) -> Header | None:
-    """What the cache is; None where there is none.
+    """The header of the cache; None if cache.json does not exist.
 
     Raises:
       UserError: cache.json is damaged.
@@ -126,45 +127,50 @@ class Layout:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
       raise UserError(
         f"'{HEADER}' of the cache {self.path} is damaged: {error}.",
-        "What the rest is of is not known. Remove the cache, and `kdjax cache`"
-        " makes it anew.",
+        f"The content of the other files is unknown. {_REMAKE}",
       ) from None
 
-  def settle(self, wanted: Header) -> None:
-    """Writes cache.json, or finds that the one that is there is the same."""
-    if self.header() is None and self.done():
-      raise UserError(f"The cache {self.path} has lost its '{HEADER}'.", _ANEW)
+  def write_header(self, header: Header) -> None:
+    """Writes cache.json, or checks that the existing one is equal.
+
+    Raises:
+      UserError: the cache at this path has another header, or lost its own.
+    """
+    if self.header() is None and self.finished_chunks():
+      raise UserError(
+        f"The cache {self.path} has lost its '{HEADER}'.", _REMAKE
+      )
     # Of processes that start at once, one writes and the others read.
     before = self.files.read(HEADER).result()
     if before.state != "value":
       self.files.write(
-        HEADER, wanted.to_bytes(), if_equal=before.stamp.generation
+        HEADER, header.to_bytes(), if_equal=before.stamp.generation
       ).result()
-    found = self.header()
-    same(found.manifest, wanted.manifest, self.path)
+    existing = self.header()
+    check_equal(existing.manifest, header.manifest, self.path)
     for field in ("parts", "rows", "views", "chunk_rows", "index"):
-      one, other = getattr(found, field), getattr(wanted, field)
-      if one != other:
+      stored, expected = getattr(existing, field), getattr(header, field)
+      if stored != expected:
         if field == "parts":
-          one, other = said(one), said(other)
+          stored, expected = describe(stored), describe(expected)
         raise UserError(
-          f"The cache {self.path} was begun otherwise: '{field}' is {one} "
-          f"there and {other} here.",
-          f"Go on as it was begun. {_ANEW}",
+          f"The cache {self.path} was begun with other settings: '{field}' is "
+          f"{stored} in the cache and {expected} here.",
+          f"Continue with the same settings. {_REMAKE}",
         )
 
   def array(self, name: str, row, lengths, chunk_rows: int, create: bool):
     """Opens an array [*lengths, *row.shape], or creates it.
 
     Args:
-      name: of its folder.
+      name: the array's folder.
       row: shape and dtype of a row.
       lengths: (views, rows), or (rows,).
       chunk_rows: rows in a file.
-      create: whether to create it where it is missing.
+      create: whether to create a missing array.
 
     Raises:
-      UserError: it cannot be opened.
+      UserError: the array cannot be opened.
     """
     ones = (1,) * (len(lengths) - 1)
     little = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -187,15 +193,15 @@ class Layout:
       },
       "open": True,
       "create": create,
-      # Zeros are stored like any other number, so that to miss is an error.
+      # Zeros are stored like other values, so that missing data is an error.
       "fill_missing_data_reads": False,
       "store_data_equal_to_fill_value": True,
-      # A chunk that is done does not change: it is not asked for twice.
+      # A finished chunk does not change: its cached data is not checked again.
       "recheck_cached_data": "open",
     }
     try:
       return ts.open(spec, context=self.context).result()
-    except FAULTS as error:
+    except STORAGE_ERRORS as error:
       raise UserError(
         f"'{name}/zarr.json' of the cache {self.path} is damaged: {error}",
         "Remove this file; `kdjax cache` writes it again and keeps the rest.",
@@ -204,7 +210,7 @@ class Layout:
   def index(self, header: Header, create: bool):
     """Opens the array of the examples' indices."""
     row = jax.ShapeDtypeStruct((), np.dtype(np.int64))
-    chunk_rows = rows_of_chunks({"index": row}, header.rows)
+    chunk_rows = default_chunk_rows({"index": row}, header.rows)
     return self.array("index", row, [header.rows], chunk_rows, create)
 
   def parts(self, header: Header, create: bool) -> dict[str, Any]:
@@ -215,63 +221,63 @@ class Layout:
       for name, row in header.parts.items()
     }
 
-  def done(self) -> set[tuple[int, int]]:
-    """The (view, chunk) that have a mark."""
+  def finished_chunks(self) -> set[tuple[int, int]]:
+    """The (view, chunk) pairs that have a mark."""
     names = (self.files / "marks/").list().result()
-    found = (re.fullmatch(rb"(\d+)\.(\d+)\.json", name) for name in names)
-    return {(int(one[1]), int(one[2])) for one in found if one}
+    matches = (re.fullmatch(rb"(\d+)\.(\d+)\.json", name) for name in names)
+    return {(int(match[1]), int(match[2])) for match in matches if match}
 
   def mark(self, view: int, chunk: int, parts: dict[str, np.ndarray]) -> None:
-    """Says that a chunk is on disk."""
+    """Marks a chunk as finished, with the checksums of its parts."""
     content = {name: checksum(rows) for name, rows in parts.items()}
-    self.files.write(mark_of(view, chunk), json.dumps(content)).result()
+    self.files.write(mark_file(view, chunk), json.dumps(content)).result()
 
-  def marked(self, view: int, chunk: int) -> dict[str, str]:
-    """The checksums of a chunk; raises ValueError where its mark has none."""
-    content = json.loads(self.read(mark_of(view, chunk)) or b"")
+  def checksums(self, view: int, chunk: int) -> dict[str, str]:
+    """The checksums in a chunk's mark; raises ValueError if it has none."""
+    content = json.loads(self.read(mark_file(view, chunk)) or b"")
     if not isinstance(content, dict):
-      raise ValueError("there are no checksums in it")
+      raise ValueError("it holds no checksums")
     return content
 
-  def forget(self, view: int, chunk: int) -> None:
-    """Removes the mark of a chunk, so that it is made anew."""
-    self.files.write(mark_of(view, chunk), None).result()
+  def unmark(self, view: int, chunk: int) -> None:
+    """Removes the mark of a chunk, so that the chunk is made again."""
+    self.files.write(mark_file(view, chunk), None).result()
 
 
-def file_of(part: str, row: Any, view: int, chunk: int) -> str:
-  """The name of the file of a chunk of a part."""
+def chunk_file(part: str, row: Any, view: int, chunk: int) -> str:
+  """The name of the file with a chunk of a part."""
   inner = ("0" for _ in row.shape)
   return "/".join(["parts", part, "c", f"{view}", f"{chunk}", *inner])
 
 
-def mark_of(view: int, chunk: int) -> str:
-  """The name of the file that marks a chunk."""
+def mark_file(view: int, chunk: int) -> str:
+  """The name of the file that marks a chunk as finished."""
   return f"marks/{view}.{chunk}.json"
 
 
-def rows_of_chunks(parts: Spec, rows: int) -> int:
-  """How many rows to write at once where nobody says: a power of two."""
+def default_chunk_rows(parts: Spec, rows: int) -> int:
+  """The default number of rows in a chunk: a power of two."""
   widest = max(map(row_bytes, parts.values()))
-  wanted = min(_CHUNK_ROWS, max(1, _CHUNK_BYTES // widest))
+  fitting = min(_CHUNK_ROWS, max(1, _CHUNK_BYTES // widest))
   whole = 1 << max(rows - 1, 0).bit_length()
-  return min(1 << (wanted.bit_length() - 1), whole)
+  return min(1 << (fitting.bit_length() - 1), whole)
 
 
 def block_rows(row, chunk_rows: int) -> int:
-  """How many rows are compressed together: a divisor of a chunk's."""
-  wanted = min(_BLOCK_ROWS, max(1, _BLOCK_BYTES // row_bytes(row)))
-  few = range(1, min(4 * wanted, chunk_rows) + 1)
-  divisors = [n for n in few if chunk_rows % n == 0]
-  return min(divisors, key=lambda n: abs(math.log(n / wanted)))
+  """The number of rows compressed together: a divisor of `chunk_rows`."""
+  target = min(_BLOCK_ROWS, max(1, _BLOCK_BYTES // row_bytes(row)))
+  candidates = range(1, min(4 * target, chunk_rows) + 1)
+  divisors = [n for n in candidates if chunk_rows % n == 0]
+  return min(divisors, key=lambda n: abs(math.log(n / target)))
 
 
 def row_bytes(row) -> int:
-  """How many bytes a row of a part has, at least one."""
+  """The number of bytes in a row of a part, at least one."""
   return max(1, math.prod(row.shape) * row.dtype.itemsize)
 
 
-def said(parts: Mapping[str, Any]) -> str:
-  """The dtypes and shapes of some arrays, in words."""
+def describe(parts: Mapping[str, Any]) -> str:
+  """The dtypes and shapes of arrays as text."""
   return ", ".join(
     f"{name} {parts[name].dtype.name}{list(parts[name].shape)}"
     for name in sorted(parts)
@@ -279,5 +285,5 @@ def said(parts: Mapping[str, Any]) -> str:
 
 
 def _sum(content: dict[str, Any]) -> str:
-  whole = json.dumps(content, sort_keys=True).encode()
-  return checksum(np.frombuffer(whole, np.uint8))
+  text = json.dumps(content, sort_keys=True).encode()
+  return checksum(np.frombuffer(text, np.uint8))

@@ -1,4 +1,4 @@
-"""Rows of a cache as they are on disk, and what is wrong with them."""
+"""The rows of a cache on disk, and the detection of damaged ones."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -6,21 +6,21 @@ from collections.abc import Iterable
 import numpy as np
 
 from kdjax.cache import _layout
-from kdjax.cache._layout import FAULTS, Header, Layout, mark_of
+from kdjax.cache._layout import STORAGE_ERRORS, Header, Layout, mark_file
 from kdjax.cache.manifest import checksum
 from kdjax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class Damage:
-  """A part of a cache that cannot be read, or is not what was written.
+  """Rows of a cache that are unreadable or differ from what was written.
 
   Attributes:
-    view, chunk: where it is.
-    rows: first and last, of `Reader.index`.
-    part: of what; "" where it is the mark.
-    file: its name, in the cache.
-    reason: what was found.
+    view, chunk: position of the rows' chunk.
+    rows: first and last row, as positions in `Reader.index`.
+    part: name of the part; "" for a damaged mark.
+    file: name of the file in the cache.
+    reason: the error.
   """
 
   view: int
@@ -42,8 +42,8 @@ class Rows:
   """The rows of all parts.
 
   Args:
-    layout: of the cache.
-    header: its own.
+    layout: the cache's files.
+    header: the cache's header.
 
   Attributes:
     arrays: part -> a tensorstore [views rows ...].
@@ -53,78 +53,78 @@ class Rows:
     self.layout, self.header = layout, header
     self.arrays = layout.parts(header, create=False)
 
-  def finished(self, started, views, rows) -> dict[str, np.ndarray]:
-    """What was read.
+  def results(self, futures, views, rows) -> dict[str, np.ndarray]:
+    """Waits for rows that are being read.
 
     Args:
-      started: part -> a future of its rows.
-      views, rows: int [N], those that are read.
+      futures: part -> the future of its rows.
+      views, rows: int [N], the positions that are read.
 
     Raises:
-      UserError: with what is damaged, and what to do.
+      UserError: a row is damaged; the message names it and the remedy.
     """
-    found = {}
-    for part, one in started.items():
+    arrays = {}
+    for part, future in futures.items():
       try:
-        found[part] = one.result()
-      except FAULTS as error:
+        arrays[part] = future.result()
+      except STORAGE_ERRORS as error:
         damage = self._locate(part, views, rows)
-        raise self._refused(damage or error) from None
-    return found
+        raise self._read_error(damage or error) from None
+    return arrays
 
   def verify(self, chunks: Iterable[tuple[int, int]]) -> list[Damage]:
-    """What is damaged of some chunks: they are read and compared to marks."""
-    found = []
+    """Reads chunks, compares their checksums, and returns the damage."""
+    damages = []
     for view, chunk in chunks:
       at = self._span(chunk * self.header.chunk_rows, self.header.chunk_rows)
       try:
-        marks = self.layout.marked(view, chunk)
-      except FAULTS as error:
-        found.append(self._damage("", view, at, str(error)))
+        checksums = self.layout.checksums(view, chunk)
+      except STORAGE_ERRORS as error:
+        damages.append(self._damage("", view, at, str(error)))
         continue
       for part in self.arrays:
         rows = self._read(part, view, at)
         if isinstance(rows, Damage):
-          found.append(rows)
-        elif checksum(rows) != marks.get(part):
-          reason = f"its checksum is not that of {mark_of(view, chunk)}"
-          found.append(self._damage(part, view, at, reason))
-    return found
+          damages.append(rows)
+        elif checksum(rows) != checksums.get(part):
+          reason = f"its checksum is not that of {mark_file(view, chunk)}"
+          damages.append(self._damage(part, view, at, reason))
+    return damages
 
   def _span(self, start: int, count: int) -> slice:
     return slice(start, min(start + count, self.header.rows))
 
   def _locate(self, part: str, views, rows) -> Damage | None:
-    """The first of the blocks of some rows that cannot be read."""
+    """The first unreadable block among those that hold some rows."""
     row = self.header.parts[part]
     size = _layout.block_rows(row, self.header.chunk_rows)
     blocks = np.unique(np.stack([views, rows // size]), axis=1)
     for view, block in blocks.T.tolist():
-      found = self._read(part, view, self._span(block * size, size))
-      if isinstance(found, Damage):
-        return found
+      result = self._read(part, view, self._span(block * size, size))
+      if isinstance(result, Damage):
+        return result
     return None
 
   def _read(self, part: str, view: int, at: slice) -> np.ndarray | Damage:
-    """Some rows of a part, or what is wrong with them."""
+    """Some rows of a part, or their damage."""
     try:
       return self.arrays[part][view, at].read().result()
-    except FAULTS as error:
+    except STORAGE_ERRORS as error:
       return self._damage(part, view, at, str(error))
 
   def _damage(self, part: str, view: int, at: slice, reason: str) -> Damage:
     chunk = at.start // self.header.chunk_rows
-    file = mark_of(view, chunk)
+    file = mark_file(view, chunk)
     if part:
       row = self.header.parts[part]
-      file = _layout.file_of(part, row, view, chunk)
+      file = _layout.chunk_file(part, row, view, chunk)
     return Damage(view, chunk, (at.start, at.stop - 1), part, file, reason)
 
-  def _refused(self, wrong: Damage | Exception) -> UserError:
-    advice = "Try again, or make the cache anew."
-    if isinstance(wrong, Damage):
+  def _read_error(self, cause: Damage | Exception) -> UserError:
+    advice = "Try again, or make the cache again."
+    if isinstance(cause, Damage):
       advice = (
-        f"Remove {mark_of(wrong.view, wrong.chunk)} there, and "
+        f"Remove {mark_file(cause.view, cause.chunk)} from the cache; "
         "`kdjax cache` makes this chunk again and keeps the rest."
       )
-    return UserError(f"In the cache {self.layout.path}, {wrong}.", advice)
+    return UserError(f"In the cache {self.layout.path}, {cause}.", advice)

@@ -1,12 +1,12 @@
-"""How one output of a teacher is stored: parts, a row an example.
+"""Codecs: how one output of a teacher is stored, one row per example.
 
-A codec encodes on the host, in NumPy, and decodes in JAX, inside of the step:
+A codec encodes in NumPy on the host and decodes in JAX inside the step:
 
   parts(shape)          {part: shape and dtype of a row}
   encode(x [N ...])     {part: [N ...]}
   decode(parts, shape)  f32 [N ...]
 
-Codecs are found by name: float32, bfloat16, float16, int8, top<k>.
+`find` returns a codec by its name: float32, bfloat16, float16, int8, top<k>.
 """
 
 import dataclasses
@@ -27,36 +27,36 @@ Parts = dict[str, np.ndarray]
 CASTS = ("float32", "bfloat16", "float16")
 NAMES = (*CASTS, "int8", "top<k>")
 
-# What the classes beside the k largest get. "spread": what is left of the
-# probability, each alike. "drop": none of it.
+# What the classes outside the k largest get. "spread": equal shares of the
+# remaining probability. "drop": no probability.
 RESTS = ("spread", "drop")
 
-# As far below the smallest kept logit as makes a probability 0 at any usual
-# temperature, and no further: a loss may square a logit.
+# The distance below the smallest kept logit that makes a probability 0 at any
+# usual temperature. It is not larger, since a loss may square a logit.
 _DROPPED = 1e4
 
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 class Codec(Protocol):
-  """What every codec can do. `shape` is that of one row."""
+  """The interface of a codec. `shape` is the shape of one row."""
 
   def parts(self, shape: Shape) -> Spec:
     """The shape and dtype of a row of each part."""
     ...
 
   def encode(self, x: np.ndarray) -> Parts:
-    """Rows [N ...] as they are stored.
+    """The stored parts of rows [N ...].
 
     Raises:
-      UserError: a value cannot be stored, above all one that is not finite.
+      UserError: a value cannot be stored, for example one that is not finite.
     """
     ...
 
   def decode(
     self, parts: dict[str, Array], shape: Shape, *, rest: str = "spread"
   ) -> Array:
-    """Stored rows, as f32 [N ...]; `rest`: one of RESTS, for top<k>."""
+    """Rows f32 [N ...] of stored parts; `rest`: one of RESTS, for top<k>."""
     ...
 
 
@@ -71,11 +71,11 @@ class Cast:
   dtype: str
 
   def parts(self, shape: Shape) -> Spec:
-    """As `Codec` says."""
+    """See `Codec`."""
     return {"values": jax.ShapeDtypeStruct(shape, jnp.dtype(self.dtype))}
 
   def encode(self, x: np.ndarray) -> Parts:
-    """As `Codec` says."""
+    """See `Codec`."""
     x = _finite(x)
     with np.errstate(over="ignore"):
       values = x.astype(jnp.dtype(self.dtype))
@@ -88,37 +88,38 @@ class Cast:
     return {"values": values}
 
   def decode(self, parts, shape, *, rest="spread"):
-    """As `Codec` says."""
+    """See `Codec`."""
     del shape, rest
     return parts["values"].astype(jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)
 class Int8:
-  """Values as -127 .. 127 of a row's scale, its greatest size over 127.
+  """Values as integers -127 .. 127 times the row's scale.
 
-  A value is off by half a scale at most, and a zero stays one.
+  The scale is the row's largest absolute value divided by 127. The error is at
+  most half the scale; zeros stay zeros.
   """
 
   def parts(self, shape: Shape) -> Spec:
-    """As `Codec` says."""
+    """See `Codec`."""
     return {
       "values": jax.ShapeDtypeStruct(shape, np.dtype(np.int8)),
       "scale": jax.ShapeDtypeStruct((), np.dtype(np.float32)),
     }
 
   def encode(self, x: np.ndarray) -> Parts:
-    """As `Codec` says."""
+    """See `Codec`."""
     x = _finite(x)
     flat = x.reshape(len(x), math.prod(x.shape[1:]))
     scale = np.abs(flat).max(axis=1, initial=0) / np.float32(127)
-    # A row of zeros has no scale, and neither has one that is almost zero.
+    # A row of zeros has scale 0, and so has a row of denormal values.
     divisor = np.where(scale > 0, scale, np.float32(np.inf))[:, None]
     values = np.clip(np.rint(flat / divisor), -127, 127).astype(np.int8)
     return {"values": values.reshape(x.shape), "scale": scale}
 
   def decode(self, parts, shape, *, rest="spread"):
-    """As `Codec` says."""
+    """See `Codec`."""
     del rest
     values, scale = parts["values"], parts["scale"]
     scale = scale.reshape(scale.shape + (1,) * len(shape))
@@ -129,31 +130,30 @@ class Int8:
 class Top:
   """The k largest of K logits, and the log-sum-exp of the others.
 
-  The largest is stored as it is and the others by how far they are below it,
-  in float16: those near the largest, which have the probability, are the most
-  exact. One that is more than 65504 below is stored as 65504 below. Of equal
-  logits the first class comes first.
+  The largest logit is stored in float32. The others are stored in float16 as
+  differences from it, at most 65504: logits near the largest, which have most
+  of the probability, are the most exact. Equal logits are ordered by class.
 
   Args:
-    k: how many logits are kept.
+    k: number of logits that are kept.
   """
 
   k: int
 
   def parts(self, shape: Shape) -> Spec:
-    """As `Codec` says.
+    """See `Codec`.
 
     Raises:
-      ShapeError: it is no row of more than k logits.
+      ShapeError: the row is not a vector of more than k logits.
     """
     if len(shape) != 1 or shape[0] <= self.k:
       raise ShapeError(
         f"top{self.k} cannot store an output of shape {list(shape)}.",
-        f"It stores logits [K] of more than {self.k} classes; float32, "
+        f"Expected logits [K] of more than {self.k} classes. float32, "
         "bfloat16, float16 and int8 store any output.",
       )
-    few = [np.uint8, np.uint16, np.uint32]
-    small = next(t for t in few if shape[0] - 1 <= np.iinfo(t).max)
+    dtypes = [np.uint8, np.uint16, np.uint32]
+    small = next(t for t in dtypes if shape[0] - 1 <= np.iinfo(t).max)
     row = lambda *parts: jax.ShapeDtypeStruct(parts[:-1], np.dtype(parts[-1]))
     return {
       "top": row(np.float32),
@@ -163,7 +163,7 @@ class Top:
     }
 
   def encode(self, x: np.ndarray) -> Parts:
-    """As `Codec` says."""
+    """See `Codec`."""
     spec = self.parts(x.shape[1:])
     x = _finite(x)
     classes, kept = _largest(x, self.k)
@@ -181,7 +181,7 @@ class Top:
     }
 
   def decode(self, parts, shape, *, rest="spread"):
-    """As `Codec` says."""
+    """See `Codec`."""
     (K,) = shape
     top = parts["top"][:, None]
     below = top + parts["gaps"].astype(jnp.float32)
@@ -198,46 +198,46 @@ class Top:
 
 
 def find(name: str) -> Codec:
-  """The codec of a name.
+  """The codec with a name.
 
   Raises:
-    UserError: there is no such codec.
+    UserError: no codec has the name.
   """
   if name in CASTS:
     return Cast(name)
   if name == "int8":
     return Int8()
-  if found := re.fullmatch(r"top([1-9]\d*)", name):
-    return Top(int(found[1]))
+  if match := re.fullmatch(r"top([1-9]\d*)", name):
+    return Top(int(match[1]))
   raise UserError(f"No codec '{name}'.", exists=NAMES, near=name)
 
 
 def bytes_per_row(parts: Spec) -> int:
-  """How many bytes one row of all parts has, before compression."""
+  """The bytes in one row of all parts, before compression."""
   return sum(
     math.prod(part.shape) * part.dtype.itemsize for part in parts.values()
   )
 
 
-class Error(NamedTuple):
-  """How far a decoded output is from the full one.
+class Distortion(NamedTuple):
+  """The error of a decoded output.
 
   Attributes:
     kl: the mean over rows of KL(softmax(full) || softmax(decoded)), in nats.
-    difference: the greatest absolute difference.
+    difference: the largest absolute difference.
   """
 
   kl: float
   difference: float
 
 
-def error(full: np.ndarray, decoded: np.ndarray) -> Error:
-  """Compares an output with what was stored of it, both [N ... K]."""
+def distortion(full: np.ndarray, decoded: np.ndarray) -> Distortion:
+  """Compares an output with its decoded values, both [N ... K]."""
   same_shape(full=full, decoded=decoded)
   full, decoded = (np.asarray(x).astype(np.float64) for x in (full, decoded))
   p, q = _log_softmax(full), _log_softmax(decoded)
   kl = (np.exp(p) * (p - q)).sum(axis=-1).mean()
-  return Error(float(kl), float(np.abs(full - decoded).max()))
+  return Distortion(float(kl), float(np.abs(full - decoded).max()))
 
 
 def _log_softmax(x: np.ndarray) -> np.ndarray:
@@ -246,7 +246,7 @@ def _log_softmax(x: np.ndarray) -> np.ndarray:
 
 
 def _finite(x: np.ndarray) -> np.ndarray:
-  """Rows as f32, all of whose values are finite."""
+  """Rows as f32; raises `UserError` unless all values are finite."""
   wide = np.asarray(x)
   x = wide.astype(np.float32)
   wrong = ~np.isfinite(x.reshape(len(x), math.prod(x.shape[1:])))
@@ -254,32 +254,32 @@ def _finite(x: np.ndarray) -> np.ndarray:
     rows = np.flatnonzero(wrong.any(axis=1))
     value = wide.reshape(wrong.shape)[wrong][0]
     raise UserError(
-      f"A teacher's output is not finite in {len(rows)} of {len(x)} rows: "
+      f"The teacher's output is not finite in {len(rows)} of {len(x)} rows: "
       f"row {rows[0]} has {value}.",
-      "Only finite numbers are stored.",
+      "Expected finite numbers.",
     )
   return x
 
 
 def _largest(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-  """The k largest of each row.
+  """The k largest values of each row.
 
   Args:
     x: [N K].
     k: less than K.
 
   Returns:
-    i64 [N k], their places from the largest on, of equals the first first;
-    and bool [N K], which they are.
+    i64 [N k], their columns in descending order of value, ties by column; and
+    bool [N K], whether a value is among them.
   """
   least = np.partition(x, x.shape[1] - k, axis=1)[:, -k, None]
   kept = x >= least
-  # Where more are as large as the least, the first of those are kept.
-  many = np.flatnonzero(kept.sum(axis=1) > k)
-  above, equal = x[many] > least[many], x[many] == least[many]
-  places = k - above.sum(axis=1, keepdims=True)
-  kept[many] = above | (equal & (np.cumsum(equal, axis=1) <= places))
-  places = np.nonzero(kept)[1].reshape(len(x), k)
-  values = np.take_along_axis(x, places, axis=1)
+  # Where several values equal the k-th largest, the first of them are kept.
+  tied = np.flatnonzero(kept.sum(axis=1) > k)
+  above, equal = x[tied] > least[tied], x[tied] == least[tied]
+  remaining = k - above.sum(axis=1, keepdims=True)
+  kept[tied] = above | (equal & (np.cumsum(equal, axis=1) <= remaining))
+  columns = np.nonzero(kept)[1].reshape(len(x), k)
+  values = np.take_along_axis(x, columns, axis=1)
   order = np.argsort(-values, axis=1, kind="stable")
-  return np.take_along_axis(places, order, axis=1), kept
+  return np.take_along_axis(columns, order, axis=1), kept

@@ -1,8 +1,8 @@
-"""Teachers of which only outputs are known: made elsewhere, by anything.
+"""Teacher outputs computed by another program, imported as a cache.
 
-`kdjax cache import` makes a cache of a file with arrays by example: `index`
-int [N], as the data numbers its training examples; the outputs [N ...]; and
-where it is known `label` [N], for which a run looks whether it is the data's.
+`kdjax cache import` makes a cache from a file with one row per example: `index`
+int [N], the indices of the training examples in the data; the outputs [N ...];
+optionally `label` [N], which a run compares with the data's labels.
 """
 
 import pathlib
@@ -22,29 +22,29 @@ from kdjax.types import Array, Outputs
 
 INDEX, LABEL = "index", "label"
 
-# What a manifest says of the data of outputs that were made elsewhere.
+# The manifest's `data` of imported outputs.
 ELSEWHERE = "made elsewhere"
 
 SUFFIXES = (".npz", ".safetensors")
 
 
-class Model(nn.Module):
-  """Stands for the network: it knows the shapes, and gives no number (NaN).
+class Placeholder(nn.Module):
+  """Takes the place of the network; its outputs have shapes, but are NaN.
 
   Attributes:
-    shapes: output -> shape of one example's.
+    shapes: output -> shape of one example's output.
   """
 
   shapes: Mapping[str, tuple[int, ...]]
 
-  # Of which it takes how many examples there are.
+  # The input that gives the number of examples.
   reads = (INDEX,)
   needs = ()
-  # Which is what a step asks before it measures.
+  # Metrics that read such a teacher are not measured.
   training_only = True
 
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Arrays of the outputs' shapes."""
+    """Arrays of NaN with the outputs' shapes."""
     del train
     rows = inputs[INDEX].shape[0]
     return {
@@ -53,69 +53,70 @@ class Model(nn.Module):
     }
 
 
-def model(path: str) -> Model:
-  """What stands for the network whose outputs a cache has.
+def placeholder(path: str) -> Placeholder:
+  """The placeholder of the network that computed a cache's outputs.
 
   Raises:
-    UserError: there is no cache, or one that is not of such outputs.
+    UserError: there is no cache at the path, or its outputs are not imported.
   """
-  stored = _read(path).manifest.outputs
-  return Model(
-    {name: one.shape for name, one in stored.items() if name != LABEL}
+  stored = _open_cache(path).manifest.outputs
+  return Placeholder(
+    {name: output.shape for name, output in stored.items() if name != LABEL}
   )
 
 
-def read(
+def open_for(
   path: str, index: np.ndarray, labels: np.ndarray | None = None
 ) -> Reader:
-  """The outputs, for examples that a run trains on.
+  """Opens imported outputs for the examples that a run trains on.
 
   Args:
     path: of the cache.
-    index: int [N], of the examples.
-    labels: of the examples, to be compared where the cache knows them.
+    index: int [N], the examples' indices.
+    labels: the examples' labels, compared with the cache's if it has some.
 
   Raises:
-    UserError: an example has no outputs, or a label is another.
+    UserError: an example has no outputs, or its label differs.
   """
-  reader = _read(path)
+  reader = _open_cache(path)
   rows = reader.positions(index)
   if labels is None or LABEL not in reader.manifest.outputs:
     return reader
   stored = reader.take(index, np.zeros(len(rows), int))
   label = {LABEL: reader.manifest.outputs[LABEL]}
-  there = np.asarray(outputs.decode(label, stored)[LABEL])
+  imported = np.asarray(outputs.decode(label, stored)[LABEL])
   flat = lambda array: array.reshape(len(rows), -1)
-  # Of an example without a label the data says -1.
-  wrong = flat((there != labels) & (labels >= 0)).any(axis=1)
+  # The data's label of an unlabelled example is -1.
+  wrong = flat((imported != labels) & (labels >= 0)).any(axis=1)
   if wrong.any():
     at = np.argmax(wrong)
     raise UserError(
-      f"{path} has another label than the data for {wrong.sum():,} of"
-      f" {len(rows):,} examples; that of index {index[at]} is"
-      f" {_said(there[at])} there and {_said(labels[at])} here.",
-      "Its `index` numbers other examples than the data does.",
+      f"The labels of {path} differ from the data's for {wrong.sum():,} of"
+      f" {len(rows):,} examples: index {index[at]} has label"
+      f" {_text(imported[at])} in the cache and {_text(labels[at])} in the"
+      " data.",
+      "Its `index` does not number the examples as the data does.",
     )
   return reader
 
 
-def make(
+def import_file(
   source: str,
   path: str,
   *,
   store: str | Mapping[str, str] = "float32",
-  said: Callable[[str], None] = lambda text: None,
+  log: Callable[[str], None] = lambda line: None,
 ) -> None:
-  """Makes a cache of a file's arrays.
+  """Makes a cache from a file of arrays.
 
   Args:
-    source: .npz or .safetensors.
+    source: a .npz or .safetensors file.
     path: of the cache: a folder or a URL.
-    store: a codec, or one by output; others, and labels, are float32.
-    said: told of what was stored.
+    store: a codec, or {output: codec}; other outputs, and labels, are float32.
+    log: called with a line about the stored outputs.
 
   Raises:
-    UserError: the file is none, or has other arrays than it should.
+    UserError: the file cannot be read, or its arrays are not as expected.
   """
   arrays = _arrays(source)
   index = arrays.pop(INDEX)
@@ -123,63 +124,68 @@ def make(
     store = dict.fromkeys(arrays.keys() - {LABEL}, store)
   unknown = sorted(store.keys() - arrays.keys())
   if unknown:
-    raise UserError(f"{source} has no '{unknown[0]}' to store.", exists=arrays)
-  told = {
+    raise UserError(
+      f"{source} has no '{unknown[0]}', for which `store` names a codec.",
+      exists=arrays,
+      near=unknown[0],
+    )
+  stored = {
     name: Output(array.shape[1:], "float32", store.get(name, "float32"))
     for name, array in arrays.items()
   }
-  made = Manifest(
+  manifest = Manifest(
     teacher=hash_of(arrays),
     data=ELSEWHERE,
     split="train",
     augmentation="",
     augment_seed=0,
     augmentations=1,
-    outputs=told,
+    outputs=stored,
     batch_shape=(),
     kdjax=metadata.version("kdjax"),
   )
-  writer = Writer(path, made, outputs.parts(told), index, 1)
+  writer = Writer(path, manifest, outputs.parts(stored), index, 1)
   for view, chunk in writer.missing():
     rows = writer.rows(chunk)
-    whole = {
+    values = {
       name: array[rows].astype(np.float32) for name, array in arrays.items()
     }
-    writer.write(view, chunk, outputs.encode(told, whole))
+    writer.write(view, chunk, outputs.encode(stored, values))
   writer.finish()
-  size = codecs.bytes_per_row(outputs.parts(told)) * len(index)
-  named = ", ".join(f"{name} {list(one.shape)}" for name, one in told.items())
-  said(f"{len(index):,} examples of {named}: {size / 1e6:,.1f} MB, {path}")
+  size = codecs.bytes_per_row(outputs.parts(stored)) * len(index)
+  shapes = ", ".join(f"{key} {list(one.shape)}" for key, one in stored.items())
+  log(f"{len(index):,} examples of {shapes}: {size / 1e6:,.1f} MB, {path}")
 
 
-def _read(path: str) -> Reader:
+def _open_cache(path: str) -> Reader:
   reader = Reader(path)
   if reader.manifest.data != ELSEWHERE:
     raise UserError(
-      f"The cache {path} is of a teacher that kdjax ran.",
-      "`outputs` is of those that `kdjax cache import` made; the `cache` of a"
-      " `teacher()` names the others.",
+      f"The cache {path} holds outputs of a teacher that kdjax ran.",
+      "`outputs` reads caches that `kdjax cache import` made. To read this"
+      " one, set `cache` of a `teacher()`.",
     )
   return reader
 
 
-def _said(label: np.ndarray) -> str:
+def _text(label: np.ndarray) -> str:
   return str(label.astype(int).tolist())
 
 
 def _arrays(source: str) -> dict[str, np.ndarray]:
-  """The arrays of a file: index, and what there is by example."""
+  """The arrays of a file: `index`, and arrays with one row per example."""
   path = pathlib.Path(source)
   if path.suffix not in SUFFIXES or not path.is_file():
     raise UserError(
-      f"No file of outputs '{source}'.", f"It ends in {' or '.join(SUFFIXES)}."
+      f"'{source}' is no file of outputs.",
+      f"Expected an existing file that ends in {' or '.join(SUFFIXES)}.",
     )
-  arrays = _open(path)
+  arrays = _load(path)
   index = arrays.get(INDEX)
   if index is None or len(arrays) == (2 if LABEL in arrays else 1):
     raise UserError(
-      f"{source} lacks `index`, or outputs beside it.",
-      "`index` int [N] says of which examples; outputs are [N ...].",
+      f"{source} has no `index`, or no outputs in addition to it.",
+      "Expected `index` int [N], the examples' indices, and outputs [N ...].",
       exists=arrays,
     )
   if index.ndim != 1 or index.dtype.kind not in "iu":
@@ -194,11 +200,13 @@ def _arrays(source: str) -> dict[str, np.ndarray]:
         f"`index` has {len(index)} examples: expected [{len(index)} ...].",
       )
     if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
-      raise UserError(f"'{name}' of {source} is {array.dtype}, no numbers.")
+      raise UserError(
+        f"'{name}' of {source} is {array.dtype}.", "Expected numbers."
+      )
   return arrays
 
 
-def _open(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _load(path: pathlib.Path) -> dict[str, np.ndarray]:
   from safetensors import SafetensorError
   from safetensors.numpy import load_file
 

@@ -1,4 +1,4 @@
-"""What a cache is of: a teacher, on data, under an augmentation."""
+"""The manifest of a cache: its teacher, its data and their augmentation."""
 
 import dataclasses
 import hashlib
@@ -11,39 +11,31 @@ from kdjax.errors import UserError
 
 FORMAT = 1
 
-_ELSEWHERE = "Give the cache another path, or remove this one and make it anew."
+_REMAKE = "Choose another path, or remove the cache and make it again."
+_MATCH = "Give the run the cache's value, or make a cache with the run's value."
 
-# What each field is, and what to do where it differs.
+# The meaning of each field, and what to do where it differs.
 _FIELDS = {
-  "format": ("the format of the files", _ELSEWHERE),
-  "teacher": ("the hash of the teacher's parameters", _ELSEWHERE),
-  "data": ("the fingerprint of the data", _ELSEWHERE),
-  "split": ("the split", _ELSEWHERE),
-  "augmentation": ("the pipeline of each view", _ELSEWHERE),
-  "augment_seed": (
-    "the seed of the augmentation",
-    "Give the run the cache's, or make a cache with the run's.",
-  ),
-  "augmentations": (
-    "how many augmentations an example has",
-    "Give the run the cache's, or make a cache with the run's.",
-  ),
-  "outputs": ("what is stored of an example", _ELSEWHERE),
-  "batch_shape": (
-    "the batch that the teacher was run on",
-    "Give the run the cache's, or make a cache with the run's.",
-  ),
+  "format": ("the format of the files", _REMAKE),
+  "teacher": ("the hash of the teacher's parameters", _REMAKE),
+  "data": ("the fingerprint of the data", _REMAKE),
+  "split": ("the split", _REMAKE),
+  "augmentation": ("the pipeline of each view", _REMAKE),
+  "augment_seed": ("the seed of the augmentation", _MATCH),
+  "augmentations": ("the number of augmentations of an example", _MATCH),
+  "outputs": ("the stored outputs of an example", _REMAKE),
+  "batch_shape": ("the batch shape that the teacher ran on", _MATCH),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-  """One output of a teacher, as it is stored.
+  """A stored output of a teacher.
 
   Attributes:
-    shape: of one example's.
-    dtype: that the network returned.
-    codec: how it is stored, by the names of `codecs.py`.
+    shape: shape of one example's output.
+    dtype: dtype that the network returned.
+    codec: name of its codec in `codecs.py`.
   """
 
   shape: tuple[int, ...]
@@ -53,21 +45,21 @@ class Output:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-  """What must be equal for a cached run to be the online run.
+  """What must be equal for a cached run to equal the online run.
 
   Attributes:
-    teacher: the hash of its parameters, by `hash_of`.
-    data: the fingerprint of the examples.
-    split: of the data.
-    augmentation: the pipelines of all views, as text.
-    augment_seed: of the augmentation.
-    augmentations: how many an example has, in turn.
-    outputs: name -> what is stored.
-    batch_shape: of the batches that the teacher was run on: a program of
-      another shape may round otherwise.
-    kdjax: the version that made the cache. For information: never compared.
-    jax: likewise.
-    format: of the files.
+    teacher: hash of the teacher's parameters, by `hash_of`.
+    data: fingerprint of the examples.
+    split: name of the data split.
+    augmentation: pipelines of all views, as text.
+    augment_seed: seed of the augmentation.
+    augmentations: number of augmentations of an example, used in turn.
+    outputs: name -> stored output.
+    batch_shape: shape of the batches that the teacher ran on. A program of
+      another shape may round differently.
+    kdjax: version that made the cache. For information; never compared.
+    jax: version of JAX. For information; never compared.
+    format: version of the file format.
   """
 
   teacher: str
@@ -83,44 +75,44 @@ class Manifest:
   format: int = FORMAT
 
   def to_json(self) -> dict[str, Any]:
-    """As a dict of what JSON knows."""
+    """The manifest as JSON values."""
     return _listed(dataclasses.asdict(self))
 
   @classmethod
   def from_json(cls, stored: dict[str, Any]) -> "Manifest":
-    """What `to_json` gave.
+    """The inverse of `to_json`.
 
     Raises:
-      UserError: it is of a format that is not known here.
+      UserError: the format is unknown.
     """
     if stored.get("format") != FORMAT:
       raise UserError(
-        f"The cache has the format {stored.get('format')}.",
-        f"This kdjax reads format {FORMAT}. {_ELSEWHERE}",
+        f"The cache has format {stored.get('format')}.",
+        f"This version reads format {FORMAT}. {_REMAKE}",
       )
     outputs = {
-      name: Output(tuple(one["shape"]), one["dtype"], one["codec"])
-      for name, one in stored["outputs"].items()
+      name: Output(tuple(output["shape"]), output["dtype"], output["codec"])
+      for name, output in stored["outputs"].items()
     }
     batch_shape = tuple(stored["batch_shape"])
     return cls(**{**stored, "outputs": outputs, "batch_shape": batch_shape})
 
 
-def same(
-  found: Manifest, wanted: Manifest, where: str = "", more: bool = False
+def check_equal(
+  stored: Manifest, expected: Manifest, path: str = "", more: bool = False
 ) -> None:
-  """Says in which field two manifests differ, if they do.
+  """Checks that a cache has the manifest that a run expects.
 
   Args:
-    found: of the cache.
-    wanted: of the run.
-    where: the cache is.
-    more: whether the cache may have outputs beside those of the run.
+    stored: the cache's manifest.
+    expected: the run's manifest.
+    path: the cache's path, for the message.
+    more: whether the cache may have outputs that the run does not read.
 
   Raises:
     UserError: with the first field that differs, both values, what to do.
   """
-  here, there = wanted.to_json(), found.to_json()
+  here, there = expected.to_json(), stored.to_json()
   if more:
     outputs = there["outputs"]
     there["outputs"] = {
@@ -129,24 +121,21 @@ def same(
   for field, (meaning, advice) in _FIELDS.items():
     if here[field] == there[field]:
       continue
-    one, other = there[field], here[field]
-    name = field
-    if isinstance(one, dict):
-      key = next(
-        key for key in [*other, *one] if one.get(key) != other.get(key)
-      )
-      name, one, other = f"{field}.{key}", one.get(key), other.get(key)
+    name, old, new = field, there[field], here[field]
+    if isinstance(old, dict):
+      key = next(key for key in [*new, *old] if old.get(key) != new.get(key))
+      name, old, new = f"{field}.{key}", old.get(key), new.get(key)
     raise UserError(
-      f"The cache {where or 'found'} is of something else: '{name}', "
-      f"{meaning}, is {_said(one)} there and {_said(other)} here.",
+      f"The cache{path and ' '}{path} does not fit this run: '{name}', "
+      f"{meaning}, is {_text(old)} in the cache and {_text(new)} here.",
       advice,
     )
 
 
 def hash_of(tree: Any) -> str:
-  """A hash of a tree of arrays, the same in whatever order its dicts are.
+  """The hash of a tree of arrays or numbers, independent of the dicts' order.
 
-  It knows each leaf's path, dtype, shape and bytes. Arrays alone, or numbers.
+  It covers each leaf's path, dtype, shape and bytes.
   """
   digest = hashlib.blake2b(digest_size=16)
   leaves = [
@@ -154,35 +143,35 @@ def hash_of(tree: Any) -> str:
     for path, leaf in jax.tree.leaves_with_path(tree)
   ]
   for path, leaf in sorted(leaves, key=lambda pair: pair[0]):
-    # Lengths tell where a path ends; the bytes' follow from the shape.
+    # The length shows where a path ends; the shape gives the bytes' length.
     head = repr((path, leaf.dtype.name, leaf.shape)).encode()
     digest.update(len(head).to_bytes(8, "little") + head)
-    digest.update(raw(leaf))
+    digest.update(bytes_of(leaf))
   return digest.hexdigest()
 
 
 def checksum(array: np.ndarray) -> str:
-  """A hash of an array's bytes."""
-  return hashlib.blake2b(raw(array), digest_size=16).hexdigest()
+  """The hash of an array's bytes."""
+  return hashlib.blake2b(bytes_of(array), digest_size=16).hexdigest()
 
 
-def raw(array: np.ndarray) -> np.ndarray:
-  """An array's bytes, u8 [size], without a copy where they lie in order."""
+def bytes_of(array: np.ndarray) -> np.ndarray:
+  """An array's bytes, u8 [size]; a contiguous array is not copied."""
   return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def _listed(value: Any) -> Any:
-  """With lists for tuples: as JSON gives it back."""
+  """A value with lists in place of tuples, as JSON returns it."""
   if isinstance(value, dict):
-    return {key: _listed(one) for key, one in value.items()}
+    return {key: _listed(item) for key, item in value.items()}
   if isinstance(value, tuple | list):
-    return [_listed(one) for one in value]
+    return [_listed(item) for item in value]
   return value
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
   if value is None:
     return "not stored"
   if isinstance(value, dict):
-    return ", ".join(f"{key} {one}" for key, one in value.items())
+    return ", ".join(f"{key} {item}" for key, item in value.items())
   return f"'{value}'" if isinstance(value, str) else str(value)

@@ -1,4 +1,4 @@
-"""All outputs that a cache stores, as one flat dict of parts."""
+"""All outputs of a cache as one flat dict of stored parts."""
 
 from collections.abc import Mapping
 
@@ -9,57 +9,61 @@ from kdjax.cache.manifest import Output
 from kdjax.errors import ShapeError, UserError
 from kdjax.types import Array, Spec
 
-Stored = Mapping[str, Output]
+Outputs = Mapping[str, Output]
 
 
-def parts(outputs: Stored) -> Spec:
-  """{"<output>.<part>": the shape and dtype of a row} of all outputs."""
+def parts(outputs: Outputs) -> Spec:
+  """{"<output>.<part>": shape and dtype of a row} of all outputs."""
   return {
     f"{name}.{part}": row
-    for name, one in outputs.items()
-    for part, row in codecs.find(one.codec).parts(one.shape).items()
+    for name, output in outputs.items()
+    for part, row in codecs.find(output.codec).parts(output.shape).items()
   }
 
 
 def encode(
-  outputs: Stored, arrays: Mapping[str, np.ndarray]
+  outputs: Outputs, arrays: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-  """A teacher's outputs {name: [N ...]} as they are stored.
+  """The stored parts of a teacher's outputs {name: [N ...]}.
 
   Raises:
     UserError: an output has another shape, or a value that cannot be stored.
   """
-  found = {}
-  for name, one in outputs.items():
+  encoded = {}
+  for name, output in outputs.items():
     array = np.asarray(arrays[name])
-    if array.shape[1:] != one.shape:
+    if array.shape[1:] != output.shape:
       raise ShapeError(
         f"The output '{name}' of an example is {list(array.shape[1:])}.",
-        f"The cache stores {list(one.shape)}.",
+        f"The cache stores {list(output.shape)}.",
       )
     try:
-      encoded = codecs.find(one.codec).encode(array)
-    except UserError as wrong:
+      rows_of = codecs.find(output.codec).encode(array)
+    except UserError as error:
       raise UserError(
-        f"The output '{name}' cannot be stored.", str(wrong)
-      ) from (None)
-    found |= {f"{name}.{part}": rows for part, rows in encoded.items()}
-  return found
+        f"The output '{name}' cannot be stored.", str(error)
+      ) from None
+    encoded |= {f"{name}.{part}": rows for part, rows in rows_of.items()}
+  return encoded
 
 
 def decode(
-  outputs: Stored, stored: Mapping[str, Array], *, rest: str = "spread"
+  outputs: Outputs, stored: Mapping[str, Array], *, rest: str = "spread"
 ) -> dict[str, Array]:
-  """Outputs {name: f32 [N ...]} of stored parts. Pure, and may be jitted.
+  """The outputs {name: f32 [N ...]} of stored parts. Pure, may be jitted.
 
   Args:
-    outputs: those to decode; others' parts are not looked at.
+    outputs: those to decode; the parts of other outputs are ignored.
     stored: parts [N ...].
     rest: what top<k> gives the other classes: one of `codecs.RESTS`.
   """
-  found = {}
-  for name, one in outputs.items():
-    codec = codecs.find(one.codec)
-    its = {part: stored[f"{name}.{part}"] for part in codec.parts(one.shape)}
-    found[name] = codec.decode(its, one.shape, rest=rest)
-  return found
+  decoded = {}
+  for name, output in outputs.items():
+    codec = codecs.find(output.codec)
+    names = codec.parts(output.shape)
+    decoded[name] = codec.decode(
+      {part: stored[f"{name}.{part}"] for part in names},
+      output.shape,
+      rest=rest,
+    )
+  return decoded

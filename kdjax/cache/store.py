@@ -1,7 +1,7 @@
-"""A teacher's outputs on disk, or behind a URL: written once, read at random.
+"""A teacher's outputs on disk or at a URL: written once, read at random.
 
-Of each example and view there is one row in every part. Rows are written in
-chunks, by any number of processes at once, each its own.
+Every part has one row for each example and view. Rows are written in chunks;
+several processes may write chunks at the same time, each its own.
 """
 
 import functools
@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from kdjax.cache import _layout
-from kdjax.cache._layout import FAULTS, Header, Layout, said
+from kdjax.cache._layout import STORAGE_ERRORS, Header, Layout, describe
 from kdjax.cache._rows import Damage, Rows
 from kdjax.cache.manifest import Manifest, checksum
 from kdjax.errors import ShapeError, UserError
@@ -24,22 +24,21 @@ Parts = dict[str, np.ndarray]
 
 
 class Writer:
-  """Makes a cache, or goes on with one that was cut off.
+  """Writes a cache, or continues an unfinished one.
 
-  A chunk is flushed before it is marked as done. One without a mark is written
-  anew, whatever there is of it.
+  A chunk is flushed before it is marked as finished. A chunk without a mark is
+  written again, whatever its files hold.
 
   Args:
     path: a folder, or a URL: gs://bucket/folder, s3://bucket/folder.
-    manifest: what the cache is of.
+    manifest: teacher, data and augmentation of the cache.
     parts: name -> shape and dtype of a row.
     index: int [rows], the examples' indices, each once.
-    views: how many times each example is stored.
-    chunk_rows: how many rows are written at once; None: about 32 MB of the
-      widest part.
+    views: number of stored views of each example.
+    chunk_rows: rows in a chunk; None: about 32 MB of the widest part.
 
   Raises:
-    UserError: the path has a cache of something else.
+    UserError: the path holds another cache.
   """
 
   def __init__(
@@ -56,115 +55,115 @@ class Writer:
     rows = len(self.index)
     if rows == 0 or views < 1 or not parts:
       raise UserError(
-        f"A cache of {rows} examples, {views} views and {len(parts)} parts.",
-        "It has at least one of each.",
+        f"The cache has {rows} examples, {views} views and {len(parts)} parts.",
+        "Expected at least one of each.",
       )
     if len(np.unique(self.index)) < rows:
       raise UserError(
-        "An index stands for two examples.", "Every example has its own."
+        "Two examples have the same index.", "Expected distinct indices."
       )
-    chunk_rows = chunk_rows or _layout.rows_of_chunks(parts, rows)
+    chunk_rows = chunk_rows or _layout.default_chunk_rows(parts, rows)
     self.header = Header(
       manifest, dict(parts), rows, views, chunk_rows, checksum(self.index)
     )
     self.layout = Layout(path)
-    self.layout.settle(self.header)
+    self.layout.write_header(self.header)
     self._write_index()
     self.arrays = self.layout.parts(self.header, create=True)
 
   def _write_index(self) -> None:
     array = self.layout.index(self.header, create=True)
     try:
-      there = np.array_equal(array.read().result(), self.index)
-    except FAULTS:
-      there = False
-    if not there:
+      written = np.array_equal(array.read().result(), self.index)
+    except STORAGE_ERRORS:
+      written = False
+    if not written:
       array.write(self.index).result()
 
   def chunks(self) -> list[Chunk]:
-    """All (view, chunk)."""
-    many = math.ceil(self.header.rows / self.header.chunk_rows)
-    return [(v, c) for v in range(self.header.views) for c in range(many)]
+    """All (view, chunk) pairs."""
+    count = math.ceil(self.header.rows / self.header.chunk_rows)
+    return [*np.ndindex(self.header.views, count)]
 
   def missing(self) -> list[Chunk]:
-    """The (view, chunk) that are not done, by this process or another."""
-    done = self.layout.done()
-    return [one for one in self.chunks() if one not in done]
+    """The (view, chunk) pairs that no process has finished."""
+    finished = self.layout.finished_chunks()
+    return [pair for pair in self.chunks() if pair not in finished]
 
-  def host_part(self, process: int, processes: int) -> list[Chunk]:
-    """What is missing of one process's share, which others leave alone."""
+  def missing_of_process(self, process: int, processes: int) -> list[Chunk]:
+    """The missing chunks of one process's share; shares do not overlap."""
     missing = {*self.missing()}
-    return [one for one in self.chunks()[process::processes] if one in missing]
+    share = self.chunks()[process::processes]
+    return [pair for pair in share if pair in missing]
 
   def rows(self, chunk: int) -> slice:
-    """Which rows, of `index`, a chunk has."""
+    """The rows of a chunk, as positions in `index`."""
     start = chunk * self.header.chunk_rows
     return slice(start, min(start + self.header.chunk_rows, self.header.rows))
 
   def write(self, view: int, chunk: int, parts: Parts) -> None:
-    """Writes a chunk, flushes it, and marks it as done.
+    """Writes a chunk, flushes it, and marks it as finished.
 
     Args:
       view: 0 .. views - 1.
-      chunk: one of `chunks`.
-      parts: name -> [those of `rows(chunk)` ...].
+      chunk: the chunk's number.
+      parts: name -> the rows `rows(chunk)` [N ...].
 
     Raises:
       ShapeError: a part is missing, or has another shape or dtype.
     """
     rows = self.rows(chunk)
     self._check(parts, rows.stop - rows.start)
-    # A mark never stands for what is being overwritten.
-    self.layout.forget(view, chunk)
-    started = [
-      array[view, rows].write(parts[name])
-      for name, array in self.arrays.items()
-    ]
-    for one in started:
-      one.result()
+    # A chunk that is being overwritten has no mark.
+    self.layout.unmark(view, chunk)
+    arrays = self.arrays.items()
+    futures = [array[view, rows].write(parts[name]) for name, array in arrays]
+    for future in futures:
+      future.result()
     self.layout.mark(view, chunk, parts)
 
   def _check(self, parts: Parts, count: int) -> None:
-    wanted = {
+    expected = {
       name: jax.ShapeDtypeStruct((count, *row.shape), row.dtype)
       for name, row in self.header.parts.items()
     }
-    if said(parts) != said(wanted):
+    if describe(parts) != describe(expected):
       raise ShapeError(
-        f"A chunk of {said(parts)}.", f"This one is {said(wanted)}."
+        f"The chunk to write is {describe(parts)}.",
+        f"Expected {describe(expected)}.",
       )
 
-  def forget(self, view: int, chunk: int) -> None:
-    """Removes a chunk's mark: it is missing again."""
-    self.layout.forget(view, chunk)
+  def invalidate(self, view: int, chunk: int) -> None:
+    """Removes a chunk's mark, so that the chunk is missing again."""
+    self.layout.unmark(view, chunk)
 
   def finish(self) -> None:
-    """Returns where all is done.
+    """Checks that no chunk is missing.
 
     Raises:
-      UserError: something is missing.
+      UserError: chunks are missing.
     """
-    _finished(self.layout.path, len(self.missing()), len(self.chunks()))
+    _check_finished(self.layout.path, len(self.missing()), len(self.chunks()))
 
 
 class Reader:
-  """Reads a cache at random. Threads may share one, and it may be pickled.
+  """Reads a cache at random. Threads may share it, and it may be pickled.
 
   Args:
-    path: as that of `Writer`.
-    unfinished: whether to open a cache of which something is missing.
-    memory: how many bytes of what was read are kept, for when they are asked
-      for again. The process grows by about four times as much.
+    path: a folder or URL, as for `Writer`.
+    unfinished: whether to open a cache with missing chunks.
+    memory: bytes of read data that are kept in memory. The process grows by
+      about four times this size.
 
   Attributes:
-    manifest: what the cache is of.
+    manifest: teacher, data and augmentation of the cache.
     parts: name -> shape and dtype of a row.
     index: i64 [rows], the examples' indices.
-    views: how many times each example is stored.
-    complete: whether all is there.
+    views: number of stored views of each example.
+    complete: whether no chunk is missing.
 
   Raises:
-    UserError: there is no cache, or an unfinished or a damaged one.
+    UserError: the cache does not exist, is unfinished or is damaged.
   """
 
   def __init__(
@@ -178,15 +177,15 @@ class Reader:
     self.header = header
     self.manifest, self.parts = header.manifest, header.parts
     self.views = header.views
-    done = self.layout.done()
-    self._done = np.zeros(
+    finished = self.layout.finished_chunks()
+    self._finished = np.zeros(
       (header.views, math.ceil(header.rows / header.chunk_rows)), bool
     )
-    for view, chunk in np.ndindex(self._done.shape):
-      self._done[view, chunk] = (view, chunk) in done
-    self.complete = bool(self._done.all())
+    for view, chunk in np.ndindex(self._finished.shape):
+      self._finished[view, chunk] = (view, chunk) in finished
+    self.complete = bool(self._finished.all())
     if not unfinished:
-      _finished(path, int((~self._done).sum()), self._done.size)
+      self._check_complete()
     self.index = self._read_index()
     self._order = np.argsort(self.index, kind="stable")
     self._rows = Rows(self.layout, header)
@@ -196,13 +195,12 @@ class Reader:
     return functools.partial(Reader, **options), (path,)
 
   def _read_index(self) -> np.ndarray:
-    array = self.layout.index(self.header, create=False)
-    reason = "its checksum is another"
+    reason = "its checksum does not match"
     try:
-      index = array.read().result()
+      index = self.layout.index(self.header, create=False).read().result()
       if checksum(index) == self.header.index:
         return index
-    except FAULTS as error:
+    except STORAGE_ERRORS as error:
       reason = str(error)
     raise UserError(
       f"The index of the cache {self.layout.path} is damaged: {reason}.",
@@ -210,32 +208,32 @@ class Reader:
     )
 
   def positions(self, index: np.ndarray) -> np.ndarray:
-    """The rows of examples, of which `index` has the indices.
+    """The rows of the examples with some indices.
 
     Raises:
       UserError: the cache lacks an example.
     """
     index = np.asarray(index)
-    places = np.searchsorted(self.index, index, sorter=self._order)
-    rows = self._order[np.minimum(places, len(self.index) - 1)]
-    lost = index[self.index[rows] != index]
-    if lost.size:
-      more = f" and {lost.size - 1} more" if lost.size > 1 else ""
+    ranks = np.searchsorted(self.index, index, sorter=self._order)
+    rows = self._order[np.minimum(ranks, len(self.index) - 1)]
+    missing = index[self.index[rows] != index]
+    if missing.size:
+      more = f" and {missing.size - 1} more" if missing.size > 1 else ""
       raise UserError(
-        f"The cache {self.layout.path} has no example of index "
-        f"{lost[0]}{more}.",
+        f"The cache {self.layout.path} has no example with index "
+        f"{missing[0]}{more}.",
         f"It holds {len(self.index)} examples of the split "
-        f"'{self.manifest.split}', of indices {self.index.min()} to "
+        f"'{self.manifest.split}', with indices {self.index.min()} to "
         f"{self.index.max()}.",
       )
     return rows
 
   def take(self, index: np.ndarray, view: np.ndarray) -> Parts:
-    """The rows of some examples.
+    """Reads the rows of some examples.
 
     Args:
-      index: int [B], of the examples.
-      view: int [B], from 0; they come again after the last that is stored.
+      index: int [B], the examples' indices.
+      view: int [B], the views, from 0; taken modulo the stored views.
 
     Returns:
       {part: [B ...]}.
@@ -244,52 +242,57 @@ class Reader:
       UserError: the cache lacks an example, or a row cannot be read.
     """
     rows, views = self.positions(index), np.asarray(view) % self.views
-    self._check_done(views, rows)
+    self._check_rows(views, rows)
     # All parts are read at once, and all rows of a part.
-    started = {
-      name: array[views, rows].read()
-      for name, array in self._rows.arrays.items()
-    }
-    return self._rows.finished(started, views, rows)
+    arrays = self._rows.arrays.items()
+    futures = {part: array[views, rows].read() for part, array in arrays}
+    return self._rows.results(futures, views, rows)
 
-  def whole(self) -> Parts:
+  def read_all(self) -> Parts:
     """All rows of all parts {part: [views rows ...]}, for a small cache.
 
     Raises:
       UserError: the cache is unfinished, or a row cannot be read.
     """
-    _finished(self.layout.path, int((~self._done).sum()), self._done.size)
+    self._check_complete()
     views, rows = np.indices((self.views, self.header.rows)).reshape(2, -1)
-    started = {name: one.read() for name, one in self._rows.arrays.items()}
-    return self._rows.finished(started, views, rows)
+    futures = {part: array.read() for part, array in self._rows.arrays.items()}
+    return self._rows.results(futures, views, rows)
 
-  def _check_done(self, views: np.ndarray, rows: np.ndarray) -> None:
+  def _check_complete(self) -> None:
+    """Raises `UserError` for missing chunks."""
+    missing = int((~self._finished).sum())
+    _check_finished(self.layout.path, missing, self._finished.size)
+
+  def _check_rows(self, views: np.ndarray, rows: np.ndarray) -> None:
+    """Raises `UserError` for rows in a missing chunk."""
     if self.complete:
       return
-    lost = ~self._done[views, rows // self.header.chunk_rows]
-    if lost.any():
+    missing = ~self._finished[views, rows // self.header.chunk_rows]
+    if missing.any():
       raise UserError(
         f"The cache {self.layout.path} is unfinished: example "
-        f"{self.index[rows[lost][0]]} of view {views[lost][0]} is missing.",
-        "`kdjax cache` goes on with it.",
+        f"{self.index[rows[missing][0]]} is missing in view "
+        f"{views[missing][0]}.",
+        "`kdjax cache` continues it.",
       )
 
   def verify_checksums(self) -> list[Damage]:
-    """Reads all chunks that are done, and compares them with their marks."""
-    return self._rows.verify(np.argwhere(self._done).tolist())
+    """Reads all finished chunks and compares their checksums."""
+    return self._rows.verify(np.argwhere(self._finished).tolist())
 
-  def forget(self, view: int, chunk: int) -> None:
-    """Removes a chunk's mark: `kdjax cache` makes it again."""
-    self.layout.forget(view, chunk)
-    self._done[view, chunk] = False
+  def invalidate(self, view: int, chunk: int) -> None:
+    """Removes a chunk's mark: `kdjax cache` makes the chunk again."""
+    self.layout.unmark(view, chunk)
+    self._finished[view, chunk] = False
     self.complete = False
 
 
-def _finished(path: Path, missing: int, chunks: int) -> None:
-  """Raises a `UserError` where something is missing."""
+def _check_finished(path: Path, missing: int, chunks: int) -> None:
+  """Raises `UserError` for missing chunks."""
   if missing:
     raise UserError(
       f"The cache {path} is unfinished: {missing} of {chunks} chunks are "
       "missing.",
-      "`kdjax cache` goes on with it.",
+      "`kdjax cache` continues it.",
     )

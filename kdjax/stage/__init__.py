@@ -1,6 +1,7 @@
-"""The config of a stage as the objects that train it.
+"""Builds the objects that train a stage from its config.
 
 `build.py` is the only file that reads a config; it returns a `Stage` (see
-`stage.py`) of networks, terms, optimizer and step. Nothing here touches a file
-of the run or places anything on a device. Read `build.py` first.
+`stage.py`) of networks, terms, optimizer and step. `trace.py` finds mistakes
+before training. Nothing here reads or writes a file of the run or places arrays
+on a device. Read `build.py` first.
 """

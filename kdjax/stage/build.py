@@ -1,4 +1,4 @@
-"""A stage's config as the objects that train it. No config goes further."""
+"""Builds a `Stage` from a config. Later layers see no experiment config."""
 
 import functools
 import inspect
@@ -22,7 +22,7 @@ from kdjax.step.step import Family, make_eval_step, make_train_step
 from kdjax.step.terms import Adapter, Term
 from kdjax.step.views import Corruption, Views
 
-# Keys of a config that are not options of the thing itself.
+# Keys of a config that are not options of the component.
 TERM_KEYS = fields.RESERVED["losses"]
 HEAD_KEYS, DATA_KEYS = fields.RESERVED["heads"], fields.RESERVED["data"]
 
@@ -30,25 +30,25 @@ HEAD_KEYS, DATA_KEYS = fields.RESERVED["heads"], fields.RESERVED["data"]
 def build(
   config: Mapping[str, Any], name: str, axis_name: str | None = None
 ) -> Stage:
-  """A stage of an experiment.
+  """Builds a stage of an experiment.
 
   Args:
     config: of the experiment, as nested dicts.
     name: of the stage.
-    axis_name: what its step calls the axis of devices.
+    axis_name: name of the device axis in the step; None under jit.
+
+  Raises:
+    UserError: the experiment has no such stage, or a component or a reference
+      of its config does not exist.
   """
-  if name not in config["stages"]:
-    exists = config["order"]
-    raise UserError(f"No stage '{name}'.", exists=exists, near=name)
-  spec = dict(config["stages"][name])
-  spec["data"] = {**config["data"], **spec["data"]}
+  spec = stage_config(config, name)
   common = {"axis_name": axis_name, "dtype": jnp.dtype(config["dtype"])}
-  trained, teachers = networks.of_stage(config, name, common)
+  trained, teachers = networks.build_networks(config, name, common)
   objective = Objective(
     networks=trained,
     teachers=teachers,
     views=_views(spec),
-    averages=networks.averages(config, name),
+    averages=networks.averaged_teachers(config, name),
     terms=tuple(
       _term(key, spec["terms"], common, spec["steps"]) for key in spec["terms"]
     ),
@@ -79,15 +79,29 @@ def build(
   )
 
 
+def stage_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+  """The config of a stage, with the experiment's data options merged.
+
+  Raises:
+    UserError: the experiment has no such stage.
+  """
+  if name not in config["stages"]:
+    exists = config["order"]
+    raise UserError(f"No stage '{name}'.", exists=exists, near=name)
+  spec = dict(config["stages"][name])
+  spec["data"] = {**config["data"], **spec["data"]}
+  return spec
+
+
 def _corruptions(spec: Mapping[str, Any]) -> dict[str, Corruption]:
-  """What a stage is measured under, by name."""
+  """The corruptions under which a stage is evaluated, by name."""
   return {
     name: Corruption(
-      given["modality"],
-      parse(given["pipeline"]) if given["pipeline"] else None,
-      given["sweeps"],
+      corruption["modality"],
+      parse(corruption["pipeline"]) if corruption["pipeline"] else None,
+      corruption["sweeps"],
     )
-    for name, given in spec["robustness"].items()
+    for name, corruption in spec["robustness"].items()
   }
 
 
@@ -96,16 +110,16 @@ def _views(spec: Mapping[str, Any]) -> Views:
   data = spec["data"]
   names = getattr(registry.find("data", data["name"]), "class_names", None)
   pipelines = {
-    view: {modality: parse(text) for modality, text in of.items()}
-    for view, of in data["pipelines"].items()
+    view: {modality: parse(text) for modality, text in texts.items()}
+    for view, texts in data["pipelines"].items()
   }
-  for view, of in pipelines.items():
-    mixing = [modality for modality, one in of.items() if one.mixes]
+  for view, by_modality in pipelines.items():
+    mixing = [modality for modality, one in by_modality.items() if one.mixes]
     if len(mixing) > 1:
       raise UserError(
-        f"The view '{view}' mixes {' and '.join(mixing)}, each in its own"
-        " share.",
-        "One modality at most, whose share the target has.",
+        f"The view '{view}' mixes {' and '.join(mixing)}, each with its own"
+        " ratio.",
+        "Mix at most one modality: its ratio is that of the target.",
       )
   return Views(
     pipelines,
@@ -168,7 +182,7 @@ def _adapter(
   argument: str,
   common: Mapping[str, Any],
 ) -> Adapter:
-  """A head where a term uses it: its own, or that of another term."""
+  """The head of a term's argument: its own, or another term's."""
   spec = terms[term]["heads"][argument]
   still = spec["still"]
   if "of" in spec:
@@ -179,20 +193,20 @@ def _adapter(
         f"No head '{spec['of']}' to share.",
         exists=(
           f"{one}/{key}"
-          for one, other in terms.items()
-          for key, head in other["heads"].items()
+          for one, config in terms.items()
+          for key, head in config["heads"].items()
           if "name" in head
         ),
         near=spec["of"],
       )
     spec = heads[argument]
-  module = networks.module(
+  module = networks.build_module(
     "heads", spec["name"], without(spec, HEAD_KEYS), common
   )
   if getattr(module, "both", False) and argument != "student":
     raise UserError(
-      f"The head '{spec['name']}' of '{term}' stands on both sides.",
-      "Put it on 'student'.",
+      f"The head '{spec['name']}' of '{term}' adapts both sides of the term.",
+      "Set it as the head of 'student'.",
     )
   return Adapter(f"{term}:{argument}", module, still)
 
@@ -207,7 +221,7 @@ def _family(
     adds=hasattr(family, "sums"),
     reads=_reads(spec["reads"]),
     heads={
-      key: networks.module(
+      key: networks.build_module(
         "heads", head["name"], without(head, HEAD_KEYS), common
       )
       for key, head in spec["heads"].items()

@@ -1,9 +1,9 @@
-"""A grid of numbers: every seed of a stage once at each point of it.
+"""Grids of hyperparameters: a stage is trained once per seed and grid point.
 
-Weights and float options enter the step as arrays, a value a seed. So a stage
-can have many of them at once, beside each other like seeds: a point of the grid
-is a value for some of them, and the whole grid is one compiled program. What a
-stage trains is then a state for each seed and point, in this order:
+Weights and float options enter the step as arrays, one value per seed. Grid
+points are run like seeds, with other values of these arrays, so that the whole
+grid is one compiled program. A stage then trains one state for each seed and
+point, in this order:
 
   seed 0 point 0, seed 0 point 1, .., seed 1 point 0, seed 1 point 1, ..
 """
@@ -20,7 +20,7 @@ Grid = Mapping[str, Sequence[float]]
 
 
 def numbers_of(terms: Mapping[str, Mapping]) -> dict[str, dict[str, float]]:
-  """Weights and float options: what enters the step as arrays."""
+  """Weights and float options of terms: they enter the step as arrays."""
   return {
     name: {
       key: value for key, value in term.items() if isinstance(value, float)
@@ -30,7 +30,7 @@ def numbers_of(terms: Mapping[str, Mapping]) -> dict[str, dict[str, float]]:
 
 
 def check(grid: Grid, terms: Mapping[str, Mapping]) -> None:
-  """Raises `UserError` for a grid of what are no numbers, or not as many."""
+  """Raises `UserError` for an unknown number, or lists of unequal length."""
   known = [
     f"{term}/{key}"
     for term, numbers in numbers_of(terms).items()
@@ -39,27 +39,27 @@ def check(grid: Grid, terms: Mapping[str, Mapping]) -> None:
   for name in grid:
     if name not in known:
       raise UserError(
-        f"The grid is of '{name}', which is no number of a term.",
-        "Those are weights and options that are floats, as term/option.",
+        f"The grid has '{name}', which is no number of a term.",
+        "Expected term/weight, or term/option of an option that is a float.",
         exists=known,
         near=name,
       )
   sizes = {name: len(values) for name, values in grid.items()}
   if len({*sizes.values()}) > 1 or 0 in sizes.values():
-    told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+    counts = ", ".join(f"{name} {size}" for name, size in sizes.items())
     raise UserError(
-      f"The grid has {told} values.",
-      "A point has a value of each: expected as many of all, and some.",
+      f"The grid has {counts} values.",
+      "Expected equally many values of each, at least one.",
     )
 
 
 def count(grid: Grid) -> int:
-  """How many points a grid has; without any, 1."""
+  """The number of points of a grid; 1 for an empty grid."""
   return len(next(iter(grid.values()))) if grid else 1
 
 
 def points(grid: Grid) -> list[dict[str, float]]:
-  """Every point: term/option -> value."""
+  """The points of a grid: term/option -> value."""
   if not grid:
     return [{}]
   return [
@@ -68,41 +68,41 @@ def points(grid: Grid) -> list[dict[str, float]]:
   ]
 
 
-def repeated(grid: Grid, each: Sequence[Any]) -> list[Any]:
-  """What each seed has, once for every point."""
-  return [one for one in each for _ in range(count(grid))]
+def repeat_per_point(grid: Grid, per_seed: Sequence[Any]) -> list[Any]:
+  """The items of the seeds, each repeated for every point."""
+  return [item for item in per_seed for _ in range(count(grid))]
 
 
-def fixed(grid: Grid, each: Sequence[Fixed]) -> list[Fixed]:
-  """What each seed's steps read, at every point with the numbers of it."""
+def fixed_per_point(grid: Grid, per_seed: Sequence[Fixed]) -> list[Fixed]:
+  """Teachers and numbers of each seed and point, with the point's numbers."""
   if not grid:
-    return list(each)
+    return list(per_seed)
   return [
-    one.replace(numbers=_at(one.numbers, point))
-    for one in each
+    fixed.replace(numbers=_numbers_at(fixed.numbers, point))
+    for fixed in per_seed
     for point in points(grid)
   ]
 
 
-def weights(
+def term_weights(
   grid: Grid, terms: Mapping[str, float], states: int
 ) -> list[dict[str, float]]:
-  """The weight of every term, of each of the states.
+  """The weights of the terms in each state.
 
   Args:
     grid: of the stage.
-    terms: term -> its weight where the grid says none.
-    states: how many there are, of all seeds.
+    terms: term -> its weight where the grid sets none.
+    states: number of states: seeds times points.
   """
-  own = [
+  per_point = [
     {name: point.get(f"{name}/weight", value) for name, value in terms.items()}
     for point in points(grid)
   ]
-  return own * (states // len(own))
+  return per_point * (states // len(per_point))
 
 
-def by_seed(values: Sequence[float], seeds: int) -> list[float]:
-  """The mean over the points, of each seed."""
+def mean_per_seed(values: Sequence[float], seeds: int) -> list[float]:
+  """The mean over the grid points of each seed."""
   if len(values) == seeds:
     return [float(value) for value in values]
   return np.reshape(values, (seeds, -1)).mean(axis=1).tolist()
@@ -111,15 +111,16 @@ def by_seed(values: Sequence[float], seeds: int) -> list[float]:
 def table(
   grid: Grid, measured: Mapping[str, Sequence[float]], seeds: int
 ) -> list[dict[str, Any]]:
-  """The points of a grid with what was measured there.
+  """The points of a grid with their metrics.
 
   Args:
     grid: of the stage.
     measured: metric -> a value for each state.
-    seeds: how many there are.
+    seeds: number of seeds.
 
   Returns:
-    {"at": the point, metric: [a value a seed]} of each point; [] of no grid.
+    {"at": the point, metric: [a value per seed]} of each point; [] without a
+    grid.
   """
   if not grid:
     return []
@@ -128,15 +129,15 @@ def table(
     for name, values in measured.items()
   }
   return [
-    {"at": point, **{name: values[place] for name, values in rows.items()}}
-    for place, point in enumerate(points(grid))
+    {"at": point, **{name: values[i] for name, values in rows.items()}}
+    for i, point in enumerate(points(grid))
   ]
 
 
-def _at(numbers, point):
-  """A seed's numbers, those of the point in their places."""
-  made = {name: dict(own) for name, own in numbers.items()}
+def _numbers_at(numbers, point):
+  """The numbers of all terms, with those of a point replaced."""
+  changed = {term: dict(options) for term, options in numbers.items()}
   for name, value in point.items():
     term, _, option = name.partition("/")
-    made[term][option] = np.float32(value)
-  return made
+    changed[term][option] = np.float32(value)
+  return changed

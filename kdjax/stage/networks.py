@@ -1,4 +1,4 @@
-"""The networks of a stage and its teachers, from their configs."""
+"""Builds the networks and teachers of a stage from their configs."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,15 +18,18 @@ from kdjax.types import Outputs
 NETWORK_KEYS = fields.RESERVED["models"]
 
 
-def of_stage(
+def build_networks(
   config: Mapping[str, Any], name: str, common: Mapping[str, Any]
 ) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
-  """The trained networks of a stage and its teachers, by name.
+  """Builds a stage's trained networks and its teachers, by name.
 
   Args:
     config: of the experiment, as nested dicts.
     name: of the stage.
-    common: what every module has that knows it: `axis_name`, `dtype`.
+    common: fields set on every module that has them: `axis_name`, `dtype`.
+
+  Raises:
+    UserError: a name is used twice or reserved, or a network does not exist.
   """
   spec = config["stages"][name]
   teachers = {
@@ -36,34 +39,40 @@ def of_stage(
     key: _network(network, common) for key, network in spec["networks"].items()
   }
   for key in networks.keys() & teachers.keys():
-    raise UserError(f"In '{name}', '{key}' is both trained and a teacher.")
+    raise UserError(
+      f"In the stage '{name}', '{key}' is both a network and a teacher.",
+      "Rename one of them.",
+    )
   if HEADS in {*networks, *teachers}:
-    raise UserError(f"In '{name}', the name '{HEADS}' is taken.")
+    raise UserError(
+      f"In the stage '{name}', the name '{HEADS}' is reserved.",
+      "Rename the network or teacher.",
+    )
   return networks, teachers
 
 
 def _teacher(config, name: str, key: str, common) -> nn.Module:
-  """The network of a teacher, or what stands for it."""
+  """The network of a teacher, or the placeholder of an imported one."""
   teacher = config["stages"][name]["teachers"][key]
   if "outputs" in teacher:
-    return imported.model(teacher["outputs"])
+    return imported.placeholder(teacher["outputs"])
   if teacher.get("dtype"):
     common = {**common, "dtype": jnp.dtype(teacher["dtype"])}
-  spec = teacher.get("frozen") or _taught(config, name, key)
+  spec = teacher.get("frozen") or _trained_config(config, name, key)
   network = _network(spec, common)
   chunks = teacher.get("chunks", 1)
-  return network if chunks == 1 else InChunks(network, chunks)
+  return network if chunks == 1 else ChunkedNetwork(network, chunks)
 
 
-class InChunks:
-  """A frozen network that takes a batch in parts, one after another.
+class ChunkedNetwork:
+  """A frozen network that processes a batch in chunks, one after another.
 
-  What it keeps between layers is that of one part. Rows that see each other, as
-  none do in inference, would see those of their part alone.
+  Its intermediate arrays are those of one chunk. The network must treat the
+  rows of a batch independently, as in inference.
 
   Args:
     network: the module.
-    count: of parts, which have as many rows each.
+    count: number of chunks, of equally many rows.
   """
 
   def __init__(self, network: nn.Module, count: int):
@@ -73,39 +82,40 @@ class InChunks:
     return getattr(self.network, name)
 
   def apply(self, variables, inputs, *, train: bool) -> Outputs:
-    """The outputs, as of the network's own `apply`."""
+    """The outputs, equal to those of the network's own `apply`."""
     rows = len(jax.tree.leaves(inputs)[0])
-    if rows == 1:  # an example, for its shapes
+    if rows == 1:  # one example, for its shapes
       return self.network.apply(variables, inputs, train=train)
     if rows % self.count:
       raise UserError(
-        f"A teacher takes {rows} examples in {self.count} chunks.",
-        "Expected chunks that divide a device's part of the batch.",
+        f"A teacher processes {rows} examples in {self.count} chunks.",
+        "Expected a number of chunks that divides a device's batch size.",
       )
     run = lambda part: self.network.apply(variables, part, train=train)
-    cut = lambda leaf: leaf.reshape(self.count, -1, *leaf.shape[1:])
-    joined = lambda leaf: leaf.reshape(rows, *leaf.shape[2:])
-    parts = jax.lax.map(run, jax.tree.map(cut, inputs))
-    return jax.tree.map(joined, parts)
+    split = lambda leaf: leaf.reshape(self.count, -1, *leaf.shape[1:])
+    join = lambda leaf: leaf.reshape(rows, *leaf.shape[2:])
+    parts = jax.lax.map(run, jax.tree.map(split, inputs))
+    return jax.tree.map(join, parts)
 
 
-def _taught(config: Mapping[str, Any], name: str, key: str) -> Mapping:
-  """The config of the network that a teacher was, in its own stage."""
+def _trained_config(config: Mapping[str, Any], name: str, key: str) -> Mapping:
+  """The network config of a teacher, from the stage that trains it."""
   teacher = config["stages"][name]["teachers"][key]
   if "average_of" in teacher:
     networks = config["stages"][name]["networks"]
     if teacher["average_of"] not in networks:
       raise UserError(
-        f"The stage '{name}' has no network '{teacher['average_of']}', of "
-        f"which '{key}' is the average.",
+        f"The teacher '{key}' of '{name}' averages the network "
+        f"'{teacher['average_of']}', which the stage does not have.",
         exists=networks,
+        near=teacher["average_of"],
       )
     return networks[teacher["average_of"]]
   order = list(config["order"])
   before = order[: order.index(name)]
   if teacher["stage"] not in before:
     raise UserError(
-      f"The teacher '{key}' of '{name}' is of the stage "
+      f"The teacher '{key}' of '{name}' is from the stage "
       f"'{teacher['stage']}', which does not come before it.",
       exists=before,
       near=teacher["stage"],
@@ -115,12 +125,13 @@ def _taught(config: Mapping[str, Any], name: str, key: str) -> Mapping:
     raise UserError(
       f"The stage '{teacher['stage']}' has no network '{teacher['network']}'.",
       exists=networks,
+      near=teacher["network"],
     )
   return networks[teacher["network"]]
 
 
 def _network(spec: Mapping[str, Any], common: Mapping[str, Any]) -> nn.Module:
-  """A network from its config; one made of networks has them built first."""
+  """A network from its config; networks in its options are built first."""
 
   def value_of(value):
     if isinstance(value, Mapping):
@@ -128,7 +139,7 @@ def _network(spec: Mapping[str, Any], common: Mapping[str, Any]) -> nn.Module:
         if value.get("pretrained"):
           raise UserError(
             f"'{value['name']}' inside of '{spec['name']}' is pretrained.",
-            "A whole network starts from a checkpoint; no part of one does.",
+            "Only a whole network can start from a checkpoint.",
           )
         return _network(value, common)
       return {key: value_of(part) for key, part in value.items()}
@@ -141,30 +152,31 @@ def _network(spec: Mapping[str, Any], common: Mapping[str, Any]) -> nn.Module:
   }
   if spec.get("pretrained"):
     options = pretrained.describe(spec["pretrained"], spec["name"], **options)
-  return module("models", spec["name"], options, common)
+  return build_module("models", spec["name"], options, common)
 
 
-def module(
+def build_module(
   kind: str, name: str, options: Mapping[str, Any], common: Mapping[str, Any]
 ) -> nn.Module:
-  """A Flax module with its options, and the fields of `common` that it has."""
+  """A Flax module with options, and with the `common` fields that it has."""
   cls = registry.find(kind, name)
-  fields_of = {field.name for field in dataclasses.fields(cls)}
-  extra = {key: value for key, value in common.items() if key in fields_of}
+  known = {field.name for field in dataclasses.fields(cls)}
+  extra = {key: value for key, value in common.items() if key in known}
   return cls(**options, **extra)
 
 
-def averages(config: Mapping[str, Any], name: str) -> dict[str, str]:
-  """The teachers of a stage that average one of its networks, and which."""
+def averaged_teachers(config: Mapping[str, Any], name: str) -> dict[str, str]:
+  """A stage's teachers that average one of its networks: name -> network."""
   spec = config["stages"][name]
-  found = {
+  averages = {
     key: teacher["average_of"]
     for key, teacher in spec["teachers"].items()
     if "average_of" in teacher
   }
-  if found and not spec["ema_decay"]:
+  if averages and not spec["ema_decay"]:
     raise UserError(
-      f"In '{name}', {', '.join(found)} is a running average.",
-      "Set the stage's ema_decay, such as 0.99.",
+      f"The teacher '{next(iter(averages))}' of '{name}' is a running average,"
+      " and ema_decay of the stage is 0.",
+      "Set the stage's ema_decay, for example to 0.99.",
     )
-  return found
+  return averages

@@ -1,4 +1,4 @@
-"""Whether networks know every id of the texts that they read."""
+"""Checks that networks have an embedding for every id of their texts."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -10,40 +10,39 @@ from kdjax.errors import UserError
 
 
 def check(name: str, network: nn.Module, ids: Mapping[str, int]) -> None:
-  """Sees that a network, and those that it is made of, know a data set's ids.
+  """Checks that a network and its parts cover a data set's ids.
 
-  To look up an id beyond a vocabulary is no error: NaN is found, and comes out.
+  JAX does not report an id beyond the vocabulary: its embedding is NaN.
 
   Args:
-    name: of the network, in messages.
-    network: its fields `modality` and `vocabulary` say what it reads.
-    ids: modality -> how many its texts have; one that is not there may have
-      any.
+    name: of the network, for the message.
+    network: its fields are `modality` and `vocabulary`.
+    ids: modality -> number of ids in its texts, where it is known.
 
   Raises:
-    UserError: it has fewer.
+    UserError: the network's vocabulary is smaller.
   """
-  for module in _parts(network):
+  for module in _modules(network):
     key = getattr(module, "modality", None)
     vocabulary = getattr(module, "vocabulary", None)
     if vocabulary is not None and vocabulary < ids.get(key, 0):
       raise UserError(
         f"The network '{name}' has vocabulary={vocabulary}, and the data's"
         f" '{key}' has {ids[key]} ids.",
-        f"Give the network vocabulary={ids[key]}, or the data fewer: most have"
-        " an option vocabulary_size.",
+        f"Set vocabulary={ids[key]} of the network, or a smaller"
+        " vocabulary_size of the data.",
       )
 
 
-def _parts(value: Any) -> Iterator[nn.Module]:
-  """A network and all that are in its fields."""
+def _modules(value: Any) -> Iterator[nn.Module]:
+  """A network and all networks in its fields."""
   if isinstance(value, nn.Module):
     yield value
     fields = [field.name for field in dataclasses.fields(value)]
-    inside = [getattr(value, key) for key in fields if key != "parent"]
+    nested = [getattr(value, key) for key in fields if key != "parent"]
   elif isinstance(value, Mapping):
-    inside = [*value.values()]
+    nested = [*value.values()]
   else:
-    inside = [*value] if isinstance(value, list | tuple) else []
-  for one in inside:
-    yield from _parts(one)
+    nested = [*value] if isinstance(value, list | tuple) else []
+  for part in nested:
+    yield from _modules(part)

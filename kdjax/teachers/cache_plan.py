@@ -1,8 +1,8 @@
-"""Caches of teachers' outputs: which a stage needs, and whether they pay.
+"""Which caches of teacher outputs a stage needs, and whether they save time.
 
-A cache belongs to one teacher on the training examples, in each of their
-views. Where it lies is said by `teachers.<name>.cache`: a path or URL, or
-"auto", which is a folder of the workdir named by what the cache is of.
+A cache holds the outputs of one teacher for the training examples, in each of
+their views. `teachers.<name>.cache` is its path or URL, or "auto": a folder of
+the workdir with the hash of the manifest in its name.
 """
 
 import dataclasses
@@ -19,34 +19,34 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.cache import codecs, outputs
-from kdjax.cache.manifest import Manifest, Output, hash_of, same
+from kdjax.cache.manifest import Manifest, Output, check_equal, hash_of
 from kdjax.cache.store import Reader
 from kdjax.errors import UserError
 from kdjax.feed.index_stream import TrainFeed
 from kdjax.feed.sampling import REPEATING
 from kdjax.feed.sources import ArraySource, digest
 from kdjax.stage.stage import Stage
-from kdjax.step.flow import GIVEN, Address
+from kdjax.step.flow import PRECOMPUTED, Address
 from kdjax.step.state import Fixed
 from kdjax.teachers import programs
 
 AUTO = "auto"
 
-# A cache that would fill more of the disk than this is not made by itself.
+# "auto" makes no cache that needs more than this share of the free disk.
 SHARE_OF_DISK = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """One cache: of a teacher, on the examples of one seed, or of all alike.
+  """A cache of one teacher, for the examples of one seed or of several.
 
   Attributes:
-    teacher: its name in the stage.
-    path: where the cache lies.
-    manifest: what it is of.
-    order: the examples, as a seed sees them.
+    teacher: name of the teacher in the stage.
+    path: of the cache.
+    manifest: teacher, data and augmentation of the cache.
+    order: the training examples, in a seed's order.
     fixed: with the teacher's variables.
-    seeds: how many seeds read it.
+    seeds: number of seeds that read the cache.
   """
 
   teacher: str
@@ -58,12 +58,12 @@ class Plan:
 
   @property
   def rows(self) -> int:
-    """How many outputs it holds: examples times views."""
+    """The number of stored outputs: examples times views."""
     return len(self.order.source) * self.manifest.augmentations
 
   @property
   def size(self) -> int:
-    """Bytes, before they are compressed."""
+    """The size in bytes, before compression."""
     row = codecs.bytes_per_row(outputs.parts(self.manifest.outputs))
     return row * self.rows
 
@@ -75,192 +75,194 @@ def plan(
   orders: Sequence[TrainFeed],
   fixed: Sequence[Fixed],
 ) -> list[Plan]:
-  """The cache of each seed; seeds for which it is the same share one.
+  """The cache of each seed; seeds with equal manifests share one.
 
   Args:
-    stage: whose terms read the teacher.
+    stage: its terms read the teacher.
     workdir: of the experiment.
     name: of the teacher.
-    orders: the training examples of each seed.
-    fixed: what the steps of each seed read.
+    orders: the training examples of each seed, in order.
+    fixed: teachers and numbers of each seed.
 
   Raises:
-    UserError: an example has no end of augmentations.
+    UserError: the number of augmentations of an example is not finite.
   """
   config = stage.config["teachers"][name]
   views = _views(stage, name)
-  found: dict[Manifest, Plan] = {}
-  keyed = []
-  for order, one in zip(orders, fixed, strict=True):
+  plans: dict[str, Plan] = {}
+  keys = []
+  for order, own in zip(orders, fixed, strict=True):
     manifest = Manifest(
-      teacher=_teacher(stage, name, one),
-      data=_data(stage, name, order),
+      teacher=_teacher_hash(stage, name, own),
+      data=_data_fingerprint(stage, name, order),
       split="train",
       augmentation=_augmentation(stage, name),
       augment_seed=stage.config["data"]["augment_seed"] if views > 1 else 0,
       augmentations=views,
-      outputs=_outputs(stage, name, one, config["store"]),
+      outputs=_outputs(stage, name, own, config["store"]),
       batch_shape=(stage.config["batch_size"],),
       kdjax=metadata.version("kdjax"),
       jax=jax.__version__,
     )
     key = json.dumps(manifest.to_json(), sort_keys=True)
-    keyed.append(key)
-    if key not in found:
-      alone = Fixed(teachers={name: one.teachers[name]}, numbers={})
-      found[key] = Plan(name, "", manifest, order, alone, 0)
-  for key, made in found.items():
-    told = hashlib.blake2b(key.encode(), digest_size=6).hexdigest()
-    place = config["cache"]
-    if place == AUTO:
-      place = str(workdir.absolute() / "cache" / f"{name}-{told}")
-    elif len(found) > 1:
-      place = f"{place.rstrip('/')}/{told}"
-    count = keyed.count(key)
-    found[key] = dataclasses.replace(made, path=place, seeds=count)
-  return [found[key] for key in keyed]
+    keys.append(key)
+    if key not in plans:
+      teacher = Fixed(teachers={name: own.teachers[name]}, numbers={})
+      plans[key] = Plan(name, "", manifest, order, teacher, 0)
+  for key, seed_plan in plans.items():
+    digest_of_key = hashlib.blake2b(key.encode(), digest_size=6).hexdigest()
+    path = config["cache"]
+    if path == AUTO:
+      path = str(workdir.absolute() / "cache" / f"{name}-{digest_of_key}")
+    elif len(plans) > 1:
+      path = f"{path.rstrip('/')}/{digest_of_key}"
+    seeds = keys.count(key)
+    plans[key] = dataclasses.replace(seed_plan, path=path, seeds=seeds)
+  return [plans[key] for key in keys]
 
 
-def read(made: Plan) -> Reader:
-  """The cache, if it is what is wanted.
+def open_cache(plan: Plan) -> Reader:
+  """Opens a cache and checks that it has the plan's manifest.
 
   Raises:
-    UserError: there is none, it is not finished, or of something else.
+    UserError: the cache does not exist, is unfinished or does not fit.
   """
-  reader = Reader(made.path)
-  wanted = dataclasses.replace(
-    made.manifest, batch_shape=reader.manifest.batch_shape
+  reader = Reader(plan.path)
+  # Outputs of another batch shape differ by rounding alone.
+  expected = dataclasses.replace(
+    plan.manifest, batch_shape=reader.manifest.batch_shape
   )
-  same(reader.manifest, wanted, made.path, more=True)
+  check_equal(reader.manifest, expected, plan.path, more=True)
   return reader
 
 
-def is_done(made: Plan) -> bool:
-  """Whether a cache is there, whole."""
+def is_complete(plan: Plan) -> bool:
+  """Whether a cache exists and has all its chunks."""
   try:
-    return Reader(made.path, unfinished=True).complete
+    return Reader(plan.path, unfinished=True).complete
   except UserError:
     return False
 
 
-def pays(stage: Stage, made: Plan) -> str:
-  """Why a cache does not pay, or "": by its size, and how often it is read."""
-  seen = stage.config["steps"] * stage.config["batch_size"] * made.seeds
-  if seen <= made.rows:
-    return f"{seen:,} outputs are read, and {made.rows:,} would be made"
-  place = pathlib.Path(made.path)
-  while not place.exists():
-    place = place.parent
-  free = shutil.disk_usage(place).free
-  if made.size > SHARE_OF_DISK * free:
-    return f"it has {made.size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
+def reason_against(stage: Stage, plan: Plan) -> str:
+  """Why a cache is not worth making: its few reads or its size; else ""."""
+  reads = stage.config["steps"] * stage.config["batch_size"] * plan.seeds
+  if reads <= plan.rows:
+    return f"{reads:,} outputs are read, and {plan.rows:,} would be made"
+  folder = pathlib.Path(plan.path)
+  while not folder.exists():
+    folder = folder.parent
+  free = shutil.disk_usage(folder).free
+  if plan.size > SHARE_OF_DISK * free:
+    return f"it has {plan.size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
   return ""
 
 
-def estimate(stage: Stage, made: Plan, seconds: float) -> str:
-  """What a cache takes and saves, in words.
+def estimate(stage: Stage, plan: Plan, seconds: float) -> str:
+  """A line with the size of a cache, the time to make it and the time saved.
 
   Args:
-    stage: whose terms read it.
-    made: the cache.
+    stage: its terms read the teacher.
+    plan: of the cache.
     seconds: that the teacher takes for a batch.
   """
   batch = stage.config["batch_size"]
-  making = math.ceil(made.rows / batch) * seconds
-  online = stage.config["steps"] * made.seeds * seconds
+  making = math.ceil(plan.rows / batch) * seconds
+  online = stage.config["steps"] * plan.seeds * seconds
   return (
-    f"cache of '{made.teacher}': {len(made.order.source):,} examples x"
-    f" {made.manifest.augmentations} views, {made.size / 1e6:,.1f} MB;"
-    f" about {making:.0f} s to make, and it saves {online:.0f} s"
+    f"cache of '{plan.teacher}': {len(plan.order.source):,} examples x"
+    f" {plan.manifest.augmentations} views, {plan.size / 1e6:,.1f} MB;"
+    f" takes about {making:.0f} s to make and saves {online:.0f} s"
   )
 
 
-def time_of(program: Callable, batch: tuple, rounds: int = 3) -> float:
-  """Seconds that a program takes, once compiled: the least of some rounds."""
+def seconds_per_call(program: Callable, batch: tuple, rounds: int = 3) -> float:
+  """The shortest time of some calls of a program, after compilation."""
   jax.block_until_ready(program(*batch))
-  found = []
+  times = []
   for _ in range(rounds):
     start = time.perf_counter()
     jax.block_until_ready(program(*batch))
-    found.append(time.perf_counter() - start)
-  return min(found)
+    times.append(time.perf_counter() - start)
+  return min(times)
 
 
 def stored_name(key: str) -> str:
-  """What a cache calls an output, by its key in a batch."""
-  address = Address.parse(key.removeprefix(GIVEN))
+  """The name of an output in a cache, from its key in a batch."""
+  address = Address.parse(key.removeprefix(PRECOMPUTED))
   view = f"@{address.view}" if address.view else ""
   return f"{address.output}{view}"
 
 
-def given_name(teacher: str, stored: str) -> str:
-  """The key in a batch of what a cache calls so."""
+def batch_key(teacher: str, stored: str) -> str:
+  """The key of an output in a batch, from its name in a cache."""
   output, _, view = stored.partition("@")
-  return f"{GIVEN}{Address(teacher, view, output)}"
+  return f"{PRECOMPUTED}{Address(teacher, view, output)}"
 
 
-def _teacher(stage: Stage, name: str, fixed: Fixed) -> str:
-  """A hash of a teacher's parameters, and in what it computes."""
+def _teacher_hash(stage: Stage, name: str, fixed: Fixed) -> str:
+  """A hash of a teacher's parameters, options and dtype."""
   dtype = jnp.dtype(stage.objective.teachers[name].dtype).name
-  told = hash_of(fixed.teachers[name])
+  result = hash_of(fixed.teachers[name])
   frozen = stage.config["teachers"][name].get("frozen")
   if frozen:
-    # Of one checkpoint there may be several, which pool in other ways.
-    said = json.dumps({**frozen, "pretrained": None}, sort_keys=True)
-    told += hashlib.blake2b(said.encode(), digest_size=6).hexdigest()
-  return told if dtype == "float32" else f"{told}-{dtype}"
+    # Several teachers may share a checkpoint, with different pooling.
+    text = json.dumps({**frozen, "pretrained": None}, sort_keys=True)
+    result += hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+  return result if dtype == "float32" else f"{result}-{dtype}"
 
 
 def _views(stage: Stage, name: str) -> int:
-  """How many views of an example a teacher sees."""
-  many = stage.config["data"]["augmentations"]
+  """The number of views of an example that a teacher sees."""
+  count = stage.config["data"]["augmentations"]
   if stage.partners and stage.config["data"]["sampling"] in REPEATING:
     raise UserError(
-      f"The teacher '{name}' sees examples that are mixed, and drawn more or"
-      " less often: with whom one is mixed has no end.",
-      "Cache it where sampling is 'uniform', or where nothing is mixed.",
+      f"The teacher '{name}' sees mixed examples that are drawn with"
+      " replacement: the number of different mixtures is not limited.",
+      "To cache it, use data.sampling='uniform' or mix no examples.",
     )
-  if many:
-    return many
-  if programs.draws(stage, name):
+  if count:
+    return count
+  if programs.is_augmented(stage, name):
     raise UserError(
       f"The teacher '{name}' sees another augmentation of each example in every"
-      " epoch, and a cache holds a number of them.",
-      "Say how many by data.augmentations: they come in turn.",
+      " epoch; a cache needs a fixed number.",
+      "Set data.augmentations to this number; they are used in turn.",
     )
   return 1
 
 
 def _augmentation(stage: Stage, name: str) -> str:
-  """The pipelines of what a teacher sees, as text."""
-  told = []
-  for view, of in sorted(programs.views_of(stage, name).pipelines.items()):
-    told += [f"{view}: {key}: {one}" for key, one in sorted(of.items())]
-  return "; ".join(told)
+  """The pipelines of the modalities that a teacher reads, as text."""
+  parts = []
+  views = programs.teacher_views(stage, name)
+  for view, pipelines in sorted(views.pipelines.items()):
+    parts += [f"{view}: {key}: {one}" for key, one in sorted(pipelines.items())]
+  return "; ".join(parts)
 
 
-def _data(stage: Stage, name: str, order: TrainFeed) -> str:
-  """A fingerprint of what a teacher sees of the examples."""
+def _data_fingerprint(stage: Stage, name: str, order: TrainFeed) -> str:
+  """A fingerprint of the examples as a teacher sees them."""
   keys = [*stage.objective.teachers[name].reads, "index"]
   keys = [key for key in keys if key in stage.spec]
   source = order.source
-  # Labels may be another seed's, where a teacher sees the same.
-  told = [
+  # The labels may differ between seeds; the teacher does not see them.
+  parts = [
     digest(*(source.columns[key] for key in keys))
     if isinstance(source, ArraySource)
     else source.fingerprint
   ]
   if order.partners:
-    told += [hash_of(list(one)) for one in order.pools]
-  return "-".join(told)
+    parts += [hash_of(list(pool)) for pool in order.pools]
+  return "-".join(parts)
 
 
 def _outputs(
   stage: Stage, name: str, fixed: Fixed, store: str | Mapping[str, str]
 ) -> dict[str, Output]:
-  """What is stored of an example: output -> shape, dtype and codec."""
+  """The stored outputs of an example: name -> shape, dtype and codec."""
   shapes = jax.eval_shape(
-    programs.program(stage, name), (), fixed, stage.example()
+    programs.teacher_program(stage, name), (), fixed, stage.example()
   )
   leaves = {stored_name(key): leaf for key, leaf in shapes.items()}
   if isinstance(store, str):
@@ -268,7 +270,8 @@ def _outputs(
   for output in store:
     if output not in leaves:
       raise UserError(
-        f"No term reads '{output}' of '{name}', for which `store` has a codec.",
+        f"`store` names a codec for '{output}' of '{name}', which no term"
+        " reads.",
         exists=leaves,
         near=output,
       )

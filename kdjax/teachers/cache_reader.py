@@ -1,4 +1,4 @@
-"""What caches have of teachers, beside the batches that it is of."""
+"""Cached teacher outputs, read for the batches of a run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from kdjax.feed.index_stream import TrainFeed
 from kdjax.teachers import cache_plan
 from kdjax.types import Array
 
-# Bytes of outputs up to which they are kept in memory, or on the devices.
-HELD = 2**28
+# Outputs of up to so many bytes are kept in memory, or on the devices.
+MEMORY_BYTES = 2**28
 
 
-def supply(
+def cached_outputs(
   name: str,
   readers: Sequence[Reader],
   feed: Any,
@@ -23,58 +23,65 @@ def supply(
   placement: Placement,
   *,
   rest: str,
-) -> "Stored":
-  """A teacher's outputs: on the devices if the examples are and there is room.
+) -> "CachedOutputs":
+  """A teacher's cached outputs, on the devices where they and the data fit.
 
   Args:
     name: of the teacher.
-    readers: a cache a seed; it may be one for all.
+    readers: the cache of each seed; seeds may share one.
     feed: of the batches.
-    orders: the examples of each seed.
-    placement: where batches go.
-    rest: what classes get that a codec left out.
+    orders: the training examples of each seed, in order.
+    placement: of the batches.
+    rest: what top<k> gives the other classes.
   """
-  every = {id(reader): reader for reader in readers}.values()
-  held = isinstance(feed, loaders.Rows) and sum(map(_bytes, every)) <= HELD
-  kind = Held if held else Stored
-  return kind(name, readers, orders, placement, rest=rest)
+  distinct = {id(reader): reader for reader in readers}.values()
+  on_device = (
+    isinstance(feed, loaders.Rows)
+    and sum(map(_bytes, distinct)) <= MEMORY_BYTES
+  )
+  cls = CachedOutputsOnDevice if on_device else CachedOutputs
+  return cls(name, readers, orders, placement, rest=rest)
 
 
-def imported_by(
+def imported_outputs(
   name: str,
   teacher: Mapping[str, Any],
   feed: Any,
   orders: Sequence[TrainFeed],
   placement: Placement,
-) -> "Stored":
-  """Outputs that were made elsewhere, for the examples of each seed.
+) -> "CachedOutputs":
+  """Imported outputs for the examples of each seed.
 
   Args:
     name: of the teacher.
     teacher: its config.
     feed: of the batches.
-    orders: the examples of each seed.
-    placement: where batches go.
+    orders: the training examples of each seed, in order.
+    placement: of the batches.
   """
   readers = [
-    imported.read(teacher["outputs"], order.source.index, order.source.labels)
+    imported.open_for(
+      teacher["outputs"], order.source.index, order.source.labels
+    )
     for order in orders
   ]
-  return supply(name, readers, feed, orders, placement, rest=teacher["rest"])
+  return cached_outputs(
+    name, readers, feed, orders, placement, rest=teacher["rest"]
+  )
 
 
-class Stored:
-  """A teacher's outputs that are read as they are needed.
+class CachedOutputs:
+  """A teacher's cached outputs, read from disk or memory for each batch.
 
   Args:
     name: of the teacher.
-    readers: a cache a seed.
-    orders: the examples of each seed.
-    placement: where batches go.
-    rest: what classes get that a codec left out.
+    readers: the cache of each seed.
+    orders: the training examples of each seed, in order.
+    placement: of the batches.
+    rest: what top<k> gives the other classes.
 
   Attributes:
-    role: of what `ready` gives, as of `Placement.compile`.
+    role: role of the loaded arrays in `Placement.compile`.
   """
 
   role = "batch"
@@ -92,36 +99,36 @@ class Stored:
     self.placement, self.rest = placement, rest
     self.stored = readers[0].manifest.outputs
 
-  def outputs(
+  def decode(
     self, arrays: dict[str, Array], drawn: dict[str, Array]
   ) -> dict[str, Array]:
-    """Stored parts as what the step is to be given.
+    """The arrays for the step.
 
     Args:
-      arrays: what `ready` gave.
-      drawn: what the feed gave of the batch.
+      arrays: stored parts, as from `for_steps`.
+      drawn: positions and views of the batch's examples.
     """
     del drawn
-    found = outputs.decode(self.stored, arrays, rest=self.rest)
+    decoded = outputs.decode(self.stored, arrays, rest=self.rest)
     return {
-      cache_plan.given_name(self.name, name): array.astype(
-        self.stored[name].dtype
+      cache_plan.batch_key(self.name, output): array.astype(
+        self.stored[output].dtype
       )
-      for name, array in found.items()
+      for output, array in decoded.items()
     }
 
-  def ready(self, start: int, stop: int) -> Callable:
-    """Takes a batch, and gives what is stored for it, read ahead."""
+  def for_steps(self, start: int, stop: int) -> Callable:
+    """A function from the batches of some steps, in order, to stored parts."""
     part = self.placement.part(self.orders[0].batch_size)
-    takes = {id(reader): _take(reader) for reader in self.readers}
+    takes = {id(reader): _row_reader(reader) for reader in self.readers}
     takes = [takes[id(reader)] for reader in self.readers]
-    rows = _Rows(takes, self.orders, part, start, stop)
-    made = loaders.ahead(rows, 0)
-    return lambda _: self.placement.put_batch(next(made))
+    rows = _RowsOfSteps(takes, self.orders, part, start, stop)
+    prefetched = loaders.ahead(rows, 0)
+    return lambda _: self.placement.put_batch(next(prefetched))
 
 
-class Held(Stored):
-  """A teacher's outputs on the devices, beside examples that are there."""
+class CachedOutputsOnDevice(CachedOutputs):
+  """A teacher's cached outputs, held on the devices like the examples."""
 
   role = "rows"
 
@@ -134,26 +141,26 @@ class Held(Stored):
       key = id(reader), id(order.source)
       if key not in known:
         rows = reader.positions(order.source.index)
-        whole = reader.whole().items()
-        known[key] = {part: column[:, rows] for part, column in whole}
+        columns = reader.read_all().items()
+        known[key] = {part: column[:, rows] for part, column in columns}
       tables.append(known[key])
     self.rows = self.placement.put_rows(tables)
 
-  def outputs(self, arrays, drawn):
-    """As that of `Stored`."""
+  def decode(self, arrays, drawn):
+    """See `CachedOutputs`."""
     at = drawn["view"] % self.views, drawn["position"]
-    every = {**arrays["shared"], **arrays["own"]}
-    rows = {part: column[at] for part, column in every.items()}
-    return super().outputs(rows, drawn)
+    columns = {**arrays["shared"], **arrays["own"]}
+    rows = {part: column[at] for part, column in columns.items()}
+    return super().decode(rows, drawn)
 
-  def ready(self, start: int, stop: int) -> Callable:
-    """Takes a batch, and gives all that is stored."""
+  def for_steps(self, start: int, stop: int) -> Callable:
+    """A function from a batch to all stored rows."""
     del start, stop
     return lambda _: self.rows
 
 
-class _Rows:
-  """Steps by number: for each seed what is stored of its batch."""
+class _RowsOfSteps:
+  """Steps by number: the stored rows of each seed's batch."""
 
   def __init__(self, takes, orders, part, start, stop):
     self.takes, self.orders, self.part = takes, orders, part
@@ -162,28 +169,28 @@ class _Rows:
   def __len__(self) -> int:
     return max(self.stop - self.start, 0)
 
-  def __getitem__(self, place: int) -> list[dict[str, Any]]:
-    found = []
+  def __getitem__(self, number: int) -> list[dict[str, Any]]:
+    rows = []
     for take, order in zip(self.takes, self.orders, strict=True):
-      drawn = order.draw(self.start + place, self.part)
+      drawn = order.draw(self.start + number, self.part)
       index = order.source.index[drawn["position"]]
-      found.append(take(index, drawn["view"]))
-    return found
+      rows.append(take(index, drawn["view"]))
+    return rows
 
 
-def _take(reader: Reader) -> Callable:
-  """Reads rows at random: from memory, where the whole has room there."""
-  if _bytes(reader) > HELD:
+def _row_reader(reader: Reader) -> Callable:
+  """A function (index, view) -> rows; a small cache is read into memory."""
+  if _bytes(reader) > MEMORY_BYTES:
     return reader.take
-  whole = reader.whole()
+  columns = reader.read_all()
 
   def take(index, view):
-    place = view % reader.views, reader.positions(index)
-    return {part: column[place] for part, column in whole.items()}
+    at = view % reader.views, reader.positions(index)
+    return {part: column[at] for part, column in columns.items()}
 
   return take
 
 
 def _bytes(reader: Reader) -> int:
-  """Of all rows of all parts."""
+  """The size of all rows of all parts."""
   return codecs.bytes_per_row(reader.parts) * len(reader.index) * reader.views

@@ -1,4 +1,4 @@
-"""A cache made, and made again in part: the teacher over all examples."""
+"""Makes caches: runs a teacher over all examples. Verifies caches."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -15,171 +15,178 @@ from kdjax.feed.gather import gathered
 from kdjax.feed.index_stream import ALL, TrainFeed
 from kdjax.stage.stage import Stage
 from kdjax.teachers import programs
-from kdjax.teachers.cache_plan import Plan, read, stored_name
+from kdjax.teachers.cache_plan import Plan, open_cache, stored_name
 
-# Examples of one file of a cache, about.
+# The approximate number of examples in a chunk.
 CHUNK = 4096
 
-# Of a value's size, what a stored output may be off when it is made again.
+# The allowed error of a stored output, relative to its size, when the teacher
+# runs again.
 TOLERANCE = 1e-4
 
 
-def make(
+def write(
   stage: Stage,
-  made: Plan,
+  plan: Plan,
   *,
   part: tuple[int, int] = (0, 1),
-  said: Callable[[str], None] = lambda text: None,
-  outputs_of: Callable | None = None,
+  log: Callable[[str], None] = lambda line: None,
+  run_teacher: Callable | None = None,
 ) -> None:
-  """Runs the teacher over all examples in all views, and stores what it gives.
+  """Runs a teacher over all examples and views, and stores its outputs.
 
-  One that was cut off goes on where it stopped.
+  An unfinished cache is continued.
 
   Args:
-    stage: whose terms read the teacher.
-    made: the cache.
-    part: (i, n): the chunks of the i-th of n makers.
-    said: told of progress.
-    outputs_of: the teacher, by `program`; None compiles it.
+    stage: its terms read the teacher.
+    plan: of the cache.
+    part: (i, n): only the chunks of the i-th of n processes.
+    log: called with lines of progress.
+    run_teacher: from `compile_teacher`; None compiles the teacher.
   """
-  order = Pass(made.order, made.manifest.augmentations)
-  batches = max(CHUNK // order.batch_size, 1)
+  examples = FullPass(plan.order, plan.manifest.augmentations)
+  batches = max(CHUNK // examples.batch_size, 1)
   writer = Writer(
-    made.path,
-    made.manifest,
-    outputs.parts(made.manifest.outputs),
-    made.order.source.index,
-    made.manifest.augmentations,
-    chunk_rows=batches * order.batch_size,
+    plan.path,
+    plan.manifest,
+    outputs.parts(plan.manifest.outputs),
+    plan.order.source.index,
+    plan.manifest.augmentations,
+    chunk_rows=batches * examples.batch_size,
   )
-  todo = writer.host_part(*part)
-  if todo and outputs_of is None:
-    outputs_of = program(stage, made)
-  for count, (view, chunk) in enumerate(todo, 1):
-    first = view * order.length + chunk * batches
-    last = min(first + batches, (view + 1) * order.length)
-    rows = list(outputs_of(first, last))
-    whole = {key: np.concatenate([one[key] for one in rows]) for key in rows[0]}
-    stored = outputs.encode(made.manifest.outputs, whole)
+  missing = writer.missing_of_process(*part)
+  if missing and run_teacher is None:
+    run_teacher = compile_teacher(stage, plan)
+  for count, (view, chunk) in enumerate(missing, 1):
+    first = view * examples.length + chunk * batches
+    last = min(first + batches, (view + 1) * examples.length)
+    rows = list(run_teacher(first, last))
+    values = {
+      key: np.concatenate([batch[key] for batch in rows]) for key in rows[0]
+    }
+    stored = outputs.encode(plan.manifest.outputs, values)
     writer.write(view, chunk, stored)
-    said(f"{count} of {len(todo)} chunks")
+    log(f"{count} of {len(missing)} chunks")
     if count == 1:
-      for line in _losses(made.manifest.outputs, whole, stored):
-        said(line)
+      for line in _distortions(plan.manifest.outputs, values, stored):
+        log(line)
   if part == (0, 1):
     writer.finish()
 
 
 def verify(
   stage: Stage,
-  made: Plan,
+  plan: Plan,
   *,
   batches: int = 8,
-  said: Callable[[str], None] = lambda text: None,
+  log: Callable[[str], None] = lambda line: None,
 ) -> None:
-  """Runs the teacher again on some batches, and compares.
+  """Runs a teacher again on some batches and compares its stored outputs.
 
   Raises:
-    UserError: what is stored is not what it says.
+    UserError: a stored output differs from the teacher's.
   """
-  reader = read(made)
-  order = Pass(made.order, made.manifest.augmentations)
-  outputs_of = program(stage, made)
-  total = made.manifest.augmentations * order.length
+  reader = open_cache(plan)
+  examples = FullPass(plan.order, plan.manifest.augmentations)
+  run_teacher = compile_teacher(stage, plan)
+  total = plan.manifest.augmentations * examples.length
   steps = np.random.default_rng(0).permutation(total)[:batches]
-  stored_as = made.manifest.outputs
+  codecs_of = plan.manifest.outputs
   for step in np.sort(steps).tolist():
-    (found,) = outputs_of(step, step + 1)
-    drawn = order.draw(step, slice(order.valid(step)))
-    index = made.order.source.index[drawn["position"]]
-    stored = outputs.decode(stored_as, reader.take(index, drawn["view"]))
-    again = outputs.decode(stored_as, outputs.encode(stored_as, found))
-    for key in stored_as:
-      off = np.abs(np.asarray(stored[key]) - np.asarray(again[key]))
-      scale = max(np.abs(found[key]).max(), 1.0)
-      if not off.max() <= TOLERANCE * scale:
+    (values,) = run_teacher(step, step + 1)
+    drawn = examples.draw(step, slice(examples.valid(step)))
+    index = plan.order.source.index[drawn["position"]]
+    stored = outputs.decode(codecs_of, reader.take(index, drawn["view"]))
+    again = outputs.decode(codecs_of, outputs.encode(codecs_of, values))
+    for key in codecs_of:
+      error = np.abs(np.asarray(stored[key]) - np.asarray(again[key])).max()
+      scale = max(np.abs(values[key]).max(), 1.0)
+      if not error <= TOLERANCE * scale:
         raise UserError(
-          f"In {made.path}, '{key}' of view {drawn['view'][0]} is up to"
-          f" {off.max():.3g} off what the teacher says now.",
-          "Remove the cache and make it anew.",
+          f"In the cache {plan.path}, '{key}' of view {drawn['view'][0]}"
+          f" differs from the teacher's output by up to {error:.3g}.",
+          "Remove the cache and make it again.",
         )
-  said(f"{len(steps)} of {total} batches are as the teacher says")
+  log(f"{len(steps)} of {total} batches match the teacher's outputs")
 
 
-class Pass:
-  """All examples of a training feed, in order, in each of their views.
+class FullPass:
+  """An order of examples like a `TrainFeed`: all examples in all views.
 
   Args:
-    feed: of training.
-    views: how many each example has.
+    order: the training examples of a seed.
+    views: number of views of each example.
   """
 
-  def __init__(self, feed: TrainFeed, views: int):
-    self.source, self.batch_size = feed.source, feed.batch_size
-    self.feed, self.views, self.partners = feed, views, feed.partners
-    self.length = math.ceil(len(feed.source) / feed.batch_size)
+  def __init__(self, order: TrainFeed, views: int):
+    self.source, self.batch_size = order.source, order.batch_size
+    self.order, self.views, self.partners = order, views, order.partners
+    self.length = math.ceil(len(order.source) / order.batch_size)
 
   def valid(self, step: int) -> int:
-    """How many examples the batch of a step has."""
+    """The number of examples in the batch of a step."""
     start = step % self.length * self.batch_size
     return min(len(self.source) - start, self.batch_size)
 
   def draw(self, step: int, part: slice = ALL) -> dict[str, np.ndarray]:
-    """As that of `TrainFeed`."""
-    view, place = divmod(step, self.length)
-    rows = place * self.batch_size + np.arange(self.batch_size, dtype=np.int32)
+    """See `TrainFeed`."""
+    view, batch = divmod(step, self.length)
+    rows = batch * self.batch_size + np.arange(self.batch_size, dtype=np.int32)
     valid = rows < len(self.source)
     rows = np.where(valid, rows, 0)
     drawn = {"position": rows, "view": np.full_like(rows, view)}
     drawn["valid"] = np.ones_like(valid)
     if self.partners:
-      drawn["partner"] = self.feed.partner_of(rows, view)
+      drawn["partner"] = self.order.partner_of(rows, view)
     return {key: array[part] for key, array in drawn.items()}
 
   def batch(self, step: int, part: slice = ALL) -> dict[str, np.ndarray]:
-    """As that of `TrainFeed`."""
+    """See `TrainFeed`."""
     return gathered(self.source, self.draw(step, part), self.partners)
 
 
-def program(stage: Stage, made: Plan) -> Callable:
-  """The teacher, compiled: steps first .. last of a pass -> rows of outputs.
+def compile_teacher(stage: Stage, plan: Plan) -> Callable:
+  """Compiles a teacher: (first, last) -> the outputs of steps of a `FullPass`.
 
   Args:
-    stage: whose terms read it.
-    made: the cache.
+    stage: its terms read the teacher.
+    plan: of the cache.
   """
-  order = Pass(made.order, made.manifest.augmentations)
+  examples = FullPass(plan.order, plan.manifest.augmentations)
   data = stage.config["data"]
   kind = "pmap" if stage.objective.axis_name else "mesh"
-  placement = Placement(kind, 1, "loop", {made.teacher: False})
-  feed = loaders.make(data, placement, [order], stage.spec)
-  teach = programs.program(stage, made.teacher)
-  taught = placement.compile(feed.over(teach), ("state", "fixed", *feed.roles))
-  fixed = placement.put_fixed([made.fixed])
+  placement = Placement(kind, 1, "loop", {plan.teacher: False})
+  feed = loaders.make(data, placement, [examples], stage.spec)
+  program = placement.compile(
+    feed.over(programs.teacher_program(stage, plan.teacher)),
+    ("state", "fixed", *feed.roles),
+  )
+  fixed = placement.put_fixed([plan.fixed])
 
   def run(first: int, last: int) -> Iterator[dict[str, np.ndarray]]:
     for step, batch in enumerate(feed.batches(first, last), first):
-      given = taught([()], fixed, *batch)[0]
+      (result,) = program([()], fixed, *batch)
       yield {
-        stored_name(key): placement.rows(leaf)[: order.valid(step)]
-        for key, leaf in given.items()
+        stored_name(key): placement.rows(leaf)[: examples.valid(step)]
+        for key, leaf in result.items()
       }
 
   return run
 
 
-def _losses(
-  stored_as: Mapping[str, Output],
-  whole: Mapping[str, np.ndarray],
+def _distortions(
+  codecs_of: Mapping[str, Output],
+  values: Mapping[str, np.ndarray],
   stored: Mapping[str, np.ndarray],
 ) -> Iterator[str]:
-  """How far what is stored is from what it was, where it is not exact."""
-  decoded = outputs.decode(stored_as, stored)
-  for key, one in stored_as.items():
-    if one.codec == "float32":
+  """Lines with the error of every output that is not stored exactly."""
+  decoded = outputs.decode(codecs_of, stored)
+  for key, output in codecs_of.items():
+    if output.codec == "float32":
       continue
-    error = codecs.error(whole[key], np.asarray(decoded[key]))
-    # Rows of numbers are taken for logits.
-    kl = f"KL {error.kl:.2g} nats, " if len(one.shape) == 1 else ""
-    yield f"{key} as {one.codec}: {kl}at most {error.difference:.2g} off"
+    error = codecs.distortion(values[key], np.asarray(decoded[key]))
+    # A vector is assumed to be logits.
+    kl = f"KL {error.kl:.2g} nats, " if len(output.shape) == 1 else ""
+    yield (
+      f"{key} as {output.codec}: {kl}largest difference {error.difference:.2g}"
+    )

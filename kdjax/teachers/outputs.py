@@ -1,8 +1,8 @@
-"""Teachers outside of the step: from a cache, or by programs of their own.
+"""Outputs of teachers outside of the step: from a cache or their own program.
 
-The step is then given what its terms read of them, beside its batch. A program
-of its own is the very program that makes a cache, so that a run which reads
-from a cache is, bit for bit, the run whose teacher is `separate`.
+Each batch then holds the teacher outputs that the step's terms read. The
+program of a separate teacher is the one that makes a cache. So a run that reads
+a cache equals, bit for bit, the run whose teacher is `separate`.
 """
 
 import pathlib
@@ -22,42 +22,43 @@ from kdjax.teachers import cache_plan, cache_reader, cache_writer, programs
 from kdjax.types import Array
 
 
-class Taught:
-  """A feed whose batches come with what teachers gave for them.
+class FeedWithTeachers:
+  """A feed that adds teacher outputs to its batches.
 
   Args:
     feed: of the batches.
-    supplies: where the teachers' outputs come from, each a `Program` or a
-      `stored.Stored`.
+    teachers: where the outputs come from: `TeacherProgram`s and
+      `cache_reader.CachedOutputs`.
   """
 
-  def __init__(self, feed: Any, supplies: Sequence[Any]):
-    self.feed, self.supplies = feed, list(supplies)
-    self.roles = (*feed.roles, *(supply.role for supply in supplies))
+  def __init__(self, feed: Any, teachers: Sequence[Any]):
+    self.feed, self.teachers = feed, list(teachers)
+    self.roles = (*feed.roles, *(teacher.role for teacher in teachers))
 
   def over(self, step: Callable) -> Callable:
-    """A step of (.., batch) as one of what `batches` gives."""
+    """Wraps a step of (.., batch) to take the arguments of `batches`."""
 
-    def given(state, fixed, *arguments):
-      inner = arguments[: len(self.feed.roles)]
-      found = {}
-      for supply, arrays in zip(
-        self.supplies, arguments[len(inner) :], strict=True
-      ):
-        found |= supply.outputs(arrays, inner[-1])
-      told = lambda state, fixed, batch: step(state, fixed, {**batch, **found})
-      return self.feed.over(told)(state, fixed, *inner)
+    def wrapped(state, fixed, *arguments):
+      count = len(self.feed.roles)
+      of_feed, of_teachers = arguments[:count], arguments[count:]
+      added = {}
+      for teacher, arrays in zip(self.teachers, of_teachers, strict=True):
+        added |= teacher.decode(arrays, of_feed[-1])
+      with_outputs = lambda state, fixed, batch: step(
+        state, fixed, {**batch, **added}
+      )
+      return self.feed.over(with_outputs)(state, fixed, *of_feed)
 
-    return given
+    return wrapped
 
   def batches(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
-    """What the steps from `start` up to `stop` are called with."""
-    ready = [supply.ready(start, stop) for supply in self.supplies]
+    """The arguments of the steps `start` .. `stop - 1`."""
+    loads = [teacher.for_steps(start, stop) for teacher in self.teachers]
     for batch in self.feed.batches(start, stop):
-      yield (*batch, *(take(batch) for take in ready))
+      yield (*batch, *(load(batch) for load in loads))
 
 
-def supplied(
+def feed_and_train_step(
   stage: Stage,
   placement: Placement,
   workdir: pathlib.Path,
@@ -67,69 +68,80 @@ def supplied(
   *,
   quiet: bool = False,
 ) -> tuple[Any, Callable]:
-  """The feed and the training step of a stage, whose teachers may be cached.
+  """The feed and training step of a stage, with its teachers outside.
+
+  A stage without such teachers keeps its own feed and step.
 
   Args:
-    stage: which trains.
-    placement: where.
+    stage: that is trained.
+    placement: of the stage.
     workdir: of the experiment.
     feed: of the batches.
-    orders: what each seed sees.
-    fixed: what the steps of each seed read; and the same, placed.
-    quiet: whether no progress is shown.
+    orders: the training examples of each seed, in order.
+    fixed: teachers and numbers of each seed; and the same, placed.
+    quiet: whether no progress is printed.
 
   Raises:
-    UserError: a cache that is not there, or of something else.
+    UserError: a cache does not exist or does not fit the run.
   """
-  say = (lambda _: None) if quiet else (lambda text: print(text, flush=True))
-  supplies: dict[str, Any] = {}
-  for name in apart(stage):
+  log = (lambda _: None) if quiet else (lambda line: print(line, flush=True))
+  teachers: dict[str, Any] = {}
+  for name in teachers_outside(stage):
     teacher = stage.config["teachers"][name]
     if "outputs" in teacher:
-      supplies[name] = cache_reader.imported_by(
+      teachers[name] = cache_reader.imported_outputs(
         name, teacher, feed, orders, placement
       )
       continue
-    program = Program(programs.program(stage, name), feed, placement, fixed[1])
-    supplies[name] = program
+    program = TeacherProgram(
+      programs.teacher_program(stage, name), feed, placement, fixed[1]
+    )
+    teachers[name] = program
     if teacher["cache"]:
       plans = cache_plan.plan(stage, workdir, name, orders, fixed[0])
-      readers = _readers(stage, placement, plans, feed, program, say)
+      readers = _readers(stage, placement, plans, feed, program, log)
       if readers:
-        supplies[name] = cache_reader.supply(
+        teachers[name] = cache_reader.cached_outputs(
           name, readers, feed, orders, placement, rest=teacher["rest"]
         )
-  if not supplies:
+  if not teachers:
     return feed, stage.train_step
-  return Taught(feed, supplies.values()), programs.train_step(stage, supplies)
+  return (
+    FeedWithTeachers(feed, teachers.values()),
+    programs.train_step(stage, teachers),
+  )
 
 
-def measured(
+def feed_and_eval_step(
   stage: Stage, placement: Placement, feed: Any, placed: Sequence[Fixed]
 ) -> tuple[Any, Callable]:
-  """The feed and the evaluation of a split on which a stage is often measured.
+  """The feed and evaluation step of a split that is evaluated many times.
 
-  Teachers that are not in the training step run there once, not each time.
+  Teachers outside of the training step run once per batch; their outputs are
+  kept for later evaluations.
 
   Args:
-    stage: which is measured.
-    placement: where.
+    stage: that is evaluated.
+    placement: of the stage.
     feed: of the split.
-    placed: what the steps of each seed read.
+    placed: teachers and numbers of each seed, placed.
   """
-  teach = lambda name: programs.program(stage, name, train=False)
-  once = {
-    name: Once(teach(name), feed, placement, placed)
-    for name in apart(stage)
+  program_of = lambda name: programs.teacher_program(stage, name, train=False)
+  teachers = {
+    name: MemoizedTeacherProgram(program_of(name), feed, placement, placed)
+    for name in teachers_outside(stage)
     if not training_only(stage.objective.teachers[name])
   }
-  if not once:
+  if not teachers:
     return feed, stage.eval_step
-  return Taught(feed, once.values()), programs.eval_step(stage, once)
+  return (
+    FeedWithTeachers(feed, teachers.values()),
+    programs.eval_step(stage, teachers),
+  )
 
 
-def apart(stage: Stage) -> list[str]:
-  """The teachers that are not in a stage's training step."""
+def teachers_outside(stage: Stage) -> list[str]:
+  """The teachers that do not run in a stage's training step."""
   return [
     name
     for name, teacher in stage.config["teachers"].items()
@@ -137,73 +149,79 @@ def apart(stage: Stage) -> list[str]:
   ]
 
 
-def _readers(stage, placement, plans, feed, program, say) -> list[Reader]:
-  """The cache of each seed, made where it pays; none where it does not."""
+def _readers(stage, placement, plans, feed, program, log) -> list[Reader]:
+  """The cache of each seed, made if that saves time; [] if it does not."""
   name = plans[0].teacher
-  made = {one.path: one for one in plans}
+  by_path = {plan.path: plan for plan in plans}
   if stage.config["teachers"][name]["cache"] == cache_plan.AUTO:
-    missing = [one for one in made.values() if not cache_plan.is_done(one)]
+    missing = [
+      plan for plan in by_path.values() if not cache_plan.is_complete(plan)
+    ]
     if missing and jax.process_count() > 1:
       raise UserError(
-        f"The cache of '{name}' is not made, and several processes run.",
-        "Make it before, with `kdjax cache`, and name its path.",
+        f"The cache of '{name}' does not exist, and several processes run.",
+        "Make it first with `kdjax cache`, and set `cache` to its path.",
       )
     if missing:
       batch = next(iter(feed.batches(0, 1)))
-      run = lambda *batch: program.ready(0, 1)(batch)
-      seconds = cache_plan.time_of(run, batch) / placement.seeds
-      for one in missing:
-        say(cache_plan.estimate(stage, one, seconds))
-      against = next(
-        filter(None, (cache_plan.pays(stage, o) for o in missing)), ""
-      )
-      if against:
-        say(f"'{name}' is not cached: {against}. It runs beside the step.")
+      run = lambda *batch: program.for_steps(0, 1)(batch)
+      seconds = cache_plan.seconds_per_call(run, batch) / placement.seeds
+      for plan in missing:
+        log(cache_plan.estimate(stage, plan, seconds))
+      reasons = (cache_plan.reason_against(stage, plan) for plan in missing)
+      reason = next(filter(None, reasons), "")
+      if reason:
+        log(f"'{name}' is not cached: {reason}. It runs outside the step.")
         return []
-    for one in missing:
-      cache_writer.make(stage, one, said=say)
-  opened = {path: cache_plan.read(one) for path, one in made.items()}
-  return [opened[one.path] for one in plans]
+    for plan in missing:
+      cache_writer.write(stage, plan, log=log)
+  readers = {path: cache_plan.open_cache(p) for path, p in by_path.items()}
+  return [readers[plan.path] for plan in plans]
 
 
-class Program:
-  """A teacher that runs beside the step, in a program of its own.
+class TeacherProgram:
+  """A teacher that runs outside of the step, in its own program.
 
   Args:
-    teach: (state, fixed, batch) -> {given/<address>: [B ...]}; no state.
+    program: (state, fixed, batch) -> {precomputed/<address>: [B ...]}, as from
+      `programs.teacher_program`.
     feed: of the batches.
-    placement: where it runs.
-    fixed: placed, with its variables.
+    placement: of the program.
+    fixed: with the teacher's variables, placed.
   """
-
-  def __init__(
-    self, teach: Callable, feed: Any, placement: Placement, fixed: Sequence[Any]
-  ):
-    self.fixed, self.nothing = fixed, [()] * len(fixed)
-    self.run = placement.compile(
-      feed.over(teach), ("state", "fixed", *feed.roles)
-    )
 
   role = "batch"
 
-  def outputs(
+  def __init__(
+    self,
+    program: Callable,
+    feed: Any,
+    placement: Placement,
+    fixed: Sequence[Any],
+  ):
+    self.fixed, self.no_state = fixed, [()] * len(fixed)
+    self.run = placement.compile(
+      feed.over(program), ("state", "fixed", *feed.roles)
+    )
+
+  def decode(
     self, arrays: dict[str, Array], drawn: dict[str, Array]
   ) -> dict[str, Array]:
-    """They are what the step is to be given."""
+    """The arrays for the step: the program's outputs, unchanged."""
     del drawn
     return arrays
 
-  def ready(self, start: int, stop: int) -> Callable:
-    """Takes a batch, and gives the outputs for it."""
+  def for_steps(self, start: int, stop: int) -> Callable:
+    """A function from the batches of some steps, in order, to outputs."""
     del start, stop
-    return lambda batch: self.run(self.nothing, self.fixed, *batch)
+    return lambda batch: self.run(self.no_state, self.fixed, *batch)
 
 
-class Once(Program):
-  """A teacher that runs beside the step, once for each batch of a split.
+class MemoizedTeacherProgram(TeacherProgram):
+  """A teacher that runs once for each batch of a split.
 
-  What it gave is kept on the devices, up to `stored.HELD` bytes; a later pass
-  over the split reads it there.
+  Its outputs stay on the devices, up to `cache_reader.MEMORY_BYTES`; later
+  passes over the split read them there.
   """
 
   def __init__(self, *arguments):
@@ -211,18 +229,18 @@ class Once(Program):
     self.known: dict[int, list[Any]] = {}
     self.bytes = 0
 
-  def ready(self, start: int, stop: int) -> Callable:
-    """Takes a batch, and gives the outputs for it."""
+  def for_steps(self, start: int, stop: int) -> Callable:
+    """A function from the batches of some steps, in order, to outputs."""
     steps = iter(range(start, stop))
 
-    def take(batch):
+    def load(batch):
       step = next(steps)
       if step in self.known:
         return self.known[step]
-      made = self.run(self.nothing, self.fixed, *batch)
-      size = sum(leaf.nbytes for leaf in jax.tree.leaves(made))
-      if self.bytes + size <= cache_reader.HELD:
-        self.known[step], self.bytes = made, self.bytes + size
-      return made
+      outputs = self.run(self.no_state, self.fixed, *batch)
+      size = sum(leaf.nbytes for leaf in jax.tree.leaves(outputs))
+      if self.bytes + size <= cache_reader.MEMORY_BYTES:
+        self.known[step], self.bytes = outputs, self.bytes + size
+      return outputs
 
-    return take
+    return load

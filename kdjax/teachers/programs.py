@@ -1,4 +1,4 @@
-"""Teachers apart from the step that reads them: as programs of their own."""
+"""Programs of teachers outside of the step, and steps without teachers."""
 
 import dataclasses
 from collections.abc import Callable, Collection
@@ -11,66 +11,75 @@ from kdjax.step.step import make_eval_step, make_train_step
 from kdjax.step.views import EVALUATION, Views
 
 
-def program(stage: Stage, name: str, *, train: bool = True) -> Callable:
-  """What is read of a teacher: (state, fixed, batch) -> arrays.
+def teacher_program(stage: Stage, name: str, *, train: bool = True) -> Callable:
+  """A function (state, fixed, batch) -> the outputs of one teacher.
 
-  The state is not looked at; see `Objective.taught`.
+  It ignores the state and returns what `Objective.teacher_outputs` does.
 
   Args:
-    stage: whose terms, and in evaluation metrics, read it.
+    stage: its terms, and in evaluation its metrics, read the teacher.
     name: of the teacher.
-    train: whether it sees the views of training.
+    train: whether the teacher sees the training views.
   """
-  views = views_of(stage, name) if train else stage.objective.views
-  objective = dataclasses.replace(stage.objective, given=(name,), views=views)
-  further = () if train else _measured(stage)
-  return lambda _, fixed, batch: objective.taught(
+  views = teacher_views(stage, name) if train else stage.objective.views
+  objective = dataclasses.replace(
+    stage.objective, precomputed=(name,), views=views
+  )
+  further = () if train else _metric_addresses(stage)
+  return lambda _, fixed, batch: objective.teacher_outputs(
     fixed, batch, train=train, further=further
   )
 
 
-def eval_step(stage: Stage, given: Collection[str]) -> Callable:
-  """The evaluation of a stage in which some teachers do not run."""
-  objective = dataclasses.replace(stage.objective, given=tuple(given))
+def eval_step(stage: Stage, precomputed: Collection[str]) -> Callable:
+  """A stage's evaluation step, without the teachers in `precomputed`.
+
+  Batches hold these teachers' outputs, as `teacher_program` returns them.
+  """
+  objective = dataclasses.replace(
+    stage.objective, precomputed=tuple(precomputed)
+  )
   return make_eval_step(objective, stage.measured)
 
 
-def _measured(stage: Stage) -> tuple[Address, ...]:
-  """What the metrics of a stage read."""
-  return tuple(
-    address
-    for one in stage.measured.values()
-    for address in addresses(one.reads)
-  )
+def train_step(stage: Stage, precomputed: Collection[str]) -> Callable:
+  """A stage's training step, without the teachers in `precomputed`.
 
-
-def train_step(stage: Stage, given: Collection[str]) -> Callable:
-  """The training step of a stage in which some teachers do not run.
-
-  Its batches have what the terms read of them, as `program` gives it.
+  Batches hold these teachers' outputs, as `teacher_program` returns them.
   """
-  objective = dataclasses.replace(stage.objective, given=tuple(given))
+  objective = dataclasses.replace(
+    stage.objective, precomputed=tuple(precomputed)
+  )
   return make_train_step(
     objective, stage.optimizer, ema_decay=stage.config["ema_decay"]
   )
 
 
-def views_of(stage: Stage, name: str) -> Views:
-  """What training does to the modalities that a teacher reads."""
+def teacher_views(stage: Stage, name: str) -> Views:
+  """The training pipelines of the modalities that a teacher reads."""
   reads = stage.objective.teachers[name].reads
   views = stage.objective.views
   pipelines = {
-    view: {key: one for key, one in of.items() if key in reads}
-    for view, of in views.pipelines.items()
+    view: {key: one for key, one in pipelines.items() if key in reads}
+    for view, pipelines in views.pipelines.items()
     if view != EVALUATION
   }
   return dataclasses.replace(views, pipelines=pipelines)
 
 
-def draws(stage: Stage, name: str) -> bool:
-  """Whether augmentation shows a teacher an example in different ways."""
-  views = views_of(stage, name)
+def is_augmented(stage: Stage, name: str) -> bool:
+  """Whether a teacher sees random augmentations of an example."""
+  views = teacher_views(stage, name)
   if views.mixed:
     return True
   traced = jax.make_jaxpr(lambda batch: views(batch, train=True))
   return "random_bits" in str(traced(stage.example()))
+
+
+def _metric_addresses(stage: Stage) -> tuple[Address, ...]:
+  """The addresses that the metrics of a stage read."""
+  return tuple(
+    address
+    for family in stage.measured.values()
+    for address in addresses(family.reads)
+  )

@@ -1,4 +1,4 @@
-"""A split through a stage's networks: metrics, and what the student says."""
+"""Evaluation of a stage on a split: metrics and the student's predictions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,14 +17,15 @@ from kdjax.teachers import outputs
 from kdjax.types import Source
 
 
-class Split:
-  """A split where a stage is measured on it, again and again.
+class SplitEvaluator:
+  """Evaluates a stage on one split, any number of times.
 
   Args:
-    stage: what is evaluated.
-    placement: where.
-    sources: the split, one for all seeds or one each.
-    fixed: placed, where it is measured again and again with the same.
+    stage: that is evaluated.
+    placement: of the stage.
+    sources: the split: [one for all seeds], or one for each seed.
+    fixed: teachers and numbers of each seed, placed; set it if they stay the
+      same, so that teachers outside of the step run only once.
   """
 
   def __init__(
@@ -36,17 +37,19 @@ class Split:
   ):
     self.stage, self.placement = stage, placement
     size = stage.config["batch_size"]
-    self.orders = [EvalFeed(one, size, stage.buckets) for one in sources]
+    self.orders = [EvalFeed(source, size, stage.buckets) for source in sources]
     self.order = self.orders[0]
     self.feed = loaders.make(
       stage.config["data"], placement, self.orders, stage.spec
     )
     step = stage.eval_step
     if fixed is not None:
-      self.feed, step = outputs.measured(stage, placement, self.feed, fixed)
-    self.step = self._compiled(step)
+      self.feed, step = outputs.feed_and_eval_step(
+        stage, placement, self.feed, fixed
+      )
+    self.step = self._compile(step)
 
-  def _compiled(self, step: Callable) -> Callable:
+  def _compile(self, step: Callable) -> Callable:
     return self.placement.compile(
       self.feed.over(step), ("state", "fixed", *self.feed.roles)
     )
@@ -60,17 +63,17 @@ class Split:
     """The metrics of each seed.
 
     Args:
-      variables: placed, as of `state.evaluated`.
-      fixed: placed.
-      step: in place of the stage's own.
+      variables: as from `state.evaluated`, placed.
+      fixed: teachers and numbers of each seed, placed.
+      step: a compiled step to use instead of the stage's own.
     """
     step = step or self.step
     parts: list[list[Any]] = [[] for _ in range(self.placement.seeds)]
     for batch in self.feed.batches(0, len(self.order)):
-      found = self.placement.fetch(step(variables, fixed, *batch))
-      for own, part in zip(parts, found, strict=True):
-        own.append(part)
-    return [self.stage.results(self._total(own)) for own in parts]
+      fetched = self.placement.fetch(step(variables, fixed, *batch))
+      for of_seed, part in zip(parts, fetched, strict=True):
+        of_seed.append(part)
+    return [self.stage.results(self._total(of_seed)) for of_seed in parts]
 
   def robustness(
     self, variables: Sequence[Any], fixed: Sequence[Fixed]
@@ -78,47 +81,47 @@ class Split:
     """The metrics at every level of every corruption of the stage.
 
     Returns:
-      corruption -> {"levels": [..], "sweeps": what they are, metric: [[a value
-      a seed] a level]}.
+      corruption -> {"levels": [..], "sweeps": the option that the levels set,
+      metric: [[a value per seed] per level]}.
     """
-    found: dict[str, dict[str, Any]] = {}
+    by_corruption: dict[str, dict[str, Any]] = {}
     for name in self.stage.corruptions:
-      step = self._compiled(self.stage.corrupted(name).eval_step)
-      levels = list(self.stage.config["robustness"][name]["levels"])
-      found[name] = {"levels": levels}
-      found[name]["sweeps"] = self.stage.config["robustness"][name]["sweeps"]
+      step = self._compile(self.stage.corrupted(name).eval_step)
+      config = self.stage.config["robustness"][name]
+      levels = list(config["levels"])
+      by_corruption[name] = {"levels": levels, "sweeps": config["sweeps"]}
       for level in levels:
         for order in self.orders:
           order.constants = {"level": level}
         results = by_metric(self.measure(variables, fixed, step))
         for metric, values in results.items():
-          found[name].setdefault(metric, []).append(values)
+          by_corruption[name].setdefault(metric, []).append(values)
     for order in self.orders:
       order.constants = {}
-    return found
+    return by_corruption
 
   def _total(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What all batches gave: added up, or behind each other."""
+    """The results of all batches, added up or concatenated."""
 
-    def added(*leaves):
-      # Counts and sums of many batches outgrow float32.
+    def add(*leaves):
+      # Sums over many batches are too large for float32.
       return np.sum([np.asarray(leaf, np.float64) for leaf in leaves], axis=0)
 
-    behind = lambda *leaves: np.concatenate(leaves)
+    concatenate = lambda *leaves: np.concatenate(leaves)
     measured = self.stage.measured
     adds = lambda name: name not in measured or measured[name].adds
     return {
       name: jax.tree.map(
-        added if adds(name) else behind, *(part[name] for part in parts)
+        add if adds(name) else concatenate, *(part[name] for part in parts)
       )
       for name in parts[0]
     }
 
 
 def by_metric(results: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-  """{metric: a value a seed}, of those that are single numbers."""
+  """The metrics that are single numbers: {metric: a value per seed}."""
   return {
-    name: [float(one[name]) for one in results]
+    name: [float(of_seed[name]) for of_seed in results]
     for name, value in results[0].items()
     if np.ndim(value) == 0
   }
@@ -131,30 +134,30 @@ def predict(
   source: Source,
   family: str = "classification",
 ) -> dict[str, np.ndarray]:
-  """What is measured of the student, on every example of a split.
+  """The student's logits on every example of a split.
 
   Args:
-    stage: whose student it is.
-    variables: as of `state.evaluated`, of each seed.
-    fixed: likewise.
+    stage: of the student.
+    variables: of each seed, as from `state.evaluated`.
+    fixed: teachers and numbers of each seed.
     source: the split.
-    family: of metrics, which says where the student's logits are.
+    family: metrics that read the student's logits.
 
   Returns:
     logits [S N ...], and index [N] and label [N] where the data has them; {}
-    where the stage has no such family.
+    where the stage has no such metrics.
   """
   if family not in stage.measured:
     return {}
-  apply = jax.jit(lambda *arguments: _measured(stage, family, *arguments))
+  apply = jax.jit(lambda *arguments: _student_logits(stage, family, *arguments))
   columns: dict[str, list] = {}
-  # Whole texts, whatever the buckets: rows of all batches stand in one array.
+  # Whole texts without buckets: all batches become one array.
   feed = EvalFeed(source, stage.config["batch_size"])
   for batch in map(feed.batch, range(len(feed))):
     valid = batch["valid"]
     rows = [
-      np.asarray(apply(one, own, batch))[valid]
-      for one, own in zip(variables, fixed, strict=True)
+      np.asarray(apply(*of_seed, batch))[valid]
+      for of_seed in zip(variables, fixed, strict=True)
     ]
     columns.setdefault("logits", []).append(np.stack(rows))
     for key in ("index", "label"):
@@ -166,14 +169,14 @@ def predict(
   }
 
 
-class Raw:
-  """A network that takes what the data set gives: raw, as it is evaluated.
+class RawInputNetwork:
+  """A network that takes raw inputs of the data set and preprocesses them.
 
   Called like a Flax module: `network.apply(variables, inputs, train=False)`.
 
   Args:
-    module: of Flax.
-    views: of the stage that trained it.
+    module: the Flax module.
+    views: pipelines of the stage that trained it.
   """
 
   def __init__(self, module: nn.Module, views: Views):
@@ -190,26 +193,26 @@ class Raw:
 
     Args:
       variables: of the module.
-      inputs: what it reads, before the pipelines of evaluation.
-      train: False; to train on, take `module`.
+      inputs: the module's inputs, before the evaluation pipelines.
+      train: False; to train the network, use `module`.
     """
     if train:
-      raise ValueError("It predicts; train its `module` instead.")
-    rows = np.zeros(next(iter(inputs.values())).shape[0], np.int32)
+      raise ValueError("It only predicts; to train, use its `module`.")
+    zeros = np.zeros(next(iter(inputs.values())).shape[0], np.int32)
     views = self.views.of(inputs)
-    made = views({**inputs, "index": rows, "view": rows}, train=False)
-    given = {key: made[key] for key in self.module.reads if key in made}
-    return self.module.apply(variables, given, train=False)
+    batch = views({**inputs, "index": zeros, "view": zeros}, train=False)
+    read = {key: batch[key] for key in self.module.reads if key in batch}
+    return self.module.apply(variables, read, train=False)
 
 
-class Predictor:
-  """A student that predicts through a head that it keeps.
+class StudentWithHead:
+  """A student that predicts through a head of its stage (SimKD).
 
-  Called like a Flax module: `predictor.apply(variables, inputs, train=False)`.
+  Called like a Flax module: `student.apply(variables, inputs, train=False)`.
 
   Args:
     stage: that trained it.
-    family: of metrics, which says where its logits are.
+    family: metrics that read its logits.
   """
 
   def __init__(self, stage: Stage, family: str = "classification"):
@@ -222,37 +225,37 @@ class Predictor:
     *,
     train: bool = False,
   ) -> dict[str, jax.Array]:
-    """The student's outputs, their `logits` those of the kept head.
+    """The student's outputs; `logits` are those of the head.
 
     Args:
-      variables: {"stage": as of `state.evaluated`, "fixed": the teachers, of
-        whom the head takes parameters, and numbers}.
-      inputs: what the student reads, and the keys that the teacher does; a
-        teacher's that is missing is zeros, for its outputs are never used.
-      train: False; such a student is not trained on.
+      variables: {"stage": as from `state.evaluated`, "fixed": teachers, for
+        the parameters that the head uses, and numbers}.
+      inputs: the student's inputs, optionally the teacher's. Missing ones are
+        zeros: the teacher's outputs are not used.
+      train: False; such a student cannot be trained further.
     """
     if train:
-      raise ValueError("It predicts; train its network instead.")
+      raise ValueError("It only predicts; to train, use its network.")
     rows = next(iter(inputs.values())).shape[0]
     batch = {
       key: np.zeros((rows, *leaf.shape), leaf.dtype)
       for key, leaf in self.stage.spec.items()
     }
-    # What is given is there, and no padding, unless that is given too.
+    # Inputs are present and without padding, unless masks are passed too.
     for key in inputs:
       for kind in ("has", "mask"):
         if f"{kind}/{key}" in batch:
           batch[f"{kind}/{key}"] = np.ones_like(batch[f"{kind}/{key}"])
     batch |= {"view": np.zeros(rows, np.int32), "valid": np.ones(rows, bool)}
     batch |= inputs
-    own, fixed = variables["stage"], variables["fixed"]
-    logits = _measured(self.stage, self.family, own, fixed, batch)
-    flow = self.stage.objective.flow(own, fixed, batch)
+    trained, fixed = variables["stage"], variables["fixed"]
+    logits = _student_logits(self.stage, self.family, trained, fixed, batch)
+    flow = self.stage.objective.flow(trained, fixed, batch)
     return {**flow.run("student"), "logits": logits}
 
 
-def _measured(stage: Stage, family: str, variables, fixed, batch):
-  """The student's logits where a family of metrics reads them."""
+def _student_logits(stage: Stage, family: str, variables, fixed, batch):
+  """The student's logits, as some metrics read them."""
   objective = stage.objective
   fixed = objective.averaged(fixed, variables)
   reader = objective.reader(objective.flow(variables, fixed, batch))

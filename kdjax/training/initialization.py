@@ -1,4 +1,4 @@
-"""What a stage's networks, heads and teachers start from."""
+"""Loads the initial variables of a stage's networks, heads and teachers."""
 
 import pathlib
 from collections.abc import Mapping
@@ -16,18 +16,27 @@ from kdjax.training import stage_variables
 from kdjax.types import Variables
 
 
-def fixed_of(
-  stage: Stage, workdir: pathlib.Path, seeds: list[int]
+def load_fixed(
+  stage: Stage, seeds: list[int], *, workdir: pathlib.Path
 ) -> list[Fixed]:
-  """What each seed's steps read: its teachers, trained before or published."""
-  taught: list[dict[str, Any]] = [{} for _ in seeds]
+  """Loads the teachers of each seed, with the numbers of the terms.
+
+  Args:
+    stage: that has the teachers.
+    seeds: of the run.
+    workdir: that holds the teachers' finished stages.
+
+  Raises:
+    UserError: a checkpoint does not exist or does not fit.
+  """
+  teachers: list[dict[str, Any]] = [{} for _ in seeds]
   for name, shape in stage.teacher_shapes().items():
     teacher = stage.config["teachers"][name]
     if "outputs" in teacher:
       loaded = [{}]
     elif "frozen" in teacher:
       module = stage.objective.teachers[name]
-      loaded = [_frozen(name, teacher["frozen"], module, shape)]
+      loaded = [_load_frozen(name, teacher["frozen"], module, shape)]
     else:
       loaded = stage_variables.load(
         workdir,
@@ -37,48 +46,48 @@ def fixed_of(
         template=shape,
         seeds=len(seeds),
       )
-    for place, one in enumerate(taught):
-      one[name] = loaded[place] if teacher["paired"] else loaded[0]
+    for i, of_seed in enumerate(teachers):
+      of_seed[name] = loaded[i] if teacher["paired"] else loaded[0]
   return [
-    stage.fixed(one, stage.facts(seed))
-    for seed, one in zip(seeds, taught, strict=True)
+    stage.fixed(of_seed, stage.data_statistics(seed))
+    for seed, of_seed in zip(seeds, teachers, strict=True)
   ]
 
 
-def given(
+def initial_variables(
   config: Mapping[str, Any],
   stage: Stage,
   workdir: pathlib.Path,
   seeds: list[int],
 ) -> list[dict[str, Any]]:
-  """For each seed, the networks and heads that start from others' variables.
+  """Loads the networks and heads that do not start from fresh variables.
 
   Args:
     config: of the experiment, as nested dicts.
-    stage: whose they are.
-    workdir: where earlier stages have run.
+    stage: that has the networks.
+    workdir: that holds earlier stages.
     seeds: of the run.
 
   Returns:
-    {"networks": {name: variables}, "heads": likewise} of each seed.
+    For each seed, {"networks": {name: variables}, "heads": {name: variables}}.
   """
-  found: list[dict[str, Any]] = [{"networks": {}, "heads": {}} for _ in seeds]
-  shapes = shapes_of(stage)
+  initial: list[dict[str, Any]] = [{"networks": {}, "heads": {}} for _ in seeds]
+  shapes = variable_shapes(stage)
   for name, spec in stage.config["networks"].items():
     template = shapes["networks"][name]
     loaded = ()
     if spec["init_from"]:
-      loaded = _inherited(config, workdir, name, spec, template, len(seeds))
+      loaded = _load_earlier(config, workdir, name, spec, template, len(seeds))
     elif spec.get("pretrained"):
       module = stage.objective.networks[name]
-      loaded = (_published(spec, module, template, seed) for seed in seeds)
+      loaded = (_load_published(spec, module, template, seed) for seed in seeds)
     elif spec.get("arrays"):
       loaded = (
         pretrained.from_arrays(**spec["arrays"], template=template, seed=seed)
         for seed in seeds
       )
-    for place, own in enumerate(loaded):
-      found[place]["networks"][name] = own
+    for of_seed, variables in zip(initial, loaded, strict=False):
+      of_seed["networks"][name] = variables
   for term, spec in stage.config["terms"].items():
     for argument, head in spec["heads"].items():
       if not head.get("init_from"):
@@ -93,39 +102,39 @@ def given(
         template=shapes["heads"][name],
         seeds=len(seeds),
       )
-      for place, own in enumerate(loaded):
-        found[place]["heads"][name] = own
-  return found
+      for of_seed, variables in zip(initial, loaded, strict=True):
+        of_seed["heads"][name] = variables
+  return initial
 
 
-def shapes_of(stage: Stage) -> dict[str, Any]:
-  """The variables of every trained network and head, as shapes."""
+def variable_shapes(stage: Stage) -> dict[str, Any]:
+  """The shapes of the variables of all trained networks and heads."""
   fixed = jax.eval_shape(stage.fixed, stage.teacher_shapes())
   return jax.eval_shape(stage.init, 0, fixed).best.variables
 
 
 def check(config: Mapping[str, Any], stage: Stage) -> None:
-  """Sees that checkpoints fit, by their headers; reads no weights.
+  """Checks, by the checkpoints' headers, that checkpoints fit their networks.
 
   Args:
     config: of the experiment, as nested dicts.
-    stage: whose networks and teachers start from them.
+    stage: that has the networks and teachers.
 
   Raises:
-    UserError: one is missing, or has other tensors than its network; or layers
-      that a network starts from are not there.
+    UserError: a checkpoint is missing, its tensors do not fit the network, or
+      it lacks layers that a network inherits.
   """
-  taught, trained = stage.teacher_shapes(), shapes_of(stage)["networks"]
+  teachers, trained = stage.teacher_shapes(), variable_shapes(stage)["networks"]
   for name, teacher in stage.config["teachers"].items():
     if "frozen" in teacher:
       module = stage.objective.teachers[name]
-      _fits(name, teacher["frozen"], module, taught[name])
+      _check_frozen(name, teacher["frozen"], module, teachers[name])
   for name, spec in stage.config["networks"].items():
     path, layers = spec.get("pretrained"), spec.get("from_layers")
     if spec["init_from"]:
-      _, like, layers = _source(config, name, spec, trained[name])
+      _, shapes, layers = _source(config, name, spec, trained[name])
       if layers is not None:
-        pretrained.origins(trained[name], like, layers)
+        pretrained.origins(trained[name], shapes, layers)
     elif path and layers is None:
       module = stage.objective.networks[name]
       pretrained.fit(path, spec["name"], module, trained[name])
@@ -135,11 +144,13 @@ def check(config: Mapping[str, Any], stage: Stage) -> None:
       pretrained.origins(trained[name], whole[1], layers)
 
 
-def _inherited(config, workdir, name, spec, template, seeds) -> list[Variables]:
-  """Of each seed, what a network of another stage was at its best."""
-  (source, other), like, layers = _source(config, name, spec, template)
+def _load_earlier(
+  config, workdir, name, spec, template, seeds
+) -> list[Variables]:
+  """The best variables of a network of an earlier stage, for each seed."""
+  (source, other), shapes, layers = _source(config, name, spec, template)
   loaded = stage_variables.load(
-    workdir, source, other, which="best", template=like, seeds=seeds
+    workdir, source, other, which="best", template=shapes, seeds=seeds
   )
   if layers is None:
     return loaded
@@ -147,23 +158,28 @@ def _inherited(config, workdir, name, spec, template, seeds) -> list[Variables]:
 
 
 def _source(config, name, spec, template) -> tuple[tuple[str, str], Any, Any]:
-  """A stage and its network, that one's shapes, and which layers of it."""
-  # It may be another network of that stage: stage/network.
+  """(stage, network) of `init_from`, its shapes, and the inherited layers."""
+  # Another network of the stage is written as stage/network.
   source, _, other = spec["init_from"].partition("/")
   other, layers = other or name, spec.get("from_layers")
-  # With both, the layers are the checkpoint's, from which that stage started.
+  # With both, `from_layers` is about the checkpoint of the earlier stage.
   if layers is None or spec.get("pretrained"):
     return (source, other), template, None
-  there = shapes_of(build.build(config, source))["networks"]
-  if other not in there:
-    raise UserError(f"The stage '{source}' has no '{other}'.", exists=there)
-  return (source, other), there[other], layers
+  shapes = variable_shapes(build.build(config, source))["networks"]
+  if other not in shapes:
+    raise UserError(
+      f"The stage '{source}' has no network '{other}', from which '{name}'"
+      " starts.",
+      exists=shapes,
+      near=other,
+    )
+  return (source, other), shapes[other], layers
 
 
-def _published(
+def _load_published(
   spec: Mapping[str, Any], module: nn.Module, template: Variables, seed: int
 ) -> Variables:
-  """A network's variables from a checkpoint; a part of it, by `from_layers`."""
+  """A network's variables from a published checkpoint, or from its layers."""
   path, name = spec["pretrained"], spec["name"]
   if spec.get("from_layers") is None:
     return pretrained.variables(path, name, module, template, seed)
@@ -172,28 +188,28 @@ def _published(
 
 
 def _classes(spec: Mapping[str, Any]) -> dict[str, int]:
-  """What the whole network of a checkpoint has from the one that is a part."""
+  """The options that the whole network of a checkpoint shares with a part."""
   return {key: spec[key] for key in ("num_classes",) if key in spec}
 
 
-def _frozen(
+def _load_frozen(
   name: str, spec: Mapping[str, Any], module: nn.Module, template: Variables
 ) -> Variables:
-  """A teacher's variables from a checkpoint."""
-  _fits(name, spec, module, template)
+  """A frozen teacher's variables from a published checkpoint."""
+  _check_frozen(name, spec, module, template)
   return pretrained.variables(
     spec["pretrained"], spec["name"], module, template
   )
 
 
-def _fits(name, spec, module, template) -> None:
-  """Raises `UserError` for a checkpoint that lacks something of a teacher."""
+def _check_frozen(name, spec, module, template) -> None:
+  """Raises `UserError` for a checkpoint that lacks tensors of a teacher."""
   path = spec["pretrained"]
   missing = pretrained.fit(path, spec["name"], module, template).fresh
   if missing:
     raise UserError(
       f"The teacher '{name}' is frozen, and '{path}' has no"
       f" {', '.join(sorted(missing))}.",
-      "Leave out what asks for it, such as num_classes, or train it in a stage"
-      " of its own.",
+      "Leave out the option that needs it, such as num_classes, or train the"
+      " teacher in a stage.",
     )

@@ -1,4 +1,4 @@
-"""The one loop: a stage from its first step, or its last checkpoint, on."""
+"""The training loop: a stage from its first step or last checkpoint on."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -10,26 +10,24 @@ from jax.experimental import multihost_utils
 
 from kdjax.config import strict_json
 from kdjax.devices import multistep
-from kdjax.devices.placement import Placement
 from kdjax.errors import UserError
 from kdjax.feed import loaders
 from kdjax.stage import grids
-from kdjax.stage.stage import Stage
 from kdjax.step import state as states
-from kdjax.step.state import Fixed, State
+from kdjax.step.state import State
 from kdjax.teachers import outputs
 from kdjax.training import evaluation
-from kdjax.training import results as outcome
 from kdjax.training.checkpoints import Checkpoints, unflatten
 from kdjax.training.metrics_log import (
-  Journal,
-  Silence,
+  MetricsLog,
+  NoLog,
   by_step,
   means_of,
-  replace,
+  write_atomically,
 )
+from kdjax.training.placed import PlacedStage
 from kdjax.training.progress import Clock, Progress
-from kdjax.training.results import DivergedError
+from kdjax.training.results import DivergedError, TrainedStage
 from kdjax.training.termination import Termination
 
 
@@ -37,42 +35,41 @@ class Loop:
   """Trains a stage on all seeds.
 
   Args:
-    stage: built with the placement's axis name.
-    placement: where it runs.
+    placed: the stage on its devices.
     workdir: of the experiment.
-    seeds: the seeds of the run, each once for every point of a grid.
-    fixed: what the steps of each of them read.
-    given: for each, network -> variables to start from.
+    initial: for each state, {"networks": .., "heads": ..}: variables to start
+      from.
     quiet: whether no progress is shown.
   """
 
   def __init__(
     self,
-    stage: Stage,
-    placement: Placement,
+    placed: PlacedStage,
     workdir: pathlib.Path,
-    seeds: Sequence[int],
-    fixed: Sequence[Fixed],
-    given: Sequence[Mapping[str, Any]],
+    initial: Sequence[Mapping[str, Any]],
     *,
     quiet: bool = False,
   ):
+    stage, placement = placed.stage, placed.placement
     self.stage, self.placement, self.config = stage, placement, stage.config
-    self.workdir, self.seeds, self.quiet = workdir, list(seeds), quiet
+    self.workdir, self.seeds, self.quiet = workdir, placed.seeds, quiet
     self.folder = workdir / "stages" / stage.name
-    self.starts = fixed, given
-    self.fixed = placement.put_fixed(fixed)
-    self.broken: list[str] = []  # records that were skipped before
+    self.host_fixed, self.initial = placed.fixed, initial
+    self.fixed = placement.put_fixed(placed.fixed)
+    self.broken: list[str] = []  # records that an earlier run skipped
     orders = stage.train_feeds(self.seeds)
     self.sources = [order.source for order in orders]
     feed = loaders.make(self.config["data"], placement, orders, stage.spec)
-    self.feed, train_step = outputs.supplied(
-      stage, placement, workdir, feed, orders, (fixed, self.fixed), quiet=quiet
+    fixed = placed.fixed, self.fixed
+    self.feed, train_step = outputs.feed_and_train_step(
+      stage, placement, workdir, feed, orders, fixed, quiet=quiet
     )
     self.train_step = self.feed.over(train_step)
-    split = stage.measured_on("validation", self.seeds)
+    split = stage.load_for_evaluation("validation", self.seeds)
     self.sources += split
-    self.validation = evaluation.Split(stage, placement, split, self.fixed)
+    self.validation = evaluation.SplitEvaluator(
+      stage, placement, split, self.fixed
+    )
     maximise = stage.maximise
     self.keep_best = placement.compile(
       lambda state, value: states.keep_best(state, value, maximise=maximise),
@@ -81,13 +78,13 @@ class Loop:
     )
     self.pending: list[Any] = []  # metrics of the steps since the last record
     self.clock = Clock(self.config["batch_size"] * len(self.seeds))
-    self.journal: Journal | Silence = Silence()
+    self.log: MetricsLog | NoLog = NoLog()
 
-  def run(self, *, taught: Mapping[str, int]) -> dict[str, Any]:
+  def run(self, *, teacher_steps: Mapping[str, int]) -> dict[str, Any]:
     """Trains to the last step and returns the stage's result.
 
     Args:
-      taught: the stages of the teachers, and their steps.
+      teacher_steps: the stages that this stage uses, and their steps.
 
     Raises:
       DivergedError: a loss or gradient is not finite; the last good
@@ -102,7 +99,7 @@ class Loop:
       progress = Progress(self.stage.name, steps, start, quiet=self.quiet)
       try:
         self._compile(start)
-        state = self._start(start, taught)
+        state = self._start(start, teacher_steps)
         step = start
         batches = self.feed.batches(start, steps)
         for call in multistep.grouped(batches, self.steps_per_call):
@@ -116,54 +113,53 @@ class Loop:
           with self.clock.paused():
             if self._due("eval", step) or last:
               state = self._validate(step, state)
-            stop = record and termination.asked()
+            stop = record and termination.requested()
             if save or last or stop:
-              self._save(step, state, taught)
+              self._save(step, state, teacher_steps)
             if stop:
-              progress.say(f"SIGTERM: saved at step {step}")
+              progress.print_line(f"SIGTERM: saved at step {step}")
               raise SystemExit(Termination.STATUS)
       finally:
         progress.close()
-        self.journal.close()
-    result = self._finish(state, taught)
+        self.log.close()
+    result = self._finish(state, teacher_steps)
     if jax.process_count() > 1:
-      # The next stage reads what the first process has written.
+      # The next stage reads files that the first process has written.
       multihost_utils.sync_global_devices(f"finished {self.stage.name}")
     return result
 
-  def _start(self, start: int, taught: Mapping[str, int]) -> list[State]:
-    """The state to go on from, placed."""
-    fixed, given = self.starts
+  def _start(self, start: int, teacher_steps: Mapping[str, int]) -> list[State]:
+    """The state to start or continue from, placed."""
     init = jax.jit(self.stage.init)
     if not start:
-      state = [
-        init(seed, one, own)
-        for seed, one, own in zip(self.seeds, fixed, given, strict=True)
-      ]
+      arguments = self.seeds, self.host_fixed, self.initial
+      state = [init(*of_seed) for of_seed in zip(*arguments, strict=True)]
     else:
       if start > self.config["steps"]:
         raise UserError(
-          f"The checkpoint of '{self.stage.name}' is of step {start}.",
-          f"It cannot end at step {self.config['steps']}.",
+          f"The checkpoint of '{self.stage.name}' is of step {start}, and the"
+          f" config has {self.config['steps']} steps.",
+          "Set at least as many steps as the checkpoint.",
         )
-      shapes = jax.eval_shape(init, 0, fixed[0], given[0])
+      shapes = jax.eval_shape(init, 0, self.host_fixed[0], self.initial[0])
       stored, folder = self.checkpoints.read(), self.checkpoints.folder
       state = unflatten(shapes, stored, len(self.seeds), folder)
       facts = self.checkpoints.facts()
-      if facts["teachers"] != dict(taught):
+      if facts["teachers"] != dict(teacher_steps):
         raise UserError(
-          f"'{self.stage.name}' has learned for {start} steps from "
-          f"{facts['teachers']} (stage: steps), which are {dict(taught)} now.",
-          f"To train it anew, delete {self.folder}.",
+          f"The stage '{self.stage.name}' has learned for {start} steps from "
+          f"{facts['teachers']} (stage: steps), which are "
+          f"{dict(teacher_steps)} now.",
+          f"To train it again, delete {self.folder}.",
         )
       self.clock.resume(facts["seconds"])
       self.broken = facts["broken"]
     if jax.process_index() == 0:
-      self.journal = Journal(self.workdir, self.stage.name, self.seeds, start)
+      self.log = MetricsLog(self.workdir, self.stage.name, self.seeds, start)
     return self.placement.put(state)
 
   def _compile(self, start: int) -> None:
-    """Compiles the steps of a call, in which nothing is due before its end."""
+    """Compiles as many steps as run in one call."""
     count = multistep.steps_per_call(self.config, start, jax.default_backend())
     step, roles = self.train_step, self.feed.roles
     self.steps_per_call = count
@@ -174,113 +170,114 @@ class Loop:
     )
 
   def _train(self, state: list[State], batches: tuple) -> list[State]:
-    """The steps of a call, of all seeds; nothing waits for them."""
+    """Starts the steps of one call for all seeds, without waiting."""
     arguments = batches[0] if len(batches) == 1 else (batches,)
     done = self.train_steps(state, self.fixed, *arguments)
     self.pending.append([metrics for _, metrics in done])
     return [new for new, _ in done]
 
-  def _due(self, what: str, step: int) -> bool:
-    every = self.config[f"{what}_every"]
+  def _due(self, action: str, step: int) -> bool:
+    every = self.config[f"{action}_every"]
     return every > 0 and step % every == 0
 
   def _record(self, step: int, state: list[State]) -> float:
-    """Writes the means since the last record; returns the seeds' mean loss."""
+    """Logs means since the last record; returns the seeds' mean loss."""
     recorded = [self.placement.fetch(metrics) for metrics in self.pending]
     self.pending = []
     self._check(state)
     named = by_step(recorded)
     for name, means in means_of(named).items():
-      self.journal.write(step, f"train/{name}", means)
+      self.log.write(step, f"train/{name}", means)
     return float(np.mean(named["loss"][-1]))
 
   def _check(self, state: list[State]) -> None:
-    """Raises `DivergedError` for the first fault that a seed's state holds."""
+    """Raises `DivergedError` for the first fault in a seed's state."""
     faults = self.placement.fetch([group.fault for group in state])
-    found = [
+    recorded = [
       (int(fault.step), seed, fault.terms)
       for seed, fault in zip(self.seeds, faults, strict=True)
       if fault.step >= 0
     ]
-    if not found:
+    if not recorded:
       return
-    step, seed, values = min(found, key=lambda fault: fault[:2])
+    step, seed, values = min(recorded, key=lambda fault: fault[:2])
     terms = ", ".join(f"{name} {value}" for name, value in values.items())
     self.checkpoints.wait()
     last = self.checkpoints.latest()
-    kept = (
+    checkpoint = (
       f"The last good checkpoint of step {last} stays."
       if last
       else "No checkpoint was written yet."
     )
     raise DivergedError(
       f"Stage '{self.stage.name}': the loss or its gradient is not finite at "
-      f"step {step} of seed {seed}. Terms there: {terms}.",
-      f"{kept} A lower learning rate, a smaller "
-      "weight or optimizer.clip_norm may help, in another workdir.",
+      f"step {step} of seed {seed}. Its terms: {terms}.",
+      f"{checkpoint} In another workdir, try a lower learning rate, a smaller "
+      "weight, or optimizer.clip_norm.",
     )
 
   def _validate(self, step: int, state: list[State]) -> list[State]:
-    """Measures on validation and keeps the best variables of each seed."""
+    """Evaluates on validation and keeps the best variables of each seed."""
     variables = [states.evaluated(group) for group in state]
     results = self.validation.measure(variables, self.fixed)
-    plain = self.stage.weights(step - 1)
-    weights = grids.weights(self.config["grid"], plain, len(results))
+    weights = self.stage.weights(step - 1)
+    weights = grids.term_weights(self.config["grid"], weights, len(results))
     for name, values in evaluation.by_metric(results).items():
-      self.journal.write(step, f"validation/{name}", values)
+      self.log.write(step, f"validation/{name}", values)
     losses = [
-      sum(weight * one[f"loss/{name}"] for name, weight in own.items())
-      for own, one in zip(weights, results, strict=True)
+      sum(weight * metrics[f"loss/{name}"] for name, weight in own.items())
+      for own, metrics in zip(weights, results, strict=True)
     ]
-    self.journal.write(step, "validation/loss", losses)
-    chosen = [np.float32(one[self.config["select"]]) for one in results]
-    return self.keep_best(state, self.placement.put(chosen))
+    self.log.write(step, "validation/loss", losses)
+    select = self.config["select"]
+    values = [np.float32(metrics[select]) for metrics in results]
+    return self.keep_best(state, self.placement.put(values))
 
   def _save(
-    self, step: int, state: list[State], taught: Mapping[str, int]
+    self, step: int, state: list[State], teacher_steps: Mapping[str, int]
   ) -> None:
-    """Saves; what was recorded up to here is on disk before."""
-    self.journal.flush()
+    """Saves a checkpoint, after all records up to here are on disk."""
+    self.log.flush()
     facts = {
       "seconds": self.clock.total(),
-      "teachers": dict(taught),
+      "teachers": dict(teacher_steps),
       "broken": self._broken(),
     }
     self.checkpoints.save(step, self.placement.fetch(state), facts)
 
   def _finish(
-    self, state: list[State], taught: Mapping[str, int]
+    self, state: list[State], teacher_steps: Mapping[str, int]
   ) -> dict[str, Any]:
-    """Measures on test and writes the stage's result."""
+    """Evaluates on test and writes the stage's result."""
     seeds = list(dict.fromkeys(self.seeds))
-    test = self.stage.measured_on("test", self.seeds)
+    test = self.stage.load_for_evaluation("test", self.seeds)
     self.sources += test
     facts = {
       "stage": self.stage.name,
       "steps": self.config["steps"],
       "seeds": seeds,
-      "teachers": dict(taught),
+      "teachers": dict(teacher_steps),
     }
-    finished = outcome.Finished(self.stage, self.placement, seeds, test, state)
-    found = finished.measured(self.fixed)
+    trained = TrainedStage(self.stage, self.placement, seeds, test, state)
+    metrics = trained.measure(self.fixed)
     speed = {
       "examples_per_second": self.clock.rate,
       "seconds": self.clock.total(),
       "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     }
-    result = {**facts, **found, "broken": self._broken(), **speed}
+    result = {**facts, **metrics, "broken": self._broken(), **speed}
     if jax.process_index() == 0:
       if self.config["predictions"]:
-        finished.predict(self.starts[0], self.folder)
+        trained.write_predictions(self.host_fixed, self.folder)
       text = strict_json.dumps(result, indent=2)
-      replace(self.folder / "result.json", text + "\n")
+      write_atomically(self.folder / "result.json", text + "\n")
     return result
 
   def _broken(self) -> list[str]:
-    """The records that were skipped: file, line, column and reason of each."""
-    found = [
+    """The skipped records of the data: file, line, column and reason."""
+    skipped = [
       str(fault)
       for source in self.sources
       for fault in getattr(source, "records", list)()
     ]
-    return list(dict.fromkeys([*self.broken, *found]))
+    return list(dict.fromkeys([*self.broken, *skipped]))

@@ -1,7 +1,7 @@
-"""What a stage writes down while it runs: metrics.jsonl and TensorBoard.
+"""The log of a stage's metrics: metrics.jsonl and TensorBoard events.
 
-`metrics.jsonl` is the truth; the TensorBoard events are made from it, anew
-whenever a stage is opened, so that neither can hold a step that was undone.
+The TensorBoard events are written again from `metrics.jsonl` whenever a stage
+starts or continues, so that neither holds steps after the restored one.
 """
 
 import json
@@ -17,18 +17,18 @@ from jaxtyping import Float
 from kdjax.config import strict_json
 from kdjax.stage import grids
 
-# Seeds with curves in TensorBoard: each has a file and a thread of its own.
+# The number of seeds in TensorBoard: each needs a file and a thread.
 CURVES = 16
 
 
-class Journal:
-  """The records of one stage.
+class MetricsLog:
+  """The log of one stage's metrics.
 
   Args:
     workdir: of the experiment.
-    stage: whose records these are.
-    seeds: the seeds of the run; what is written is the mean of equal ones.
-    step: the step to continue from: what was recorded after it is dropped.
+    stage: name of the stage.
+    seeds: the seed of each state; the mean of equal seeds is logged.
+    step: the step to continue from; later records are dropped.
   """
 
   def __init__(
@@ -36,11 +36,12 @@ class Journal:
   ):
     self.path = workdir / "metrics.jsonl"
     self.stage, self.seeds = stage, list(dict.fromkeys(seeds))
-    kept = list(read(self.path))
     kept = [
-      line for line in kept if line["stage"] != stage or line["step"] <= step
+      record
+      for record in read(self.path)
+      if record["stage"] != stage or record["step"] <= step
     ]
-    replace(self.path, "".join(map(_line, kept)))
+    write_atomically(self.path, "".join(map(_line, kept)))
     self.file = self.path.open("a")
     folder = workdir / "events" / stage
     shutil.rmtree(folder, ignore_errors=True)
@@ -48,27 +49,27 @@ class Journal:
       seed: tensorboardX.SummaryWriter(str(folder / f"seed{seed}"))
       for seed in self.seeds[:CURVES]
     }
-    for line in kept:
-      if line["stage"] == stage:
-        self._event(line)
+    for record in kept:
+      if record["stage"] == stage:
+        self._add_event(record)
 
   def write(self, step: int, name: str, values: Sequence[float]) -> None:
-    """Records a number of each seed."""
-    means = grids.by_seed(values, len(self.seeds))
+    """Logs a metric of every state."""
+    means = grids.mean_per_seed(values, len(self.seeds))
     for seed, value in zip(self.seeds, means, strict=True):
-      line = {
+      record = {
         "stage": self.stage,
         "step": step,
         "seed": seed,
         "name": name,
         "value": float(value),
       }
-      text = _line(line)
-      self.file.write(text)
-      self._event(json.loads(text))
+      line = _line(record)
+      self.file.write(line)
+      self._add_event(json.loads(line))
 
   def flush(self) -> None:
-    """Returns when all that was written is on disk."""
+    """Returns when all records are on disk."""
     self.file.flush()
     os.fsync(self.file.fileno())
     for writer in self.events.values():
@@ -81,10 +82,10 @@ class Journal:
     for writer in self.events.values():
       writer.close()
 
-  def _event(self, line: dict) -> None:
-    if line["value"] is not None and line["seed"] in self.events:
-      self.events[line["seed"]].add_scalar(
-        line["name"], line["value"], line["step"]
+  def _add_event(self, record: dict) -> None:
+    if record["value"] is not None and record["seed"] in self.events:
+      self.events[record["seed"]].add_scalar(
+        record["name"], record["value"], record["step"]
       )
 
 
@@ -92,8 +93,8 @@ def _line(record: dict) -> str:
   return strict_json.dumps(record) + "\n"
 
 
-class Silence:
-  """Stands for a journal in the processes that write none."""
+class NoLog:
+  """A log that writes nothing, for all processes but the first."""
 
   def write(self, step: int, name: str, values: Sequence[float]) -> None:
     """Does nothing."""
@@ -106,7 +107,7 @@ class Silence:
 
 
 def read(path: pathlib.Path) -> Iterator[dict]:
-  """The lines of a metrics.jsonl; a last one that is torn is left out."""
+  """The records of a metrics.jsonl, up to the first incomplete line."""
   if not path.exists():
     return
   for line in path.read_text().splitlines():
@@ -116,8 +117,8 @@ def read(path: pathlib.Path) -> Iterator[dict]:
       return
 
 
-def replace(path: pathlib.Path, text: str) -> None:
-  """Writes a file whole or not at all."""
+def write_atomically(path: pathlib.Path, text: str) -> None:
+  """Writes a file completely or not at all."""
   path.parent.mkdir(parents=True, exist_ok=True)
   draft = path.with_name(path.name + ".draft")
   with draft.open("w") as file:
@@ -130,10 +131,10 @@ def replace(path: pathlib.Path, text: str) -> None:
 def by_step(
   recorded: Sequence[Sequence[Mapping[str, np.ndarray]]],
 ) -> dict[str, Float[np.ndarray, "N S"]]:
-  """What calls of the step recorded: {name: [steps, seeds]}.
+  """The metrics of several calls of the step: {name: [steps, seeds]}.
 
   Args:
-    recorded: of each call and seed: [] of one step, or [n] of several.
+    recorded: for each call and seed, {name: [] of one step, or [n] of n}.
   """
   rows = lambda call, name: np.stack([np.atleast_1d(s[name]) for s in call], 1)
   return {
@@ -147,15 +148,15 @@ def by_step(
 def means_of(
   named: Mapping[str, Float[np.ndarray, "N S"]],
 ) -> dict[str, Float[np.ndarray, "S"]]:
-  """The mean over steps, of each seed.
+  """The means over steps of each seed.
 
-  A term's loss counts in a step by how many examples it counted there.
+  A term's loss is weighted by the number of examples that it counted.
   """
-  found = {}
+  means = {}
   for name, values in named.items():
     weights = None
     if name.startswith("loss/"):
       weights = named[name.replace("loss/", "count/", 1)]
       weights = np.where(weights.sum(0) > 0, weights, 1.0)
-    found[name] = np.average(values, axis=0, weights=weights)
-  return found
+    means[name] = np.average(values, axis=0, weights=weights)
+  return means

@@ -1,4 +1,4 @@
-"""Where a run is: a bar in a terminal, plain lines elsewhere."""
+"""Progress of a run: a bar in a terminal, plain lines elsewhere."""
 
 import contextlib
 import sys
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import rich.console
 import rich.progress
 
-# Seconds between lines where there is no bar.
-PACE = 5.0
+# Seconds between lines, without a bar.
+INTERVAL = 5.0
 
 
 class Progress:
@@ -17,15 +17,15 @@ class Progress:
 
   Args:
     stage: its name.
-    steps: how many it has.
-    start: how many are done.
+    steps: number of its steps.
+    start: number of steps done before.
     quiet: whether nothing is shown.
   """
 
   def __init__(self, stage: str, steps: int, start: int, *, quiet: bool):
     self.stage, self.steps, self.start = stage, steps, start
     self.quiet = quiet
-    self.began = self.said = time.monotonic()
+    self.began = self.printed = time.monotonic()
     self.bar = None
     console = rich.console.Console()
     if not quiet and console.is_terminal:
@@ -44,63 +44,63 @@ class Progress:
       )
       self.bar.start()
     elif not quiet:
-      self._say(f"{stage}: step {start} of {steps}, compiling")
+      self._print(f"{stage}: step {start} of {steps}, compiling")
 
   def update(self, step: int, loss: float, rate: float) -> None:
-    """Shows a step, its loss and the examples per second of all seeds."""
-    # Before its second lap the clock has timed nothing but compilation.
+    """Shows a step, its loss, and the examples per second of all seeds."""
+    # Until its second lap, the clock has timed only compilation.
     speed = f"  {rate:,.0f} examples/s" if rate else ""
     note = f"loss {loss:.4f}{speed}"
     if self.bar:
       self.bar.update(self.task, completed=step, note=note)
       return
     now = time.monotonic()
-    if self.quiet or (now - self.said < PACE and step < self.steps):
+    if self.quiet or (now - self.printed < INTERVAL and step < self.steps):
       return
-    self.said = now
+    self.printed = now
     done = max(1, step - self.start)
     left = (now - self.began) / done * (self.steps - step)
-    self._say(
+    self._print(
       f"{self.stage}: step {step} of {self.steps}, {note}, {left:.0f} s left"
     )
 
-  def say(self, line: str) -> None:
-    """A line of its own."""
+  def print_line(self, line: str) -> None:
+    """Prints a line."""
     if not self.quiet:
-      self._say(f"{self.stage}: {line}")
+      self._print(f"{self.stage}: {line}")
 
   def close(self) -> None:
-    """Leaves the bar as it is."""
+    """Stops the bar."""
     if self.bar:
       self.bar.stop()
 
-  def _say(self, line: str) -> None:
+  def _print(self, line: str) -> None:
     print(line, file=sys.stdout, flush=True)
 
 
 class Clock:
-  """How long training takes, and how many examples a second it does.
+  """Measures training time and throughput.
 
   Args:
-    examples: in a step, of all seeds.
+    examples: in a step, over all seeds.
   """
 
   def __init__(self, examples: int):
     self.examples = examples
     self.began = self.mark = time.monotonic()
-    self.before = 0.0  # seconds of the runs that this one continues
+    self.before = 0.0  # seconds of earlier runs of this stage
     self.step: int | None = None
     self.done, self.spent = 0, 0.0
     self.rate = 0.0
 
   def resume(self, seconds: float) -> None:
-    """Adds the time of a run that this one continues."""
+    """Adds the time of earlier runs of this stage."""
     self.before = seconds
 
   def lap(self, step: int) -> float:
-    """Examples a second up to here, once the step's results are there.
+    """Examples per second, up to a step with available results.
 
-    The first lap is not counted, it compiles: the rate is 0 until the second.
+    The first lap compiles and is not counted: the rate is 0 until the second.
     """
     now = time.monotonic()
     if self.step is not None:
@@ -112,11 +112,11 @@ class Clock:
 
   @contextlib.contextmanager
   def paused(self) -> Iterator[None]:
-    """What is done meanwhile is not training."""
+    """A context for work that does not count as training."""
     began = time.monotonic()
     yield
     self.mark += time.monotonic() - began
 
   def total(self) -> float:
-    """Seconds since the stage was first started."""
+    """Seconds of training, with those of earlier runs."""
     return self.before + time.monotonic() - self.began

@@ -1,5 +1,6 @@
-"""What the stages of a workdir learned: measured again, or ready to call."""
+"""Reads a workdir back: evaluates its stages and restores their networks."""
 
+import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +12,7 @@ from kdjax.errors import UserError
 from kdjax.stage import build, grids
 from kdjax.stage.stage import Stage
 from kdjax.step.views import EVALUATION
-from kdjax.training import (
-  evaluation,
-  experiment,
-  initialization,
-  stage_variables,
-)
+from kdjax.training import evaluation, initialization, placed, stage_variables
 from kdjax.training import workdir as workdirs
 
 
@@ -27,45 +23,43 @@ def evaluate(
   split: str = "test",
   which: str = "best",
 ) -> dict[str, Any]:
-  """Measures a stage's checkpoint on a split.
+  """Evaluates a stage's checkpoint on a split.
 
   Args:
     workdir: of the experiment.
-    stage: whose networks are measured.
+    stage: name of the stage.
     split: of its data.
     which: "best" by validation, or "last".
 
   Returns:
-    metric -> the value of each seed, a float or an array like `confusion`; of
-    a grid, at each point: seed 0 point 0, seed 0 point 1, ..
+    metric -> a value per seed, a float or an array such as `confusion`. With a
+    grid, a value per seed and point: seed 0 point 0, seed 0 point 1, ..
   """
   workdir = pathlib.Path(workdir)
   config = workdirs.read_config(workdir)
-  seeds = experiment.seeds_of(config)
-  built = build.build(config, stage)
-  placement = experiment.place(config, built)
-  placement.check(built.config["batch_size"])
-  grid = built.config["grid"]
-  fixed = grids.fixed(grid, initialization.fixed_of(built, workdir, seeds))
-  seeds = grids.repeated(grid, seeds)
-  built = build.build(config, stage, placement.axis_name)
-  shapes = initialization.shapes_of(built)
+  load_fixed = functools.partial(initialization.load_fixed, workdir=workdir)
+  placed_stage = placed.place(config, stage, load_fixed)
+  built, placement = placed_stage.stage, placed_stage.placement
+  seeds = placed_stage.seeds
+  shapes = initialization.variable_shapes(built)
   variables = stage_variables.load(
     workdir, stage, which=which, template=shapes, seeds=len(seeds)
   )
-  variables, fixed = placement.put(variables), placement.put_fixed(fixed)
-  measure = lambda sources: evaluation.Split(built, placement, sources).measure(
-    variables, fixed
-  )
+  variables = placement.put(variables)
+  fixed = placement.put_fixed(placed_stage.fixed)
+
+  def measure(sources):
+    evaluator = evaluation.SplitEvaluator(built, placement, sources)
+    return evaluator.measure(variables, fixed)
+
   if split == "train":
-    # A seed draws what it trains on: which labels, for one.
+    # The training examples differ between seeds, for example their labels.
     results = [
-      measure([built.load(split, seed)])[place]
-      for place, seed in enumerate(seeds)
+      measure([built.load(split, seed)])[i] for i, seed in enumerate(seeds)
     ]
   else:
-    results = measure(built.measured_on(split, seeds))
-  return {name: [one[name] for one in results] for name in results[0]}
+    results = measure(built.load_for_evaluation(split, seeds))
+  return {name: [metrics[name] for metrics in results] for name in results[0]}
 
 
 def restore(
@@ -77,7 +71,7 @@ def restore(
   which: str = "best",
   point: int = 0,
 ) -> tuple[Any, Any]:
-  """A trained network, ready to call.
+  """Restores a trained network, ready to call.
 
     model, variables = kdjax.restore("runs/digits", "distilled")
     outputs = model.apply(variables, {"image": image}, train=False)
@@ -85,52 +79,62 @@ def restore(
   Args:
     workdir: of the experiment.
     stage: that trained it.
-    network: which of its networks.
-    seed: of those of the run; the first unless given.
+    network: name of the network in the stage.
+    seed: one of the run's seeds; None is the first.
     which: "best" by validation, or "last".
-    point: of the stage's grid, where it has one.
+    point: number of the grid point, if the stage has a grid.
 
   Returns:
-    The Flax module, and its variables. Where the data goes through pipelines,
-    or is of raw bytes, it takes raw inputs, and its `module` is Flax's. A
-    student that predicts through a head that it keeps (SimKD) comes with it;
-    both are called in the same way.
+    The Flax module, and its variables. If the data has pipelines or raw bytes,
+    a wrapper that takes raw inputs; its `module` is the Flax module. For a
+    student that predicts through a head of its stage (SimKD), a wrapper of
+    both. All are called in the same way.
+
+  Raises:
+    UserError: the workdir has no such stage, network, seed or point.
   """
   workdir = pathlib.Path(workdir)
   config = workdirs.read_config(workdir)
-  seeds = experiment.seeds_of(config)
+  seeds = placed.seeds_of(config)
   seed = seeds[0] if seed is None else seed
   if seed not in seeds:
     raise UserError(f"No seed {seed} in {workdir}.", exists=map(str, seeds))
+  position, states = seeds.index(seed), len(seeds)
   grid = config["stages"].get(stage, {}).get("grid")
   if grid:
-    count = grids.count(grid)
-    if not 0 <= point < count:
-      raise UserError(f"No point {point} in '{stage}', which has {count}.")
-    place, seeds = seeds.index(seed) * count + point, range(len(seeds) * count)
-    seed = place
-  if network == "student" and _keeps(config, stage):
-    return _through(config, workdir, stage, seeds, seeds.index(seed), which)
+    points = grids.count(grid)
+    if not 0 <= point < points:
+      raise UserError(
+        f"No point {point} in the grid of '{stage}', which has {points}.",
+        f"Expected 0 to {points - 1}.",
+      )
+    position, states = position * points + point, states * points
+  if network == "student" and _predicts_through_head(config, stage):
+    return _restore_with_head(config, workdir, stage, position, which)
   if stage in config["stages"]:
-    # A network needs no loss, which may have been registered elsewhere.
+    # The losses are not needed, and may not be registered any more.
     bare = {**config["stages"][stage], "terms": {}, "metrics": {}}
     config = {**config, "stages": {**config["stages"], stage: bare}}
   built = build.build(config, stage)
-  known = built.objective.networks
-  if network not in known:
-    raise UserError(f"No network '{network}'.", exists=known, near=network)
-  shapes = initialization.shapes_of(built)["networks"][network]
+  networks = built.objective.networks
+  if network not in networks:
+    raise UserError(
+      f"No network '{network}' in the stage '{stage}'.",
+      exists=networks,
+      near=network,
+    )
+  shapes = initialization.variable_shapes(built)["networks"][network]
   variables = stage_variables.load(
-    workdir, stage, network, which=which, template=shapes, seeds=len(seeds)
+    workdir, stage, network, which=which, template=shapes, seeds=states
   )
-  module = known[network]
-  if _is_prepared(built, module):
-    module = evaluation.Raw(module, built.objective.views)
-  return module, variables[seeds.index(seed)]
+  module = networks[network]
+  if _reads_raw_inputs(built, module):
+    module = evaluation.RawInputNetwork(module, built.objective.views)
+  return module, variables[position]
 
 
-def _is_prepared(built: Stage, module: Any) -> bool:
-  """Whether what a network reads is changed between the data set and it."""
+def _reads_raw_inputs(built: Stage, module: Any) -> bool:
+  """Whether a network's inputs are preprocessed raw data."""
   pipelines = built.objective.views.of(module.reads).pipelines[EVALUATION]
   raw = [
     key
@@ -140,8 +144,8 @@ def _is_prepared(built: Stage, module: Any) -> bool:
   return bool(pipelines or raw)
 
 
-def _keeps(config: Mapping[str, Any], stage: str) -> bool:
-  """Whether a head of a stage stays with its student."""
+def _predicts_through_head(config: Mapping[str, Any], stage: str) -> bool:
+  """Whether a stage has a head that its student keeps."""
   terms = config["stages"].get(stage, {}).get("terms", {})
   return any(
     getattr(registry.find("heads", head["name"]), "keep", False)
@@ -151,13 +155,16 @@ def _keeps(config: Mapping[str, Any], stage: str) -> bool:
   )
 
 
-def _through(config, workdir, stage, seeds, place, which):
-  """A student and the head that it predicts through, of one seed."""
+def _restore_with_head(config, workdir, stage, position, which):
+  """A student and the head that it keeps, of one state."""
   built = build.build(config, stage)
-  fixed = initialization.fixed_of(built, workdir, seeds)
-  shapes = initialization.shapes_of(built)
-  loaded = stage_variables.load(
-    workdir, stage, which=which, template=shapes, seeds=len(seeds)
+  fixed = initialization.load_fixed(
+    built, placed.seeds_of(config), workdir=workdir
   )
-  variables = {"stage": loaded[place], "fixed": fixed[place]}
-  return evaluation.Predictor(built), variables
+  fixed = grids.fixed_per_point(built.config["grid"], fixed)
+  shapes = initialization.variable_shapes(built)
+  loaded = stage_variables.load(
+    workdir, stage, which=which, template=shapes, seeds=len(fixed)
+  )
+  variables = {"stage": loaded[position], "fixed": fixed[position]}
+  return evaluation.StudentWithHead(built), variables

@@ -1,4 +1,4 @@
-"""What a finished stage is worth on the test split."""
+"""Test metrics and predictions of a finished stage."""
 
 import functools
 import pathlib
@@ -19,18 +19,18 @@ from kdjax.types import Source
 
 
 class DivergedError(UserError):
-  """A loss or gradient that is not finite."""
+  """A loss, gradient or selecting metric is not finite."""
 
 
-class Finished:
+class TrainedStage:
   """A stage after its last step.
 
   Args:
-    stage: which was trained.
-    placement: where.
+    stage: that was trained.
+    placement: of the stage.
     seeds: of the run, each once.
-    test: the split, one for all seeds or one each.
-    state: placed, of every seed and point of a grid.
+    test: the split: [one for all seeds], or one for each seed and grid point.
+    state: of every seed and grid point, placed.
   """
 
   def __init__(
@@ -46,77 +46,80 @@ class Finished:
 
   @functools.cached_property
   def best(self) -> list[states.Best]:
-    """The best of each seed and point, as numpy arrays."""
+    """The best variables of each seed and point, as NumPy arrays."""
     return self.placement.fetch([group.best for group in self.state])
 
-  def measured(self, fixed: Sequence[Fixed]) -> dict[str, Any]:
-    """What is measured, a number a seed: the mean over the points of a grid.
+  def measure(self, fixed: Sequence[Fixed]) -> dict[str, Any]:
+    """The metrics for result.json: one value per seed, the mean over a grid.
 
     Args:
-      fixed: placed.
+      fixed: teachers and numbers of each state, placed.
 
     Raises:
       DivergedError: the selecting metric was never a number.
     """
     select, grid = self.stage.config["select"], self.stage.config["grid"]
     count = len(self.seeds)
-    for seed, one in zip(
-      grids.repeated(grid, self.seeds), self.best, strict=True
-    ):
-      if one.step == 0:
+    seeds = grids.repeat_per_point(grid, self.seeds)
+    for seed, best in zip(seeds, self.best, strict=True):
+      if best.step == 0:
         raise DivergedError(
           f"Stage '{self.stage.name}': '{select}' on validation was never a "
           f"number for seed {seed}, so no step is its best.",
           "Select by another metric, in another workdir.",
         )
-    split = evaluation.Split(self.stage, self.placement, self.test)
-    measured = self._test(split, fixed)
+    split = evaluation.SplitEvaluator(self.stage, self.placement, self.test)
+    metrics = self._test(split, fixed)
     variables = [group.best.variables for group in self.state]
     robustness = split.robustness(variables, fixed)
-    value = [float(one.value) for one in self.best]
-    table = grids.table(grid, measured["best"], count)
+    value = [float(best.value) for best in self.best]
+    table = grids.table(grid, metrics["best"], count)
     return {
       "test": {
         which: {
-          name: grids.by_seed(values, count) for name, values in found.items()
+          name: grids.mean_per_seed(values, count)
+          for name, values in by_name.items()
         }
-        for which, found in measured.items()
+        for which, by_name in metrics.items()
       },
       **({"grid": table} if table else {}),
-      "validation": {"best": {select: grids.by_seed(value, count)}},
+      "validation": {"best": {select: grids.mean_per_seed(value, count)}},
       "robustness": robustness,
-      "best_step": [int(one.step) for one in self.best][:: grids.count(grid)],
+      "best_step": [int(best.step) for best in self.best][:: grids.count(grid)],
       "parameters": {
         name: sum(leaf.size for leaf in jax.tree.leaves(tree["params"]))
         for name, tree in self.best[0].variables["networks"].items()
       },
     }
 
-  def predict(self, fixed: Sequence[Fixed], folder: pathlib.Path) -> None:
-    """Writes what the best student of each seed says of the test examples.
+  def write_predictions(
+    self, fixed: Sequence[Fixed], folder: pathlib.Path
+  ) -> None:
+    """Writes the best students' test logits to predictions.npz.
 
     Args:
-      fixed: of each seed and point.
+      fixed: teachers and numbers of each state, on the host.
       folder: of the stage.
     """
     grid = self.stage.config["grid"]
     if grid or len(self.test) > 1:
-      return  # there is one table of predictions a seed, of the same examples
-    chosen = [one.variables for one in self.best]
-    found = evaluation.predict(self.stage, chosen, fixed, self.test[0])
-    if found:
-      np.savez(folder / "predictions.npz", **found)
+      return  # the file holds one student per seed, on the same examples
+    variables = [best.variables for best in self.best]
+    columns = evaluation.predict(self.stage, variables, fixed, self.test[0])
+    if columns:
+      np.savez(folder / "predictions.npz", **columns)
 
   def _test(
-    self, split: evaluation.Split, fixed: Sequence[Fixed]
+    self, split: evaluation.SplitEvaluator, fixed: Sequence[Fixed]
   ) -> dict[str, Mapping[str, list[float]]]:
     """The metrics of the best and of the last variables."""
     measure = lambda variables: evaluation.by_metric(
       split.measure(variables, fixed)
     )
     last = [states.evaluated(group) for group in self.state]
-    if all(int(one.step) == self.stage.config["steps"] for one in self.best):
-      found = measure(last)  # these are the best
-      return {"best": found, "last": found}
+    steps = self.stage.config["steps"]
+    if all(int(best.step) == steps for best in self.best):
+      metrics = measure(last)  # the last variables are the best
+      return {"best": metrics, "last": metrics}
     best = [group.best.variables for group in self.state]
     return {"best": measure(best), "last": measure(last)}

@@ -1,4 +1,4 @@
-"""Frozen networks, and where their variables come from."""
+"""Loads the variables that a stage trained."""
 
 import pathlib
 from typing import Any
@@ -17,22 +17,25 @@ def load(
   template: Any,
   seeds: int,
 ) -> list[Any]:
-  """The variables that a stage trained, of every seed.
+  """Loads the variables of a stage's networks and heads, for every seed.
 
   Args:
     workdir: of the experiment.
     stage: that trained them.
-    network: which of its networks (or heads); None is all of both.
-    kind: "networks" or "heads".
+    network: name of one network or head; None loads all of them.
+    kind: "networks" or "heads", if `network` is set.
     which: "best" by validation, or "last".
-    template: such variables, or their shapes.
-    seeds: how many there are.
+    template: variables of one seed, or their shapes.
+    seeds: number of seeds.
 
   Raises:
-    UserError: the stage has no checkpoint, or one of another architecture.
+    UserError: the stage has no checkpoint, or the checkpoint has another
+      architecture.
   """
   if which not in ("best", "last"):
-    raise UserError(f"No variables '{which}'.", exists=("best", "last"))
+    raise UserError(
+      f"No variables '{which}'.", exists=("best", "last"), near=which
+    )
   folder = workdir / "stages" / stage / "checkpoints"
   with Checkpoints(folder) as checkpoints:
     if checkpoints.latest() is None:
@@ -44,7 +47,7 @@ def load(
     if which == "best":
       stored = checkpoints.read(f"best.variables.{part}")
     else:
-      # Where the stage averages its parameters, the average is what counts.
+      # If the stage averages its parameters, the average is evaluated.
       params = checkpoints.read(f"average.{part}")
       params = params or checkpoints.read(f"params.{part}")
       collections = checkpoints.read(f"collections.{part}")
@@ -53,10 +56,10 @@ def load(
 
 
 def _join(params, collections, depth: int) -> dict[str, Any]:
-  """As `state.evaluated` names them: "params" comes after the network."""
+  """Arrays by the names of `state.evaluated`: "params" follows the network."""
 
-  def named(key):
+  def rename(key):
     words = key.split(SEPARATOR)
     return SEPARATOR.join([*words[:depth], "params", *words[depth:]])
 
-  return {named(key): leaf for key, leaf in params.items()} | collections
+  return {rename(key): leaf for key, leaf in params.items()} | collections

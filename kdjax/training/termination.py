@@ -1,4 +1,4 @@
-"""SIGTERM, with which schedulers end a job: the run saves first."""
+"""Handles SIGTERM, by which schedulers end a job: the run saves first."""
 
 import signal
 import threading
@@ -9,31 +9,31 @@ from jax.experimental import multihost_utils
 
 
 class Termination:
-  """Notes that SIGTERM has come, while it is entered."""
+  """A context that records whether SIGTERM was received."""
 
-  # What a shell says of a process that SIGTERM ended.
+  # The exit status that a shell reports after SIGTERM.
   STATUS = 128 + signal.SIGTERM
 
   def __init__(self):
-    self.came = False
+    self.received = False
 
   def __enter__(self) -> "Termination":
-    # Only the main thread may listen; a notebook's cell is not always in it.
-    self.listens = threading.current_thread() is threading.main_thread()
-    if self.listens:
-      self.previous = signal.signal(signal.SIGTERM, self._note)
+    # Only the main thread may set a handler; notebook cells may run in others.
+    self.in_main_thread = threading.current_thread() is threading.main_thread()
+    if self.in_main_thread:
+      self.previous = signal.signal(signal.SIGTERM, self._record)
     return self
 
   def __exit__(self, *_) -> None:
-    if self.listens:
+    if self.in_main_thread:
       signal.signal(signal.SIGTERM, self.previous)
 
-  def asked(self) -> bool:
-    """Whether it has come to any of the processes; all must ask."""
+  def requested(self) -> bool:
+    """Whether any process received SIGTERM; all processes must call it."""
     if jax.process_count() == 1:
-      return self.came
-    came = multihost_utils.process_allgather(np.array([self.came]))
-    return bool(np.any(came))
+      return self.received
+    received = multihost_utils.process_allgather(np.array([self.received]))
+    return bool(np.any(received))
 
-  def _note(self, *_) -> None:
-    self.came = True
+  def _record(self, *_) -> None:
+    self.received = True

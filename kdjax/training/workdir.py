@@ -1,8 +1,6 @@
-"""The folder of a run: whose it is, what ran it and what is finished.
+"""The workdir of a run: its config, environment and finished stages.
 
-config.json       the resolved config       metrics.jsonl     every record
-environment.json  versions, commit, device  events/           TensorBoard
-stages/<stage>/   checkpoints, result.json  results.json, report.*, figures/
+README.md lists all files of a workdir.
 """
 
 import fnmatch
@@ -21,9 +19,9 @@ import jax
 from kdjax import registry
 from kdjax.config import fields, strict_json
 from kdjax.errors import UserError
-from kdjax.training.metrics_log import replace
+from kdjax.training.metrics_log import write_atomically
 
-# What may change when a run is continued; * is any name.
+# The config keys that may change when a run is continued; * is any name.
 CHANGEABLE = (
   "stages.*.steps",
   "stages.*.log_every",
@@ -33,13 +31,13 @@ CHANGEABLE = (
   "seed_axis",
   "placement",
   "notes.*",
-  # Where the data lie and how they get here changes no batch.
+  # The data's folder and feed do not change the batches.
   "data.root",
   "data.feed",
   "data.workers",
 )
 
-# Stands for a leaf that a config lacks.
+# The value of a key that a config does not have.
 MISSING = "(none)"
 
 PACKAGES = (
@@ -55,41 +53,42 @@ PACKAGES = (
 
 
 def resolve(config: fields.ConfigDict) -> dict[str, Any]:
-  """A config as nested dicts, with the hashes of sources outside kdjax.
+  """A config as nested dicts, with the hashes of components outside kdjax.
 
   Raises:
-    UserError: it has a number that is not finite.
+    UserError: a number of the config is not finite.
   """
   plain = config.to_dict()
   for key, value in fields.flatten(plain).items():
     if not strict_json.holds(value):
-      raise UserError(f"config.{key} is {value}.", "Expected finite numbers.")
+      raise UserError(f"config.{key} is {value}.", "Expected a finite number.")
   sources = {}
   for kind, name in _names(plain):
-    known = registry.describe(kind, name)
-    if not pathlib.Path(known.path).is_relative_to(registry.PACKAGE):
-      sources[f"{kind}:{name}"] = known.digest
+    component = registry.describe(kind, name)
+    if not pathlib.Path(component.path).is_relative_to(registry.PACKAGE):
+      sources[f"{kind}:{name}"] = component.digest
   return {**plain, "sources": sources}
 
 
-def compare(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
-  """Sees that the workdir is this experiment's, or nobody's yet.
+def check_config(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Checks that a workdir is new or holds a run of this config.
 
   Raises:
-    UserError: it belongs to another config; the message says what differs.
+    UserError: the workdir has another config; the message lists differences.
   """
   path = workdir / "config.json"
   trained = {
-    found.parents[1].name
-    for found in workdir.glob("stages/*/checkpoints/[0-9]*")
+    checkpoint.parents[1].name
+    for checkpoint in workdir.glob("stages/*/checkpoints/[0-9]*")
   }
   if not path.exists() or not trained:
-    # Nothing was trained: a first try may have been a mistake, mended now.
+    # Nothing was trained: the config may still be corrected.
     return
-  asked = json.loads(json.dumps(config))
+  old = json.loads(path.read_text())
+  new = json.loads(json.dumps(config))
   refused = {
     key: pair
-    for key, pair in differences(json.loads(path.read_text()), asked).items()
+    for key, pair in differences(old, new).items()
     if not changeable(key) and not _is_new(key, pair[0], trained)
   }
   if refused:
@@ -99,30 +98,31 @@ def compare(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
     allowed = ", ".join(CHANGEABLE)
     raise UserError(
       f"{workdir} holds another experiment: {lines}.",
-      f"Take another workdir, or change no more than: {allowed}.",
+      f"Use another workdir, or change only: {allowed}.",
     )
 
 
-def enter(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
-  """Makes the workdir this experiment's.
+def write_config(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Writes config.json and environment.json.
 
   Raises:
-    UserError: it cannot be written.
+    UserError: the workdir is not writable.
   """
   if jax.process_index() > 0:
     return
   for name, content in (("config", config), ("environment", environment())):
     text = strict_json.dumps(content, indent=2, sort_keys=name == "config")
     try:
-      replace(workdir / f"{name}.json", text + "\n")
+      write_atomically(workdir / f"{name}.json", text + "\n")
     except OSError as error:
       raise UserError(
-        f"The workdir {workdir} cannot be written: {error.strerror}."
+        f"The workdir {workdir} cannot be written: {error.strerror}.",
+        "Choose a folder that is writable.",
       ) from error
 
 
-def finished(workdir: pathlib.Path, name: str) -> dict[str, Any] | None:
-  """The result of a stage, if it was finished; what was no number is NaN."""
+def stage_result(workdir: pathlib.Path, name: str) -> dict[str, Any] | None:
+  """The result.json of a finished stage, null metrics as NaN; else None."""
   path = workdir / "stages" / name / "result.json"
   if not path.exists():
     return None
@@ -130,14 +130,14 @@ def finished(workdir: pathlib.Path, name: str) -> dict[str, Any] | None:
 
 
 def environment() -> dict[str, Any]:
-  """What the run ran on."""
+  """The versions, commit and devices of a run."""
   git = lambda *words: subprocess.run(
     ["git", "-C", str(registry.PACKAGE), *words],
     capture_output=True,
     text=True,
     check=False,
   ).stdout.strip()
-  ours = bool(git("ls-files", "errors.py"))  # not of a folder around us
+  ours = bool(git("ls-files", "errors.py"))  # not an enclosing repository
   program = pathlib.Path(sys.argv[0])
   typed = program.name in ("kdjax", "__main__.py")
   return {
@@ -153,25 +153,29 @@ def environment() -> dict[str, Any]:
 
 
 def read_config(workdir: pathlib.Path) -> dict[str, Any]:
-  """The resolved config of a workdir."""
+  """The resolved config of a workdir.
+
+  Raises:
+    UserError: the folder has no config.json.
+  """
   path = workdir / "config.json"
   if not path.exists():
     raise UserError(
       f"{workdir} is no workdir: it has no config.json.",
-      "Expected the --workdir of a kdjax run.",
+      "Expected the --workdir of `kdjax run`.",
     )
   return _with_tuples(json.loads(path.read_text()))
 
 
 def _with_tuples(tree: Any) -> Any:
-  """A config read back: JSON has lists where it had tuples."""
+  """A config read from JSON, with tuples in place of lists."""
   if isinstance(tree, dict):
     return {key: _with_tuples(value) for key, value in tree.items()}
   return tuple(map(_with_tuples, tree)) if isinstance(tree, list) else tree
 
 
 def differences(old: dict, new: dict) -> dict[str, tuple[Any, Any]]:
-  """The leaves that differ between two configs: path -> (old, new)."""
+  """The keys that differ between two configs: key -> (old, new)."""
   flat_old, flat_new = fields.flatten(old), fields.flatten(new)
   return {
     path: (flat_old.get(path, MISSING), flat_new.get(path, MISSING))
@@ -181,7 +185,7 @@ def differences(old: dict, new: dict) -> dict[str, tuple[Any, Any]]:
 
 
 def changeable(path: str) -> bool:
-  """Whether a run may be continued with another value here."""
+  """Whether a run may be continued with another value of a key."""
   words = path.split(".")
   return any(
     len(words) == len(pattern.split("."))
@@ -191,38 +195,38 @@ def changeable(path: str) -> bool:
 
 
 def _is_new(path: str, old: Any, trained: set[str]) -> bool:
-  """Whether a leaf says something of what was not trained yet."""
+  """Whether a key belongs to a stage that is not trained yet."""
   kind, _, rest = path.partition(".")
   if kind == "stages":
     return rest.partition(".")[0] not in trained
-  # The order is that of all stages; what they name has its own leaves.
+  # These keys list stages; the stages' own keys are compared too.
   return kind in ("order", "gains") or (kind == "sources" and old == MISSING)
 
 
 def _names(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-  """(kind, name) of everything that a config names."""
-  found = [("data", config["data"]["name"])]
+  """(kind, name) of every component in a config."""
+  pairs = [("data", config["data"]["name"])]
 
-  def network(spec):
-    found.append(("models", spec["name"]))
-    nested(spec)
+  def add_network(spec):
+    pairs.append(("models", spec["name"]))
+    add_nested(spec)
 
-  def nested(tree):
+  def add_nested(tree):
     for value in tree.values():
       if isinstance(value, Mapping):
-        network(value) if "name" in value else nested(value)
+        add_network(value) if "name" in value else add_nested(value)
 
   for stage in config["stages"].values():
-    found.append(("data", stage["data"].get("name", config["data"]["name"])))
-    for one in stage["networks"].values():
-      network(one)
-    found += [("metrics", one["name"]) for one in stage["metrics"].values()]
-    found += [("losses", term["loss"]) for term in stage["terms"].values()]
-    # One that shares another term's head has no name of its own.
-    found += [
+    pairs.append(("data", stage["data"].get("name", config["data"]["name"])))
+    for network in stage["networks"].values():
+      add_network(network)
+    pairs += [("metrics", one["name"]) for one in stage["metrics"].values()]
+    pairs += [("losses", term["loss"]) for term in stage["terms"].values()]
+    # A head shared with another term has no name.
+    pairs += [
       ("heads", head["name"])
       for part in (*stage["terms"].values(), *stage["metrics"].values())
       for head in part["heads"].values()
       if "name" in head
     ]
-  return sorted(set(found))
+  return sorted(set(pairs))
