@@ -79,7 +79,7 @@ def kind_of(kind: str, spec: Spec, size: int) -> str:
     UserError: an unknown kind.
   """
   if kind not in KINDS:
-    raise UserError(f"No feed '{kind}'.", exists=KINDS, near=kind)
+    raise UserError(f"data.feed is '{kind}'.", exists=KINDS, near=kind)
   if kind != "auto":
     return kind
   example = sum(
