@@ -12,7 +12,7 @@ from kdjax.types import Array
 
 
 class Head(nn.Module):
-  """Projects each student layer to the shape of each teacher layer.
+  """Projects student layers to the teacher layers' channels, pair by pair.
 
   A projection has 1x1, 3x3 and 1x1 convolutions with BatchNorm and ReLU, and
   twice the teacher's channels inside; the larger map is average-pooled first.
