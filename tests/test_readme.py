@@ -315,11 +315,11 @@ def test_counts_of_the_front_page_are_those_of_the_folders():
   for kind in kinds:
     files = (ROOT / "kdjax" / words.get(kind, kind)).glob("[a-z]*.py")
     assert counts[kind] == len([*files]), kind
-  (transforms,) = re.findall(r"(\d+) transforms", FRONT)
+  (transforms,) = re.findall(r"(\d+)\s+transforms", FRONT)
   assert int(transforms) == len(registry.names("transforms"))
   assert counts["experiments"] == len(CONFIGS)
   assert counts["notebooks"] == len([*(ROOT / "colabs").glob("*.ipynb")])
-  assert re.findall(r"(\d+) published methods", FRONT) == [
+  assert re.findall(r"(\d+)\s+published\s+methods", FRONT) == [
     str(counts["methods"])
   ]
   results = (ROOT / "RESULTS.md").read_text()

@@ -68,7 +68,7 @@ STAGE = {
     100, "Steps between evaluations on validation; 0 is only at the end."
   ),
   "log_every": Knob(
-    20, "Steps between records of training metrics; 0 is only at the end."
+    20, "Steps between records of training metrics, at least 1."
   ),
   "save_every": Knob(100, "Steps between checkpoints; 0 is only at the end."),
   "steps_per_call": Knob(

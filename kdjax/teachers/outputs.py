@@ -2,7 +2,7 @@
 
 Each batch then holds the teacher outputs that the step's terms read. The
 program of a separate teacher is the one that makes a cache. So a run that reads
-a cache equals, bit for bit, the run whose teacher is `separate`.
+a cache equals, bit for bit, the run with a `separate` teacher.
 """
 
 import pathlib
