@@ -103,6 +103,7 @@ def test_scores_are_the_positive_and_the_negatives_of_both_sides(example):
   assert example.head.both and example.head.gathered
 
 
+@pytest.mark.slow
 def test_the_mean_score_of_the_first_batch_is_one_over_the_size(example):
   for side in example.train()[0]:
     equal(jnp.mean(jnp.exp(side)) * SIZE, 1.0)

@@ -74,6 +74,7 @@ def test_a_grid_point_equals_the_run_with_its_numbers(ran, tmp_path):
       np.testing.assert_allclose(point[name], expected, rtol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_mean_over_the_points_of_each_seed_is_reported(ran):
   _, results, result = ran
   assert result["seeds"] == [0, 1]

@@ -99,6 +99,7 @@ def test_terms_without_outputs_are_not_measured(cached, tmp_path):
   assert np.isnan(metrics["loss/kd"]).all()
 
 
+@pytest.mark.slow
 def test_a_safetensors_file_is_imported(cached, tmp_path):
   index, logits = cached[1]["index"], cached[1]["logits"]
   half = logits.astype(ml_dtypes.bfloat16)

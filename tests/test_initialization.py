@@ -405,6 +405,7 @@ def test_an_experiment_runs_from_a_checkpoint_to_a_report(ran):
   assert (folder / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_outputs_of_the_frozen_teacher_are_cached_once_for_all_seeds(ran):
   (cache,) = (ran[0] / "cache").iterdir()
   assert cache.name.startswith("teacher-")

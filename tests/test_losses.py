@@ -467,6 +467,7 @@ def objective_of(loss, arguments, axis_name):
   return objective, {**batch, "valid": jnp.ones(rows, bool)}
 
 
+@pytest.mark.slow
 def test_a_whole_batch_is_the_same_on_eight_devices_as_on_one(loss):
   if not loss.is_whole:
     pytest.skip("the result is not a scalar for the whole batch")

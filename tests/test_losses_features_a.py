@@ -156,6 +156,7 @@ def test_kdsvd_uses_directions_of_channels_only():
   equal(kdsvd(other, (first, after)), np.zeros(B))
 
 
+@pytest.mark.slow
 def test_kdsvd_does_not_depend_on_the_sign_of_a_map():
   student, teacher = rank_one(0), rank_one(4)
   flipped = tuple(map(jnp.negative, student))

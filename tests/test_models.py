@@ -881,6 +881,7 @@ def test_inputs_without_any_modality_are_refused(joined):
     joined(sound=jnp.ones((B, 3)))
 
 
+@pytest.mark.slow
 def test_an_absent_modality_changes_no_gradient(joined):
   inputs = {**joined.inputs, **present(image=False)}
   inputs["image"] = inputs["image"] * jnp.nan

@@ -283,6 +283,7 @@ def test_bottlenecks_of_mobilenet_are_linear():
     np.testing.assert_array_equal(x, outputs[f"preact{stage}"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "name", [n for n in SMALL if n not in ("lenet", "mlp")]
 )

@@ -112,6 +112,7 @@ def test_the_content_of_padding_changes_no_output(name):
     np.testing.assert_array_equal(actual[key], value, err_msg=key)
 
 
+@pytest.mark.slow
 def test_texts_of_clip_are_causal():
   words = inputs()["text"]
   before = run("clip", {"text": words}, end=10)
@@ -122,6 +123,7 @@ def test_texts_of_clip_are_causal():
   assert not np.triu(before["text/attention00"], 1).any()
 
 
+@pytest.mark.slow
 def test_siglip_pads_a_short_text():
   words = inputs()["text"]
   filled = jnp.concatenate([words, jnp.full((3, 3), 1)], axis=1)

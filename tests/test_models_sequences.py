@@ -165,6 +165,7 @@ def test_a_row_alone_equals_the_row_among_longer_ones(network):
   close(network(alone)["logits"], whole[row : row + 1])
 
 
+@pytest.mark.slow
 def test_empty_rows_have_equal_outputs_and_finite_gradients(network):
   (name,) = network.model.needs
   empty = {**network.inputs, f"mask/{name}": jnp.zeros((B, T), bool)}

@@ -86,6 +86,7 @@ def test_chunks_that_do_not_divide_a_batch_are_refused():
     check.plan(plain, ["large", "student"])
 
 
+@pytest.mark.slow
 def test_a_teacher_may_compute_in_another_dtype_than_its_student():
   stage = stage_of(dtype="bfloat16")
   assert stage.objective.teachers["teacher"].dtype == jnp.bfloat16

@@ -291,6 +291,7 @@ def test_linear_students_end_where_theorem_1_says(linear, stage):
   assert len(found) == 2 and max(found) < 1e-4
 
 
+@pytest.mark.slow
 def test_few_examples_leave_the_student_short_of_the_teacher(linear):
   weights = lambda stage: kdjax.restore(linear, stage, which="last")[1]
   both = [

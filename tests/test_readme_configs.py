@@ -24,6 +24,7 @@ def config_file(tmp_path):
   return path
 
 
+@pytest.mark.slow
 def test_the_config_trains_in_its_mode_smoke(config_file, tmp_path):
   plan = fields.load(f"{config_file}:smoke")
   assert plan.seeds == 3 and plan.stages.alone.steps == 20

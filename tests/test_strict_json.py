@@ -59,6 +59,7 @@ def test_every_json_file_of_a_run_is_valid(ran):
   assert result["test"]["best"]["nan"] == [None, None]
 
 
+@pytest.mark.slow
 def test_metrics_that_were_not_finite_are_read_as_nan(ran):
   folder, _ = ran
   for result in (

@@ -30,6 +30,8 @@ from kdjax.training import (
 from kdjax.training.checkpoints import Checkpoints
 from kdjax.verbs import cache as verb
 
+pytestmark = pytest.mark.slow
+
 N, K = 96, 3
 BATCH = 16
 EPOCHS = 3
@@ -109,7 +111,6 @@ def runs(tmp_path_factory):
   return folders, trained
 
 
-@pytest.mark.slow
 def test_a_cached_run_equals_a_separate_teacher_bit_for_bit(runs):
   _, trained = runs
   assert trained["cached"]
@@ -117,7 +118,6 @@ def test_a_cached_run_equals_a_separate_teacher_bit_for_bit(runs):
     np.testing.assert_array_equal(value, trained["separate"][key], err_msg=key)
 
 
-@pytest.mark.slow
 def test_a_cache_on_the_device_equals_a_streamed_one_bit_for_bit(
   runs, tmp_path, monkeypatch
 ):
@@ -173,7 +173,6 @@ def test_cached_outputs_are_those_of_each_view(runs):
   assert not np.allclose(first[key], second[key])
 
 
-@pytest.mark.slow
 def test_a_run_continues_with_its_cache_bit_for_bit(runs, tmp_path):
   folders, trained = runs
   shutil.copytree(folders["cached"], tmp_path / "cut")
@@ -197,7 +196,6 @@ def test_a_paired_teacher_has_a_cache_for_each_seed(runs):
   assert [plan.seeds for plan in plans] == [1, 1]
 
 
-@pytest.mark.slow
 def test_cached_separate_and_online_teachers_mix_in_one_run(runs, tmp_path):
   _, trained = runs
   terms = {
@@ -221,7 +219,6 @@ def test_cached_separate_and_online_teachers_mix_in_one_run(runs, tmp_path):
     np.testing.assert_allclose(value, mixed[key], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_a_teacher_with_unlimited_augmentations_cannot_be_cached(tmp_path):
   with pytest.raises(UserError, match="augmentations"):
     run(tmp_path, augmentations=0, cache="auto")
@@ -239,13 +236,11 @@ def test_a_cache_is_worth_making_if_it_is_read_more_often(runs):
     assert (cache_plan.reason_against(stage, plan) == "") == is_worth_it
 
 
-@pytest.mark.slow
 def test_a_cache_that_saves_no_time_is_not_made(tmp_path):
   kdjax.run(plan_of(augmentations=6, cache="auto"), tmp_path, quiet=True)
   assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.slow
 def test_a_cache_of_another_teacher_is_refused_with_the_field(runs, tmp_path):
   folders, _ = runs
   (cache,) = (folders["cached"] / "cache").iterdir()
@@ -255,7 +250,6 @@ def test_a_cache_of_another_teacher_is_refused_with_the_field(runs, tmp_path):
     kdjax.run(other, tmp_path, quiet=True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("field", ["augment_seed", "augmentation", "data"])
 def test_a_cache_of_other_views_or_examples_is_refused(runs, field):
   folders, _ = runs
@@ -276,13 +270,11 @@ def test_a_cache_of_other_views_or_examples_is_refused(runs, field):
     cache_plan.open_cache(plan)
 
 
-@pytest.mark.slow
 def test_a_missing_cache_names_the_command_that_makes_it(tmp_path):
   with pytest.raises(UserError, match="kdjax cache"):
     run(tmp_path, cache=str(tmp_path / "nowhere"))
 
 
-@pytest.mark.slow
 def test_a_compressed_cache_gives_nearly_the_same_parameters(runs, tmp_path):
   _, trained = runs
   small = run(tmp_path, cache="auto", store="top2")
@@ -292,7 +284,6 @@ def test_a_compressed_cache_gives_nearly_the_same_parameters(runs, tmp_path):
   assert 0 < max(errors) < 0.1
 
 
-@pytest.mark.slow
 def test_a_damaged_cache_is_named_when_it_is_read(runs, tmp_path):
   folders, _ = runs
   shutil.copytree(folders["cached"], tmp_path / "run")
@@ -327,7 +318,6 @@ def test_the_step_of_a_cached_teacher_does_not_run_it():
   assert cached < online
 
 
-@pytest.mark.slow
 def test_a_separate_teacher_runs_once_over_a_validation_split(
   runs, monkeypatch
 ):
@@ -362,7 +352,6 @@ def test_a_separate_teacher_runs_once_over_a_validation_split(
       np.testing.assert_allclose(a[name], online[name], rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_the_command_makes_a_cache_and_verifies_it(runs, tmp_path, capsys):
   folders, _ = runs
   shutil.copytree(folders["cached"], tmp_path / "run")

@@ -269,6 +269,7 @@ def test_the_docstring_names_all_arguments_and_a_source(transform):
     assert re.search(source, transform.about.doc)
 
 
+@pytest.mark.slow
 def test_a_compiled_one_with_traced_numbers_equals_an_eager_one(transform):
   arrays = transform.arrays()
   for key in keys_of(2):
