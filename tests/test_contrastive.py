@@ -109,6 +109,7 @@ def test_the_mean_score_of_the_first_batch_is_one_over_the_size(example):
     equal(jnp.mean(jnp.exp(side)) * SIZE, 1.0)
 
 
+@pytest.mark.slow
 def test_z_is_fixed_by_the_first_batch(example):
   _, after = example.train()
   other = normal(5, B, D), example.index

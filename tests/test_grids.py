@@ -87,6 +87,7 @@ def test_the_mean_over_the_points_of_each_seed_is_reported(ran):
   assert results["grids"] == {"student": result["grid"]}
 
 
+@pytest.mark.slow
 def test_the_network_of_each_point_can_be_restored_and_measured(ran):
   folder, _, result = ran
   measured = kdjax.evaluate(folder, "student")["accuracy"]

@@ -116,6 +116,7 @@ def test_a_safetensors_file_is_imported(cached, tmp_path):
   np.testing.assert_array_equal(values, half)
 
 
+@pytest.mark.slow
 def test_the_command_imports(cached, tmp_path, capsys):
   np.savez(tmp_path / "t.npz", **cached[1])
   path = str(tmp_path / "t")

@@ -304,6 +304,7 @@ def test_the_result_has_one_value_per_example_or_position_or_is_a_scalar(loss):
     )
 
 
+@pytest.mark.slow
 def test_bfloat16_is_computed_in_float32(loss):
   for arguments in loss.cases:
     narrow = jax.tree.map(
@@ -323,6 +324,7 @@ def test_bfloat16_is_computed_in_float32(loss):
     equal(value, loss.value(wide, {}), 1e-6, message)
 
 
+@pytest.mark.slow
 def test_a_loss_with_traced_numbers_equals_one_with_constants(loss):
   if not loss.floats:
     pytest.skip("it has no float options")

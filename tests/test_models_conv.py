@@ -300,6 +300,7 @@ def test_the_embedding_is_the_mean_over_the_last_stage(name):
   np.testing.assert_allclose(outputs["embedding"], expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_logits_are_linear_in_the_embedding(name):
   outputs, _ = trained(name)

@@ -187,6 +187,7 @@ def test_a_head_on_both_sides_makes_both_arguments(batch):
   equal(found[0]["teacher"], found[1]["student"])
 
 
+@pytest.mark.slow
 def test_a_gathered_head_is_the_same_on_eight_devices_as_on_one(batch):
   queue = term(
     "queue", mse, EMBEDDINGS, heads={"student": Queue(), "teacher": Queue()}

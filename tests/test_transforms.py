@@ -281,6 +281,7 @@ def test_a_compiled_one_with_traced_numbers_equals_an_eager_one(transform):
       all_close(result, transform(key, *arrays), 1e-5)
 
 
+@pytest.mark.slow
 def test_a_batch_equals_its_examples_one_by_one(transform):
   single = [transform.arrays(seed) for seed in range(5)]
   batch = [jnp.stack(column) for column in zip(*single, strict=True)]
