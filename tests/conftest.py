@@ -18,6 +18,8 @@ import re
 import sys
 import tempfile
 
+import pytest
+
 DEVICES = 8
 
 # Most of the time of the tests is XLA's, compiling what runs once and briefly:
@@ -159,3 +161,21 @@ def checked(function):
       raise
 
   return call
+
+
+# Files about the report, and those that run what a document shows: only their
+# runs draw figures, which takes as long as training a few steps.
+DRAW = {"colabs", "cli", "page", "readme", "report"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def figures_are_drawn_in_tests_of_the_report(request):
+  """A run of any other test file leaves the figures of its report out."""
+  if request.path.stem.removeprefix("test_") in DRAW:
+    yield
+    return
+  from kdjax.report import figures
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(figures, "find", dict)
+    yield
