@@ -9,26 +9,38 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
+from kdjax import cli
 from kdjax.training.checkpoints import Checkpoints
 
 ROOT = pathlib.Path(__file__).parents[1]
-KILLS = 3
 STAGES = ("teacher", "alone", "distilled")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def every_program_is_in_the_compilation_cache():
+  """A later start loads what an earlier one compiled."""
+  name = "jax_persistent_cache_min_compile_time_secs"
+  before = getattr(jax.config, name)
+  jax.config.update(name, 0)
+  yield
+  jax.config.update(name, before)
+
+
+def command(workdir, *flags):
+  """The words of the command that runs the experiment."""
+  config = ROOT / "configs" / "digits.py"
+  return ["run", f"--workdir={workdir}", f"--config={config}:smoke", *flags]
+
+
 def start(workdir, *flags):
-  """The experiment in a process of its own, on one device."""
-  # One device, and every program in the compilation cache.
-  env = {**os.environ}
-  env["XLA_FLAGS"] += " --xla_force_host_platform_device_count=1"
-  env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-  command = [sys.executable, "-m", "kdjax", "run", f"--workdir={workdir}"]
-  command += ["--config=configs/digits.py:smoke", *flags]
+  """The experiment in a process of its own."""
+  env = {**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
   return subprocess.Popen(
-    command,
+    [sys.executable, "-m", "kdjax", *command(workdir, *flags)],
     cwd=ROOT,
     env=env,
     stdout=subprocess.PIPE,
@@ -37,27 +49,36 @@ def start(workdir, *flags):
   )
 
 
-def finish(process):
-  """Waits, and returns the printed output."""
-  printed, _ = process.communicate(timeout=240)
-  assert process.returncode == 0, printed
-  return printed
+def finish(workdir, *flags):
+  """Runs the experiment to its end, in the process of the test."""
+  cli.main(command(workdir, *flags))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
   """The workdir of an uninterrupted run."""
   workdir = tmp_path_factory.mktemp("whole")
-  finish(start(workdir))
+  finish(workdir)
   return workdir
+
+
+def lines(workdir):
+  """The number of lines that are recorded."""
+  path = workdir / "metrics.jsonl"
+  return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def wait_for(process, workdir, count):
   """Returns once `count` lines are recorded."""
-  path = workdir / "metrics.jsonl"
-  while not path.exists() or path.read_bytes().count(b"\n") < count:
+  while lines(workdir) < count:
     assert process.poll() is None, process.communicate()[0]
     time.sleep(0.01)
+
+
+def kill(process):
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  assert process.returncode == -signal.SIGKILL, "the run ended before the kill"
 
 
 def parameters(workdir, stage):
@@ -92,62 +113,43 @@ def assert_same(workdir, expected, stages=STAGES):
 def test_a_stage_that_is_killed_continues_to_the_same_end(tmp_path):
   flags = ("--stage=alone", "--config.seeds=1")
   uninterrupted, killed = tmp_path / "whole", tmp_path / "killed"
-  finish(start(uninterrupted, *flags))
+  finish(uninterrupted, *flags)
   process = start(killed, *flags)
   wait_for(process, killed, 3)
-  process.send_signal(signal.SIGKILL)
-  process.communicate()
-  assert process.returncode == -signal.SIGKILL, "the run ended before the kill"
-  finish(start(killed, *flags))
+  kill(process)
+  finish(killed, *flags)
   assert_same(killed, uninterrupted, ("alone",))
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_random_times_gives_equal_results(whole, tmp_path):
-  lines = (whole / "metrics.jsonl").read_bytes().count(b"\n")
-  # Times in training, compilation and saving, but not in imports.
-  rng = random.Random()
-  for count in sorted(rng.sample(range(1, lines), KILLS)):
-    process = start(tmp_path)
-    wait_for(process, tmp_path, count)
-    time.sleep(rng.uniform(0, 0.2))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL, (
-      "the run ended before the kill"
-    )
-  finish(start(tmp_path))
-  assert_same(tmp_path, whole)
-
-
-@pytest.mark.slow
-def test_a_killed_streaming_run_gives_equal_results(whole, tmp_path):
-  lines = (whole / "metrics.jsonl").read_bytes().count(b"\n")
-  process = start(tmp_path, "--config.data.feed=stream")
-  wait_for(process, tmp_path, random.Random().randrange(1, lines))
-  process.send_signal(signal.SIGKILL)
-  process.communicate()
-  assert process.returncode == -signal.SIGKILL, "the run ended before the kill"
-  finish(start(tmp_path, "--config.data.feed=stream"))
-  assert_same(tmp_path, whole)
-
-
-@pytest.mark.slow
-def test_a_terminated_run_saves_and_continues(whole, tmp_path):
+def test_a_run_that_is_stopped_several_times_gives_equal_results(
+  whole, tmp_path
+):
+  """By SIGTERM, and at random times by SIGKILL, with either feed."""
   process = start(tmp_path)
   wait_for(process, tmp_path, 1)
   process.send_signal(signal.SIGTERM)
   process.communicate(timeout=60)
   assert process.returncode in (128 + signal.SIGTERM, -signal.SIGTERM)
-  finish(start(tmp_path))
+  # Times in training, compilation and saving, but not in imports: after what
+  # an earlier start has recorded, and the first in the first two stages.
+  rng, total = random.Random(), lines(whole)
+  for feed, end in (("device", total // 2), ("stream", total)):
+    process = start(tmp_path, f"--config.data.feed={feed}")
+    wait_for(process, tmp_path, rng.randrange(lines(tmp_path) + 1, end))
+    time.sleep(rng.uniform(0, 0.2))
+    kill(process)
+  finish(tmp_path, "--config.data.feed=stream")
   assert_same(tmp_path, whole)
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_skipped_and_more_steps_continue_it(whole):
+def test_a_finished_run_is_skipped_and_more_steps_continue_it(whole, capsys):
   workdir = whole
   before = (workdir / "metrics.jsonl").read_text()
-  printed = finish(start(workdir, "--config.stages.distilled.steps=60"))
+  capsys.readouterr()
+  finish(workdir, "--config.stages.distilled.steps=60")
+  printed = capsys.readouterr().out
   for stage in ("teacher", "alone"):
     assert f"{stage}: finished, 40 steps" in printed
   after = (workdir / "metrics.jsonl").read_text()
@@ -159,7 +161,7 @@ def test_a_finished_run_is_skipped_and_more_steps_continue_it(whole):
   assert parameters(workdir, "distilled")[0] == 60
   # With a longer teacher, its students are not continued.
   longer = [f"--config.stages.{name}.steps=60" for name in STAGES]
-  process = start(workdir, *longer)
-  printed, _ = process.communicate(timeout=240)
-  assert process.returncode == 2
-  assert "learned from 'teacher' after 40 steps" in printed
+  with pytest.raises(SystemExit) as ended:
+    finish(workdir, *longer)
+  assert ended.value.code == 2
+  assert "learned from 'teacher' after 40 steps" in capsys.readouterr().err
