@@ -9,6 +9,7 @@ import pytest
 import kdjax
 from kdjax import config, registry
 from kdjax.training import checkpoints
+from kdjax.training.loop import Loop
 
 pytestmark = pytest.mark.slow
 
@@ -21,41 +22,62 @@ KNOBS = {
 }
 
 
-def experiment(name=None, **options):
-  """A teacher and perhaps a method, a few steps each."""
+def experiment(**methods):
+  """A teacher and stages of methods, a few steps each."""
   make = lambda *widths: config.network("conv", widths=widths, num_classes=10)
   labels = {"cross_entropy": config.term("cross_entropy")}
   alone = config.stage(make(4, 6), terms=labels, **KNOBS)
-  base = config.extended(
-    alone, {}, teachers={"teacher": config.teacher("teacher")}
-  )
+  stages = {"teacher": config.stage(make(5, 8), terms=labels, **KNOBS)}
+  for name, options in methods.items():
+    kind = options.pop("method", name)
+    knobs = options.pop("knobs", {})
+    teachers = {"teacher": config.teacher("teacher")}
+    base = config.extended(alone, {}, teachers=teachers, **knobs)
+    made = config.method(kind, base, **options)
+    stages |= {key.replace(kind, name): one for key, one in made.items()}
   return config.experiment(
     "methods",
     seeds=2,
     data=config.data("digits", labelled_fraction=0.25, views=("strong",)),
-    stages={
-      "teacher": config.stage(make(5, 8), terms=labels, **KNOBS),
-      **(config.method(name, base, **options) if name else {}),
-    },
+    stages=stages,
   )
 
 
+def crd(memory, **knobs):
+  options = {"memory": memory, "data_size": 1797, "negatives": 32}
+  return {"method": "crd", "knobs": knobs, **options}
+
+
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory):
-  """A run with a trained teacher, to which methods are added as stages."""
-  folder = tmp_path_factory.mktemp("taught")
-  kdjax.run(experiment(), folder, quiet=True)
-  return folder
+def cut(tmp_path_factory):
+  """Where `ran` copies its workdir after step 3 of the stage `queue`."""
+  return tmp_path_factory.mktemp("cut")
 
 
-@pytest.fixture
-def folder(taught, tmp_path):
-  """A copy of that run."""
-  return shutil.copytree(taught, tmp_path / "run")
+@pytest.fixture(scope="module")
+def ran(cut, tmp_path_factory):
+  """The workdir and results of a run of several methods with one teacher."""
+  folder = tmp_path_factory.mktemp("methods")
+  save = Loop._save
 
+  def save_and_copy(self, step, *arguments):
+    save(self, step, *arguments)
+    if (self.stage.name, step) == ("queue", 3):
+      self.checkpoints.wait()
+      shutil.copytree(folder, cut, dirs_exist_ok=True)
 
-def run(name, folder, **options):
-  return kdjax.run(experiment(name, **options), folder, quiet=True)
+  plan = experiment(
+    queue=crd("queue"),
+    simkd={},
+    mean_teacher={},
+    fsp={},
+    dml={},
+    bank=crd("bank"),
+    batch=crd("batch", optimizer=config.optimizer("dot", learning_rate=0.01)),
+  )
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(Loop, "_save", save_and_copy)
+    return folder, kdjax.run(plan, folder, quiet=True)
 
 
 def stored(folder, stage):
@@ -65,8 +87,8 @@ def stored(folder, stage):
     return opened.read("")
 
 
-def test_a_student_that_keeps_a_head_is_restored_with_it(folder):
-  run("simkd", folder)
+def test_a_student_that_keeps_a_head_is_restored_with_it(ran):
+  folder, _ = ran
   test = registry.find("data", "digits").load("test")
   kept = np.load(folder / "stages" / "simkd" / "predictions.npz")
   model, variables = kdjax.restore(folder, "simkd", seed=1)
@@ -82,20 +104,12 @@ def test_a_student_that_keeps_a_head_is_restored_with_it(folder):
   assert not np.allclose(plain["logits"], outputs["logits"], atol=1e-2)
 
 
-def test_a_memory_is_saved_and_the_run_goes_on_with_it(taught, tmp_path):
-  whole, cut = (
-    shutil.copytree(taught, tmp_path / name) for name in ("whole", "cut")
-  )
-  options = {"memory": "queue", "data_size": 1797, "negatives": 32}
-  run("crd", whole, **options)
-  plan = experiment("crd", **options)
-  with plan.unlocked():
-    plan.stages.crd.steps = 3
-    # Of a shorter run the learning rate is the same: it is constant.
-  kdjax.run(plan, cut, quiet=True)
-  before = stored(cut, "crd")
-  run("crd", cut, **options)
-  found, expected = stored(cut, "crd"), stored(whole, "crd")
+def test_a_memory_is_saved_and_the_run_goes_on_with_it(ran, cut):
+  whole, _ = ran
+  before = stored(cut, "queue")
+  assert len(list((cut / "stages" / "queue" / "checkpoints").glob("3"))) == 1
+  kdjax.run(experiment(queue=crd("queue")), cut, quiet=True)
+  found, expected = stored(cut, "queue"), stored(whole, "queue")
   memories = [key for key in expected if ".memory." in key]
   assert memories
   assert any(not np.array_equal(before[key], expected[key]) for key in memories)
@@ -103,24 +117,23 @@ def test_a_memory_is_saved_and_the_run_goes_on_with_it(taught, tmp_path):
     np.testing.assert_array_equal(found[key], expected[key], err_msg=key)
 
 
-def test_an_averaged_teacher_is_reported_as_an_average(folder):
-  results = run("mean_teacher", folder)
+def test_an_averaged_teacher_is_reported_as_an_average(ran):
+  folder, results = ran
   assert np.isfinite(results["stages"]["mean_teacher"]["accuracy"]["mean"])
   page = (folder / "report.md").read_text()
   assert "running average of its own `student`" in page
 
 
-def test_the_stages_of_a_method_run_in_order_and_pass_on_what_they_learned(
-  folder,
-):
-  results = run("fsp", folder)
-  assert list(results["stages"]) == ["teacher", "fsp-1", "fsp"]
+def test_the_stages_of_a_method_run_in_order_and_pass_on_what_they_learned(ran):
+  folder, results = ran
+  stages = [name for name in results["stages"] if name.startswith("fsp")]
+  assert stages == ["fsp-1", "fsp"]
   result = json.loads((folder / "stages" / "fsp" / "result.json").read_text())
   assert result["teachers"] == {"teacher": 6, "fsp-1": 1}
 
 
-def test_networks_trained_together_both_learn(folder):
-  results = run("dml", folder)
+def test_networks_trained_together_both_learn(ran):
+  folder, results = ran
   stage = folder / "stages" / "dml"
   parameters = json.loads((stage / "result.json").read_text())["parameters"]
   assert parameters["student"] == parameters["peer"]
@@ -132,17 +145,10 @@ def test_networks_trained_together_both_learn(folder):
   assert np.isfinite(results["stages"]["dml"]["nll"]["mean"])
 
 
-def test_dot_trains_a_method(folder):
-  plan = experiment("kd")
-  with plan.unlocked():
-    plan.stages.kd.optimizer = config.optimizer("dot", learning_rate=0.01)
-  results = kdjax.run(plan, folder, quiet=True)
-  assert np.isfinite(results["stages"]["kd"]["loss/kd"]["mean"])
-
-
-# The queue is above.
-@pytest.mark.parametrize("memory", ["bank", "batch"])
-def test_contrast_has_one_interface_for_each_memory(folder, memory):
-  options = {"data_size": 1797, "negatives": 32}
-  results = run("crd", folder, memory=memory, **options)
-  assert np.isfinite(results["stages"]["crd"]["loss/crd"]["mean"])
+@pytest.mark.parametrize("memory", ["queue", "bank", "batch"])
+def test_contrast_has_one_interface_for_each_memory(ran, memory):
+  """The memory of the batch is also the run with the optimizer `dot`."""
+  folder, results = ran
+  assert np.isfinite(results["stages"][memory]["loss/crd"]["mean"])
+  plan = json.loads((folder / "config.json").read_text())["stages"][memory]
+  assert (plan["optimizer"]["name"] == "dot") == (memory == "batch")
