@@ -21,6 +21,7 @@ from kdjax.teachers import (
   programs,
 )
 from kdjax.training import (
+  check,
   evaluation,
   experiment,
   initialization,
@@ -28,6 +29,7 @@ from kdjax.training import (
   workdir,
 )
 from kdjax.training.checkpoints import Checkpoints
+from kdjax.training.loop import Loop
 from kdjax.verbs import cache as verb
 
 pytestmark = pytest.mark.slow
@@ -86,10 +88,31 @@ def plan_of(*, augmentations=2, terms=None, teachers=None, seeds=2, **teacher):
   )
 
 
-def run(folder, **changes):
-  """The parameters at the end of a run."""
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+  """The workdir of a run of the teacher's stage, which students share."""
+  folder = tmp_path_factory.mktemp("taught")
+  plan = plan_of()
+  with plan.unlocked():
+    del plan.stages["student"]
+    plan.order = ("large",)
+  kdjax.run(plan, folder, quiet=True)
+  return folder
+
+
+def run(taught, folder, **changes):
+  """The parameters at the end of a student's run, with the shared teacher."""
+  shutil.copytree(taught, folder, dirs_exist_ok=True)
   kdjax.run(plan_of(**changes), folder, quiet=True)
   return parameters(folder)
+
+
+def run_student(taught, folder, **changes):
+  """Trains the student alone: its data may differ from its teacher's."""
+  shutil.copytree(taught, folder, dirs_exist_ok=True)
+  plain = workdir.resolve(plan_of(**changes))
+  check.plan(plain, ["large", "student"])
+  experiment.run_stage(plain, folder, "student", quiet=True)
 
 
 def parameters(folder):
@@ -99,7 +122,13 @@ def parameters(folder):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def cut(tmp_path_factory):
+  """Where `runs` copies the workdir of the cached run after step 3."""
+  return tmp_path_factory.mktemp("cut")
+
+
+@pytest.fixture(scope="module")
+def runs(taught, cut, tmp_path_factory):
   """Runs with the teacher in the step, in its own program, and cached."""
   ways = {
     "online": {},
@@ -107,7 +136,25 @@ def runs(tmp_path_factory):
     "cached": {"cache": "auto"},
   }
   folders = {way: tmp_path_factory.mktemp(way) for way in ways}
-  trained = {way: run(folders[way], **of) for way, of in ways.items()}
+  on_device = []
+  cls = cache_reader.CachedOutputsOnDevice
+  save = Loop._save
+
+  def save_and_copy(self, step, *arguments):
+    save(self, step, *arguments)
+    if (self.workdir, step) == (folders["cached"], 3):
+      self.checkpoints.wait()
+      shutil.copytree(self.workdir, cut, dirs_exist_ok=True)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(
+      cache_reader,
+      "CachedOutputsOnDevice",
+      lambda *a, **k: on_device.append(a) or cls(*a, **k),
+    )
+    patch.setattr(Loop, "_save", save_and_copy)
+    trained = {way: run(taught, folders[way], **of) for way, of in ways.items()}
+  assert len(on_device) == 1
   return folders, trained
 
 
@@ -118,27 +165,26 @@ def test_a_cached_run_equals_a_separate_teacher_bit_for_bit(runs):
     np.testing.assert_array_equal(value, trained["separate"][key], err_msg=key)
 
 
-def test_a_cache_on_the_device_equals_a_streamed_one_bit_for_bit(
-  runs, tmp_path, monkeypatch
+def test_a_streamed_cache_equals_one_on_the_device_bit_for_bit(
+  runs, taught, tmp_path, monkeypatch
 ):
+  """That the cache of the fixture's run is on the device, the fixture checks.
+
+  The path of the cache is given here.
+  """
   folders, trained = runs
   (cache,) = (folders["cached"] / "cache").iterdir()
-  on_device = []
-  cls = cache_reader.CachedOutputsOnDevice
-  monkeypatch.setattr(
-    cache_reader,
-    "CachedOutputsOnDevice",
-    lambda *a, **k: on_device.append(a) or cls(*a, **k),
-  )
-  for feed in ("device", "stream"):
-    config = plan_of(cache=str(cache))
-    config.data.feed = feed
-    kdjax.run(config, tmp_path / feed, quiet=True)
-    assert len(on_device) == 1, feed
-    for key, value in parameters(tmp_path / feed).items():
-      np.testing.assert_array_equal(
-        value, trained["separate"][key], err_msg=key
-      )
+
+  def refused(*_, **__):
+    raise AssertionError("the cache is on the device")
+
+  monkeypatch.setattr(cache_reader, "CachedOutputsOnDevice", refused)
+  shutil.copytree(taught, tmp_path / "run")
+  config = plan_of(cache=str(cache))
+  config.data.feed = "stream"
+  kdjax.run(config, tmp_path / "run", quiet=True)
+  for key, value in parameters(tmp_path / "run").items():
+    np.testing.assert_array_equal(value, trained["separate"][key], err_msg=key)
 
 
 def test_a_cached_run_equals_a_teacher_in_the_step_up_to_rounding(runs):
@@ -173,16 +219,12 @@ def test_cached_outputs_are_those_of_each_view(runs):
   assert not np.allclose(first[key], second[key])
 
 
-def test_a_run_continues_with_its_cache_bit_for_bit(runs, tmp_path):
-  folders, trained = runs
-  shutil.copytree(folders["cached"], tmp_path / "cut")
-  steps = tmp_path / "cut" / "stages" / "student" / "checkpoints"
-  for step in steps.iterdir():
-    if step.name.isdecimal() and int(step.name) > 3:
-      shutil.rmtree(step)
-  (tmp_path / "cut" / "stages" / "student" / "result.json").unlink()
-  kdjax.run(plan_of(cache="auto"), tmp_path / "cut", quiet=True)
-  for key, value in parameters(tmp_path / "cut").items():
+def test_a_run_continues_with_its_cache_bit_for_bit(runs, cut):
+  _, trained = runs
+  steps = cut / "stages" / "student" / "checkpoints"
+  assert [step.name for step in steps.glob("[0-9]*")] == ["3"]
+  kdjax.run(plan_of(cache="auto"), cut, quiet=True)
+  for key, value in parameters(cut).items():
     np.testing.assert_array_equal(value, trained["cached"][key], err_msg=key)
 
 
@@ -196,7 +238,9 @@ def test_a_paired_teacher_has_a_cache_for_each_seed(runs):
   assert [plan.seeds for plan in plans] == [1, 1]
 
 
-def test_cached_separate_and_online_teachers_mix_in_one_run(runs, tmp_path):
+def test_cached_separate_and_online_teachers_mix_in_one_run(
+  runs, taught, tmp_path
+):
   _, trained = runs
   terms = {
     name: config.term(
@@ -214,14 +258,16 @@ def test_cached_separate_and_online_teachers_mix_in_one_run(runs, tmp_path):
     "two": of(separate=True),
     "three": of(),
   }
-  mixed = run(tmp_path, teachers=teachers, terms=terms)
+  mixed = run(taught, tmp_path, teachers=teachers, terms=terms)
   for key, value in trained["online"].items():
     np.testing.assert_allclose(value, mixed[key], rtol=1e-4, atol=1e-5)
 
 
-def test_a_teacher_with_unlimited_augmentations_cannot_be_cached(tmp_path):
+def test_a_teacher_with_unlimited_augmentations_cannot_be_cached(
+  taught, tmp_path
+):
   with pytest.raises(UserError, match="augmentations"):
-    run(tmp_path, augmentations=0, cache="auto")
+    run_student(taught, tmp_path, augmentations=0, cache="auto")
 
 
 def test_a_cache_is_worth_making_if_it_is_read_more_often(runs):
@@ -236,18 +282,23 @@ def test_a_cache_is_worth_making_if_it_is_read_more_often(runs):
     assert (cache_plan.reason_against(stage, plan) == "") == is_worth_it
 
 
-def test_a_cache_that_saves_no_time_is_not_made(tmp_path):
-  kdjax.run(plan_of(augmentations=6, cache="auto"), tmp_path, quiet=True)
+def test_a_cache_that_saves_no_time_is_not_made(taught, tmp_path):
+  run_student(taught, tmp_path, augmentations=6, cache="auto")
+  assert workdir.stage_result(tmp_path, "student")["steps"] == STEPS
   assert not (tmp_path / "cache").exists()
 
 
-def test_a_cache_of_another_teacher_is_refused_with_the_field(runs, tmp_path):
+def test_a_cache_of_another_teacher_is_refused_with_the_field(
+  runs, taught, tmp_path
+):
   folders, _ = runs
   (cache,) = (folders["cached"] / "cache").iterdir()
-  other = plan_of(cache=str(cache))
-  other.stages.large.optimizer.learning_rate = 2e-2
+  # After one more step, its last variables are others.
+  other = plan_of(cache=str(cache), which="last")
+  other.stages.large.steps += 1
+  shutil.copytree(taught, tmp_path / "run")
   with pytest.raises(UserError, match="'teacher', the hash"):
-    kdjax.run(other, tmp_path, quiet=True)
+    kdjax.run(other, tmp_path / "run", quiet=True)
 
 
 @pytest.mark.parametrize("field", ["augment_seed", "augmentation", "data"])
@@ -270,14 +321,16 @@ def test_a_cache_of_other_views_or_examples_is_refused(runs, field):
     cache_plan.open_cache(plan)
 
 
-def test_a_missing_cache_names_the_command_that_makes_it(tmp_path):
+def test_a_missing_cache_names_the_command_that_makes_it(taught, tmp_path):
   with pytest.raises(UserError, match="kdjax cache"):
-    run(tmp_path, cache=str(tmp_path / "nowhere"))
+    run(taught, tmp_path, cache=str(tmp_path / "nowhere"))
 
 
-def test_a_compressed_cache_gives_nearly_the_same_parameters(runs, tmp_path):
+def test_a_compressed_cache_gives_nearly_the_same_parameters(
+  runs, taught, tmp_path
+):
   _, trained = runs
-  small = run(tmp_path, cache="auto", store="top2")
+  small = run(taught, tmp_path, cache="auto", store="top2")
   errors = [
     np.abs(value - trained["cached"][key]).max() for key, value in small.items()
   ]
