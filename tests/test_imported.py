@@ -53,6 +53,11 @@ def experiment(teacher, pipelines=None, **stage):
   )
 
 
+def run_student(plan, folder):
+  """Runs the only stage that reads imported outputs."""
+  kdjax.run(plan, folder, stage="student", quiet=True)
+
+
 def parameters(folder):
   with Checkpoints(folder / "stages" / "student" / "checkpoints") as saved:
     stored = saved.read()
@@ -78,23 +83,29 @@ def stored(folder, name, **columns):
   return str(folder / name)
 
 
-@pytest.mark.slow
-def test_imported_outputs_teach_like_the_network_bit_for_bit(cached, tmp_path):
-  folder, columns = cached
+@pytest.fixture(scope="module")
+def taught(cached, tmp_path_factory):
+  """The workdir of a student of imported outputs in another order."""
+  _, columns = cached
+  folder = tmp_path_factory.mktemp("taught")
   order = np.random.default_rng(1).permutation(len(columns["index"]))
-  path = stored(tmp_path, "t", **{k: v[order] for k, v in columns.items()})
-  kdjax.run(experiment(config.outputs(path)), tmp_path / "run", quiet=True)
-  trained, expected = parameters(tmp_path / "run"), parameters(folder)
+  path = stored(folder, "t", **{k: v[order] for k, v in columns.items()})
+  plan = experiment(config.outputs(path))
+  run_student(plan, folder / "run")
+  return folder / "run"
+
+
+@pytest.mark.slow
+def test_imported_outputs_teach_like_the_network_bit_for_bit(cached, taught):
+  trained, expected = parameters(taught), parameters(cached[0])
   assert trained.keys() == expected.keys() and trained
   for key, value in trained.items():
     np.testing.assert_array_equal(value, expected[key], err_msg=key)
 
 
 @pytest.mark.slow
-def test_terms_without_outputs_are_not_measured(cached, tmp_path):
-  path = stored(tmp_path, "t", **cached[1])
-  kdjax.run(experiment(config.outputs(path)), tmp_path, quiet=True)
-  metrics = workdir.stage_result(tmp_path, "student")["test"]["last"]
+def test_terms_without_outputs_are_not_measured(taught):
+  metrics = workdir.stage_result(taught, "student")["test"]["last"]
   assert np.isfinite(metrics["loss/cross_entropy"]).all()
   assert np.isnan(metrics["loss/kd"]).all()
 
@@ -136,7 +147,7 @@ def test_other_labels_are_refused(cached, tmp_path):
   columns = {**cached[1], "label": np.zeros(len(cached[1]["index"]), int)}
   teacher = config.outputs(stored(tmp_path, "t", **columns))
   with pytest.raises(UserError, match="differ from the data's for"):
-    kdjax.run(experiment(teacher), tmp_path / "run", quiet=True)
+    run_student(experiment(teacher), tmp_path / "run")
 
 
 def test_equal_labels_are_accepted_and_are_no_output(tmp_path):
@@ -152,7 +163,7 @@ def test_examples_without_outputs_are_named(cached, tmp_path):
   part = {key: value[2:] for key, value in cached[1].items()}
   teacher = config.outputs(stored(tmp_path, "t", **part))
   with pytest.raises(UserError, match="and 1 more"):
-    kdjax.run(experiment(teacher), tmp_path / "run", quiet=True)
+    run_student(experiment(teacher), tmp_path / "run")
 
 
 def test_reading_outputs_that_do_not_exist_is_refused(cached, tmp_path):

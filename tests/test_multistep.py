@@ -17,8 +17,8 @@ STEPS = 12
 
 def made(**changes):
   knobs = {
-    "steps": STEPS, "batch_size": 16, "log_every": 4, "eval_every": 8,
-    "save_every": 4, **changes,
+    "steps": 6, "batch_size": 16, "log_every": 2, "eval_every": 4,
+    "save_every": 2, **changes,
   }  # fmt: skip
   student = config.network("conv", widths=(4,), num_classes=10)
   terms = {"cross_entropy": config.term("cross_entropy")}

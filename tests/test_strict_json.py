@@ -34,8 +34,7 @@ def ran(tmp_path_factory):
   results = Stage.results
   missing = config.corruption("image", levels=(0.0, 1.0))
   plan = tiny()
-  for stage in plan.stages.values():
-    stage.robustness = {"missing": missing}
+  plan.stages.alone.robustness = {"missing": missing}
   folder = tmp_path_factory.mktemp("run")
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(Stage, "results", lambda *args: results(*args) | NOT_FINITE)
