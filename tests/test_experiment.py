@@ -173,9 +173,9 @@ def test_a_stage_may_be_added_and_one_trained_again(copied):
   with plan.unlocked():
     plan.stages.hot.terms.kd.temperature = 2.0
   with pytest.raises(UserError, match=r"kd\.temperature was 8\.0"):
-    kdjax.run(plan, copied, quiet=True)
+    kdjax.run(plan, copied, stage="hot", quiet=True)
   shutil.rmtree(copied / "stages" / "hot")
-  again = kdjax.run(plan, copied, quiet=True)
+  again = kdjax.run(plan, copied, stage="hot", quiet=True)
   before, after = (
     one["stages"]["hot"]["loss/kd"]["mean"] for one in (results, again)
   )
@@ -214,7 +214,7 @@ def test_a_network_may_start_from_another_stage(taught):
   plan = tiny()
   plan.stages.distilled.networks.student.init_from = "alone"
   plan.stages.distilled.optimizer.learning_rate = 0.0
-  kdjax.run(plan, taught, quiet=True)
+  kdjax.run(plan, taught, stage="distilled", quiet=True)
   for seed in (0, 1):
     _, one = kdjax.restore(taught, "alone", seed=seed)
     _, other = kdjax.restore(taught, "distilled", seed=seed, which="last")
@@ -233,7 +233,7 @@ def test_a_loss_that_becomes_nan_stops_with_step_seed_and_terms(taught):
       "linear", 4.0, steps=8
     )
   with pytest.raises(UserError) as error:
-    kdjax.run(plan, taught, quiet=True)
+    kdjax.run(plan, taught, stage="distilled", quiet=True)
   text = str(error.value)
   assert "'distilled'" in text and "at step 9 of seed 0" in text
   assert "kd nan" in text and "cross_entropy" in text
@@ -254,7 +254,7 @@ def test_a_registered_loss_trains_and_is_not_needed_to_restore(taught):
     plan = tiny()
     plan.unlock()
     plan.stages.distilled.terms.mine = config.term("squared", power=1.5)
-    kdjax.run(plan, taught, quiet=True)
+    kdjax.run(plan, taught, stage="distilled", quiet=True)
   finally:
     registry._registered.pop(("losses", "squared"))
   stored = json.loads((taught / "config.json").read_text())
@@ -398,7 +398,7 @@ def test_a_student_without_logits_is_trained_and_reported(taught):
   )
   with plan.unlocked():
     plan.stages.distilled = stage
-  results = kdjax.run(plan, taught, quiet=True)
+  results = kdjax.run(plan, taught, stage="distilled", quiet=True)
   assert len(results["stages"]["distilled"]["loss/hint"]["seeds"]) == 2
 
 

@@ -69,7 +69,8 @@ def test_a_grid_point_equals_the_run_with_its_numbers(ran, tmp_path):
     # The teacher is the same, and is not trained again.
     folder = shutil.copytree(trained, tmp_path / str(i))
     shutil.rmtree(folder / "stages" / "student")
-    kdjax.run(experiment(kd=numbers, labels=labels), folder, quiet=True)
+    plan = experiment(kd=numbers, labels=labels)
+    kdjax.run(plan, folder, stage="student", quiet=True)
     alone = json.loads((folder / "stages/student/result.json").read_text())
     point = result["grid"][i]
     assert point["at"]["kd/temperature"] == temperature
