@@ -113,7 +113,8 @@ def test_a_memory_is_saved_and_the_run_goes_on_with_it(ran, cut):
   whole, _ = ran
   before = stored(cut, "queue")
   assert len(list((cut / "stages" / "queue" / "checkpoints").glob("3"))) == 1
-  kdjax.run(experiment(queue=crd("queue")), cut, quiet=True)
+  plan = experiment(queue=crd("queue"))
+  kdjax.run(plan, cut, stage="queue", quiet=True)
   found, expected = stored(cut, "queue"), stored(whole, "queue")
   memories = [key for key in expected if ".memory." in key]
   assert memories
