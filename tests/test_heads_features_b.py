@@ -1,5 +1,7 @@
 """Heads of feature methods, from OFD to adversarial distillation."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +30,7 @@ KEY = jax.random.key(0)
 
 
 def normal(seed, *shape):
-  return jax.random.normal(jax.random.key(seed), shape)
+  return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def equal(actual, expected, tolerance=1e-5):
@@ -39,6 +41,17 @@ def shapes(head, *arrays, **options):
   return jax.eval_shape(
     lambda *arrays: head.init_with_output(KEY, *arrays, **options), *arrays
   )
+
+
+def start(head, *arrays):
+  """The output and the variables, in one program."""
+  return jax.device_get(jax.jit(head.init_with_output)(KEY, *arrays))
+
+
+def apply(head, variables, *arrays, **options):
+  """The output with these variables."""
+  call = jax.jit(functools.partial(head.apply, **options))
+  return jax.device_get(call(variables, *arrays))
 
 
 # Margins of OFD
@@ -55,29 +68,29 @@ def mean_below_zero(deviation, mean):
 @pytest.mark.slow
 def test_a_margin_is_the_mean_of_a_normal_below_zero():
   scale, bias = np.array([1.0, 0.3, -2.0, 4.0]), np.array([0.5, -2, 3.0, 0.0])
-  margin = ofd_margin.Head().apply({}, (jnp.array(scale), jnp.array(bias)))
+  margin = apply(ofd_margin.Head(), {}, (np.float32(scale), np.float32(bias)))
   pairs = zip(np.abs(scale), bias, strict=True)
   equal(margin, [mean_below_zero(*pair) for pair in pairs], 1e-4)
 
 
 def test_the_margin_of_a_channel_that_is_hardly_negative_is_three_deviations():
   norm = (jnp.array([1.0, 1e-3, 2.0]), jnp.array([3.2, 50.0, 1e6]))
-  equal(ofd_margin.Head().apply({}, norm), [-3.0, -3e-3, -6.0])
+  equal(apply(ofd_margin.Head(), {}, norm), [-3.0, -3e-3, -6.0])
 
 
 def test_the_margin_of_a_channel_far_below_zero_is_its_mean():
   norm = (jnp.array([1.0, 1e-30, 0.0]), jnp.array([-1e4, -7.0, -2.0]))
-  equal(ofd_margin.Head().apply({}, norm), [-1e4, -7.0, -2.0])
+  equal(apply(ofd_margin.Head(), {}, norm), [-1e4, -7.0, -2.0])
 
 
 def test_negative_mean_is_over_negative_values_of_valid_rows():
   x = jnp.array([[[-1.0, 2.0]], [[-3.0, -4.0]], [[-90.0, -90.0]]])
   mask = jnp.array([True, True, False])
-  equal(negative_mean.Head().apply({}, x, mask=mask), [-2.0, -4.0])
+  equal(apply(negative_mean.Head(), {}, x, mask=mask), [-2.0, -4.0])
 
 
 def test_negative_mean_of_a_channel_that_never_is_negative_is_zero():
-  assert not np.any(negative_mean.Head().apply({}, jnp.ones((3, 2, 4))))
+  assert not np.any(apply(negative_mean.Head(), {}, jnp.ones((3, 2, 4))))
 
 
 # Sizes and classifiers
@@ -99,19 +112,20 @@ def test_an_adapter_and_pool_bring_both_maps_to_the_smaller_size(
   x, like = normal(0, 3, *x, 4), normal(1, 3, *like, 10)
   output, _ = shapes(adapter.Head(), x, like)
   assert output.shape == (3, *student, 10)
-  assert pool.Head().apply({}, like, x).shape == (3, *teacher, 10)
+  output, _ = shapes(pool.Head(), like, x)
+  assert output.shape == (3, *teacher, 10)
 
 
 def test_pool_is_the_mean_over_windows():
   x = normal(0, 3, 4, 6, 5)
-  pooled = pool.Head().apply({}, x, normal(1, 3, 2, 2, 1))
+  pooled = apply(pool.Head(), {}, x, normal(1, 3, 2, 2, 1))
   equal(pooled, x.reshape(3, 2, 2, 2, 3, 5).mean(axis=(2, 4)))
 
 
 def test_connector_has_a_relu_if_configured():
   x, like = normal(0, 30, 4), normal(1, 30, 7)
-  assert np.any(connector.Head().init_with_output(KEY, x, like)[0] < 0)
-  output, _ = connector.Head(relu=True).init_with_output(KEY, x, like)
+  assert np.any(start(connector.Head(), x, like)[0] < 0)
+  output, _ = start(connector.Head(relu=True), x, like)
   assert np.all(output >= 0)
 
 
@@ -124,7 +138,7 @@ def test_simkd_is_narrower_inside_by_its_factor():
 
 def test_classifier_pools_a_map_and_applies_the_layer():
   x, kernel, bias = normal(0, 3, 4, 6, 5), normal(1, 5, 8), normal(2, 8)
-  logits = classifier.Head().apply({}, (x, kernel, bias))
+  logits = apply(classifier.Head(), {}, (x, kernel, bias))
   equal(logits, x.mean(axis=(1, 2)) @ kernel + bias[None])
 
 
@@ -133,9 +147,7 @@ def test_classifier_pools_a_map_and_applies_the_layer():
 
 def test_variance_leaves_a_feature_of_the_same_width_as_the_mean():
   x = normal(0, 3, 7)
-  (mean, log_variance), variables = variance.Head().init_with_output(
-    KEY, x, normal(1, 3, 7)
-  )
+  (mean, log_variance), variables = start(variance.Head(), x, normal(1, 3, 7))
   np.testing.assert_array_equal(mean, x)
   assert log_variance.shape == (3, 7)
   assert "mean" not in variables["params"]
@@ -143,10 +155,12 @@ def test_variance_leaves_a_feature_of_the_same_width_as_the_mean():
 
 def test_batch_norm_has_mean_zero_and_variance_one_in_training():
   x = 3 * normal(0, 50, 7) + 2
-  output, _ = batch_norm.Head().apply(
-    {
-      "batch_stats": {"BatchNorm_0": {"mean": jnp.zeros(7), "var": jnp.ones(7)}}
-    },
+  statistics = {
+    "BatchNorm_0": {"mean": np.zeros(7, "f4"), "var": np.ones(7, "f4")}
+  }
+  output, _ = apply(
+    batch_norm.Head(),
+    {"batch_stats": statistics},
     x,
     train=True,
     mutable=["batch_stats"],
@@ -156,7 +170,7 @@ def test_batch_norm_has_mean_zero_and_variance_one_in_training():
 
 
 def test_attention_of_afd_adds_up_to_one():
-  weights, _ = afd.Head().init_with_output(KEY, normal(0, 3, 4, 6, 5))
+  weights, _ = start(afd.Head(), normal(0, 3, 4, 6, 5))
   assert np.all(weights > 0)
   equal(weights.sum(axis=1), np.ones(3))
 
@@ -169,13 +183,21 @@ def test_a_discriminator_can_reverse_the_gradient_of_its_input():
   plain, turned = (
     discriminator.Head(reversal=reversal) for reversal in (0.0, 0.5)
   )
-  variables = plain.init(KEY, x)
-  score = lambda head: lambda v, x: jnp.sum(head.apply(v, x) ** 2)
-  expected = jax.jit(jax.grad(score(plain), argnums=(0, 1)))(variables, x)
-  other = jax.jit(jax.grad(score(turned), argnums=(0, 1)))(variables, x)
+
+  @jax.jit
+  def both(x):
+    variables = plain.init(KEY, x)
+    results = []
+    for head in (plain, turned):
+      score = lambda v, x, head=head: jnp.sum(head.apply(v, x) ** 2)
+      pull = jax.grad(score, argnums=(0, 1))(variables, x)
+      results.append((*pull, head.apply(variables, x)))
+    return results
+
+  expected, other = jax.device_get(both(x))
   jax.tree.map(equal, other[0], expected[0])
   equal(other[1], -0.5 * expected[1])
-  equal(turned.apply(variables, x), plain.apply(variables, x))
+  equal(other[2], expected[2])
 
 
 # ReviewKD
@@ -209,8 +231,13 @@ def fused(x, previous, params):
 def test_fusion_weights_both_maps_at_every_position():
   x, previous = normal(0, 2, 4, 6, 3), normal(1, 2, 2, 2, 5)
   head = Fusion(5, 7)
-  variables = head.init(KEY, x, previous)
-  output, inner = head.apply(variables, x, previous)
+
+  @jax.jit
+  def both(x, previous):
+    variables = head.init(KEY, x, previous)
+    return variables, head.apply(variables, x, previous)
+
+  variables, (output, inner) = jax.device_get(both(x, previous))
   wide = lambda array: np.asarray(array, np.float64)
   expected = fused(wide(x), wide(previous), variables["params"])
   equal(output, expected[0])
@@ -233,10 +260,15 @@ def test_abf_gives_every_map_the_shape_of_the_teacher():
 def test_fusion_passes_from_deep_to_shallow_maps_only():
   x = normal(0, 3, 8, 6, 2), normal(1, 3, 4, 3, 4)
   like = normal(3, 3, 8, 6, 7), normal(4, 3, 4, 3, 8)
-  variables = abf.Head().init(KEY, x, like)
-  outputs = lambda x: abf.Head().apply(variables, x, like)[0]
-  plain = outputs(x)
-  deep, shallow = outputs((x[0], 2 * x[1])), outputs((2 * x[0], x[1]))
+
+  @jax.jit
+  def both(*inputs):
+    variables = abf.Head().init(KEY, x, like)
+    return [abf.Head().apply(variables, maps, like)[0] for maps in inputs]
+
+  plain, deep, shallow = jax.device_get(
+    both(x, (x[0], 2 * x[1]), (2 * x[0], x[1]))
+  )
   assert np.any(deep[0] != plain[0]) and np.any(deep[1] != plain[1])
   assert np.any(shallow[0] != plain[0])
   np.testing.assert_array_equal(shallow[1], plain[1])
@@ -245,7 +277,7 @@ def test_fusion_passes_from_deep_to_shallow_maps_only():
 def test_abf_needs_equal_numbers_of_maps_on_both_sides():
   with pytest.raises(UserError, match="2 student maps and 1 teacher"):
     x = (normal(0, 3, 8, 6, 2),)
-    abf.Head().init(KEY, x + x, x)
+    shapes(abf.Head(), x + x, x)
 
 
 # SemCKD
@@ -265,35 +297,45 @@ def layers(seed):
   return tuple(normal(seed + i, 8, *size) for i, size in enumerate(sizes))
 
 
+WEIGHTS = semckd_weights.Head(students=2, batch_size=8)
+
+
+@functools.cache
+def weights_of_layers():
+  return start(WEIGHTS, layers(0))
+
+
+def changed(layer, rows):
+  """The layer with other rows from the sixth on."""
+  return np.concatenate([layer[:5], rows])
+
+
 @pytest.mark.slow
 def test_semckd_weights_of_a_student_layer_add_up_to_one():
-  head = semckd_weights.Head(students=2, batch_size=8)
-  weights, _ = head.init_with_output(KEY, layers(0))
+  weights, _ = weights_of_layers()
   assert len(weights) == 6 and np.all(np.stack(weights) > 0)
   equal(sum(weights[:3]), np.ones(8))
   equal(sum(weights[3:]), np.ones(8))
 
 
 def test_semckd_weights_ignore_masked_rows():
-  head = semckd_weights.Head(students=2, batch_size=8)
-  variables = head.init(KEY, layers(0))
+  _, variables = weights_of_layers()
   mask = jnp.arange(8) < 5
-  noisy = tuple(layer.at[5:].multiply(-3.0) for layer in layers(0))
-  plain = head.apply(variables, layers(0), mask=mask)
-  other = head.apply(variables, noisy, mask=mask)
+  noisy = tuple(changed(layer, -3 * layer[5:]) for layer in layers(0))
+  infer = jax.jit(functools.partial(WEIGHTS.apply, mask=mask))
+  plain, other = (infer(variables, maps) for maps in (layers(0), noisy))
   equal(np.stack(other)[:, :5], np.stack(plain)[:, :5], 1e-6)
 
 
 @pytest.mark.slow
 def test_semckd_weights_of_a_part_of_a_batch_are_those_with_rows_of_zero():
-  head = semckd_weights.Head(students=2, batch_size=8)
-  variables = head.init(KEY, layers(0))
+  _, variables = weights_of_layers()
   part = tuple(layer[:5] for layer in layers(0))
-  zeros = tuple(layer.at[5:].set(0.0) for layer in layers(0))
-  whole = np.stack(head.apply(variables, zeros))
-  equal(np.stack(head.apply(variables, part)), whole[:, :5], 1e-6)
+  zeros = tuple(changed(layer, 0 * layer[5:]) for layer in layers(0))
+  whole = np.stack(apply(WEIGHTS, variables, zeros))
+  equal(np.stack(apply(WEIGHTS, variables, part)), whole[:, :5], 1e-6)
 
 
 def test_semckd_weights_of_a_larger_batch_are_an_error():
   with pytest.raises(UserError, match="batches of 4 got 8"):
-    semckd_weights.Head(students=2, batch_size=4).init(KEY, layers(0))
+    shapes(semckd_weights.Head(students=2, batch_size=4), layers(0))

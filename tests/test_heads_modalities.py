@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 from kdjax.errors import ShapeError, UserError
 from kdjax.heads import (
@@ -19,11 +20,27 @@ KEY = jax.random.key(0)
 
 
 def normal(seed, *shape):
-  return 2 * jax.random.normal(jax.random.key(seed), shape)
+  value = 2 * np.random.default_rng(seed).normal(size=shape)
+  return value.astype(np.float32)
 
 
 def equal(actual, expected, tolerance):
   np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+def start(head, *arrays):
+  """The output and the variables, in one program."""
+  return jax.device_get(jax.jit(head.init_with_output)(KEY, *arrays))
+
+
+def shapes(head, *arrays):
+  """Shapes of the output and the variables, computing neither."""
+  return jax.eval_shape(head.init_with_output, KEY, *arrays)
+
+
+def apply(head, variables, *arrays):
+  """The output with these variables."""
+  return jax.device_get(jax.jit(head.apply)(variables, *arrays))
 
 
 # Temperatures
@@ -31,42 +48,42 @@ def equal(actual, expected, tolerance):
 
 def test_a_global_temperature_is_shared_and_starts_at_ctkds_value():
   x = normal(1, 3, 5), normal(2, 3, 5)
-  output, variables = temperature.Head().init_with_output(KEY, x)
+  output, variables = start(temperature.Head(), x)
   equal(output, np.full(3, 1 + 20 / (1 + np.exp(-1))), 1e-6)
   assert len(jax.tree.leaves(variables)) == 1
 
 
 def test_temperatures_of_instances_differ_and_stay_in_their_range():
-  x = normal(1, 30, 5), 1e4 * normal(2, 30, 5)
+  x = normal(1, 30, 5), np.float32(1e4) * normal(2, 30, 5)
   head = temperature.Head(instance=True, lowest=2.0, span=3.0)
-  output, _ = head.init_with_output(KEY, x)
+  output, _ = start(head, x)
   assert np.all((output >= 2.0) & (output <= 5.0))
   assert len(np.unique(output)) > 1
 
 
 def test_flsw_is_the_formula_of_textbrewer():
-  student, teacher = np.asarray(normal(1, 4, 5)), np.asarray(normal(2, 4, 5))
+  student, teacher = normal(1, 4, 5), normal(2, 4, 5)
   weights = []
   for s, t in zip(student, teacher, strict=True):
     length = np.linalg.norm(s) * np.linalg.norm(t)
     weights.append((1 - s @ t / length) ** 2.0)
   head = flsw.Head(temperature=8.0, strength=1.5, power=2.0)
-  output = head.apply({}, (jnp.asarray(student), jnp.asarray(teacher)))
+  output = apply(head, {}, (student, teacher))
   equal(output, 8 + 1.5 * (np.mean(weights) - np.array(weights)), 1e-5)
 
 
 def test_cwsm_is_the_formula_of_textbrewer():
-  student = np.asarray(normal(1, 4, 5))
+  student = normal(1, 4, 5)
   weights = []
   for row in student:
     shares = np.exp(row) / np.exp(row).sum()
     weights.append(1 / (shares.max() + 1e-3))
-  output = cwsm.Head(temperature=8.0).apply({}, jnp.asarray(student))
+  output = apply(cwsm.Head(temperature=8.0), {}, student)
   equal(output, 8 + np.mean(weights) - np.array(weights), 1e-5)
 
 
 def test_a_more_confident_student_is_softened_more():
-  output = cwsm.Head().apply({}, jnp.array([[9.0, 0, 0], [1.0, 0, 0]]))
+  output = apply(cwsm.Head(), {}, jnp.array([[9.0, 0, 0], [1.0, 0, 0]]))
   assert output[0] > 4 > output[1]
 
 
@@ -74,27 +91,33 @@ def test_a_more_confident_student_is_softened_more():
 def test_temperatures_ignore_masked_rows_and_are_not_below_the_lowest(head):
   x = normal(1, 4, 5), normal(2, 4, 5)
   x = x if isinstance(head, flsw.Head) else x[0]
-  mask = jnp.array([True, True, False, True])
-  noisy = jax.tree.map(lambda z: z.at[2].multiply(-3), x)
   shown = np.array([0, 1, 3])
-  output = head.apply({}, x, mask=mask)
-  equal(head.apply({}, noisy, mask=mask)[shown], output[shown], 1e-6)
+  mask = jnp.array([True, True, False, True])
+  noisy = jax.tree.map(lambda z: np.insert(z[shown], 2, -3 * z[2], axis=0), x)
   alone = jax.tree.map(lambda z: z[shown], x)
-  equal(head.apply({}, alone), output[shown], 1e-6)
-  assert np.all(head.clone(strength=1e3).apply({}, x) >= 1.0)
+
+  @jax.jit
+  def every(x, noisy, alone):
+    masked = [head.apply({}, z, mask=mask) for z in (x, noisy)]
+    strong = head.clone(strength=1e3).apply({}, x)
+    return *masked, head.apply({}, alone), strong
+
+  output, other, of_alone, strong = jax.device_get(every(x, noisy, alone))
+  equal(other[shown], output[shown], 1e-6)
+  equal(of_alone, output[shown], 1e-6)
+  assert np.all(strong >= 1.0)
 
 
 def test_flsw_has_a_finite_gradient_for_equal_and_zero_logits():
-  for power in (0.5, 1.0, 2.0):
-    for student in (normal(1, 3, 5), jnp.zeros((3, 5))):
-      pull = jax.jit(
-        jax.grad(
-          lambda z, power=power: jnp.sum(
-            flsw.Head(power=power).apply({}, (z, normal(1, 3, 5)))
-          )
-        )
-      )(student)
-      assert np.all(np.isfinite(pull))
+  @jax.jit
+  def pulls(student):
+    score = lambda z, power: jnp.sum(
+      flsw.Head(power=power).apply({}, (z, normal(1, 3, 5)))
+    )
+    return [jax.grad(score)(student, power) for power in (0.5, 1.0, 2.0)]
+
+  for student in (normal(1, 3, 5), np.zeros((3, 5), np.float32)):
+    assert np.all(np.isfinite(pulls(student)))
 
 
 # proxy
@@ -103,18 +126,16 @@ def test_flsw_has_a_finite_gradient_for_equal_and_zero_logits():
 def test_a_proxy_of_a_map_is_that_of_its_mean():
   x = normal(1, 3, 4, 6, 7)
   head = proxy.Head(num_classes=5)
-  output, variables = head.init_with_output(KEY, x)
+  output, variables = start(head, x)
   assert output.shape == (3, 5)
-  equal(head.apply(variables, x.mean((1, 2))), output, 1e-5)
+  equal(apply(head, variables, x.mean((1, 2))), output, 1e-5)
 
 
 def test_a_proxy_has_the_classes_of_the_logits_on_its_other_side():
-  output, _ = proxy.Head().init_with_output(
-    KEY, normal(1, 3, 7), jnp.ones((3, 9))
-  )
+  output, _ = shapes(proxy.Head(), normal(1, 3, 7), jnp.ones((3, 9)))
   assert output.shape == (3, 9)
   with pytest.raises(UserError, match="'num_classes'"):
-    proxy.Head().init(KEY, normal(1, 3, 7))
+    shapes(proxy.Head(), normal(1, 3, 7))
 
 
 # router
@@ -122,28 +143,30 @@ def test_a_proxy_has_the_classes_of_the_logits_on_its_other_side():
 
 def test_a_router_of_probabilities_outputs_logits_of_their_mixture():
   x = normal(1, 3, 5), normal(2, 3, 5), normal(3, 3, 5)
-  output, variables = router.Head().init_with_output(KEY, x)
-  equal(jnp.exp(output).sum(axis=1), np.ones(3), 1e-5)
+  output, variables = start(router.Head(), x)
+  equal(np.exp(output).sum(axis=1), np.ones(3), 1e-5)
   params = variables["params"]["Dense_0"]
-  seen = jnp.concatenate([jax.nn.softmax(part) for part in x], axis=1)
-  gate = jax.nn.softmax(seen @ params["kernel"] + params["bias"][None])
-  mixture = sum(gate[:, m, None] * jax.nn.softmax(x[m]) for m in range(3))
-  equal(jnp.exp(output), mixture, 1e-5)
+  shares = [special.softmax(part, axis=1) for part in x]
+  scores = np.concatenate(shares, axis=1) @ params["kernel"] + params["bias"]
+  gate = special.softmax(scores, axis=1)
+  mixture = sum(gate[:, m, None] * shares[m] for m in range(3))
+  equal(np.exp(output), mixture, 1e-5)
 
 
 def test_a_router_between_equal_teachers_changes_nothing():
   x = (normal(1, 3, 5),) * 2
   for mix in ("probabilities", "logits"):
-    output, _ = router.Head(mix=mix).init_with_output(KEY, x)
-    equal(jax.nn.softmax(output), jax.nn.softmax(x[0]), 1e-5)
+    output, _ = start(router.Head(mix=mix), x)
+    expected = special.softmax(x[0], axis=1)
+    equal(special.softmax(output, axis=1), expected, 1e-5)
 
 
 def test_a_router_uses_its_guides_for_the_gates_only():
   x = normal(1, 3, 5), normal(2, 3, 5), normal(3, 3, 7)
   head = router.Head(guides=1)
-  output, variables = head.init_with_output(KEY, x)
+  output, variables = start(head, x)
   assert variables["params"]["Dense_0"]["kernel"].shape == (17, 2)
-  other = head.apply(variables, (*x[:2], -x[2]))
+  other = apply(head, variables, (*x[:2], -x[2]))
   assert not np.allclose(output, other)
 
 
@@ -152,25 +175,27 @@ def test_a_router_learns_its_gates_from_labels():
   label = jnp.arange(20) % 5
   knows, errs = 6 * jax.nn.one_hot(label, 5), normal(1, 20, 5)
   head = router.Head()
-  params = head.init(KEY, (knows, errs))
+
+  def cost(params):
+    outputs = head.apply(params, (knows, errs))
+    return -jnp.mean(outputs[jnp.arange(20), label])
+
+  def step(params, _):
+    value, pull = jax.value_and_grad(cost)(params)
+    return jax.tree.map(lambda at, to: at - to, params, pull), value
 
   @jax.jit
-  def step(params):
-    cost = lambda params: (
-      -jnp.mean(head.apply(params, (knows, errs))[jnp.arange(20), label])
-    )
-    pull = jax.jit(jax.grad(cost))(params)
-    return jax.tree.map(lambda at, to: at - to, params, pull), cost(params)
+  def learn():
+    params = head.init(KEY, (knows, errs))
+    return jax.lax.scan(step, params, length=100)[1]
 
-  _, before = step(params)
-  for _ in range(100):
-    params, after = step(params)
-  assert after < 0.3 * before
+  costs = learn()
+  assert costs[-1] < 0.3 * costs[0]
 
 
 def test_a_router_without_teachers_is_an_error():
   with pytest.raises(UserError, match="1 guides among 1"):
-    router.Head(guides=1).init(KEY, (normal(1, 3, 5),))
+    shapes(router.Head(guides=1), (normal(1, 3, 5),))
 
 
 # modality_focus
@@ -186,23 +211,31 @@ def parts(rows=6, width=8, classes=3):
 
 
 def trained(head, x, batches=1, mask=None):
-  variables = head.init(KEY, x)
-  for step in range(batches):
-    output, new = head.apply(
-      variables,
-      x,
-      train=True,
-      mask=mask,
-      mutable=["memory"],
-      rngs={"draw": jax.random.key(step)},
-    )
-    variables = {**variables, **new}
-  return output, variables
+  """The last output, and the variables after some batches."""
+
+  @jax.jit
+  def train(x, mask):
+    def step(variables, key):
+      output, new = head.apply(
+        variables,
+        x,
+        train=True,
+        mask=mask,
+        mutable=["memory"],
+        rngs={"draw": key},
+      )
+      return {**variables, **new}, output
+
+    keys = jax.vmap(jax.random.key)(jnp.arange(batches))
+    variables, outputs = jax.lax.scan(step, {**head.init(KEY, x)}, keys)
+    return outputs[-1], variables
+
+  return jax.device_get(train(x, mask))
 
 
 @pytest.mark.slow
 def test_saliency_is_the_distance_with_one_channel_permuted():
-  embedding, companion, kernel, bias = map(np.asarray, parts())
+  embedding, companion, kernel, bias = parts()
   order = [3, 0, 5, 1, 2, 4]
   mask = np.array([True, True, True, False, True, True])
   expected = np.zeros(8)
@@ -216,7 +249,7 @@ def test_saliency_is_the_distance_with_one_channel_permuted():
       for k in range(3)
     ]
     expected[d] = np.mean(squares)
-  actual = modality_focus.saliency(
+  actual = jax.jit(modality_focus.saliency)(
     embedding, embedding[order], companion, kernel, bias, mask
   )
   equal(actual, expected, 1e-4)
@@ -224,9 +257,11 @@ def test_saliency_is_the_distance_with_one_channel_permuted():
 
 def test_valid_rows_are_permuted_among_themselves():
   mask = jnp.array([True, False, True, True, False, True, True])
+  permute = lambda seed: modality_focus.permute_valid(
+    jax.random.key(seed), mask
+  )
   seen = set()
-  for seed in range(20):
-    order = np.asarray(modality_focus.permute_valid(jax.random.key(seed), mask))
+  for order in np.asarray(jax.jit(jax.vmap(permute))(jnp.arange(20))):
     assert sorted(order) == list(range(7))
     assert order[1] == 1 and order[4] == 4
     seen.add(tuple(order))
@@ -236,15 +271,18 @@ def test_valid_rows_are_permuted_among_themselves():
 @pytest.mark.slow
 def test_the_memory_is_the_mean_over_batches():
   x, head = parts(), modality_focus.Head()
-  fresh = head.init(KEY, x)
-  update = lambda variables, step: head.apply(
-    variables,
-    x,
-    train=True,
-    mutable=["memory"],
-    rngs={"draw": jax.random.key(step)},
-  )[1]
-  each = [update(fresh, step)["memory"]["saliency"] for step in range(3)]
+
+  @jax.jit
+  def update(step):
+    return head.apply(
+      head.init(KEY, x),
+      x,
+      train=True,
+      mutable=["memory"],
+      rngs={"draw": jax.random.key(step)},
+    )[1]["memory"]["saliency"]
+
+  each = [update(step) for step in range(3)]
   memory = trained(head, x, batches=3)[1]["memory"]
   assert memory["batches"] == 3 and memory["rows"] == 18
   equal(memory["saliency"], sum(each) / 3, 1e-5)
@@ -254,10 +292,10 @@ def test_the_memory_is_the_mean_over_batches():
 @pytest.mark.slow
 def test_only_a_channel_that_both_networks_use_is_selected():
   embedding = normal(1, 64, 8)
-  kernel = jnp.zeros((8, 3)).at[5].set(jnp.array([3.0, -2, 1]))
-  kernel += 0.1 * normal(2, 8, 3)
+  kernel = np.float32(0.1) * normal(2, 8, 3)
+  kernel[5] += np.array([3.0, -2, 1], np.float32)
   companion = embedding[:, 5:6] * kernel[5][None]
-  x = embedding, companion, kernel, jnp.zeros(3)
+  x = embedding, companion, kernel, np.zeros(3, np.float32)
   for which, fill in (("general", "zero"), ("general", "mean")):
     head = modality_focus.Head(share=1 / 8, which=which, fill=fill)
     output, variables = trained(head, x, batches=5)
@@ -266,7 +304,7 @@ def test_only_a_channel_that_both_networks_use_is_selected():
     )
     kept = np.tile(filling, (64, 1))
     kept[:, 5] = embedding[:, 5]
-    equal(output, kept @ np.asarray(kernel), 1e-4)
+    equal(output, kept @ kernel, 1e-4)
 
 
 def test_general_and_least_general_channels_are_complements():
@@ -275,23 +313,25 @@ def test_general_and_least_general_channels_are_complements():
   for which in ("general", "least_general"):
     head = modality_focus.Head(share=0.5, which=which, fill="zero")
     logits[which] = trained(head, x)[0] - x[3][None]
-  whole = np.asarray(x[0]) @ np.asarray(x[2])
+  whole = x[0] @ x[2]
   equal(logits["general"] + logits["least_general"], whole, 1e-4)
 
 
 def test_random_channels_stay_the_same_and_differ_by_seed():
   x, head = parts(), modality_focus.Head(which="random", fill="zero")
   output, variables = trained(head, x, batches=4)
-  equal(head.apply(variables, x), output, 1e-6)
-  equal(head.apply(head.init(KEY, x), x), output, 1e-6)
-  other = head.apply(head.init(jax.random.key(1), x), x)
+  equal(apply(head, variables, x), output, 1e-6)
+  begin = jax.jit(lambda seed: head.init_with_output(jax.random.key(seed), x))
+  same, other = (begin(seed)[0] for seed in (0, 1))
+  equal(same, output, 1e-6)
   assert not np.allclose(output, other)
 
 
 def test_masked_rows_are_not_in_the_memory():
   x, head = parts(), modality_focus.Head()
   mask = jnp.array([True, True, False, True, True, False])
-  noisy = (x[0].at[2].set(jnp.nan), x[1].at[5].set(jnp.inf), *x[2:])
+  noisy = (x[0].copy(), x[1].copy(), *x[2:])
+  noisy[0][2], noisy[1][5] = np.nan, np.inf
   memories = [trained(head, y, mask=mask)[1]["memory"] for y in (x, noisy)]
   jax.tree.map(lambda a, b: equal(a, b, 1e-5), *memories)
   nothing = trained(head, x, mask=jnp.zeros(6, bool))[1]["memory"]
@@ -307,6 +347,6 @@ def test_selecting_all_channels_is_the_teacher():
 def test_a_classifier_that_does_not_fit_the_companion_is_an_error():
   embedding, companion, kernel, bias = parts()
   with pytest.raises(ShapeError, match="companion's classes"):
-    modality_focus.Head().init(KEY, (embedding, companion, kernel[:5], bias))
+    shapes(modality_focus.Head(), (embedding, companion, kernel[:5], bias))
   with pytest.raises(UserError, match="least_general"):
-    modality_focus.Head(which="worst").init(KEY, parts())
+    shapes(modality_focus.Head(which="worst"), parts())
