@@ -4,6 +4,7 @@ A contract test runs on every file of kdjax/heads; a failed assertion says what
 the author of a new head has to do. kdjax/losses/README.md lists the contract.
 """
 
+import functools
 import inspect
 import typing
 
@@ -26,6 +27,9 @@ LIKE = {"H_like": 4, "W_like": 12}
 # Values for options that have no default, by annotation.
 VALUES = {"int": 16, "tuple[int, ...]": (3, 0, 1)}
 
+# Another order of three examples.
+ORDER = np.array([2, 0, 1])
+
 
 class Example:
   """A head, and arrays to call it with."""
@@ -45,15 +49,49 @@ class Example:
   def __call__(self, **fields):
     return self.head(**self.options, **fields)
 
+  @functools.cached_property
   def cases(self):
     """x and like, of every rank."""
-    for arguments in self.signature.cases():
-      if "like" in arguments:
-        yield arguments["x"], arguments["like"]
+    return [
+      (arguments["x"], arguments["like"])
+      for arguments in self.signature.cases()
+      if "like" in arguments
+    ]
 
-  def along_batch(self, change, **arguments):
-    """`change(array, axis)` on every axis called B of arguments."""
-    return self.signature.along_batch(arguments, change)
+  @functools.cached_property
+  def results(self):
+    """What the head computes from each case, in one program per case."""
+    return [jax.device_get(self.compute(*case)) for case in self.cases]
+
+  def compute(self, x, like):
+    arguments = {"x": x, "like": like}
+    # Only heads that see single examples are called with permuted ones.
+    single = not getattr(self.head, "gathered", False)
+    permute = lambda array, axis: np.take(np.asarray(array), ORDER, axis)
+    other = self.signature.along_batch(arguments, permute) if single else None
+
+    @jax.jit
+    def compute(x, like, other):
+      head = self()
+      found = {"variables": [head.init(KEY, x, like) for _ in range(2)]}
+      variables = found["variables"][0]
+      state = found["state"] = state_of(variables)
+      found["outputs"] = [head.apply(variables, x, like) for _ in range(2)]
+      if single:
+        found["permuted"] = head.apply(variables, other["x"], other["like"])
+      _, after = head.apply(variables, x, like, mutable=list(state))
+      found["after"] = dict(after)
+
+      def distance(params):
+        output, new = train(head, {"params": params, **state}, x, like)
+        total = sum(jnp.sum((part - 1.0) ** 2) for part in leaves_of(output))
+        return total, dict(new)
+
+      learn = jax.grad(distance, has_aux=True)
+      found["gradients"], found["new"] = learn(variables.get("params", {}))
+      return found
+
+    return compute(x, like, other)
 
   def permuted_output(self, output, order):
     """An output with its rows in another order."""
@@ -97,8 +135,13 @@ def shapes(head, *arrays):
   return jax.eval_shape(head.init_with_output, KEY, *arrays)
 
 
+def start(head, *arrays):
+  """The output and the variables, in one program."""
+  return jax.device_get(jax.jit(head.init_with_output)(KEY, *arrays))
+
+
 def normal(seed, *shape):
-  return jax.random.normal(jax.random.key(seed), shape)
+  return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def leaves_of(tree, kind=jnp.floating):
@@ -176,7 +219,7 @@ def test_a_head_has_float32_variables_and_computes_in_its_dtype(example):
     f"Pass dtype=self.dtype to the layers of heads/{example.name}.py, and keep"
     " parameters and state in float32."
   )
-  for x, like in example.cases():
+  for x, like in example.cases:
     head = example(dtype=jnp.bfloat16)
     output, variables = shapes(head, x, like)
     assert all(leaf.dtype == jnp.float32 for leaf in leaves_of(variables)), (
@@ -193,7 +236,7 @@ def test_a_head_has_float32_variables_and_computes_in_its_dtype(example):
 def test_a_head_without_a_width_has_the_width_of_the_other_side(example):
   if example.about.options.get("width", 0) is not None:
     pytest.skip("it has no option 'width' with default None")
-  for x, like in example.cases():
+  for x, like in example.cases:
     if isinstance(like, tuple):
       pytest.skip("the other side has several widths")
     assert x.shape[-1] != like.shape[-1]
@@ -208,7 +251,7 @@ def test_a_head_without_a_width_has_the_width_of_the_other_side(example):
 def test_a_head_with_a_width_needs_no_other_side(example):
   if example.about.options.get("width", 0) is not None:
     pytest.skip("it has no option 'width' with default None")
-  for x, like in example.cases():
+  for x, like in example.cases:
     if isinstance(like, tuple):
       pytest.skip("the other side has several widths")
     output, _ = shapes(example(width=9), x)
@@ -222,35 +265,27 @@ def test_a_head_with_a_width_needs_no_other_side(example):
 
 
 def test_a_head_gives_the_same_output_twice(example):
-  for x, like in example.cases():
-    message = (
-      f"heads/{example.name}.py differs from call to call: draw random numbers"
-      " from self.make_rng only, and none in evaluation."
-    )
-    variables = example().init(KEY, x, like)
-    again = example().init(KEY, x, like)
-    same(variables, again, message)
-    outputs = [example().apply(variables, x, like) for _ in range(2)]
-    same(*outputs, message)
+  message = (
+    f"heads/{example.name}.py differs from call to call: draw random numbers"
+    " from self.make_rng only, and none in evaluation."
+  )
+  for result in example.results:
+    same(*result["variables"], message)
+    same(*result["outputs"], message)
 
 
 def test_a_head_at_evaluation_maps_each_example_on_its_own(example):
   if getattr(example.head, "gathered", False):
     pytest.skip("it sets gathered = True")
-  order = np.array([2, 0, 1])
   message = (
     f"The output of heads/{example.name}.py depends on other examples of the"
     " batch: set `gathered = True`, so that it gets the batch of all devices."
   )
-  for x, like in example.cases():
-    variables = example().init(KEY, x, like)
-    output = example().apply(variables, x, like)
-    other = example.along_batch(
-      lambda array, axis: jnp.take(array, order, axis=axis), x=x, like=like
+  for result in example.results:
+    expected = example.permuted_output(result["outputs"][0], ORDER)
+    jax.tree.map(
+      lambda a, b: equal(a, b, 1e-5, message), result["permuted"], expected
     )
-    permuted = example().apply(variables, other["x"], other["like"])
-    expected = example.permuted_output(output, order)
-    jax.tree.map(lambda a, b: equal(a, b, 1e-5, message), permuted, expected)
 
 
 def test_a_head_changes_its_state_only_in_training(example):
@@ -259,19 +294,16 @@ def test_a_head_changes_its_state_only_in_training(example):
     " and not is_initializing(), and keep its shapes."
   )
   structure = jax.tree.structure
-  for x, like in example.cases():
-    variables = example().init(KEY, x, like)
-    state = state_of(variables)
-    _, after = example().apply(variables, x, like, mutable=list(state))
-    _, new = train(example(), variables, x, like)
-    same(dict(after), state, message)
-    assert structure(dict(new)) == structure(state), message
-    kinds = lambda tree: [(leaf.shape, leaf.dtype) for leaf in leaves_of(tree)]
+  kinds = lambda tree: [(leaf.shape, leaf.dtype) for leaf in leaves_of(tree)]
+  for result in example.results:
+    state, new = result["state"], result["new"]
+    same(result["after"], state, message)
+    assert structure(new) == structure(state), message
     assert kinds(new) == kinds(state), message
 
 
 def test_a_head_with_a_memory_is_gathered(example):
-  for x, like in example.cases():
+  for x, like in example.cases:
     _, variables = shapes(example(), x, like)
     if variables.keys() - {"params", "batch_stats"}:
       assert getattr(example.head, "gathered", False), (
@@ -282,16 +314,8 @@ def test_a_head_with_a_memory_is_gathered(example):
 
 
 def test_every_parameter_of_a_head_has_a_gradient(example):
-  for x, like in example.cases():
-    variables = example().init(KEY, x, like)
-    state = state_of(variables)
-
-    def distance(params, state=state, x=x, like=like):
-      output, _ = train(example(), {"params": params, **state}, x, like)
-      return sum(jnp.sum((part - 1.0) ** 2) for part in leaves_of(output))
-
-    gradients = jax.jit(jax.grad(distance))(variables.get("params", {}))
-    for path, leaf in jax.tree.leaves_with_path(gradients):
+  for result in example.results:
+    for path, leaf in jax.tree.leaves_with_path(result["gradients"]):
       assert np.all(np.isfinite(leaf)) and np.any(leaf), (
         f"The parameter {jax.tree_util.keystr(path)} of heads/{example.name}.py"
         " has no gradient, or not a finite one: its output must depend on it."
@@ -305,44 +329,44 @@ def test_linear_is_a_product_and_a_bias():
   x = normal(1, 3, 7)
   head = linear.Head(width=4)
   params = {"kernel": normal(2, 7, 4), "bias": normal(3, 4)}
-  output = head.apply({"params": {"Dense_0": params}}, x)
+  output = jax.jit(head.apply)({"params": {"Dense_0": params}}, x)
   equal(output, x @ params["kernel"] + params["bias"][None], 1e-6)
 
 
 def test_linear_without_a_bias_maps_zero_to_zero():
   head = linear.Head(width=4, use_bias=False)
-  output, variables = head.init_with_output(KEY, jnp.zeros((3, 7)))
+  output, variables = start(head, np.zeros((3, 7), np.float32))
   assert not np.any(output)
   assert len(jax.tree.leaves(variables)) == 1
 
 
 def test_mlp_has_the_configured_number_of_layers():
   head = mlp.Head(hidden=6, layers=3)
-  params = head.init(KEY, normal(1, 3, 7), normal(2, 3, 4))["params"]
+  params = shapes(head, normal(1, 3, 7), normal(2, 3, 4))[1]["params"]
   kernels = [params[f"Dense_{i}"]["kernel"].shape for i in range(len(params))]
   assert kernels == [(7, 6), (6, 6), (6, 4)]
 
 
 def test_the_hidden_width_of_mlp_is_by_default_that_of_its_input():
-  params = mlp.Head(width=4).init(KEY, normal(1, 3, 7))["params"]
+  params = shapes(mlp.Head(width=4), normal(1, 3, 7))[1]["params"]
   assert params["Dense_0"]["kernel"].shape == (7, 7)
 
 
 def test_mlp_is_a_relu_between_two_products():
   x = normal(1, 3, 7)
-  output, variables = mlp.Head(width=4, hidden=6).init_with_output(KEY, x)
+  output, variables = start(mlp.Head(width=4, hidden=6), x)
   first, last = (variables["params"][f"Dense_{i}"]["kernel"] for i in (0, 1))
   equal(output, np.maximum(x @ first, 0) @ last, 1e-5)
 
 
 def test_mlp_has_no_relu_after_its_last_layer():
-  output, _ = mlp.Head(width=9).init_with_output(KEY, normal(1, 30, 7))
+  output, _ = start(mlp.Head(width=9), normal(1, 30, 7))
   assert np.any(output < 0) and np.any(output > 0)
 
 
 def test_mlp_without_layers_is_an_error():
   with pytest.raises(UserError, match="0 layers"):
-    mlp.Head(width=4, layers=0).init(KEY, normal(1, 3, 7))
+    shapes(mlp.Head(width=4, layers=0), normal(1, 3, 7))
 
 
 # conv
@@ -370,17 +394,18 @@ def test_conv_strides_down_and_repeats_up_to_the_size_of_the_other_side(
 
 
 def test_conv_repeats_the_nearest_pixels():
-  x, like = normal(1, 1, 2, 2, 1), jnp.zeros((1, 4, 6, 1))
+  x, like = normal(1, 1, 2, 2, 1), np.zeros((1, 4, 6, 1), np.float32)
   head = conv.Head(batch_norm=False, relu=False)
-  variables = head.init(KEY, x, like)
+  output, variables = start(head, x, like)
   kernel = variables["params"]["Conv_0"]["kernel"][0, 0, 0, 0]
-  output = head.apply(variables, x, like)[0, :, :, 0]
-  equal(output, np.kron(x[0, :, :, 0], np.ones((2, 3))) * kernel, 1e-6)
+  equal(
+    output[0, :, :, 0], np.kron(x[0, :, :, 0], np.ones((2, 3))) * kernel, 1e-6
+  )
 
 
 def test_conv_on_an_array_that_is_not_a_map_is_an_error():
   with pytest.raises(ShapeError, match="feature maps"):
-    conv.Head().init(KEY, normal(1, 3, 7), normal(2, 3, 5))
+    shapes(conv.Head(), normal(1, 3, 7), normal(2, 3, 5))
 
 
 def test_conv_has_a_bias_or_batch_norm():
@@ -395,23 +420,25 @@ def test_conv_has_a_bias_or_batch_norm():
 
 def test_conv_without_relu_has_negative_outputs():
   x, like = normal(1, 3, 4, 6, 2), normal(2, 3, 4, 6, 5)
-  assert np.all(conv.Head().init_with_output(KEY, x, like)[0] >= 0)
-  head = conv.Head(relu=False)
-  assert np.any(head.init_with_output(KEY, x, like)[0] < 0)
+  assert np.all(start(conv.Head(), x, like)[0] >= 0)
+  assert np.any(start(conv.Head(relu=False), x, like)[0] < 0)
 
 
 def test_conv_averages_batch_statistics_over_devices():
   x, like = normal(1, 4, 4, 6, 2), normal(2, 4, 4, 6, 5)
   head = conv.Head(axis_name="devices")
-  variables = conv.Head().init(KEY, x, like)
-  apply = lambda head, x, like: head.apply(
-    variables, x, like, train=True, mutable=["batch_stats"]
-  )
-  whole, state = apply(conv.Head(), x, like)
   split = lambda array: array.reshape(2, 2, *array.shape[1:])
-  halves, states = jax.vmap(
-    lambda x, like: apply(head, x, like), axis_name="devices"
-  )(split(x), split(like))
+
+  @jax.jit
+  def both(x, like):
+    variables = conv.Head().init(KEY, x, like)
+    apply = lambda head, x, like: head.apply(
+      variables, x, like, train=True, mutable=["batch_stats"]
+    )
+    parts = jax.vmap(functools.partial(apply, head), axis_name="devices")
+    return apply(conv.Head(), x, like), parts(split(x), split(like))
+
+  (whole, state), (halves, states) = jax.device_get(both(x, like))
   equal(halves.reshape(whole.shape), whole, 1e-5)
   for half in (0, 1):
     jax.tree.map(
@@ -424,15 +451,15 @@ def test_conv_averages_batch_statistics_over_devices():
 
 def test_select_picks_the_classes_in_their_order_and_has_no_variables():
   x = normal(1, 3, 5)
-  output, variables = select.Head(classes=(4, 0, 2)).init_with_output(KEY, x)
-  np.testing.assert_array_equal(output, np.asarray(x)[:, [4, 0, 2]])
+  output, variables = start(select.Head(classes=(4, 0, 2)), x)
+  np.testing.assert_array_equal(output, x[:, [4, 0, 2]])
   assert not variables
 
 
 def test_select_of_a_class_that_does_not_exist_is_an_error():
   for column in (5, -1):
     with pytest.raises(UserError, match=rf"\[{column}\] of 5.*0 to 4"):
-      select.Head(classes=(0, column)).init(KEY, normal(1, 3, 5))
+      shapes(select.Head(classes=(0, column)), normal(1, 3, 5))
 
 
 def test_select_needs_its_classes():
