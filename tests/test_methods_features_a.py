@@ -1,24 +1,12 @@
-"""The stages of methods that read feature maps."""
+"""The stages of methods that read feature maps.
+
+`test_methods.py` traces them with a teacher of other widths.
+"""
 
 import pytest
 
 from kdjax import config, registry
 from kdjax.errors import UserError
-from kdjax.training import check, workdir
-
-NAMES = (
-  "ab",
-  "at",
-  "feature_l1",
-  "feature_l2",
-  "fitnet",
-  "fsp",
-  "ft",
-  "kdsvd",
-  "kta",
-  "nst",
-  "vid",
-)
 
 
 def network(*widths):
@@ -37,26 +25,6 @@ def stage():
 
 def made(name, **options):
   return registry.find("methods", name)(stage(), **options)
-
-
-def plan(stages):
-  """Traces an experiment of a wider teacher and these stages."""
-  supervised = {"cross_entropy": config.term("cross_entropy")}
-  first = config.stage(network(5, 8), terms=supervised, batch_size=8)
-  resolved = workdir.resolve(
-    config.experiment(
-      "method",
-      data=config.data("digits"),
-      stages={"teacher": first, **config.named("student", stages)},
-    )
-  )
-  check.plan(resolved, list(resolved["order"]))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_a_method_on_maps_takes_a_teacher_of_other_widths(name):
-  plan(made(name))
 
 
 @pytest.mark.parametrize("name", ["fsp", "ft", "ab", "kta"])

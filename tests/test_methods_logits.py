@@ -1,10 +1,10 @@
 """The stages of methods that read logits, in every form."""
 
 import pytest
-from test_methods import around, base
+from test_methods import around, base, plan
 
 from kdjax import config, registry
-from kdjax.training import check, workdir
+from kdjax.training import workdir
 
 
 def make(name, **options):
@@ -29,8 +29,7 @@ def make(name, **options):
   ],
 )
 def test_every_form_of_a_method_traces(name, options):
-  plain = workdir.resolve(around(name, **options))
-  check.plan(plain, list(plain["order"]))
+  plan(workdir.resolve(around(name, **options)))
 
 
 def test_dkd_warms_up_for_a_twelfth_of_the_steps():

@@ -1,10 +1,11 @@
 """Methods with several networks, teachers or stages, and across modalities."""
 
 import pytest
+from test_methods import plan
 
 from kdjax import config, registry
 from kdjax.errors import UserError
-from kdjax.training import check, workdir
+from kdjax.training import workdir
 
 
 def network(*widths):
@@ -18,6 +19,7 @@ def stage():
     terms={},
     batch_size=8,
     steps=240,
+    optimizer=config.optimizer("sgd", learning_rate=0.1),
   )
 
 
@@ -25,10 +27,10 @@ def made(method, **options):
   return registry.find("methods", method)(stage(), **options)
 
 
-def traced(method, **options):
-  """A method's stages by name, after all of them traced."""
+def resolved(method, **options):
+  """A method's experiment, as plain values."""
   supervised = {"cross_entropy": config.term("cross_entropy")}
-  plain = workdir.resolve(
+  return workdir.resolve(
     config.experiment(
       "method",
       data=config.data("digits"),
@@ -38,8 +40,6 @@ def traced(method, **options):
       },
     )
   )
-  check.plan(plain, list(plain["order"]))
-  return plain["stages"]
 
 
 TRAINED = {"teacher_network": network(5, 8)}
@@ -69,7 +69,7 @@ TWICE = {"teachers": ("teacher/logits", "teacher/logits")}
   ],
 )
 def test_a_method_traces_with_options_that_change_its_form(method, options):
-  assert traced(method, **options)
+  plan(resolved(method, **options))
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_a_method_traces_with_options_that_change_its_form(method, options):
 )
 def test_a_form_that_does_not_exist_is_an_error(method, option):
   with pytest.raises(UserError, match="nonsense"):
-    traced(method, **{option: "nonsense"})
+    plan(resolved(method, **{option: "nonsense"}))
 
 
 def test_generalized_distillation_never_softens_the_student():
@@ -160,8 +160,7 @@ def test_c2kd_is_the_same_for_both_sides():
 
 @pytest.mark.slow
 def test_the_last_student_of_hallucination_starts_from_the_first():
-  stages = traced("hallucination")
-  last = stages["hallucination"]
+  last = resolved("hallucination")["stages"]["hallucination"]
   assert last["networks"]["student"]["init_from"] == "hallucination-1"
   assert list(last["terms"]) == ["cross_entropy"]
 
@@ -178,7 +177,8 @@ def test_a_companion_learns_from_a_frozen_or_a_trained_teacher():
 
 
 def test_the_focused_teacher_is_the_one_that_the_companion_was_trained_with():
-  focused = traced("modality_focusing", **TRAINED)["modality_focusing"]
+  stages = resolved("modality_focusing", **TRAINED)["stages"]
+  focused = stages["modality_focusing"]
   first = "modality_focusing-1"
   teacher, companion = (
     focused["teachers"][name] for name in ("teacher", "companion")
