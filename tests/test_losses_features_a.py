@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_losses_relations import compiled
 
 from kdjax.errors import ShapeError
 from kdjax.losses.ab import ab
@@ -17,6 +18,10 @@ from kdjax.losses.ft import ft
 from kdjax.losses.kdsvd import kdsvd
 from kdjax.losses.nst import nst
 from kdjax.losses.vid import vid
+
+ab, at, fsp, ft, kdsvd, nst, vid = map(
+  compiled, (ab, at, fsp, ft, kdsvd, nst, vid)
+)
 
 B, H, W, C = 3, 4, 6, 5
 
@@ -196,8 +201,8 @@ def test_kdsvd_of_equal_singular_values_has_a_finite_gradient():
 def test_kdsvd_of_several_seeds_is_that_of_each():
   stacked = jax.tree.map(lambda *x: jnp.stack(x), rank_one(0), rank_one(4))
   teacher = rank_one(8)
-  gradient = jax.grad(lambda maps: kdsvd(maps, teacher).sum())
-  together = jax.vmap(gradient)(stacked)
+  gradient = jax.jit(jax.grad(lambda maps: kdsvd(maps, teacher).sum()))
+  together = jax.jit(jax.vmap(gradient))(stacked)
   for index, seed in enumerate((0, 4)):
     single = gradient(rank_one(seed))
     for batched, expected in zip(together, single, strict=True):

@@ -1,7 +1,6 @@
 """Properties of relational losses: masks, gradients and invariances."""
 
 import functools
-import inspect
 
 import jax
 import jax.numpy as jnp
@@ -63,13 +62,23 @@ def graded(loss, options, student, teacher, mask=None):
 
 @functools.cache
 def compiled(loss):
-  """The loss as one program instead of one for each operation."""
-  options = [
-    name
-    for name, parameter in inspect.signature(loss).parameters.items()
-    if parameter.kind == inspect.Parameter.KEYWORD_ONLY
-  ]
-  return jax.jit(loss, static_argnames=options)
+  """The loss as one program instead of one for each operation.
+
+  Float options are traced, as in a training step, and others constants.
+  """
+
+  @functools.partial(jax.jit, static_argnums=2)
+  def run(arrays, numbers, options):
+    return loss(*arrays, **numbers, **dict(options))
+
+  @functools.wraps(loss)
+  def call(*arrays, **options):
+    kinds = float | np.ndarray | jax.Array
+    numbers = {k: v for k, v in options.items() if isinstance(v, kinds)}
+    rest = {k: v for k, v in options.items() if k not in numbers}
+    return run(arrays, numbers, tuple(rest.items()))
+
+  return call
 
 
 def features(seed, *shape):
