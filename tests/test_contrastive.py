@@ -1,9 +1,12 @@
 """Contrastive losses, and the memories of their heads."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_losses_relations import compiled
 
 from kdjax import numerics
 from kdjax.data import digits
@@ -28,6 +31,13 @@ from kdjax.losses.sskd_aux import sskd_aux
 from kdjax.losses.sskd_transformed import sskd_transformed
 from kdjax.models import conv, two_tower
 
+clip, clip_ckd, clip_gd, clip_soft = map(
+  compiled, (clip, clip_ckd, clip_gd, clip_soft)
+)
+crd, sskd, sskd_aux, sskd_transformed = map(
+  compiled, (crd, sskd, sskd_aux, sskd_transformed)
+)
+
 KEY = jax.random.key(0)
 B, D, SIZE = 4, 5, 12
 
@@ -47,6 +57,30 @@ def equal(actual, expected, tolerance=1e-5):
   np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
+@functools.cache
+def started(head):
+  """The function that makes a head's variables, compiled."""
+  return jax.jit(head.init)
+
+
+@functools.cache
+def applied(head, train, mutable):
+  """A head as a compiled function; evaluation draws nothing."""
+
+  def run(variables, x, like, key, options):
+    return head.apply(
+      variables,
+      x,
+      like,
+      train=train,
+      mutable=["memory"] if mutable else False,
+      rngs={"draw": key} if train else {},
+      **options,
+    )
+
+  return jax.jit(run)
+
+
 class Example:
   """One of the heads, with its variables and a batch."""
 
@@ -55,27 +89,22 @@ class Example:
     self.index = jnp.array([3, 7, 0, 11])
     self.x = normal(1, B, D), self.index
     self.like = normal(2, B, D + 2)
-    self.variables = head.init(KEY, self.x, self.like)
+    self.variables = started(head)(KEY, self.x, self.like)
 
-  def __call__(self, x=None, like=None, variables=None, **options):
-    return self.head.apply(
-      variables or self.variables,
-      self.x if x is None else x,
-      self.like if like is None else like,
-      **options,
+  def __call__(self, x=None, mutable=False):
+    return applied(self.head, False, mutable)(
+      self.variables, self.x if x is None else x, self.like, KEY, {}
     )
 
   def train(self, x=None, like=None, variables=None, seed=0, **options):
     """The scores, and the variables after them."""
     variables = variables or self.variables
-    scores, new = self.head.apply(
+    scores, new = applied(self.head, True, True)(
       variables,
       self.x if x is None else x,
       self.like if like is None else like,
-      train=True,
-      mutable=["memory"],
-      rngs={"draw": jax.random.key(seed)},
-      **options,
+      jax.random.key(seed),
+      options,
     )
     return scores, {**variables, **new}
 
@@ -130,7 +159,7 @@ def test_a_fully_masked_first_batch_sets_no_z(example):
 
 
 def test_evaluation_changes_no_memory(example):
-  _, new = example(mutable=["memory"])
+  _, new = example(mutable=True)
   jax.tree.map(
     np.testing.assert_array_equal,
     new["memory"],
@@ -226,7 +255,7 @@ def test_two_seeds_start_with_different_memories():
     normal(2, B, D),
   )
   one, other = (
-    head.init(jax.random.key(seed), x, like)["memory"] for seed in (0, 1)
+    started(head)(jax.random.key(seed), x, like)["memory"] for seed in (0, 1)
   )
   assert not np.allclose(one["student"], other["student"])
   assert not np.allclose(one["student"], one["teacher"])
