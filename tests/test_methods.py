@@ -132,14 +132,14 @@ def fresh(init_fn, *args):
   return getattr(made, "shape", None)
 
 
-def plan(plain, names=None):
-  """Checks all stages, or some, as `check.plan`; by default not the teacher.
+def plan(plain):
+  """Checks the stages of a method as `check.plan`, without their teacher's.
 
-  The teacher's stage is the same for all methods: one test traces it.
+  That stage is the same for all methods: one test traces it.
   """
   order = [name for name in plain["order"] if name != "teacher"]
   with shapes_are_computed_once():
-    check.plan(plain, names or order)
+    check.plan(plain, order)
 
 
 @pytest.fixture(params=registry.names("methods"), scope="module")
