@@ -165,7 +165,7 @@ def checked(function):
 
 # Files about the report, and those that run what a document shows: only their
 # runs draw figures, which takes as long as training a few steps.
-DRAW = {"colabs", "cli", "page", "readme", "report"}
+DRAW = {"colabs", "cli", "page", "ranking", "readme", "report"}
 
 
 @pytest.fixture(autouse=True, scope="module")
