@@ -1,21 +1,16 @@
 """The contract of a method: each file of kdjax/methods returns valid stages."""
 
-import contextlib
-import functools
 import inspect
 import pathlib
 import re
 
-import jax
 import pytest
 from contracts import must
-from flax.core import scope
 
 from kdjax import config, registry
 from kdjax.config import fields, head, network, stage, teacher, term
 from kdjax.stage import build
-from kdjax.stage.stage import Stage
-from kdjax.training import check, initialization, workdir
+from kdjax.training import check, workdir
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -84,62 +79,12 @@ def around(name, **options):
   )
 
 
-@contextlib.contextmanager
-def shapes_are_computed_once():
-  """Keeps the shapes of a stage's variables, and those of fresh parameters.
-
-  `check.plan` asks for the first several times, and Flax for the second at
-  every application of a layer. Both depend on their arguments alone.
-  """
-
-  def kept(function):
-    def once(stage):
-      known = vars(stage)
-      key = f"kept {function.__name__}"
-      if key not in known:
-        known[key] = function(stage)
-      return known[key]
-
-    return once
-
-  def param(self, name, init_fn, *args, unbox=True, **kwargs):
-    if kwargs or not unbox or not self.has_variable("params", name):
-      return whole(self, name, init_fn, *args, unbox=unbox, **kwargs)
-    value = self.get_variable("params", name)
-    hashable = (tuple(x) if isinstance(x, list) else x for x in args)
-    if not hasattr(value, "shape") or value.shape != fresh(init_fn, *hashable):
-      return whole(self, name, init_fn, *args)
-    self.reserve(name, "params")
-    return value
-
-  whole = scope.Scope.param
-  with pytest.MonkeyPatch.context() as patch:
-    for name in ("shapes", "teacher_shapes"):
-      patch.setattr(Stage, name, kept(getattr(Stage, name)))
-    patch.setattr(
-      initialization,
-      "variable_shapes",
-      lambda stage: stage.shapes()[0].best.variables,
-    )
-    patch.setattr(scope.Scope, "param", param)
-    yield
-
-
-@functools.cache
-def fresh(init_fn, *args):
-  """The shape of a new parameter, or None if it is no array."""
-  made = jax.eval_shape(lambda: init_fn(jax.random.key(0), *args))
-  return getattr(made, "shape", None)
-
-
 def plan(plain):
   """Checks the stages of a method as `check.plan`, without their teacher's.
 
   That stage is the same for all methods: one test traces it.
   """
-  order = [name for name in plain["order"] if name != "teacher"]
-  with shapes_are_computed_once():
-    check.plan(plain, order)
+  check.plan(plain, [name for name in plain["order"] if name != "teacher"])
 
 
 @pytest.fixture(params=registry.names("methods"), scope="module")

@@ -93,8 +93,7 @@ def describe(stage: Stage) -> dict[str, Any]:
     heads and networks other than the student have, keeps: how many numbers
     their memories hold, sees: "example" or "batch"}.
   """
-  fixed = jax.eval_shape(stage.fixed, stage.teacher_shapes())
-  state = jax.eval_shape(stage.init, 0, fixed)
+  state, _, _ = stage.shapes()
   size = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
   other_networks = {
     name: tree

@@ -147,6 +147,10 @@ class Stage:
 
   def teacher_shapes(self) -> dict[str, Any]:
     """The shapes of every teacher's variables."""
+    return dict(self._teacher_shapes)
+
+  @functools.cached_property
+  def _teacher_shapes(self) -> dict[str, Any]:
     flow = self.objective.flow({}, None, self.example())
     return {
       name: jax.eval_shape(
@@ -207,14 +211,18 @@ class Stage:
 
   def shapes(self) -> tuple[State, Fixed, Spec]:
     """The shapes of a state, of `fixed`, and of a batch."""
-    fixed = jax.eval_shape(self.fixed, self.teacher_shapes())
-    state = jax.eval_shape(self.init, 0, fixed)
+    state, fixed = self._state_shapes
     size = self.config["batch_size"]
     batch = {
       key: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype)
       for key, leaf in self.example().items()
     }
     return state, fixed, batch
+
+  @functools.cached_property
+  def _state_shapes(self) -> tuple[State, Fixed]:
+    fixed = jax.eval_shape(self.fixed, self.teacher_shapes())
+    return jax.eval_shape(self.init, 0, fixed), fixed
 
   def corrupted(self, name: str) -> "Stage":
     """The stage with one of its corruptions in its evaluation step."""

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
 
 from kdjax import pretrained
 from kdjax.errors import UserError
@@ -109,8 +108,8 @@ def initial_variables(
 
 def variable_shapes(stage: Stage) -> dict[str, Any]:
   """The shapes of the variables of all trained networks and heads."""
-  fixed = jax.eval_shape(stage.fixed, stage.teacher_shapes())
-  return jax.eval_shape(stage.init, 0, fixed).best.variables
+  state, _, _ = stage.shapes()
+  return state.best.variables
 
 
 def check(config: Mapping[str, Any], stage: Stage) -> None:
