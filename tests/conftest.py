@@ -49,6 +49,10 @@ os.environ.setdefault(
   "JAX_COMPILATION_CACHE_DIR",
   str(pathlib.Path(tempfile.gettempdir()) / f"kdjax-{getpass.getuser()}"),
 )
+# Nothing is written to the user's cache.
+os.environ["KDJAX_CACHE"] = str(
+  pathlib.Path(tempfile.gettempdir()) / f"kdjax-cache-{getpass.getuser()}"
+)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 CHECKED = re.compile(r"kdjax\.(losses|heads)\.[a-z]\w*")
@@ -59,6 +63,7 @@ CHECKED = re.compile(r"kdjax\.(losses|heads)\.[a-z]\w*")
 LONG = (
   "colabs",
   "losses",
+  "two_processes",
   "resume",
   "models",
   "teacher_outputs",

@@ -241,6 +241,10 @@ def test_a_fingerprint_does_not_see_where_the_files_lie(options, tmp_path):
   assert moved.fingerprint == tfds.load("train", **options).fingerprint
   (shard, *_) = sorted(copy.glob("*/*/*train*"))
   os.utime(shard, (1, 1))
+  again = tfds.load("train", **{**options, "root": str(copy)})
+  assert again.fingerprint == moved.fingerprint
+  with shard.open("ab") as file:
+    file.write(b"x")
   changed = tfds.load("train", **{**options, "root": str(copy)})
   assert changed.fingerprint != moved.fingerprint
 

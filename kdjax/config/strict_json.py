@@ -5,7 +5,11 @@ Python's `json` writes NaN and Infinity, which are not JSON.
 
 import json
 import math
+import pathlib
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from kdjax.errors import UserError
 
 
 def dumps(content: Any, **options) -> str:
@@ -30,6 +34,61 @@ def holds(content: Any) -> bool:
 def loads_numbers(text: str) -> Any:
   """JSON read with NaN for null; the content has no other null."""
   return _with_nan(json.loads(text))
+
+
+def read(path: pathlib.Path, *, nan: bool = False) -> Any:
+  """The content of a JSON file that a run wrote.
+
+  Args:
+    path: of the file.
+    nan: whether null stands for NaN.
+
+  Raises:
+    UserError: the file cannot be read, or is empty, cut off or no JSON.
+  """
+  try:
+    content = json.loads(path.read_text(encoding="utf-8"))
+  except (OSError, ValueError, RecursionError) as error:
+    size = path.stat().st_size if path.is_file() else 0
+    reason = f"{error}" if size else "it is empty"
+    raise UserError(
+      f"'{path}' cannot be read: {reason}.",
+      "A run writes it anew: delete it and run the same command again.",
+    ) from error
+  if not isinstance(content, dict):
+    raise UserError(
+      f"'{path}' holds {type(content).__name__}, not an object.",
+      "A run writes it anew: delete it and run the same command again.",
+    )
+  return _with_nan(content) if nan else content
+
+
+def read_lines(
+  path: pathlib.Path, keys: Iterable[str], say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+  """The records of a file with one JSON object a line.
+
+  A line that is damaged, as by a crash of the machine, is left out alone. A
+  last line without its end is left out silently: a run was killed meanwhile.
+
+  Args:
+    path: of the file; without it there are no records.
+    keys: that each record has.
+    say: is called with a sentence for every line that is left out.
+  """
+  records = []
+  lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+  for number, line in enumerate(lines[:-1], 1):
+    try:
+      record = json.loads(line) if line.strip() else None
+      problem = "" if {*keys} <= {*(record or ())} else "it lacks a key"
+    except (ValueError, TypeError, RecursionError) as error:
+      record, problem = None, f"{error}"
+    if isinstance(record, dict) and not problem:
+      records.append(record)
+    elif line.strip():
+      say(f"{path}, line {number} is left out: {problem or 'it is no record'}.")
+  return records
 
 
 def _finite(tree: Any) -> Any:

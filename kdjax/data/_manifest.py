@@ -57,6 +57,7 @@ class Whole:
     cells: key -> M cells, for kinds that are files; None if a cell is empty.
     faults: row number -> (column, reason) pairs.
     ids: vocabulary size, shared by all text columns.
+    texts: all that the ids of a text depend on; "" without texts.
   """
 
   columns: tuple[Column, ...]
@@ -69,6 +70,7 @@ class Whole:
     default_factory=dict
   )
   ids: int = 0
+  texts: str = ""
 
   def column(self, name: str) -> list[Any]:
     """The cells of a column; None if a cell is empty."""
@@ -252,7 +254,7 @@ def _read_texts(whole: Whole, chosen: Options) -> None:
     [texts[column.key][row] for column in columns for row in train],
     chosen.vocabulary_size,
   )
-  whole.ids = len(reader)
+  whole.ids, whole.texts = len(reader), tokenizer.state(reader)
   for column in columns:
     (name,) = column.names
     cells = whole.column(name)

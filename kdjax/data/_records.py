@@ -11,7 +11,7 @@ import numpy as np
 from kdjax.data._manifest import FILES, Options, Whole, open_table
 from kdjax.errors import UserError
 from kdjax.feed.sources import Fault, digest
-from kdjax.preprocess import audio, images
+from kdjax.preprocess import audio, content, images
 
 # Image files up to this size are read at once: piecewise reads by Pillow add a
 # fifth to the decoding time of a small image.
@@ -99,7 +99,7 @@ class Split:
     return labels
 
   def fingerprint(self) -> str:
-    """Hash of the table's values and the files' names, sizes and times."""
+    """Hash of the table's values and the files' contents."""
     chosen = self._chosen
     parts: list[Any] = [
       (chosen.image_size, chosen.channels, chosen.fit),
@@ -112,7 +112,7 @@ class Split:
       parts += [key, values]
     for column in sorted(self._files, key=lambda column: column.key):
       parts += [column.key, column.kind]
-      parts += [_stamp(cell, self._folder) for cell in self._cells[column.key]]
+      parts += _identities(self._cells[column.key], self._folder)
     return digest(*parts)
 
   def read(
@@ -196,17 +196,19 @@ def _file(cell: Any, folder: str, kind: str) -> tuple[str | io.BytesIO, str]:
   return path, f"'{cell}'"
 
 
-def _stamp(cell: Any, folder: str) -> Any:
-  """Identifies a cell's file by name, size and time, without opening it."""
-  if not isinstance(cell, str):
-    return cell
-  path = os.path.normpath(os.path.join(folder, cell))
-  name = os.path.relpath(path, folder)
-  try:
-    state = os.stat(path)
-  except (OSError, ValueError):
-    return name, None
-  return name, state.st_size, state.st_mtime_ns
+def _identities(cells: Sequence[Any], folder: str) -> list[Any]:
+  """What identifies each cell's file: its content, not its place."""
+  paths = [
+    os.path.normpath(os.path.join(folder, cell))
+    if isinstance(cell, str)
+    else ""
+    for cell in cells
+  ]
+  found = content.digests(paths)
+  return [
+    digest_of if isinstance(cell, str) else cell
+    for cell, digest_of in zip(cells, found, strict=True)
+  ]
 
 
 def _check(cell: str, state: os.stat_result) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from kdjax.data._splits import SPLITS
 from kdjax.errors import UserError
+from kdjax.preprocess import content
 
 EXTRA = 'pip install -e ".[tfds]"'
 
@@ -85,13 +86,18 @@ def source(
 
 
 def stamps(dataset: str, root: str) -> list[tuple]:
-  """Identity of a prepared set: its name, and its files' sizes and times."""
+  """Identity of a prepared set: its name, and its files' contents.
+
+  Of files that are not on this host, sizes and times.
+  """
   ready = prepared(dataset, root)
-  files = []
-  for file in sorted(ready.data_path.iterdir()):
-    state = file.stat()
-    files.append((file.name, state.length, state.mtime))
-  return [(ready.info.full_name,), *files]
+  files = sorted(ready.data_path.iterdir())
+  stamps = []
+  found = content.digests([str(file) for file in files])
+  for file, digest in zip(files, found, strict=True):
+    state = file.stat() if digest is None else None
+    stamps.append((file.name, digest or (state.length, state.mtime)))
+  return [(ready.info.full_name,), *stamps]
 
 
 def features(

@@ -70,6 +70,15 @@ def ids(**options) -> dict[str, int]:
   return dict.fromkeys(texts, whole.ids)
 
 
+def text_state(**options) -> str:
+  """All that the ids of a text depend on; "" without texts.
+
+  Args:
+    **options: of `load`. The table is read.
+  """
+  return open_table(_chosen(options)).texts
+
+
 def spec(**options) -> Spec:
   """Shapes and dtypes of one example.
 

@@ -32,6 +32,7 @@ from kdjax.data._tfds_records import Records, reader
 from kdjax.errors import UserError
 from kdjax.feed.sources import RecordSource
 from kdjax.preprocess import images
+from kdjax.preprocess import tokenizer as tokenizers
 from kdjax.types import Spec
 
 # All seeds have the same examples.
@@ -63,6 +64,17 @@ def ids(**options) -> dict[str, int]:
   if not texts or not _tfds.builder(chosen.dataset, chosen.root).is_prepared():
     return {}
   return dict.fromkeys(texts, len(reader(chosen)))
+
+
+def text_state(**options) -> str:
+  """All that the ids of a text depend on; "" without texts.
+
+  Args:
+    **options: of `load`.
+  """
+  chosen = _chosen(options)
+  has_text = any(known.kind == "text" for known in chosen.known)
+  return tokenizers.state(reader(chosen)) if has_text else ""
 
 
 def spec(**options) -> Spec:

@@ -223,8 +223,7 @@ class RecordSource:
   def fingerprint(self) -> str:
     """The hash of the records at the first access; decodes no example.
 
-    Image and audio files count by name in the data set, size and modification
-    time: a folder may move, and a copy should keep times (cp -p, rsync -a).
+    Image and audio files count by their content: a folder may move.
     `on_error` and `most_broken` change no example, and are not included.
     """
     return self._records.fingerprint()
