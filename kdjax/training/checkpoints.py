@@ -2,11 +2,17 @@
 
 A state is saved as a flat dict, {"params.networks.student...": [S, ...]}, so
 that any part of it can be read without the code that wrote it.
+
+The newest two checkpoints stay. If the newest is damaged, it is set aside and
+the one before is used, which is said.
 """
 
+import hashlib
+import json
 import pathlib
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +22,15 @@ import orbax.checkpoint as ocp
 from kdjax.errors import UserError
 
 SEPARATOR = "."
+
+# How often a checkpoint that a run replaces meanwhile is looked for again.
+ATTEMPTS = 5
+
+# The facts of checkpoints that were written before facts had a digest.
+WITHOUT_DIGEST = {"seconds", "teachers", "broken"}
+
+# The name of a damaged checkpoint that was set aside.
+DAMAGED = "damaged-{}"
 
 
 class Checkpoints:
@@ -32,10 +47,9 @@ class Checkpoints:
       # Left by a killed save; Orbax neither reads nor removes it.
       for rest in self.folder.glob("*.orbax-checkpoint-tmp*"):
         shutil.rmtree(rest)
-    # A state holds its best variables, so only the newest checkpoint is
-    # needed. The previous one stays until the newest is complete.
+    self.write = write and jax.process_index() == 0
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=1, enable_async_checkpointing=True, create=write
+      max_to_keep=2, enable_async_checkpointing=True, create=write
     )
     self.manager = ocp.CheckpointManager(
       self.folder,
@@ -56,6 +70,20 @@ class Checkpoints:
     """The step of the newest checkpoint."""
     return self.manager.latest_step()
 
+  def newest(self) -> tuple[int, dict[str, np.ndarray], dict] | None:
+    """(step, arrays, facts) of the newest checkpoint that can be read, if any.
+
+    A damaged one is set aside by the process that writes.
+
+    Raises:
+      UserError: there are checkpoints, and none can be read.
+    """
+    if self.latest() is None:
+      return None
+    return self._first_readable(
+      lambda step: (step, self._arrays(step, ""), self._facts(step))
+    )
+
   def save(self, step: int, states: Sequence[Any], facts: dict) -> None:
     """Starts to save the states of all seeds and some facts about the run."""
     flat = [flatten(state) for state in states]
@@ -63,7 +91,8 @@ class Checkpoints:
     self.manager.save(
       step,
       args=ocp.args.Composite(
-        state=ocp.args.PyTreeSave(stacked), facts=ocp.args.JsonSave(facts)
+        state=ocp.args.PyTreeSave(stacked),
+        facts=ocp.args.JsonSave({**facts, "digest": _digest(facts)}),
       ),
     )
 
@@ -76,8 +105,52 @@ class Checkpoints:
 
     Returns:
       {name without the prefix: array}.
+
+    Raises:
+      UserError: no checkpoint can be read.
     """
-    step = self.latest()
+    return self._first_readable(lambda step: self._arrays(step, prefix))
+
+  def facts(self) -> dict:
+    """The facts that were saved with the newest state."""
+    return self._first_readable(self._facts)
+
+  def _first_readable(self, read: Callable[[int], Any]) -> Any:
+    """What `read` returns of the newest step of which it raises no error."""
+    for _ in range(ATTEMPTS):
+      self.manager.reload()
+      replaced = False
+      for step in sorted(self.manager.all_steps(), reverse=True):
+        try:
+          return read(step)
+        # Orbax and TensorStore raise errors of many types.
+        except Exception as error:
+          replaced = not (self.folder / str(step)).exists()
+          if replaced:
+            break  # by a run that saves meanwhile: look again
+          self._set_aside(step, error)
+      if not replaced:
+        break
+    raise UserError(
+      f"No checkpoint in {self.folder} can be read.",
+      f"Delete {self.folder.parent} to train the stage again.",
+    )
+
+  def _set_aside(self, step: int, error: Exception) -> None:
+    """Says that a checkpoint is damaged; renames it if this process writes."""
+    lines = f"{error}".strip().splitlines() or [type(error).__name__]
+    path = self.folder / str(step)
+    print(
+      f"kdjax: the checkpoint {path} is damaged ({lines[0][:200]});"
+      " the one before it is used, if there is one.",
+      file=sys.stderr,
+    )
+    if self.write:
+      aside = self.folder / DAMAGED.format(step)
+      shutil.rmtree(aside, ignore_errors=True)
+      path.rename(aside)
+
+  def _arrays(self, step: int, prefix: str) -> dict[str, np.ndarray]:
     stored = self.manager.item_metadata(step)["state"].tree
     names = [key for key in stored if key.startswith(prefix)]
     if not names:
@@ -95,11 +168,19 @@ class Checkpoints:
     )["state"]
     return {key.removeprefix(prefix): leaf for key, leaf in arrays.items()}
 
-  def facts(self) -> dict:
-    """The facts that were saved with the newest state."""
-    return self.manager.restore(
-      self.latest(), args=ocp.args.Composite(facts=ocp.args.JsonRestore())
+  def _facts(self, step: int) -> dict:
+    facts = self.manager.restore(
+      step, args=ocp.args.Composite(facts=ocp.args.JsonRestore())
     )["facts"]
+    digest = facts.pop("digest", None)
+    if digest != _digest(facts) and not facts.keys() <= WITHOUT_DIGEST:
+      raise ValueError("its facts were changed")
+    return facts
+
+
+def _digest(facts: dict) -> str:
+  text = json.dumps(facts, sort_keys=True)
+  return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:
