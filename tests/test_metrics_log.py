@@ -5,7 +5,13 @@ import json
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from kdjax.training.metrics_log import MetricsLog, read, write_atomically
+from kdjax.config import strict_json
+from kdjax.config.files import write_atomically
+from kdjax.training.metrics_log import KEYS, MetricsLog
+
+
+def read(path):
+  return strict_json.read_lines(path, KEYS, pytest.fail)
 
 
 def events(workdir, stage="alone", seed=0):
@@ -36,7 +42,7 @@ def test_records_after_the_restored_step_are_dropped(tmp_path):
   fill(tmp_path, "teacher", (10, 20))
   fill(tmp_path, "alone", (10, 20, 30))
   fill(tmp_path, "alone", (25,), start=20)
-  records = list(read(tmp_path / "metrics.jsonl"))
+  records = read(tmp_path / "metrics.jsonl")
   steps = [(r["stage"], r["step"]) for r in records if r["seed"] == 1]
   assert steps == [
     ("teacher", 10), ("teacher", 20), ("alone", 10), ("alone", 20),
@@ -82,3 +88,21 @@ def test_a_file_is_replaced_atomically(tmp_path):
   write_atomically(tmp_path / "deep" / "file", "two")
   assert (tmp_path / "deep" / "file").read_text() == "two"
   assert len(list((tmp_path / "deep").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+  "damaged", [b'{"stage": "al', b"\xff\xfe", b"null", b"[1]", b'{"step": 1}']
+)
+def test_a_damaged_line_is_lost_alone_and_named(tmp_path, damaged, capsys):
+  fill(tmp_path, "teacher", (10,))
+  fill(tmp_path, "alone", (10, 20))
+  path = tmp_path / "metrics.jsonl"
+  lines = path.read_bytes().split(b"\n")
+  lines[1] = damaged
+  path.write_bytes(b"\n".join(lines))
+  fill(tmp_path, "alone", (30,), start=20)
+  assert "metrics.jsonl, line 2 is left out" in capsys.readouterr().err
+  steps = [(it["stage"], it["step"], it["seed"]) for it in read(path)]
+  assert steps == [("teacher", 10, 0)] + [
+    ("alone", step, seed) for step in (10, 20, 30) for seed in (0, 1)
+  ]

@@ -10,7 +10,7 @@ import jax
 from kdjax.bench.runner import Runner, seconds_per_call
 from kdjax.bench.trainer import ENDLESS, Trainer
 from kdjax.devices import multistep
-from kdjax.training.metrics_log import by_step, means_of
+from kdjax.training.step_metrics import by_step, means_of
 
 
 def dispatch_seconds(runner: Runner, seconds: float) -> float:

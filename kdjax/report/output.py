@@ -6,6 +6,7 @@ import pathlib
 import rich.console
 
 from kdjax.config import strict_json
+from kdjax.config.files import write_atomically
 from kdjax.report import contents, figures, page, rankings, records
 from kdjax.report.document import AbsentError, Drawing
 from kdjax.report.summary import Results, Workdir, read_all, results_of
@@ -27,7 +28,7 @@ def write(workdir: Workdir, out: Workdir | None = None) -> Results:
   drawings, left_out = _draw(record, results, out / "figures")
   document = contents.of_run(record, results, drawings, left_out)
   text = strict_json.dumps(results, indent=2) + "\n"
-  (out / "results.json").write_text(text, encoding="utf-8")
+  write_atomically(out / "results.json", text)
   _write_page(out, page.markdown(document), page.html(document))
   return results
 
@@ -49,7 +50,6 @@ def compare(
   document = contents.of_several(opened, results)
   markdown, html = page.markdown(document), page.html(document)
   if out is not None:
-    pathlib.Path(out).mkdir(parents=True, exist_ok=True)
     _write_page(pathlib.Path(out), markdown, html)
   return markdown, html
 
@@ -73,14 +73,13 @@ def show(results: Results, out: Workdir | None = None) -> None:
       console.print(f"{pair}: {gain} {note}", soft_wrap=True, highlight=False)
   if out is not None:
     path = pathlib.Path(out) / "report.html"
-    console.print(str(path), soft_wrap=True, highlight=False)
+    console.print(str(path), soft_wrap=True, highlight=False, markup=False)
 
 
 def _draw(
   record: records.Record, results: Results, folder: pathlib.Path
 ) -> tuple[list[Drawing], list[str]]:
   """Draws all figures into a folder; also returns why some are absent."""
-  folder.mkdir(parents=True, exist_ok=True)
   drawings, left_out = [], []
   for name, draw in figures.find().items():
     path = folder / f"{name}.png"
@@ -91,11 +90,11 @@ def _draw(
       # A figure of an earlier report does not fit this one.
       path.unlink(missing_ok=True)
       continue
-    path.write_bytes(drawing.light)
+    write_atomically(path, drawing.light)
     drawings.append(drawing)
   return drawings, left_out
 
 
 def _write_page(out: pathlib.Path, markdown: str, html: str) -> None:
-  (out / "report.md").write_text(markdown, encoding="utf-8")
-  (out / "report.html").write_text(html, encoding="utf-8")
+  write_atomically(out / "report.md", markdown)
+  write_atomically(out / "report.html", html)

@@ -2,10 +2,9 @@
 
 import dataclasses
 import functools
-import json
 import pathlib
+import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,10 @@ from kdjax.errors import UserError
 
 # seed -> step -> value
 Curve = dict[int, dict[int, float]]
+
+
+# What each line of metrics.jsonl has.
+KEYS = ("stage", "step", "seed", "name", "value")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,20 +72,33 @@ class Record:
     ]
     return max(steps, default=0)
 
+  def accepted(self, stage: str) -> list[dict[str, str]]:
+    """What differs from what a stage was trained with, and was accepted."""
+    path = self.path / "stages" / stage / "provenance.json"
+    return strict_json.read(path).get("accepted", []) if path.exists() else []
+
   def predictions(self, stage: str) -> Predictions | None:
     """The predictions of a finished stage; None if they were not stored."""
     path = self.path / "stages" / stage / "predictions.npz"
     if stage not in self.results or not path.exists():
       return None
-    with np.load(path) as arrays:
-      if not {"index", "label", "logits"} <= set(arrays):
-        return None
-      return Predictions(arrays["index"], arrays["label"], arrays["logits"])
+    try:
+      with np.load(path, allow_pickle=False) as arrays:
+        if not {"index", "label", "logits"} <= set(arrays):
+          return None
+        return Predictions(arrays["index"], arrays["label"], arrays["logits"])
+    # zipfile and NumPy raise errors of many types for damaged files.
+    except Exception as error:
+      raise UserError(
+        f"'{path}' cannot be read: {error}.",
+        "Delete the file to report without predictions.",
+      ) from error
 
   @functools.cached_property
   def _curves(self) -> dict[tuple[str, str], Curve]:
     curves = defaultdict(lambda: defaultdict(dict))
-    for line in _lines(self.path / "metrics.jsonl"):
+    path = self.path / "metrics.jsonl"
+    for line in strict_json.read_lines(path, KEYS, _warn):
       if line["value"] is not None:
         key = line["stage"], line["name"]
         curves[key][line["seed"]][line["step"]] = line["value"]
@@ -107,7 +123,7 @@ def read(workdir: str | pathlib.Path) -> Record:
       "Expected the --workdir of a kdjax run.",
       exists=[child.name for child in path.iterdir()],
     )
-  config = _json(path / "config.json")
+  config = strict_json.read(path / "config.json")
   for key in ("name", "seeds", "seed", "data", "stages", "order", "gains"):
     if key not in config:
       raise UserError(
@@ -116,13 +132,13 @@ def read(workdir: str | pathlib.Path) -> Record:
         exists=config,
       )
   file = path / "environment.json"
-  environment = _json(file) if file.exists() else {}
+  environment = strict_json.read(file) if file.exists() else {}
   results = {}
   for stage in config["order"]:
     file = path / "stages" / stage / "result.json"
     result = {"steps": -1}
     if file.exists():
-      result = _json(file, strict_json.loads_numbers)
+      result = strict_json.read(file, nan=True)
     # If the config's steps were raised later, the stage is not finished.
     if result["steps"] >= config["stages"][stage]["steps"]:
       results[stage] = result
@@ -134,21 +150,5 @@ def read(workdir: str | pathlib.Path) -> Record:
   )
 
 
-def _json(path: pathlib.Path, read=json.loads) -> dict[str, Any]:
-  try:
-    return read(path.read_text(encoding="utf-8"))
-  except ValueError as error:
-    raise UserError(f"{path} is not valid JSON: {error}.") from error
-
-
-def _lines(path: pathlib.Path) -> Iterator[dict[str, Any]]:
-  if not path.exists():
-    return
-  with path.open(encoding="utf-8", errors="replace") as file:
-    for line in file:
-      try:
-        yield json.loads(line)
-      except ValueError:
-        # A run that was killed may leave an incomplete line; the run that
-        # continues it records the step again.
-        continue
+def _warn(sentence: str) -> None:
+  print(f"kdjax: {sentence}", file=sys.stderr)

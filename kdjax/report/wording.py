@@ -34,8 +34,18 @@ def facts(record: Record, results: dict[str, Any]) -> list[str]:
     *_selection(record),
     _deviations(record),
     *(line for lines in teachers for line in lines),
+    *(line for stage in record.order for line in _accepted(record, stage)),
     "`parameters` counts those of the student. `seconds` and `examples/s` are "
     "measured over the training of a stage, all seeds together.",
+  ]
+
+
+def _accepted(record: Record, stage: str) -> list[str]:
+  """What was accepted although a stage was not trained with it."""
+  return [
+    f"`{stage}` was trained with other {it['part']}, which --accept allowed:"
+    f" {it['differs']}."
+    for it in record.accepted(stage)
   ]
 
 

@@ -8,14 +8,16 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Sequence
 
-import numpy as np
 import tensorboardX
-from jaxtyping import Float
 
 from kdjax.config import strict_json
+from kdjax.config.files import write_atomically
 from kdjax.stage import grids
+
+KEYS = ("stage", "step", "seed", "name", "value")
 
 # The number of seeds in TensorBoard: each needs a file and a thread.
 CURVES = 16
@@ -36,9 +38,10 @@ class MetricsLog:
   ):
     self.path = workdir / "metrics.jsonl"
     self.stage, self.seeds = stage, list(dict.fromkeys(seeds))
+    records = strict_json.read_lines(self.path, KEYS, _warn)
     kept = [
       record
-      for record in read(self.path)
+      for record in records
       if record["stage"] != stage or record["step"] <= step
     ]
     write_atomically(self.path, "".join(map(_line, kept)))
@@ -106,57 +109,5 @@ class NoLog:
     """Does nothing."""
 
 
-def read(path: pathlib.Path) -> Iterator[dict]:
-  """The records of a metrics.jsonl, up to the first incomplete line."""
-  if not path.exists():
-    return
-  for line in path.read_text().splitlines():
-    try:
-      yield json.loads(line)
-    except json.JSONDecodeError:
-      return
-
-
-def write_atomically(path: pathlib.Path, text: str) -> None:
-  """Writes a file completely or not at all."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  draft = path.with_name(path.name + ".draft")
-  with draft.open("w") as file:
-    file.write(text)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(draft, path)
-
-
-def by_step(
-  recorded: Sequence[Sequence[Mapping[str, np.ndarray]]],
-) -> dict[str, Float[np.ndarray, "N S"]]:
-  """The metrics of several calls of the step: {name: [steps, seeds]}.
-
-  Args:
-    recorded: for each call and seed, {name: [] of one step, or [n] of n}.
-  """
-  rows = lambda call, name: np.stack([np.atleast_1d(s[name]) for s in call], 1)
-  return {
-    name: np.concatenate([rows(call, name) for call in recorded]).astype(
-      np.float64
-    )
-    for name in recorded[0][0]
-  }
-
-
-def means_of(
-  named: Mapping[str, Float[np.ndarray, "N S"]],
-) -> dict[str, Float[np.ndarray, "S"]]:
-  """The means over steps of each seed.
-
-  A term's loss is weighted by the number of examples that it counted.
-  """
-  means = {}
-  for name, values in named.items():
-    weights = None
-    if name.startswith("loss/"):
-      weights = named[name.replace("loss/", "count/", 1)]
-      weights = np.where(weights.sum(0) > 0, weights, 1.0)
-    means[name] = np.average(values, axis=0, weights=weights)
-  return means
+def _warn(sentence: str) -> None:
+  print(f"kdjax: {sentence}", file=sys.stderr)
