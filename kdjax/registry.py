@@ -77,7 +77,7 @@ class Description:
   annotations: dict[str, str]  # name -> its annotation, as written
   result: str  # the annotation of what a function returns
   path: str
-  digest: str  # sha256 of its source
+  source: str
 
 
 def names(kind: str) -> list[str]:
@@ -219,12 +219,20 @@ def _import_path(path: pathlib.Path) -> Any:
 
 def _defined(path: pathlib.Path) -> list[str]:
   """The functions and classes of a file."""
-  tree = ast.parse(path.read_text())
+  tree = _parsed(path.read_text(), str(path))
   return [child.name for child in tree.body if hasattr(child, "name")]
 
 
+def _parsed(source: str, path: str) -> ast.Module:
+  try:
+    return ast.parse(source)
+  except (SyntaxError, ValueError) as error:
+    line = getattr(error, "lineno", 1)
+    raise UserError(f"{path}, line {line}: {error}.", "No Python.") from error
+
+
 def _describe(kind, source, entry, path) -> Description:
-  tree = ast.parse(source)
+  tree = _parsed(source, path)
   doc, reads, optional, options, annotations = "", (), (), {}, {}
   node = tree
   wanted = (entry,) if entry else OPTIONS_OF_MODULE[kind]
@@ -246,7 +254,7 @@ def _describe(kind, source, entry, path) -> Description:
     annotations=annotations,
     result=ast.unparse(node.returns) if getattr(node, "returns", None) else "",
     path=path,
-    digest=hashlib.sha256(source.encode()).hexdigest(),
+    source=source,
   )
 
 

@@ -4,6 +4,7 @@ Defaults of components are read from their own files, so that none is written
 twice.
 """
 
+import inspect
 import pathlib
 import re
 import runpy
@@ -74,13 +75,27 @@ def load(path: str) -> ConfigDict:
       exists=files,
       near=name,
     )
-  get_config = runpy.run_path(name).get("get_config")
+  try:
+    get_config = runpy.run_path(name).get("get_config")
+  except SyntaxError as error:
+    raise UserError(
+      f"{error.filename}, line {error.lineno}: {error.msg}.",
+      "Expected a Python file.",
+    ) from error
   if get_config is None:
     raise UserError(
       f"{name} defines no get_config().",
       'Expected `def get_config(argument="")`, which returns an experiment().',
     )
-  config = get_config(argument) if colon else get_config()
+  try:
+    inspect.signature(get_config).bind(*[argument] * bool(colon))
+  except TypeError as error:
+    raise UserError(
+      f"get_config() of {name} cannot be called"
+      f" {'with' if colon else 'without'} an argument: {error}.",
+      'Expected `def get_config(argument="")`.',
+    ) from None
+  config = get_config(*[argument] * bool(colon))
   if not isinstance(config, ConfigDict):
     raise UserError(
       f"get_config() of {name} returned a {type(config).__name__}.",

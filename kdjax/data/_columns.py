@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kdjax.data import _splits
 from kdjax.errors import UserError
 
 # What a cell can hold.
@@ -72,6 +73,8 @@ def number(value: Any) -> float:
   """
   try:
     result = float(value)
+  except OverflowError:
+    raise ValueError(f"{_shown(value)} is not finite") from None
   except (TypeError, ValueError):
     raise ValueError(f"{_shown(value)} is no number") from None
   if not np.isfinite(result) or abs(result) > MOST:
@@ -101,6 +104,7 @@ def classes_of(cells: Iterable[Any], several: bool = False) -> tuple[str, ...]:
   names = [name for name in names if _whole(name) != -1]
   numbers = [_whole(name) for name in names]
   if all(number is not None for number in numbers):
+    _splits.check_classes(max(numbers, default=-1), len({*numbers}))
     return tuple(map(str, range(max(numbers, default=-1) + 1)))
   return tuple(sorted({str(name).strip() for name in names}))
 
@@ -155,7 +159,7 @@ def _whole(value: Any) -> int | None:
     return int(value)
   try:
     result = float(value)
-  except (TypeError, ValueError):
+  except (TypeError, ValueError, OverflowError):
     return None
   return int(result) if result.is_integer() else None
 

@@ -3,7 +3,6 @@
 import gzip
 import os
 import zipfile
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -74,5 +73,6 @@ def _bytes(path: str) -> bytes:
 def _read(path: str, read: Callable[[], Any]) -> Any:
   try:
     return read()
-  except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as why:
+  # zipfile and NumPy raise errors of many types for damaged files.
+  except Exception as why:
     raise UserError(f"'{path}' cannot be read: {why}.") from why

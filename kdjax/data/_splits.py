@@ -13,6 +13,9 @@ SPLITS = ("train", "validation", "test")
 ALSO = {"training": "train", "val": "validation", "valid": "validation"}
 ALSO |= {"dev": "validation", "eval": "validation", "testing": "test"}
 
+# Numbers of which fewer than one of this many occur are no classes.
+MOST_EMPTY = 1000
+
 
 def check(split: str, validation: float, test: float = 0.0) -> None:
   """Raises `UserError` for an unknown split, or shares that do not fit."""
@@ -78,3 +81,21 @@ def _uniform(key: str) -> float:
   """A key's hash as a number from 0 to 1, below 1."""
   digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
   return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def check_classes(largest: int, different: int) -> None:
+  """Checks that whole numbers are classes, not identifiers or dates.
+
+  Args:
+    largest: the largest label.
+    different: the number of labels that differ.
+
+  Raises:
+    UserError: most classes from 0 to the largest would be empty.
+  """
+  if largest >= MOST_EMPTY and largest >= MOST_EMPTY * different:
+    raise UserError(
+      f"The labels go up to {largest}, and {different} of them differ.",
+      "Expected classes 0 to K - 1. Name them otherwise, as in 'c17', or set"
+      " `classes`.",
+    )

@@ -64,6 +64,9 @@ def class_names(**options) -> tuple[str, ...]:
   if not labels:
     return ()
   several = labels[0].ndim == 2
+  if not several:
+    values = np.unique(np.concatenate(labels))
+    _splits.check_classes(int(values.max(initial=-1)), len(values))
   most = max(
     array.shape[1] if several else int(array.max()) + 1 for array in labels
   )

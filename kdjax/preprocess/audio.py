@@ -9,6 +9,9 @@ from jaxtyping import Float32
 
 from kdjax.errors import UserError
 
+# Highest sample rate of a file, in Hz: a damaged header can claim any.
+_MOST_RATE = 1_000_000
+
 # Reach of SciPy's resampling filter to each side, in samples of the lower rate.
 # As much is read after the samples that are kept.
 _REACH = 10
@@ -48,6 +51,10 @@ def decode(
   try:
     with soundfile.SoundFile(file) as sound:
       rate = sound.samplerate
+      if not 1 <= rate <= _MOST_RATE:
+        raise ValueError(
+          f"a sample rate of {rate} Hz, above the limit of {_MOST_RATE}"
+        )
       # Samples after those that are kept are not read.
       frames = math.ceil(length * rate / sample_rate)
       reach = _REACH * math.ceil(max(1, rate / sample_rate)) + 1
@@ -56,6 +63,11 @@ def decode(
     raise ValueError(
       f"no audio that can be read: {error.error_string}"
     ) from None
+  except ValueError:
+    raise
+  except Exception as error:
+    # soundfile raises TypeError for a format without a header, such as .raw.
+    raise ValueError(f"no audio that can be read: {error}") from error
   if not len(wave):
     raise ValueError("audio without a sample")
   if not np.isfinite(wave).all():

@@ -1,5 +1,6 @@
 """Image files as arrays: decoded by Pillow, upright, in one size."""
 
+import functools
 import os
 from typing import Any, BinaryIO
 
@@ -13,6 +14,12 @@ FITS = ("crop", "stretch")
 # Largest image: 64 megapixels take 192 MiB of memory. A file of some kilobytes
 # can decode to more, by mistake or on purpose. Pillow's own limit is higher.
 MOST_PIXELS = 1 << 26
+
+# Raster formats. Pillow would start Ghostscript for EPS.
+_FORMATS = (
+  *("AVIF", "BMP", "DDS", "DIB", "GIF", "ICNS", "ICO", "JPEG", "JPEG2000"),
+  *("PCX", "PNG", "PPM", "QOI", "SGI", "TGA", "TIFF", "WEBP", "XBM"),
+)
 
 # Metadata that changes how an image is shown. Pillow's own test for it takes as
 # long as decoding a small image.
@@ -58,7 +65,7 @@ def decode(
   from PIL import Image, UnidentifiedImageError
 
   try:
-    with Image.open(file) as image:
+    with Image.open(file, formats=_readable()) as image:
       if image.width * image.height > MOST_PIXELS:
         raise ValueError(
           f"an image of {image.width}x{image.height} pixels, above the limit"
@@ -76,6 +83,15 @@ def decode(
     # Pillow's decoders raise OSError, SyntaxError, zlib.error and others.
     raise ValueError(f"a broken image: {error}") from error
   return pixels.reshape(fitted.height, fitted.width, channels)
+
+
+@functools.cache
+def _readable() -> tuple[str, ...]:
+  """The raster formats that this Pillow has."""
+  from PIL import Image
+
+  Image.init()
+  return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _converted(image: Any, channels: int) -> Any:

@@ -88,7 +88,13 @@ def _csv(file: TextIO, kind: str, name: str) -> Table:
   reader = csv.reader(
     file, delimiter="\t" if kind == ".tsv" else ",", strict=True
   )
-  header = next(reader, [])
+  try:
+    header = next(reader, [])
+  except csv.Error as error:
+    raise UserError(
+      f"The header of the table '{name}' is not CSV: {error}.",
+      "Line 1 names its columns; a quote that opens must close.",
+    ) from error
   if not header:
     raise UserError(
       f"The table '{name}' is empty.", "Line 1 names its columns."
@@ -152,10 +158,24 @@ def _parquet(path: pathlib.Path) -> Table:
     table = parquet.read_table(path)
   except (pyarrow.ArrowException, OSError) as error:
     raise UserError(f"The table '{path}' is not Parquet: {error}") from error
-  rows = enumerate(table.to_pylist(), start=1)
+  names = table.column_names
+  columns = [_cells(table.column(name)) for name in names]
   return Table(
-    tuple(table.column_names), tuple(_row(line, cells) for line, cells in rows)
+    tuple(names),
+    tuple(
+      _row(line, dict(zip(names, cells, strict=True)))
+      for line, cells in enumerate(zip(*columns, strict=True), start=1)
+    ),
   )
+
+
+def _cells(column: Any) -> list[Any]:
+  """A column of Parquet as Python values; as texts where there are none."""
+  try:
+    return column.to_pylist()
+  except (ValueError, OverflowError):
+    # A time in nanoseconds has no value in Python.
+    return column.cast("string").to_pylist()
 
 
 def _row(line: int, cells: Mapping[str, Any]) -> Row:
