@@ -7,7 +7,7 @@ brings feature maps to one height and width; all shapes are static.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from kdjax.types import Array
 
@@ -33,6 +33,93 @@ def l2_normalize(
 def safe_abs(x: Float[Array, "..."]) -> Float[Array, "..."]:
   """|x|, with gradient 0, not 1, where x is 0."""
   return x * jnp.sign(x)
+
+
+@jax.custom_jvp
+def times_log(
+  p: Float[Array, "..."], log: Float[Array, "..."]
+) -> Float[Array, "..."]:
+  """p times a logarithm; 0, with gradient 0, where p is 0: 0 log 0 = 0.
+
+  The logarithm may be infinite, or a difference of two infinite ones.
+  """
+  # The other way round, 0 times infinity is NaN, in value and gradient.
+  return p * jnp.where(p == 0.0, 0.0, log)
+
+
+@times_log.defjvp
+def _times_log_jvp(primals, tangents):
+  p, log = primals
+  safe = jnp.where(p == 0.0, 0.0, log)
+  # Without a condition on the tangent of the logarithm: compilers round a
+  # product and a sum together, as they would without this function.
+  return p * safe, safe * tangents[0] + p * tangents[1]
+
+
+def kl_divergence(
+  log_p: Float[Array, "*shape K"], log_q: Float[Array, "*shape K"]
+) -> Float[Array, "*shape"]:
+  """sum_k p_k (log p_k - log q_k), over the last axis, with 0 log 0 = 0.
+
+  It is infinite where q excludes (log q_k = -inf) what p does not.
+  """
+  return jnp.sum(times_log(jnp.exp(log_p), log_p - log_q), axis=-1)
+
+
+def logsumexp(
+  x: Float[Array, "..."], axis: int, keepdims: bool = False
+) -> Float[Array, "..."]:
+  """log(sum(exp(x))); -inf, with gradient 0, where all are -inf."""
+  none = jnp.all(jnp.isneginf(x), axis=axis, keepdims=True)
+  total = jax.nn.logsumexp(
+    jnp.where(none, 0.0, x), axis=axis, keepdims=keepdims
+  )
+  none = none if keepdims else jnp.squeeze(none, axis)
+  return jnp.where(none, -jnp.inf, total)
+
+
+def soften(
+  logits: Float[Array, "..."], temperature: Float[Array, "..."]
+) -> Float[Array, "..."]:
+  """Logits divided by a temperature that is learned.
+
+  A class at -inf stays there, and gives the temperature no gradient.
+  """
+  excluded = jnp.isneginf(logits)
+  soft = jnp.where(excluded, 0.0, logits) / temperature
+  return jnp.where(excluded, -jnp.inf, soft)
+
+
+def without_excluded(logits: Float[Array, "..."]) -> Float[Array, "..."]:
+  """Logits in float32, 0 with gradient 0 where they are -inf."""
+  logits = logits.astype(jnp.float32)
+  return jnp.where(jnp.isneginf(logits), 0.0, logits)
+
+
+def present_classes(
+  *logits: Float[Array, "*shape K"],
+) -> Bool[Array, "*shape K"]:
+  """Which classes one of the networks has: a logit that is not -inf."""
+  excluded = jnp.isneginf(logits[0])
+  for other in logits[1:]:
+    excluded = excluded & jnp.isneginf(other)
+  return ~excluded
+
+
+def class_share(
+  present: Bool[Array, "*shape K"], left_out: int = 0
+) -> Float[Array, "*shape"]:
+  """All classes per class that is present: exactly 1 where all are present.
+
+  A mean over all K classes times this is that over the present ones.
+
+  Args:
+    present: from `present_classes`.
+    left_out: the number of classes that neither count has, such as a target.
+  """
+  count = jnp.sum(present, axis=-1, dtype=jnp.float32) - left_out
+  every = max(present.shape[-1] - left_out, 1)
+  return every / jnp.maximum(count, 1.0)
 
 
 def flatten_rows(x: Float[Array, "B ..."]) -> Float[Array, "B N"]:

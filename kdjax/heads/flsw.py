@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.heads import _example_weights
-from kdjax.numerics import l2_normalize
+from kdjax.numerics import l2_normalize, without_excluded
 from kdjax.types import Array
 
 
@@ -50,7 +50,11 @@ class Head(nn.Module):
     """The temperature for the student's and the teacher's logits `x`."""
     del like, train
     student, teacher = x
-    gap = 1.0 - jnp.sum(l2_normalize(student) * l2_normalize(teacher), axis=-1)
+    gap = 1.0 - jnp.sum(
+      l2_normalize(without_excluded(student))
+      * l2_normalize(without_excluded(teacher)),
+      axis=-1,
+    )
     # A power below 1 has no finite gradient at 0.
     positive = gap > 0.0
     weight = jnp.where(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError
+from kdjax.numerics import logsumexp, without_excluded
 from kdjax.types import Array
 
 
@@ -60,7 +61,9 @@ class Head(nn.Module):
     gate = nn.Dense(count, dtype=self.dtype)(jnp.concatenate(inputs, axis=-1))
     log_gate = jax.nn.log_softmax(gate.astype(jnp.float32)).T[:, :, None]
     if self.mix == "logits":
-      mixture = jnp.sum(jnp.exp(log_gate) * logits, axis=0)
+      excluded = jnp.any(jnp.isneginf(logits), axis=0)
+      mixture = jnp.sum(jnp.exp(log_gate) * without_excluded(logits), axis=0)
+      mixture = jnp.where(excluded, -jnp.inf, mixture)
     else:
-      mixture = jax.nn.logsumexp(log_gate + log_p, axis=0)
+      mixture = logsumexp(log_gate + log_p, axis=0)
     return mixture.astype(self.dtype)

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from kdjax.numerics import class_share, present_classes, without_excluded
 from kdjax.types import Array
 
 
@@ -40,10 +41,13 @@ class Head(nn.Module):
     """Standardises over the last axis."""
     del like, train
     x = x.astype(jnp.float32)
-    x -= jnp.mean(x, axis=-1, keepdims=True)
+    present = present_classes(x)
+    mean = jnp.mean(without_excluded(x), axis=-1) * class_share(present)
+    x = jnp.where(present, x - mean[..., None], 0.0)
     square = jnp.sum(x**2, axis=-1, keepdims=True)
     variance = square / max(x.shape[-1] - 1, 1)
+    variance *= class_share(present, left_out=1)[..., None]
     # Both branches of `where` are finite: the root's gradient at 0 is not.
     equal = variance == 0.0
     deviation = jnp.where(equal, 0.0, jnp.sqrt(jnp.where(equal, 1.0, variance)))
-    return x / (deviation + self.epsilon)
+    return jnp.where(present, x / (deviation + self.epsilon), -jnp.inf)

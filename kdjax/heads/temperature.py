@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from kdjax.numerics import without_excluded
 from kdjax.types import Array
 
 
@@ -46,7 +47,7 @@ class Head(nn.Module):
     """The temperature for the student's and the teacher's logits `x`."""
     del like, train
     if self.instance:
-      both = jnp.concatenate(x, axis=-1)
+      both = jnp.concatenate([*map(without_excluded, x)], axis=-1)
       both = nn.relu(nn.Dense(self.hidden, dtype=self.dtype)(both))
       value = nn.Dense(1, dtype=self.dtype)(both)[:, 0]
     else:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.numerics import safe_sqrt
+from kdjax.numerics import class_share, safe_sqrt
 from kdjax.types import Array
 
 
@@ -44,7 +44,7 @@ def at_most_median(
 def pearson(
   first: Float[Array, "N M"],
   second: Float[Array, "N M"],
-  mask: Bool[Array, "M"] | None,
+  mask: Bool[Array, "M"] | Bool[Array, "N M"] | None,
   *,
   epsilon: float,
   clamp: bool,
@@ -54,7 +54,7 @@ def pearson(
   Args:
     first: a matrix.
     second: a matrix of the same shape.
-    mask: True for valid columns; None is all.
+    mask: True for valid columns, of all rows or of each; None is all.
     epsilon: added to the product of the norms.
     clamp: whether each norm is instead clamped to at least epsilon.
   """
@@ -68,10 +68,13 @@ def pearson(
 
 
 def _centred(
-  x: Float[Array, "N M"], mask: Bool[Array, "M"] | None
+  x: Float[Array, "N M"], mask: Bool[Array, "M"] | Bool[Array, "N M"] | None
 ) -> Float[Array, "N M"]:
   if mask is None:
     return x - jnp.mean(x, axis=1, keepdims=True)
+  if mask.ndim == 2:
+    mean = jnp.mean(jnp.where(mask, x, 0.0), axis=1, keepdims=True)
+    return jnp.where(mask, x - mean * class_share(mask)[:, None], 0.0)
   x = jnp.where(mask[None], x, 0.0)
   mean = jnp.sum(x, axis=1, keepdims=True) / valid_count(mask)
   return jnp.where(mask[None], x - mean, 0.0)

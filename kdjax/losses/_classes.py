@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from kdjax.errors import ShapeError
+from kdjax.numerics import logsumexp
 from kdjax.types import Array
 
 
@@ -49,13 +50,18 @@ def target_log_odds(
   logits: Float[Array, "B K"], is_target: Bool[Array, "B K"]
 ) -> Float[Array, "B"]:
   """log(p / (1 - p)) with p the probability of the target class."""
-  rest = jax.nn.logsumexp(jnp.where(is_target, -jnp.inf, logits), axis=1)
+  rest = logsumexp(jnp.where(is_target, -jnp.inf, logits), axis=1)
   return jnp.sum(jnp.where(is_target, logits, 0.0), axis=1) - rest
 
 
 def non_target_log_softmax(
   logits: Float[Array, "B K"], is_target: Bool[Array, "B K"]
 ) -> Float[Array, "B K"]:
-  """Log softmax over the non-target classes; 0 at the target."""
-  rest = jax.nn.log_softmax(jnp.where(is_target, -jnp.inf, logits), axis=1)
-  return jnp.where(is_target, 0.0, rest)
+  """Log softmax over the non-target classes; 0 at the target.
+
+  -inf, with gradient 0, where the target is the only class that is not -inf.
+  """
+  others = jnp.where(is_target, -jnp.inf, logits)
+  none = jnp.all(jnp.isneginf(others), axis=1, keepdims=True)
+  rest = jax.nn.log_softmax(jnp.where(none, 0.0, others), axis=1)
+  return jnp.where(is_target, 0.0, jnp.where(none, -jnp.inf, rest))

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from kdjax.errors import same_shape
 from kdjax.numerics import l2_normalize
@@ -71,11 +71,33 @@ def similarity_logits(
 
 
 def matching_cross_entropy(
-  logits: Float[Array, "B B"], mask: Bool[Array, "B"]
+  logits: Float[Array, "B B"],
+  mask: Bool[Array, "B"],
+  group: Int[Array, "B"] | None = None,
 ) -> Float[Array, ""]:
-  """Mean cross-entropy of the rows, with column i as the target of row i."""
-  log_p = jnp.diagonal(jax.nn.log_softmax(logits))
-  return masked_mean(-log_p, mask)
+  """Mean cross-entropy of the rows, with column i as the target of row i.
+
+  With groups, the mean over the columns of the row's group.
+  """
+  log_p = jax.nn.log_softmax(logits)
+  if group is None:
+    return masked_mean(-jnp.diagonal(log_p), mask)
+  positive = positives(group, mask)
+  count = jnp.maximum(jnp.sum(positive, axis=1, dtype=jnp.float32), 1.0)
+  total = jnp.sum(jnp.where(positive, log_p, 0.0), axis=1)
+  return masked_mean(-total / count, mask)
+
+
+def positives(
+  group: Int[Array, "B"], mask: Bool[Array, "B"]
+) -> Bool[Array, "B B"]:
+  """True for a valid row with itself, and for valid rows of one group.
+
+  The group -1 is none.
+  """
+  same = (group[:, None] == group[None]) & (group[:, None] >= 0)
+  same |= jnp.eye(group.shape[0], dtype=bool)
+  return same & mask[:, None] & mask[None]
 
 
 def mean_divergence(

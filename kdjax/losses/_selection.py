@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
+from kdjax.numerics import kl_divergence
 from kdjax.types import Array
 
 
@@ -55,6 +56,6 @@ def mean_divergence(
   """T^2 times the mean KL(teacher || student) over the selected rows."""
   log_p = jax.nn.log_softmax(teacher / temperature)
   log_q = jax.nn.log_softmax(student / temperature)
-  rows = jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=1)
+  rows = kl_divergence(log_p, log_q)
   count = jnp.maximum(jnp.sum(kept, dtype=jnp.float32), 1.0)
   return temperature**2 * jnp.sum(jnp.where(kept, rows, 0.0)) / count

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import same_shape
+from kdjax.numerics import times_log
 from kdjax.types import Array
 
 
@@ -44,7 +45,7 @@ def attention_cross_entropy(
   p = jax.nn.softmax(teacher)
   if floor is not None:
     p = jnp.where(teacher <= floor, 0.0, p)
-  parts = p * jax.nn.log_softmax(student)
+  parts = times_log(p, jax.nn.log_softmax(student))
   if mask is not None:
     both = mask[:, None, :, None] & mask[:, None, None, :]
     parts = jnp.where(both, parts, 0.0)

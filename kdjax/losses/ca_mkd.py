@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from kdjax.errors import same_shape
+from kdjax.numerics import kl_divergence, times_log
 from kdjax.types import Array
 
 
@@ -45,12 +46,20 @@ def ca_mkd(
   logits = jnp.stack([member.astype(jnp.float32) for member in teacher])
   log_p = jax.nn.log_softmax(logits / temperature)
   log_q = jax.nn.log_softmax(student.astype(jnp.float32) / temperature)
-  kl = jnp.sum(jnp.exp(log_p) * (log_p - log_q[None]), axis=-1)
+  kl = kl_divergence(log_p, log_q[None])
   labelled = truth >= 0
   target = jax.nn.one_hot(jnp.where(labelled, truth, 0), student.shape[1])
-  cost = -jnp.sum(jax.nn.log_softmax(logits) * target[None], axis=-1)
-  weights = (1.0 - jax.nn.softmax(cost, axis=0)) / max(M - 1, 1)
+  cost = times_log(target[None], jax.nn.log_softmax(logits))
+  weights = (1.0 - _shares(-jnp.sum(cost, axis=-1))) / max(M - 1, 1)
   weighted = labelled & (M > 1)
   weights = jnp.where(weighted[None], weights, 1.0 / M)
-  loss = jnp.sum(weights * kl, axis=0)
+  loss = jnp.sum(times_log(weights, kl), axis=0)
   return loss * temperature**2 if scale else loss
+
+
+def _shares(cost: Float[Array, "M B"]) -> Float[Array, "M B"]:
+  """Softmax over the teachers; those of an infinite cost share it equally."""
+  infinite = jnp.isposinf(cost)
+  some = jnp.any(infinite, axis=0, keepdims=True)
+  equal = infinite / jnp.maximum(jnp.sum(infinite, axis=0, keepdims=True), 1)
+  return jnp.where(some, equal, jax.nn.softmax(jnp.where(some, 0.0, cost), 0))

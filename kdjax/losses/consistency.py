@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError, same_shape
+from kdjax.numerics import class_share, present_classes
 from kdjax.types import Array
 
 
@@ -29,7 +30,8 @@ def consistency(
   Args:
     student: logits.
     teacher: logits.
-    reduction: over the classes, "mean" or "sum".
+    reduction: over the classes, "mean" or "sum"; a class that both exclude, at
+      -inf, is not counted.
   """
   if reduction not in ("mean", "sum"):
     raise UserError(f"No reduction '{reduction}'.", exists=("mean", "sum"))
@@ -37,4 +39,7 @@ def consistency(
   q = jax.nn.softmax(student.astype(jnp.float32))
   p = jax.nn.softmax(teacher.astype(jnp.float32))
   loss = jnp.sum((q - p) ** 2, axis=-1)
-  return loss / student.shape[-1] if reduction == "mean" else loss
+  if reduction == "sum":
+    return loss
+  present = present_classes(student, teacher)
+  return loss / student.shape[-1] * class_share(present)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from kdjax.errors import ShapeError, UserError
+from kdjax.numerics import class_share, present_classes, times_log
 from kdjax.types import Array
 
 
@@ -22,7 +23,9 @@ def cross_entropy(
     q_ik = (1 - a) [k = y_i] + a / K                       "uniform"
     q_ik = (1 - a) [k = y_i] + a / (K - 1) [k != y_i]      "others"
 
-  with a the label smoothing and w the class weights (1 if None).
+  with a the label smoothing and w the class weights (1 if None). K counts the
+  classes that the student has: none of the smoothing is on a class at -inf. The
+  loss is infinite where the label's class is at -inf.
 
   Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",
   CVPR 2016, arXiv:1512.00567, Section 7 ("uniform"); Yuan et al., "Revisiting
@@ -61,12 +64,16 @@ def cross_entropy(
   logits = jnp.where(labelled[..., None], student.astype(jnp.float32), 0.0)
   log_p = jax.nn.log_softmax(logits)
   target = jnp.take_along_axis(log_p, label[..., None], axis=-1)[..., 0]
+  present = present_classes(logits)
   if smoothing == "uniform":
-    spread = jnp.mean(log_p, axis=-1)
+    spread = jnp.mean(jnp.where(present, log_p, 0.0), axis=-1)
+    spread *= class_share(present)
   else:
-    others = jax.nn.one_hot(label, K) == 0.0
+    others = (jax.nn.one_hot(label, K) == 0.0) & present
     spread = jnp.sum(jnp.where(others, log_p, 0.0), axis=-1) / max(K - 1, 1)
-  loss = -(1.0 - label_smoothing) * target - label_smoothing * spread
+    spread *= class_share(present, left_out=1)
+  loss = times_log(-(1.0 - label_smoothing), target) - label_smoothing * spread
   if class_weights is not None:
-    loss *= jnp.asarray(class_weights, jnp.float32)[label]
+    # A class of weight 0 has no loss, also where it is at -inf.
+    loss = times_log(jnp.asarray(class_weights, jnp.float32)[label], loss)
   return jnp.where(labelled, loss, 0.0)

@@ -6,6 +6,7 @@ from jaxtyping import Float
 
 from kdjax.errors import same_shape
 from kdjax.losses import _gradient_reversal
+from kdjax.numerics import kl_divergence, soften
 from kdjax.types import Array
 
 
@@ -41,7 +42,11 @@ def ctkd(
   temperature = _gradient_reversal.reverse_gradient(
     temperature.astype(jnp.float32), jnp.asarray(reversal, jnp.float32)
   )
-  log_p = jax.nn.log_softmax(teacher.astype(jnp.float32) / temperature[:, None])
-  log_q = jax.nn.log_softmax(student.astype(jnp.float32) / temperature[:, None])
-  loss = jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
+  log_p = jax.nn.log_softmax(
+    soften(teacher.astype(jnp.float32), temperature[:, None])
+  )
+  log_q = jax.nn.log_softmax(
+    soften(student.astype(jnp.float32), temperature[:, None])
+  )
+  loss = kl_divergence(log_p, log_q)
   return loss * temperature**2 if scale else loss

@@ -49,6 +49,7 @@ def dark_rank(
     length: the number of ranked neighbours.
     normalize: whether to normalise features to length 1 first. Set it unless
       the network does so itself; the powers of long features are large.
+      Distances are cut off where they exceed float32, without a gradient.
     eps: the minimum squared distance of two different examples.
   """
   mask = default_mask(student, mask)
@@ -67,6 +68,10 @@ def dark_rank(
   selection = jax.nn.one_hot(order, student.shape[0], dtype=bool)
   square = squared_distances(features(student), mask, eps)
   square = jnp.sum(jnp.where(selection, square[:, None], 0.0), axis=-1)
+  # The power of a longer distance, or the sum of all, is no float32.
+  log_largest = 88.0 - jnp.log(8.0 * scale * order.size)
+  longest = jnp.exp(jnp.minimum(2.0 / power * log_largest, 88.0))
+  square = jnp.minimum(square, longest)
   score = -scale * jnp.where(ranked, square, 1.0) ** (0.5 * power)
   # Finite, because the gradient of logsumexp over -inf alone is NaN.
   score = jnp.where(ranked, score, jnp.finfo(jnp.float32).min)

@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError, same_shape
 from kdjax.losses._batch import pearson, valid_count, zero_masked
+from kdjax.numerics import class_share, present_classes
 from kdjax.types import Array
 
 
@@ -55,8 +56,13 @@ def dist(
   p = jax.nn.softmax(teacher / temperature)
   q = jax.nn.softmax(student / temperature)
   clamp = guard == "clamp"
-  inter = pearson(q, p, None, epsilon=epsilon, clamp=clamp)
+  present = present_classes(student, teacher)
+  inter = pearson(q, p, present, epsilon=epsilon, clamp=clamp)
   intra = pearson(q.T, p.T, valid, epsilon=epsilon, clamp=clamp)
   unlike = jnp.sum(jnp.where(valid, 1.0 - inter, 0.0)) / valid_count(valid)
-  loss = inter_weight * unlike + intra_weight * jnp.mean(1.0 - intra)
+  # A class that no valid example has is no class.
+  known = jnp.any(present & valid[:, None], axis=0)
+  unlike_classes = jnp.mean(jnp.where(known, 1.0 - intra, 0.0))
+  unlike_classes *= class_share(known)
+  loss = inter_weight * unlike + intra_weight * unlike_classes
   return loss * temperature**2 if scale else loss

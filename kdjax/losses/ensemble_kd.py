@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError, same_shape
+from kdjax.numerics import kl_divergence, logsumexp
 from kdjax.types import Array
 
 
@@ -48,7 +49,7 @@ def ensemble_kd(
     log_p = jax.nn.log_softmax(jnp.mean(logits, axis=0) / temperature)
   else:
     members = jax.nn.log_softmax(logits / temperature)
-    log_p = jax.nn.logsumexp(members, axis=0) - jnp.log(float(len(teacher)))
+    log_p = logsumexp(members, axis=0) - jnp.log(float(len(teacher)))
   log_q = jax.nn.log_softmax(student.astype(jnp.float32) / temperature)
-  loss = jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
+  loss = kl_divergence(log_p, log_q)
   return loss * temperature**2 if scale else loss

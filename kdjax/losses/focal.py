@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 
 from kdjax.losses._class_weights import class_weights_or_ones
 from kdjax.losses._classes import mask_unlabelled, target_log_odds, target_mask
+from kdjax.numerics import times_log
 from kdjax.types import Array
 
 
@@ -35,7 +36,10 @@ def focal(
   """
   labelled, label, student = mask_unlabelled(label, student)
   log_odds = target_log_odds(student, target_mask(label, student))
-  focus = jnp.exp(gamma * jax.nn.log_sigmoid(-log_odds))
+  # (1 - p)^gamma; 1, with gradient 0, where the label's class is at -inf.
+  absent = jnp.isneginf(log_odds)
+  log_rest = jax.nn.log_sigmoid(-jnp.where(absent, 0.0, log_odds))
+  focus = jnp.where(absent, 1.0, jnp.exp(times_log(gamma, log_rest)))
   weights = class_weights_or_ones(class_weights, student.shape[1])[label]
-  loss = -weights * focus * jax.nn.log_sigmoid(log_odds)
+  loss = times_log(-weights * focus, jax.nn.log_sigmoid(log_odds))
   return jnp.where(labelled, loss, 0.0)

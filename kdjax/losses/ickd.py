@@ -8,6 +8,9 @@ from kdjax.errors import ShapeError
 from kdjax.numerics import l2_normalize
 from kdjax.types import Array
 
+# Features that are all smaller are multiplied by the inverse of its square.
+TINY = 2.0**-50
+
 
 def ickd(
   student: Float[Array, "B *shape C"],
@@ -47,7 +50,10 @@ def _correlation(x: Float[Array, "B *shape C"]) -> Float[Array, "B C C"]:
   x = x.astype(jnp.float32).reshape(x.shape[0], -1, x.shape[-1])
   # Normalised rows do not depend on a common scale. Without this division the
   # products of four large values overflow float32.
-  scale = jnp.max(jnp.abs(x), axis=(1, 2), keepdims=True)
+  largest = lambda: jnp.max(jnp.abs(x), axis=(1, 2), keepdims=True)
+  # The derivative has the square of the scale, which must not underflow.
+  x *= jnp.where(largest() < TINY, 1.0 / TINY**2, 1.0)
+  scale = largest()
   x = x / jnp.where(scale == 0.0, 1.0, scale)
   gram = jnp.einsum("bnc,bnd->bcd", x, x, precision=jax.lax.Precision.HIGHEST)
   return l2_normalize(gram)

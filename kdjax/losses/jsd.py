@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import same_shape
+from kdjax.numerics import kl_divergence, present_classes
 from kdjax.types import Array
 
 
@@ -40,7 +41,10 @@ def jsd(
   same_shape(student=student, teacher=teacher)
   log_p = jax.nn.log_softmax(teacher.astype(jnp.float32) / temperature)
   log_q = jax.nn.log_softmax(student.astype(jnp.float32) / temperature)
-  log_m = jnp.logaddexp(log_p + jnp.log(share), log_q + jnp.log1p(-share))
-  kl = lambda log_r: jnp.sum(jnp.exp(log_r) * (log_r - log_m), axis=-1)
-  loss = share * kl(log_p) + (1.0 - share) * kl(log_q)
+  # A class that both exclude: the gradient of logaddexp of twice -inf is NaN.
+  present = present_classes(log_p, log_q)
+  first, second = (jnp.where(present, log_r, 0.0) for log_r in (log_p, log_q))
+  log_m = jnp.logaddexp(first + jnp.log(share), second + jnp.log1p(-share))
+  loss = share * kl_divergence(log_p, log_m)
+  loss += (1.0 - share) * kl_divergence(log_q, log_m)
   return loss * temperature**2 if scale else loss

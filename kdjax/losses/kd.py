@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import ShapeError, UserError, same_shape
+from kdjax.numerics import class_share, kl_divergence, present_classes
 from kdjax.types import Array
 
 
@@ -37,7 +38,8 @@ def kd(
     scale: whether to multiply by the teacher's T^2, which keeps the scale of
       the gradient as T changes.
     reduction: over the classes. "sum", averaged over the batch, is torch's
-      "batchmean"; "mean" divides it by K, as torch's `KLDivLoss()` does.
+      "batchmean"; "mean" divides it by K, as torch's `KLDivLoss()` does. A
+      class that both exclude, at -inf, is not counted.
   """
   if reduction not in ("sum", "mean"):
     raise UserError(f"No reduction '{reduction}'.", exists=("sum", "mean"))
@@ -53,7 +55,10 @@ def kd(
     student_temperature = temperature
   log_p = jax.nn.log_softmax(teacher.astype(jnp.float32) / temperature)
   log_q = jax.nn.log_softmax(student.astype(jnp.float32) / student_temperature)
-  loss = jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
+  loss = kl_divergence(log_p, log_q)
   if scale:
     loss *= temperature**2
-  return loss / student.shape[-1] if reduction == "mean" else loss
+  if reduction == "sum":
+    return loss
+  present = present_classes(student, teacher)
+  return loss / student.shape[-1] * class_share(present)

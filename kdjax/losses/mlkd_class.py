@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError, same_shape
 from kdjax.losses._batch import gram, selected_mean, zero_masked
+from kdjax.numerics import present_classes
 from kdjax.types import Array
 
 
@@ -49,4 +50,7 @@ def mlkd_class(
   ]
   rows = sum(jnp.sum(gap**2, axis=1) for gap in gaps)
   confidence = jnp.sum(soft(teacher, 1.0), axis=0)
-  return selected_mean(rows, confidence, None, select)
+  # A class that no valid example has is no class.
+  present = present_classes(student, teacher) & valid[:, None]
+  known = jnp.any(present, axis=0)
+  return selected_mean(rows, confidence, known, select)

@@ -1,6 +1,5 @@
 """Non-target class knowledge distillation, a part of DKD."""
 
-import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from kdjax.errors import same_shape
@@ -9,6 +8,7 @@ from kdjax.losses._classes import (
   non_target_log_softmax,
   target_mask,
 )
+from kdjax.numerics import kl_divergence
 from kdjax.types import Array
 
 
@@ -46,5 +46,5 @@ def nckd(
   log_p = non_target_log_softmax(teacher / temperature, is_target)
   log_q = non_target_log_softmax(student / temperature, is_target)
   # Unlabelled rows are equal in both, so their loss is 0.
-  loss = jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=1)
+  loss = kl_divergence(log_p, log_q)
   return loss * temperature**2 if scale else loss

@@ -11,6 +11,7 @@ from kdjax.losses._classes import (
   target_log_odds,
   target_mask,
 )
+from kdjax.numerics import times_log
 from kdjax.types import Array
 
 
@@ -48,9 +49,10 @@ def nkd(
   labelled, label, student, teacher = mask_unlabelled(label, student, teacher)
   is_target = target_mask(label, student)
   p_target = jax.nn.sigmoid(target_log_odds(teacher, is_target))
-  target = -p_target * jax.nn.log_sigmoid(target_log_odds(student, is_target))
+  log_q_target = jax.nn.log_sigmoid(target_log_odds(student, is_target))
+  target = times_log(-p_target, log_q_target)
   log_p = non_target_log_softmax(teacher / temperature, is_target)
   log_q = non_target_log_softmax(student / temperature, is_target)
   p = jnp.where(is_target, 0.0, jnp.exp(log_p))
-  others = -jnp.sum(p * log_q, axis=1) * temperature**2
+  others = -jnp.sum(times_log(p, log_q), axis=1) * temperature**2
   return jnp.where(labelled, target + others_weight * others, 0.0)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from kdjax.errors import UserError, same_shape
-from kdjax.numerics import safe_sqrt
+from kdjax.numerics import present_classes, safe_sqrt, times_log
 from kdjax.types import Array
 
 
@@ -63,7 +63,7 @@ def non_target_kl(
   safe = lambda z: jnp.where(selected[:, None], z.astype(jnp.float32), 0.0)
   log_p = _log_softmax(safe(teacher) / temperature, is_target, target)
   log_q = _log_softmax(safe(student) / temperature, is_target, target)
-  gap = jnp.exp(log_p) * (log_p - log_q)
+  gap = times_log(jnp.exp(log_p), log_p - log_q)
   if target == "minus_infinity":
     gap = jnp.where(is_target, 0.0, gap)
   return jnp.where(selected, jnp.sum(gap, axis=1), 0.0)
@@ -74,8 +74,12 @@ def _log_softmax(logits, is_target, target: str) -> Float[Array, "B K"]:
   logits = jnp.where(is_target, 0.0, logits)
   if target == "zero":
     return jax.nn.log_softmax(logits)
-  total = jax.nn.logsumexp(logits, axis=1, keepdims=True, where=~is_target)
-  return logits - total
+  # Without another class the total is 0 and all are -inf, not -inf + inf.
+  none = jnp.all(is_target | jnp.isneginf(logits), axis=1, keepdims=True)
+  total = jax.nn.logsumexp(
+    jnp.where(none, 0.0, logits), axis=1, keepdims=True, where=~is_target
+  )
+  return logits - jnp.where(none, 0.0, total)
 
 
 def _agree(first, second, threshold) -> Bool[Array, "B"]:
@@ -83,8 +87,17 @@ def _agree(first, second, threshold) -> Bool[Array, "B"]:
 
   It is False for a row of equal entries, where tau_b is undefined.
   """
-  order = lambda z: jnp.sign(z[:, :, None] - z[:, None, :])
-  first, second = (order(z.astype(jnp.float32)) for z in (first, second))
+  # A pair with a class that both exclude, at -inf, is in no order.
+  present = present_classes(first, second)
+  pairs = present[:, :, None] & present[:, None]
+
+  def order(z):
+    z = z.astype(jnp.float32)
+    above = z[:, :, None] > z[:, None]
+    below = z[:, :, None] < z[:, None]
+    return pairs * (above.astype(jnp.float32) - below.astype(jnp.float32))
+
+  first, second = order(first), order(second)
   total = lambda pairs: jnp.sum(pairs, axis=(1, 2))
   concordance = total(first * second)
   untied = safe_sqrt(total(first**2)) * safe_sqrt(total(second**2))

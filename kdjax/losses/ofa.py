@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 
 from kdjax.errors import same_shape
 from kdjax.losses._classes import mask_unlabelled, target_mask
+from kdjax.numerics import times_log
 from kdjax.types import Array
 
 
@@ -46,4 +47,4 @@ def ofa(
   enhanced = jnp.expm1(power * jnp.log1p(jnp.exp(log_p)))
   target = jnp.where(is_target, enhanced, jnp.exp(power * log_p))
   log_q = jax.nn.log_softmax(student / temperature)
-  return jnp.where(labelled, -jnp.sum(target * log_q, axis=1), 0.0)
+  return jnp.where(labelled, -jnp.sum(times_log(target, log_q), axis=1), 0.0)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import same_shape
+from kdjax.numerics import kl_divergence
 from kdjax.types import Array
 
 
@@ -37,5 +38,5 @@ def reverse_kl(
   same_shape(student=student, teacher=teacher)
   log_p = jax.nn.log_softmax(teacher.astype(jnp.float32) / temperature)
   log_q = jax.nn.log_softmax(student.astype(jnp.float32) / temperature)
-  loss = jnp.sum(jnp.exp(log_q) * (log_q - log_p), axis=-1)
+  loss = kl_divergence(log_q, log_p)
   return loss * temperature**2 if scale else loss

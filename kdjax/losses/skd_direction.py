@@ -7,7 +7,13 @@ from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError, same_shape
 from kdjax.losses._batch import at_most_median, gram, valid_count, zero_masked
-from kdjax.numerics import l2_normalize, safe_sqrt
+from kdjax.numerics import (
+  class_share,
+  l2_normalize,
+  present_classes,
+  safe_sqrt,
+  without_excluded,
+)
 from kdjax.types import Array
 
 
@@ -36,8 +42,8 @@ def skd_direction(
   teacher's probability, over the batch, of at most the median class's.
 
   Args:
-    student: logits.
-    teacher: logits.
+    student: logits; a class at -inf has no part in a direction.
+    teacher: the same.
     mask: True for valid examples; None is all.
     tikhonov: a, which makes the covariance invertible.
     mode: "paper" or "code".
@@ -47,9 +53,13 @@ def skd_direction(
   same_shape(student=student, teacher=teacher)
   valid, student, teacher = zero_masked(mask, student, teacher)
   K = student.shape[1]
-  difference = gram(l2_normalize(student)) - gram(l2_normalize(teacher))
+  known = jnp.any(present_classes(student, teacher) & valid[:, None], axis=0)
+  directions = (
+    gram(l2_normalize(without_excluded(x))) for x in (student, teacher)
+  )
+  difference = next(directions) - next(directions)
   if mode == "code":
-    difference /= K
+    difference = difference / K * class_share(known)
   # Masked rows and columns are 0, and stay 0 when centred.
   both = valid[:, None] & valid[None]
   mean = jnp.sum(difference, axis=0, keepdims=True) / valid_count(valid)
@@ -63,5 +73,6 @@ def skd_direction(
   loss = jnp.sum(distance) / valid_count(valid)
   if mode == "code":
     p = jnp.where(valid[:, None], jax.nn.softmax(teacher), 0.0)
-    loss *= jnp.mean(at_most_median(jnp.sum(p, axis=0)).astype(jnp.float32))
+    low = at_most_median(jnp.sum(p, axis=0), known)
+    loss *= jnp.mean(low.astype(jnp.float32)) * class_share(known)
   return loss

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError, same_shape
+from kdjax.numerics import class_share, present_classes, soften, times_log
 from kdjax.types import Array
 
 
@@ -37,7 +38,8 @@ def soft_cross_entropy(
     default_temperature: T of all examples without `temperature`.
     scale: whether to multiply by T_i^2, which keeps the scale of the gradient
       as T changes.
-    reduction: over the classes, "sum" or "mean".
+    reduction: over the classes, "sum" or "mean"; a class that both exclude, at
+      -inf, is not counted.
   """
   if reduction not in ("sum", "mean"):
     raise UserError(f"No reduction '{reduction}'.", exists=("sum", "mean"))
@@ -47,9 +49,14 @@ def soft_cross_entropy(
   else:
     soft = temperature.astype(jnp.float32)
   soft = soft.reshape(-1, *(1,) * (student.ndim - 1))
-  p = jax.nn.softmax(teacher.astype(jnp.float32) / soft)
-  log_q = jax.nn.log_softmax(student.astype(jnp.float32) / soft)
-  loss = -jnp.sum(p * log_q, axis=-1)
+  # Only a temperature that is read has a gradient.
+  divide = jnp.divide if temperature is None else soften
+  p = jax.nn.softmax(divide(teacher.astype(jnp.float32), soft))
+  log_q = jax.nn.log_softmax(divide(student.astype(jnp.float32), soft))
+  loss = -jnp.sum(times_log(p, log_q), axis=-1)
   if scale:
     loss *= soft[..., 0] ** 2
-  return loss / student.shape[-1] if reduction == "mean" else loss
+  if reduction == "sum":
+    return loss
+  present = present_classes(student, teacher)
+  return loss / student.shape[-1] * class_share(present)

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 
 from kdjax.errors import same_shape
 from kdjax.losses._classes import mask_unlabelled, target_log_odds, target_mask
+from kdjax.numerics import times_log
 from kdjax.types import Array
 
 
@@ -42,7 +43,7 @@ def tckd(
   q = target_log_odds(student / temperature, is_target)
   p = target_log_odds(teacher / temperature, is_target)
   log = jax.nn.log_sigmoid
-  loss = jax.nn.sigmoid(p) * (log(p) - log(q))
-  loss += jax.nn.sigmoid(-p) * (log(-p) - log(-q))
+  loss = times_log(jax.nn.sigmoid(p), log(p) - log(q))
+  loss += times_log(jax.nn.sigmoid(-p), log(-p) - log(-q))
   # Unlabelled rows are equal in both, so their loss is 0.
   return loss * temperature**2 if scale else loss

@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 
 from kdjax.errors import UserError
 from kdjax.losses._classes import mask_unlabelled, target_mask
+from kdjax.numerics import class_share, kl_divergence, present_classes
 from kdjax.types import Array
 
 
@@ -45,9 +46,13 @@ def tfkd(
   labelled, label, student = mask_unlabelled(label, student)
   K = student.shape[1]
   is_target = target_mask(label, student)
-  virtual = jnp.where(is_target, correct, (1.0 - correct) / (K - 1))
+  present = is_target | present_classes(student)
+  share = class_share(present, left_out=1)[:, None]
+  virtual = jnp.where(is_target, correct, (1.0 - correct) / (K - 1) * share)
+  virtual = jnp.where(present, virtual, -jnp.inf)
   log_p = jax.nn.log_softmax(virtual / temperature)
   log_q = jax.nn.log_softmax(student / student_temperature)
-  loss = jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=1)
-  loss = loss / K if reduction == "mean" else loss
+  loss = kl_divergence(log_p, log_q)
+  if reduction == "mean":
+    loss = loss / K * class_share(present)
   return jnp.where(labelled, loss, 0.0)

@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 
 from kdjax.errors import same_shape
 from kdjax.losses._classes import mask_unlabelled, target_log_odds, target_mask
+from kdjax.numerics import times_log
 from kdjax.types import Array
 
 
@@ -51,7 +52,8 @@ def wsld(
   ratio = cost(fixed) / (cost(teacher) + epsilon)
   p = jax.nn.softmax(teacher / temperature)
   log_q = jax.nn.log_softmax(student / temperature)
-  loss = -jnp.expm1(-ratio) * -jnp.sum(p * log_q, axis=1)
+  soft = -jnp.sum(times_log(p, log_q), axis=1)
+  loss = times_log(-jnp.expm1(-ratio), soft)
   if scale:
     loss *= temperature**2
   return jnp.where(labelled, loss, 0.0)

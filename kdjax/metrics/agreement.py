@@ -36,11 +36,13 @@ def sums(
   student, teacher = clean(student), clean(teacher)
   log_p = jax.nn.log_softmax(teacher)
   log_q = jax.nn.log_softmax(student)
+  p = jnp.exp(log_p)
   same = jnp.argmax(student, axis=1) == jnp.argmax(teacher, axis=1)
   return {
     "count": jnp.sum(mask, dtype=jnp.int32),
     "agreed": jnp.sum(mask & same, dtype=jnp.int32),
-    "kl": jnp.sum(jnp.exp(log_p) * (log_p - log_q)),
+    # 0 log 0 = 0: a class that the teacher excludes adds nothing.
+    "kl": jnp.sum(p * jnp.where(p == 0.0, 0.0, log_p - log_q)),
   }
 
 
