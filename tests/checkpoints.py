@@ -140,7 +140,10 @@ def tokenizer(folder):
     single="[CLS] $A [SEP]", special_tokens=[("[CLS]", START), ("[SEP]", END)]
   )
   PreTrainedTokenizerFast(
-    tokenizer_object=model, unk_token="[UNK]", pad_token="[PAD]"
+    tokenizer_object=model,
+    unk_token="[UNK]",
+    pad_token="[PAD]",
+    sep_token="[SEP]",
   ).save_pretrained(folder)
 
 

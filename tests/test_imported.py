@@ -152,7 +152,7 @@ def test_other_labels_are_refused(cached, tmp_path):
 
 def test_equal_labels_are_accepted_and_are_no_output(tmp_path):
   index, label = np.arange(5), np.array([0, 1, 2, 0, 1])
-  path = stored(tmp_path, "t", index=index, label=label, logits=np.eye(5))
+  path = stored(tmp_path, "t", index=index, label=label, logits=3 * np.eye(5))
   hidden = np.array([0, -1, 2])
   assert imported.open_for(path, index[:3], hidden).complete
   assert imported.placeholder(path).shapes == {"logits": (5,)}
@@ -170,7 +170,7 @@ def test_reading_outputs_that_do_not_exist_is_refused(cached, tmp_path):
   teacher = config.outputs(stored(tmp_path, "t", **cached[1]))
   mixed = experiment(teacher, {"train": {"image": "mixup"}})
   with pytest.raises(UserError, match="Training mixes examples"):
-    kdjax.run(mixed, tmp_path / "run", quiet=True)
+    run_student(mixed, tmp_path / "run")
   reads = {"student": "teacher/logits"}
   metric = {"accuracy": config.metric("classification", reads=reads)}
   with pytest.raises(UserError, match="'accuracy' read the teacher 'teacher'"):
@@ -229,3 +229,44 @@ def test_the_outputs_of_the_placeholder_are_nan(tmp_path):
   outputs = model.apply({}, {"index": INDEX}, train=False)
   assert jax.tree.map(np.shape, outputs) == {"logits": (4, 2)}
   assert np.isnan(outputs["logits"]).all()
+
+
+PROBABILITIES = np.random.default_rng(3).dirichlet(np.ones(K), N)
+
+
+@pytest.mark.parametrize(
+  ("name", "values"),
+  [
+    ("logits", PROBABILITIES),
+    ("logits", PROBABILITIES.astype(np.float16)),
+    ("logits", np.eye(K)[np.arange(N) % K]),
+    ("image/logits", PROBABILITIES),
+    ("distillation_logits", PROBABILITIES[:, None]),
+    ("logits", np.eye(K, dtype=np.int64)[np.arange(N) % K]),
+  ],
+)
+def test_probabilities_that_are_called_logits_are_refused(
+  tmp_path, name, values
+):
+  with pytest.raises(UserError) as caught:
+    stored(tmp_path, "t", index=np.arange(N), **{name: values})
+  assert f"'{name}' {list(values.shape)} of" in str(caught.value)
+  assert f"{name} = np.log(" in str(caught.value)
+  assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize(
+  ("name", "values"),
+  [
+    ("logits", np.log(PROBABILITIES)),
+    ("logits", np.append(PROBABILITIES[1:], [[0.5, 1.5, -1.0]], axis=0)),
+    ("logits", np.append(PROBABILITIES[1:], [[0.2, 0.2, 0.2]], axis=0)),
+    ("logits", np.full((N, 1), 0.5)),
+    ("probabilities", PROBABILITIES),
+  ],
+)
+def test_logits_and_outputs_of_another_name_are_imported(
+  tmp_path, name, values
+):
+  path = stored(tmp_path, "t", index=np.arange(N), **{name: values})
+  assert imported.placeholder(path).shapes == {name: values.shape[1:]}

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.cache import codecs, outputs
+from kdjax.cache import codecs, logit_values, outputs
 from kdjax.cache.manifest import Manifest, Output, hash_of
 from kdjax.cache.store import Reader, Writer
 from kdjax.errors import UserError
@@ -116,10 +116,12 @@ def import_file(
     log: called with a line about the stored outputs.
 
   Raises:
-    UserError: the file cannot be read, or its arrays are not as expected.
+    UserError: the file cannot be read, or its arrays are not as expected, such
+      as probabilities that are called logits.
   """
   arrays = _arrays(source)
   index = arrays.pop(INDEX)
+  logit_values.check(source, arrays)
   if isinstance(store, str):
     store = dict.fromkeys(arrays.keys() - {LABEL}, store)
   unknown = sorted(store.keys() - arrays.keys())

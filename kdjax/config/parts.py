@@ -72,7 +72,7 @@ def data(
     buckets: text -> lengths, such as {"text": (16, 32)}: the texts of a step
       are cut to the smallest length that holds the longest of them; the full
       length is always the last. Networks see the same words. A term over tokens
-      that reads no mask counts padding, of which there is then less.
+      that skips no padding counts less of it.
     **options: of the data set, and knobs that differ from their defaults.
   """
   changes = {key: options.pop(key) for key in DATA if key in options}
@@ -132,7 +132,9 @@ def term(
   Args:
     loss: a file of `kdjax/losses`, or a name as `kdjax.find` takes it.
     weight: a number or a `schedule()`.
-    reads: argument of the loss -> address, or a tuple of addresses.
+    reads: argument of the loss -> address, or a tuple of addresses. "mask" is
+      bool [B T], False at positions that do not count; by default that of the
+      modality from which the networks make their positions, "" is none.
     heads: argument of the loss -> `head()` applied to what it reads; a head on
       both student and teacher is given to "student".
     targets: arguments without gradient.

@@ -52,7 +52,7 @@ def pairs(
 
 
 def masked(reads: dict, token_mask: str | None) -> dict:
-  """`reads` with a token mask, unless that is None."""
+  """`reads` with a token mask; None is the term's default, "" no mask."""
   return reads if token_mask is None else {**reads, "mask": token_mask}
 
 

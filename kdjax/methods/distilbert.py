@@ -40,7 +40,8 @@ def distilbert(
     temperature: T, for student and teacher.
     student_hidden: addresses of hidden states; the last one is matched.
     teacher_hidden: the teacher's.
-    token_mask: address of a mask, False at padding; None is no mask.
+    token_mask: address of a mask, False at padding; None is that of the
+      modality of the tokens, "" no mask.
     project: whether the student's hidden state passes through a linear head.
 
   Returns:

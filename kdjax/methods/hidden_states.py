@@ -40,7 +40,8 @@ def hidden_states(
       from layer (i + 1) M / N - 1, and the next two options are not used.
     student_hidden: addresses of the student's hidden states.
     teacher_hidden: addresses of the teacher's, as many.
-    token_mask: address of a mask, False at padding; None is no mask.
+    token_mask: address of a mask, False at padding; None is that of the
+      modality of the tokens, "" no mask.
     project: whether each student layer has a linear head.
 
   Returns:

@@ -53,7 +53,8 @@ def minilm(
     student_qkv: addresses of queries, keys and values; in the paper those of
       the last layer.
     teacher_qkv: the teacher's; in version 2 an upper layer of a large teacher.
-    token_mask: address of a mask, False at padding; None is no mask.
+    token_mask: address of a mask, False at padding; None is that of the
+      modality of the tokens, "" no mask.
 
   Returns:
     One stage: `stage` with a term `minilm_<relation>` for each relation.

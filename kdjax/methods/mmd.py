@@ -31,7 +31,8 @@ def mmd(
     labels: weight of cross-entropy with labels.
     student_hidden: addresses of the student's hidden states.
     teacher_hidden: addresses of the teacher's, as many.
-    token_mask: address of a mask, False at padding; None is no mask.
+    token_mask: address of a mask, False at padding; None is that of the
+      modality of the tokens, "" no mask.
 
   Returns:
     One stage: `stage` with the terms `mmd0`, `mmd1`, ...

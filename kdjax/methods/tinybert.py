@@ -53,8 +53,9 @@ def tinybert(
     student_embedded: address of the input of the student's first block; None
       omits it.
     teacher_embedded: address of the teacher's.
-    token_mask: address of a mask, False at padding; None averages over
-      all tokens, as the paper's code does.
+    token_mask: address of a mask, False at padding; None is that of the
+      modality of the tokens, "" averages over all tokens, as the paper's code
+      does.
 
   Returns:
     Two stages: one for the layers, and one for the classes that starts from it.

@@ -36,7 +36,8 @@ def token_kd(
     temperature: T, for student and teacher.
     student_logits: address of the student's logits.
     teacher_logits: address of the teacher's.
-    token_mask: address of a mask, False at padding; None is no mask.
+    token_mask: address of a mask, False at padding; None is that of the
+      modality of the tokens, "" no mask.
 
   Returns:
     One stage: `stage` with the term `token_kd`.

@@ -51,7 +51,8 @@ class Model(OneModality, nn.Module):
     length: number of position embeddings.
     kinds: number of token types, 2 in BERT; 0 omits their embedding.
     separator: id that ends a part of a text. A token's type is the number of
-      separators before it; with None it is 0.
+      separators before it; with None it is 0. In a stage, None is that of the
+      tokenizer that the data names.
     offset: position of padding; the tokens' positions start after it. None
       counts from 0.
     activation: of a block's MLP, as named in config.json.

@@ -83,6 +83,18 @@ def state(reader: Tokenizer) -> str:
   return f"{opened.pad_token_id} {json.dumps(kept, sort_keys=True)}"
 
 
+def separator(name: str) -> int | None:
+  """The id that ends each text of a pair; None without one.
+
+  Args:
+    name: as in `make`; only a pretrained tokenizer has one.
+  """
+  if not name or name in BUILT:
+    return None
+  reader = make(name, ())
+  return _opened(reader.name, reader.revision).sep_token_id
+
+
 @dataclasses.dataclass(frozen=True)
 class Characters:
   """Characters and their ids: 0 is padding, 1 unknown, then `characters`.

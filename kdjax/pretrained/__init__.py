@@ -8,6 +8,7 @@ Read `loading.py` first; README.md lists the supported checkpoints.
 """
 
 from kdjax.pretrained.arrays import from_arrays
+from kdjax.pretrained.class_names import class_names
 from kdjax.pretrained.inheritance import inherit, origins
 from kdjax.pretrained.loading import (
   describe,
@@ -18,6 +19,7 @@ from kdjax.pretrained.loading import (
 )
 
 __all__ = [
+  "class_names",
   "describe",
   "fit",
   "from_arrays",

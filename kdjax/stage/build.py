@@ -162,6 +162,8 @@ def _term(
       if key not in numbers and key not in scheduled
     },
     schedules=scheduled,
+    # "" says that the term has no mask.
+    skips_padding="mask" not in spec["reads"],
   )
 
 
@@ -173,6 +175,7 @@ def _reads(
     if isinstance(read, str)
     else tuple(Address.parse(part) for part in read)
     for argument, read in reads.items()
+    if (argument, read) != ("mask", "")
   }
 
 

@@ -12,6 +12,7 @@ from kdjax import pretrained, registry
 from kdjax.cache import imported
 from kdjax.config import fields
 from kdjax.errors import UserError
+from kdjax.preprocess import tokenizer
 from kdjax.step.terms import HEADS
 from kdjax.types import Outputs
 
@@ -32,11 +33,14 @@ def build_networks(
     UserError: a name is used twice or reserved, or a network does not exist.
   """
   spec = config["stages"][name]
+  data = {**config["data"], **spec["data"]}
   teachers = {
-    key: _teacher(config, name, key, common) for key in spec["teachers"]
+    key: _with_separator(_teacher(config, name, key, common), data)
+    for key in spec["teachers"]
   }
   networks = {
-    key: _network(network, common) for key, network in spec["networks"].items()
+    key: _with_separator(_network(network, common), data)
+    for key, network in spec["networks"].items()
   }
   for key in networks.keys() & teachers.keys():
     raise UserError(
@@ -62,6 +66,27 @@ def _teacher(config, name: str, key: str, common) -> nn.Module:
   network = _network(spec, common)
   chunks = teacher.get("chunks", 1)
   return network if chunks == 1 else ChunkedNetwork(network, chunks)
+
+
+def _with_separator(network: Any, data: Mapping[str, Any]) -> Any:
+  """A network that tells the texts of a pair apart, by the data's tokenizer.
+
+  Args:
+    network: with a field `separator`, which is None, and several `kinds`; any
+      other one is returned as it is.
+    data: options of the data set.
+  """
+  if isinstance(network, ChunkedNetwork):
+    inner = _with_separator(network.network, data)
+    return ChunkedNetwork(inner, network.count)
+  named = data.get("tokenizer") or ""
+  if getattr(network, "separator", 0) is not None or network.kinds < 2:
+    return network
+  # Of a data set with `pieces`, `text` has other ids than the tokenizer's.
+  if "pieces" in data and network.modality != "pieces":
+    return network
+  found = tokenizer.separator(named)
+  return network if found is None else network.clone(separator=found)
 
 
 class ChunkedNetwork:

@@ -6,6 +6,7 @@ from flax.errors import FlaxError
 
 from kdjax.errors import UserError
 from kdjax.feed import buckets, sampling
+from kdjax.stage import class_order, mixed_labels
 from kdjax.stage.stage import Stage
 from kdjax.step import state as states
 from kdjax.step.flow import Address
@@ -23,6 +24,8 @@ def trace(stage: Stage) -> None:
   state, fixed, batch = stage.shapes()
   variables = states.evaluated(state)
   size = stage.config["batch_size"]
+  mixed_labels.check(stage)
+  class_order.check(stage)
   _check_classes(stage, state, fixed, batch)
   partners = {f"partner/{key}": batch[key] for key in stage.partners}
   jax.eval_shape(stage.train_step, state, fixed, {**batch, **partners})

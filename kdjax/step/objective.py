@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from kdjax.errors import UserError
 from kdjax.step import state as states
+from kdjax.step import token_masks
 from kdjax.step.accumulation import in_parts
 from kdjax.step.flow import DATA, PRECOMPUTED, Address, Flow, addresses
 from kdjax.step.reduction import Value, counted, is_whole, recorded
@@ -220,6 +221,7 @@ class Objective:
     self, term: Term, reader: Reader, step: Array, counted_in_all: Array | None
   ) -> Value:
     arrays, mask = reader.arguments(term)
+    arrays = token_masks.added(reader, term, arrays)
     numbers = reader.flow.fixed.numbers[term.name] | {
       name: schedule(step) for name, schedule in term.schedules.items()
     }

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.errors import ShapeError, UserError
+from kdjax.step import arguments, one_class
 from kdjax.step.terms import Term
 from kdjax.types import Array
 
@@ -36,12 +37,18 @@ def is_whole(term: Term, call, arrays: Mapping[str, Any], mask: Array) -> bool:
 
   Raises:
     UserError: its result is neither that nor one number per example or
-      position.
+      position; or an argument is not what the loss takes it for.
   """
+  arguments.check(term, arrays)
+  one_class.check(term, arrays)
   try:
     result = jax.eval_shape(call, arrays)
   except ShapeError as error:
     raise UserError(f"Term '{term.name}': {error}") from error
+  except (TypeError, ValueError):
+    arguments.check_sizes(term, arrays)
+    raise
+  arguments.check_sizes(term, arrays)
   shape = getattr(result, "shape", None)
   parameters = all(
     at.output.startswith("params/")
@@ -73,6 +80,11 @@ def counted(values: Array, mask: Array, arrays: Mapping[str, Any]) -> Array:
     mask = mask & wide(known)
   positions = arrays.get("mask")
   if positions is not None:
+    if positions.dtype != jnp.bool_:
+      raise UserError(
+        f"A term's `mask` is {positions.dtype} {list(positions.shape)}.",
+        "Expected booleans, False where a position does not count.",
+      )
     if positions.ndim > values.ndim:
       # The loss has reduced positions: an example without any does not count.
       positions = jnp.any(positions, axis=-1)

@@ -6,6 +6,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from kdjax.types import Array, Variables
@@ -132,6 +133,13 @@ def evaluated(state: State) -> dict[str, dict[str, Variables]]:
   """The variables used for evaluation: averaged ones if the stage has them."""
   params = state.params if state.average is None else state.average
   return join(params, state.collections)
+
+
+def without_best(state: State, maximise: bool) -> State:
+  """The state as before its first evaluation, on the host."""
+  value = np.float32(-np.inf if maximise else np.inf)
+  best = state.best.replace(value=value, step=np.int32(0))
+  return state.replace(best=best)
 
 
 def keep_best(state: State, value: Array, *, maximise: bool) -> State:

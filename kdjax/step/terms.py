@@ -53,6 +53,8 @@ class Term:
   takes_mask: bool
   options: Mapping[str, Any]  # those that are not floats
   schedules: Mapping[str, Callable]  # "weight" or an option -> step -> value
+  # Whether padding is skipped where the term reads no mask of positions.
+  skips_padding: bool = False
 
   def addresses(self, argument: str) -> tuple[Address, ...]:
     """The addresses that an argument reads."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from kdjax.devices import processes
 from kdjax.errors import UserError
-from kdjax.stage import build, grids, trace, vocabulary
+from kdjax.stage import build, grids, ranges, trace, vocabulary
 from kdjax.stage.stage import Stage
 from kdjax.step.flow import addresses
 from kdjax.step.step import training_only
@@ -48,6 +48,11 @@ def _check_experiment(config: Mapping[str, Any], names: Sequence[str]) -> None:
   """Checks what belongs to the whole experiment."""
   _at_least("seeds", config["seeds"], 1)
   _at_least("seed", config["seed"], 0)
+  if config["seed"] + config["seeds"] > 2**31:
+    raise UserError(
+      f"seed is {config['seed']}, and there are {config['seeds']} seeds.",
+      "Expected seeds below 2**31.",
+    )
   _one_of("dtype", config["dtype"], DTYPES)
   if not names:
     raise UserError("The experiment has no stages.", "Expected at least one.")
@@ -90,6 +95,7 @@ def _check_values(name: str, stage: Mapping[str, Any]) -> None:
     )
   _one_of(f"{path}.select_mode", stage["select_mode"], ("max", "min"))
   grids.check(stage["grid"], stage["terms"])
+  ranges.check(name, stage)
 
 
 def _check_names(name: str, stage: Mapping[str, Any]) -> None:

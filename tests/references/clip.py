@@ -15,7 +15,14 @@ def _cross_entropy(logits, k):
   return top + math.log(sum(math.exp(z - top) for z in logits)) - logits[k]
 
 
-def clip(image, text, scale, mask=None, *, normalize=True):
+def _positives(rows, group, i):
+  """Places of the rows in the group of place i, which is among them."""
+  if group is None or group[rows[i]] < 0:
+    return [i]
+  return [j for j, row in enumerate(rows) if group[row] == group[rows[i]]]
+
+
+def clip(image, text, scale, mask=None, group=None, *, normalize=True):
   rows = [i for i in range(len(image)) if mask is None or mask[i]]
   made = lambda x: _direction(x) if normalize else [float(v) for v in x]
   images, texts = [made(image[i]) for i in rows], [made(text[i]) for i in rows]
@@ -24,5 +31,7 @@ def clip(image, text, scale, mask=None, *, normalize=True):
   for i in range(len(rows)):
     found = [factor * sum(np.multiply(images[i], other)) for other in texts]
     back = [factor * sum(np.multiply(texts[i], other)) for other in images]
-    loss += _cross_entropy(found, i) + _cross_entropy(back, i)
+    own = _positives(rows, group, i)
+    for j in own:
+      loss += (_cross_entropy(found, j) + _cross_entropy(back, j)) / len(own)
   return np.float64(loss / (2 * len(rows)))

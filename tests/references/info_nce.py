@@ -17,11 +17,23 @@ def _pick(query, keys, own, temperature):
   return -(scores[own] - top - math.log(total))
 
 
-def info_nce(student, teacher, mask=None, *, temperature=0.07, symmetric=False):
+def _positives(kept, group, i):
+  """Places of the rows in the group of place i, which is among them."""
+  if group is None or group[kept[i]] < 0:
+    return [i]
+  return [j for j, row in enumerate(kept) if group[row] == group[kept[i]]]
+
+
+def info_nce(
+  student, teacher, mask=None, group=None, *, temperature=0.07, symmetric=False
+):
   kept = [i for i in range(len(student)) if mask is None or mask[i]]
   mine, theirs = ([side[i] for i in kept] for side in (student, teacher))
   value = back = 0.0
   for i in range(len(kept)):
-    value += _pick(mine[i], theirs, i, temperature) / len(kept)
-    back += _pick(theirs[i], mine, i, temperature) / len(kept)
+    own = _positives(kept, group, i)
+    for j in own:
+      share = len(kept) * len(own)
+      value += _pick(mine[i], theirs, j, temperature) / share
+      back += _pick(theirs[i], mine, j, temperature) / share
   return (value + back) / 2 if symmetric else value

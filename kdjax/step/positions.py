@@ -1,0 +1,86 @@
+"""Finds losses that count padding and can skip no positions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax.errors import UserError
+from kdjax.step.flow import DATA
+from kdjax.step.terms import Term
+
+# As many examples show whether padding counts.
+ROWS = 4
+
+
+def check(
+  term: Term, arrays: Mapping[str, Any], argument: str, part: int | None
+) -> None:
+  """Checks that the last position of an argument does not change a loss.
+
+  The loss is called with two sets of numbers of the shapes that the term reads.
+
+  Args:
+    term: whose loss takes no mask of positions.
+    arrays: argument -> array, or tuple of arrays.
+    argument: [B T D], of which some positions may be padding.
+    part: which array of a tuple; None: it is no tuple.
+
+  Raises:
+    UserError: the loss differs.
+  """
+  made = _made(term, arrays)
+  changed = dict(made)
+  if part is None:
+    changed[argument] = _with_other_end(made[argument])
+  else:
+    parts = list(made[argument])
+    parts[part] = _with_other_end(parts[part])
+    changed[argument] = tuple(parts)
+  try:
+    with jax.ensure_compile_time_eval():
+      values = [
+        np.asarray(term.loss(**given, **term.options))
+        for given in (made, changed)
+      ]
+  except (TypeError, ValueError, UserError):
+    return  # The loss says itself what does not fit.
+  if np.allclose(*values, rtol=1e-5, atol=1e-6, equal_nan=True):
+    return
+  name = getattr(term.loss, "__name__", "")
+  places = ", ".join(f"'{at}'" for at in term.addresses(argument))
+  raise UserError(
+    f"The term '{term.name}' reads positions at {places}, of which some are"
+    f" padding, and the loss '{name}' cannot skip them.",
+    "Use a loss of each position, such as 'hidden_mse', 'cosine' or 'kd', or an"
+    ' output without positions; or let padding count: reads={"mask": ""}.',
+  )
+
+
+def _with_other_end(array):
+  return np.concatenate([array[:, :-1], array[:, -1:] + 1.0], axis=1)
+
+
+def _made(term: Term, arrays: Mapping[str, Any]) -> dict[str, Any]:
+  """Numbers of the shapes of a loss's arguments, for a few examples."""
+  random = np.random.default_rng(0)
+
+  def made(array, rows):
+    shape = array.shape
+    if rows and shape:
+      shape = (min(shape[0], ROWS), *shape[1:])
+    if jnp.issubdtype(array.dtype, jnp.floating):
+      return random.normal(size=shape).astype(np.float32)
+    fill = np.ones if array.dtype == jnp.bool_ else np.zeros
+    return fill(shape, array.dtype)
+
+  result = {}
+  for name, value in arrays.items():
+    places = term.addresses(name) if name in term.reads else ()
+    rows = not any(
+      at.network == DATA or at.output.startswith("params/") for at in places
+    )
+    result[name] = jax.tree.map(lambda leaf, rows=rows: made(leaf, rows), value)
+  return result
