@@ -17,6 +17,36 @@ CONFIG = re.compile(r"--?config(?:=(.*))?$")
 OVERRIDE = re.compile(r"--?config\.([^=]+)")
 
 
+class Unread:
+  """A stream whose reader may leave, as `| head` does: the command goes on.
+
+  Args:
+    stream: to write to.
+  """
+
+  def __init__(self, stream):
+    self._stream = stream
+
+  def __getattr__(self, name):
+    return getattr(self._stream, name)
+
+  def write(self, text: str) -> int:
+    """Writes, or drops what nobody reads."""
+    return self._tried(self._stream.write, text)
+
+  def flush(self) -> None:
+    """Flushes, or drops what nobody reads."""
+    self._tried(self._stream.flush)
+
+  def _tried(self, call, *arguments):
+    try:
+      return call(*arguments)
+    except BrokenPipeError:
+      null = os.open(os.devnull, os.O_WRONLY)
+      os.dup2(null, self._stream.fileno())
+      os.close(null)
+
+
 def main(argv: list[str] | None = None) -> None:
   """The command `kdjax`; exits with 2 on a mistake of the user's.
 
@@ -28,6 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:]
   # As `python -m` has it: what lies here can be named in a config.
   sys.path.insert(0, os.getcwd())
+  stdout, sys.stdout = sys.stdout, Unread(sys.stdout)
   try:
     _run(argv)
   except UserError as error:
@@ -40,9 +71,8 @@ def main(argv: list[str] | None = None) -> None:
     sys.stdout.flush()
     # Not `exit`: JAX may be compiling in a thread, which no one ends cleanly.
     os._exit(130)
-  except BrokenPipeError:
-    # The reader of our output has left, as `| head` does.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  finally:
+    sys.stdout = stdout
 
 
 def verbs() -> dict[str, str]:
@@ -89,6 +119,19 @@ def define_config(values, argv: list[str]) -> None:
     "changes it",
     flag_values=values,
     sys_argv=argv,
+  )
+
+
+def define_accept(values) -> None:
+  """Defines --accept=data,sources,teachers."""
+  from absl import flags
+
+  flags.DEFINE_list(
+    "accept",
+    [],
+    "what may differ from what the workdir's stages were trained with: data,"
+    " sources (code), teachers",
+    flag_values=values,
   )
 
 

@@ -59,7 +59,7 @@ def plan_of(*, augmentations=2, terms=None, teachers=None, seeds=2, **teacher):
     "save_every": 3,
   }
   network = lambda width: config.network("conv", widths=(width,), num_classes=K)
-  cross_entropy = {"cross_entropy": config.term("cross_entropy")}
+  cross_entropy = {"cross_entropy": config.term("target_cross_entropy")}
   terms = terms or {"kd": config.term("kd", temperature=2.0)}
   pipeline = "crop(padding=1)|flip|to_float|mixup"
   return config.experiment(
@@ -259,8 +259,10 @@ def test_cached_separate_and_online_teachers_mix_in_one_run(
     "three": of(),
   }
   mixed = run(taught, tmp_path, teachers=teachers, terms=terms)
+  # Three terms are summed in another order than one is, and Adam makes the
+  # rounding of a gradient near 0 larger.
   for key, value in trained["online"].items():
-    np.testing.assert_allclose(value, mixed[key], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(value, mixed[key], rtol=1e-4, atol=1e-3)
 
 
 def test_a_teacher_with_unlimited_augmentations_cannot_be_cached(
@@ -302,7 +304,7 @@ def test_a_cache_of_another_teacher_is_refused_with_the_field(
 
 
 @pytest.mark.parametrize("field", ["augment_seed", "augmentation", "data"])
-def test_a_cache_of_other_views_or_examples_is_refused(runs, field):
+def test_a_cache_of_other_views_or_examples_is_refused(runs, field, tmp_path):
   folders, _ = runs
   (cache,) = (folders["cached"] / "cache").iterdir()
   other = plan_of(cache=str(cache))
@@ -316,7 +318,8 @@ def test_a_cache_of_other_views_or_examples_is_refused(runs, field):
     label = np.arange(N) % K
     arrays.hold("dark", {"image": images, "label": label, "split": splits})
     other.data.held = "dark"
-  ((_, (plan,)),) = experiment.caches(other, folders["cached"], "student")
+  copy = shutil.copytree(folders["cached"], tmp_path / "copy")
+  ((_, (plan,)),) = experiment.caches(other, copy, "student", accept=("data",))
   with pytest.raises(UserError, match=f"'{field}'"):
     cache_plan.open_cache(plan)
 
@@ -415,6 +418,7 @@ def test_the_command_makes_a_cache_and_verifies_it(runs, tmp_path, capsys):
     stage="student",
     part="0/1",
     batches=2,
+    accept=(),
   )
   verb.main(values, [])
   verb.main(values, ["verify"])

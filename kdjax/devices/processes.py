@@ -6,9 +6,11 @@ A worker process imports the user's script again. Code of the script outside of
 
 import ast
 import multiprocessing
+import multiprocessing.connection
 import os
 import pathlib
 import sys
+import threading
 
 import jax
 
@@ -64,6 +66,19 @@ def check() -> None:
       'Put the code under `if __name__ == "__main__":`, or set'
       " data.workers=0 to decode in threads.",
     )
+
+
+def end_with_parent() -> None:
+  """Ends a worker process when the process that started it is killed."""
+  parent = multiprocessing.parent_process()
+  if parent is None:
+    return
+
+  def wait() -> None:
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+  threading.Thread(target=wait, daemon=True).start()
 
 
 def _line_of(main) -> int | None:

@@ -186,6 +186,10 @@ class _Batches:
   def __init__(self, feeds, part: slice, start: int, stop: int):
     self.feeds, self.part, self.start, self.stop = feeds, part, start, stop
 
+  def __setstate__(self, state: dict[str, Any]) -> None:
+    self.__dict__.update(state)
+    processes.end_with_parent()
+
   def __len__(self) -> int:
     return max(self.stop - self.start, 0)
 

@@ -49,7 +49,10 @@ def finished_steps(
 
 
 def check_history(
-  config: Mapping[str, Any], folder: pathlib.Path, names: Sequence[str]
+  config: Mapping[str, Any],
+  folder: pathlib.Path,
+  names: Sequence[str],
+  accept: Sequence[str] = (),
 ) -> None:
   """Checks that the stages in a workdir allow some stages to run.
 
@@ -57,6 +60,8 @@ def check_history(
     config: of the experiment, as nested dicts.
     folder: the workdir.
     names: of the stages that are to run, in order.
+    accept: with "teachers", a finished stage keeps what it learned from a
+      teacher that is trained further.
 
   Raises:
     UserError: a finished stage has more steps than the config, a finished
@@ -72,11 +77,12 @@ def check_history(
       )
     for source, steps in (result["teachers"] if result else {}).items():
       new_steps = config["stages"][source]["steps"]
-      if new_steps > steps:
+      if new_steps > steps and "teachers" not in accept:
         raise UserError(
           f"The finished stage '{name}' learned from '{source}' after {steps} "
           f"steps, and '{source}' has {new_steps} steps in the config.",
-          f"To train '{name}' again, delete {folder / 'stages' / name}.",
+          f"To train '{name}' again, delete {folder / 'stages' / name};"
+          " --accept=teachers keeps it.",
         )
   for i, name in enumerate(names):
     for source in sources(config["stages"][name]):

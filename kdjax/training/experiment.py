@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +13,14 @@ from kdjax.errors import UserError
 from kdjax.stage import grids
 from kdjax.stage.stage import Stage
 from kdjax.teachers import cache_plan
-from kdjax.training import check, dependencies, initialization, placed
+from kdjax.training import (
+  check,
+  dependencies,
+  initialization,
+  lock,
+  placed,
+  provenance_check,
+)
 from kdjax.training import workdir as workdirs
 from kdjax.training.loop import Loop
 
@@ -24,6 +31,7 @@ def run(
   *,
   stage: str | None = None,
   quiet: bool = False,
+  accept: Sequence[str] = (),
 ) -> dict[str, Any]:
   """Runs the stages of an experiment and writes its report.
 
@@ -34,29 +42,36 @@ def run(
     workdir: folder for all files of the run.
     stage: name of the only stage to run; None runs all.
     quiet: whether no progress is shown.
+    accept: what may differ from what the workdir's stages were trained with:
+      "data", "sources" (code) or "teachers". The workdir records it.
 
   Returns:
     The content of results.json.
 
   Raises:
-    UserError: the experiment cannot run; raised before anything is written.
+    UserError: the experiment cannot run, what a stage was trained with has
+      changed, or another process uses the workdir; raised before anything is
+      written.
     DivergedError: a loss is not finite; the last good checkpoint stays.
   """
   from kdjax import report
 
-  compilation_cache.enable(pathlib.Path(workdir))
+  compilation_cache.enable()
   plain = workdirs.resolve(config)
   names = [stage] if stage else list(plain["order"])
   check.plan(plain, names)
+  provenance_check.check_parts(accept)
   workdir = pathlib.Path(workdir)
-  workdirs.check_config(workdir, plain)
-  dependencies.check_history(plain, workdir, names)
-  workdirs.write_config(workdir, plain)
-  quiet = quiet or jax.process_index() > 0
-  for name in names:
-    run_stage(plain, workdir, name, quiet=quiet)
-  if jax.process_index() == 0:
-    return report.write(workdir)
+  with lock.locked(workdir):
+    workdirs.check_config(workdir, plain)
+    dependencies.check_history(plain, workdir, names, accept)
+    provenance_check.check_trained(plain, workdir, names, accept)
+    workdirs.write_config(workdir, plain, accept)
+    quiet = quiet or jax.process_index() > 0
+    for name in names:
+      run_stage(plain, workdir, name, quiet=quiet, accept=accept)
+    if jax.process_index() == 0:
+      return report.write(workdir)
   return {}
 
 
@@ -66,6 +81,7 @@ def run_stage(
   name: str,
   *,
   quiet: bool = False,
+  accept: Sequence[str] = (),
 ) -> dict[str, Any]:
   """Trains one stage, unless it is finished.
 
@@ -74,12 +90,15 @@ def run_stage(
     workdir: of the experiment.
     name: of the stage.
     quiet: whether no progress is shown.
+    accept: parts of its provenance that may differ.
 
   Returns:
     The content of the stage's result.json.
   """
   result = workdirs.stage_result(workdir, name)
-  if result and result["steps"] >= config["stages"][name]["steps"]:
+  # The teachers of this stage may have been trained since the run began.
+  provenance_check.settle(config, workdir, name, accept)
+  if result and _is_finished(result, config["stages"][name]):
     if not quiet:
       print(f"{name}: finished, {result['steps']} steps")
     return result
@@ -93,8 +112,17 @@ def run_stage(
   return loop.run(teacher_steps=teacher_steps)
 
 
+def _is_finished(result: Mapping[str, Any], stage: Mapping[str, Any]) -> bool:
+  """Whether a result has all steps, and its best is of the metric to select."""
+  selected = result["validation"]["best"]
+  return result["steps"] >= stage["steps"] and stage["select"] in selected
+
+
 def caches(
-  config: ConfigDict, workdir: pathlib.Path, only: str | None = None
+  config: ConfigDict,
+  workdir: pathlib.Path,
+  only: str | None = None,
+  accept: Sequence[str] = (),
 ) -> Iterator[tuple[Stage, list[cache_plan.Plan]]]:
   """Lists the caches of teacher outputs that an experiment uses.
 
@@ -102,6 +130,7 @@ def caches(
     config: of the experiment.
     workdir: that holds the teachers' finished stages.
     only: name of the only stage to consider; None considers all.
+    accept: parts of the teachers' provenance that may differ.
 
   Yields:
     A stage, and its caches.
@@ -109,7 +138,7 @@ def caches(
   Raises:
     UserError: no teacher has a cache, or a teacher's stage is not trained.
   """
-  compilation_cache.enable(workdir)
+  compilation_cache.enable()
   plain = workdirs.resolve(config)
   names = [only] if only else list(plain["order"])
   check.plan(plain, names)
@@ -121,6 +150,8 @@ def caches(
     if not cached:
       continue
     has_cache = True
+    for source in dependencies.sources(plain["stages"][name]):
+      provenance_check.check(plain, workdir, source, accept)
     placed_stage = placed.place(plain, name, load_fixed)
     stage, fixed = placed_stage.stage, placed_stage.fixed
     orders = stage.train_feeds(placed_stage.seeds)

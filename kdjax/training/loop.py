@@ -9,6 +9,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from kdjax.config import strict_json
+from kdjax.config.files import write_atomically
 from kdjax.devices import multistep
 from kdjax.errors import UserError
 from kdjax.feed import loaders
@@ -16,18 +17,17 @@ from kdjax.stage import grids
 from kdjax.step import state as states
 from kdjax.step.state import State
 from kdjax.teachers import outputs
-from kdjax.training import evaluation
+from kdjax.training import continued, diagnosis, evaluation, faults
 from kdjax.training.checkpoints import Checkpoints, unflatten
+from kdjax.training.idle_terms import IdleTerms
 from kdjax.training.metrics_log import (
   MetricsLog,
   NoLog,
-  by_step,
-  means_of,
-  write_atomically,
 )
 from kdjax.training.placed import PlacedStage
 from kdjax.training.progress import Clock, Progress
-from kdjax.training.results import DivergedError, TrainedStage
+from kdjax.training.results import TrainedStage
+from kdjax.training.step_metrics import StepMetrics, means_of
 from kdjax.training.termination import Termination
 
 
@@ -59,6 +59,7 @@ class Loop:
     self.broken: list[str] = []  # records that an earlier run skipped
     orders = stage.train_feeds(self.seeds)
     self.sources = [order.source for order in orders]
+    self.diagnosis = diagnosis.FirstStep(placed, orders, initial)
     feed = loaders.make(self.config["data"], placement, orders, stage.spec)
     fixed = placed.fixed, self.fixed
     self.feed, train_step = outputs.feed_and_train_step(
@@ -76,9 +77,11 @@ class Loop:
       ("state", "state"),
       donate=True,
     )
-    self.pending: list[Any] = []  # metrics of the steps since the last record
+    self.metrics = StepMetrics(placement)
+    self.idle = IdleTerms(stage, self.seeds, len(orders[0].source))
     self.clock = Clock(self.config["batch_size"] * len(self.seeds))
     self.log: MetricsLog | NoLog = NoLog()
+    self.selected = False  # whether the metric `select` was a number before
 
   def run(self, *, teacher_steps: Mapping[str, int]) -> dict[str, Any]:
     """Trains to the last step and returns the stage's result.
@@ -95,11 +98,12 @@ class Loop:
       Checkpoints(self.folder / "checkpoints", write=True) as checkpoints,
     ):
       self.checkpoints = checkpoints
-      start, steps = checkpoints.latest() or 0, self.config["steps"]
+      restored = checkpoints.newest()
+      start, steps = restored[0] if restored else 0, self.config["steps"]
       progress = Progress(self.stage.name, steps, start, quiet=self.quiet)
       try:
         self._compile(start)
-        state = self._start(start, teacher_steps)
+        state = self._start(restored, teacher_steps, progress)
         step = start
         batches = self.feed.batches(start, steps)
         for call in multistep.grouped(batches, self.steps_per_call):
@@ -111,14 +115,20 @@ class Loop:
             loss = self._record(step, state)
             progress.update(step, loss, self.clock.lap(step))
           with self.clock.paused():
+            stop = termination.requested(step, record)
             if self._due("eval", step) or last:
               state = self._validate(step, state)
-            stop = record and termination.requested()
             if save or last or stop:
               self._save(step, state, teacher_steps)
             if stop:
-              progress.print_line(f"SIGTERM: saved at step {step}")
-              raise SystemExit(Termination.STATUS)
+              self.checkpoints.wait()
+              termination.leave(step, progress.print_line)
+        if termination.received:
+          termination.leave(step, progress.print_line)
+        if start == steps and not self.selected:
+          # Trained before; only the metric that selects is another one.
+          state = self._validate(step, state)
+          self._save(step, state, teacher_steps)
       finally:
         progress.close()
         self.log.close()
@@ -128,13 +138,20 @@ class Loop:
       multihost_utils.sync_global_devices(f"finished {self.stage.name}")
     return result
 
-  def _start(self, start: int, teacher_steps: Mapping[str, int]) -> list[State]:
+  def _start(
+    self,
+    restored: tuple[int, dict, dict] | None,
+    teacher_steps: Mapping[str, int],
+    progress: Progress,
+  ) -> list[State]:
     """The state to start or continue from, placed."""
     init = jax.jit(self.stage.init)
-    if not start:
+    start = 0
+    if not restored:
       arguments = self.seeds, self.host_fixed, self.initial
       state = [init(*of_seed) for of_seed in zip(*arguments, strict=True)]
     else:
+      start, stored, facts = restored
       if start > self.config["steps"]:
         raise UserError(
           f"The checkpoint of '{self.stage.name}' is of step {start}, and the"
@@ -142,18 +159,16 @@ class Loop:
           "Set at least as many steps as the checkpoint.",
         )
       shapes = jax.eval_shape(init, 0, self.host_fixed[0], self.initial[0])
-      stored, folder = self.checkpoints.read(), self.checkpoints.folder
+      folder = self.checkpoints.folder
       state = unflatten(shapes, stored, len(self.seeds), folder)
-      facts = self.checkpoints.facts()
-      if facts["teachers"] != dict(teacher_steps):
-        raise UserError(
-          f"The stage '{self.stage.name}' has learned for {start} steps from "
-          f"{facts['teachers']} (stage: steps), which are "
-          f"{dict(teacher_steps)} now.",
-          f"To train it again, delete {self.folder}.",
-        )
       self.clock.resume(facts["seconds"])
       self.broken = facts["broken"]
+      self.metrics.restore(facts.get("pending", {}))
+      self.selected = all(of_seed.best.step > 0 for of_seed in state)
+      state, kept = continued.with_changes(
+        self.stage, start, state, facts, progress.print_line
+      )
+      self.selected &= kept
     if jax.process_index() == 0:
       self.log = MetricsLog(self.workdir, self.stage.name, self.seeds, start)
     return self.placement.put(state)
@@ -173,7 +188,7 @@ class Loop:
     """Starts the steps of one call for all seeds, without waiting."""
     arguments = batches[0] if len(batches) == 1 else (batches,)
     done = self.train_steps(state, self.fixed, *arguments)
-    self.pending.append([metrics for _, metrics in done])
+    self.metrics.add([metrics for _, metrics in done])
     return [new for new, _ in done]
 
   def _due(self, action: str, step: int) -> bool:
@@ -182,39 +197,19 @@ class Loop:
 
   def _record(self, step: int, state: list[State]) -> float:
     """Logs means since the last record; returns the seeds' mean loss."""
-    recorded = [self.placement.fetch(metrics) for metrics in self.pending]
-    self.pending = []
     self._check(state)
-    named = by_step(recorded)
+    named = self.metrics.fetch()
+    self.metrics.clear()
     for name, means in means_of(named).items():
       self.log.write(step, f"train/{name}", means)
+    self.idle.add(step, named)
     return float(np.mean(named["loss"][-1]))
 
   def _check(self, state: list[State]) -> None:
     """Raises `DivergedError` for the first fault in a seed's state."""
-    faults = self.placement.fetch([group.fault for group in state])
-    recorded = [
-      (int(fault.step), seed, fault.terms)
-      for seed, fault in zip(self.seeds, faults, strict=True)
-      if fault.step >= 0
-    ]
-    if not recorded:
-      return
-    step, seed, values = min(recorded, key=lambda fault: fault[:2])
-    terms = ", ".join(f"{name} {value}" for name, value in values.items())
-    self.checkpoints.wait()
-    last = self.checkpoints.latest()
-    checkpoint = (
-      f"The last good checkpoint of step {last} stays."
-      if last
-      else "No checkpoint was written yet."
-    )
-    raise DivergedError(
-      f"Stage '{self.stage.name}': the loss or its gradient is not finite at "
-      f"step {step} of seed {seed}. Its terms: {terms}.",
-      f"{checkpoint} In another workdir, try a lower learning rate, a smaller "
-      "weight, or optimizer.clip_norm.",
-    )
+    found = self.placement.fetch([group.fault for group in state])
+    explain = self.diagnosis.explain
+    faults.check(self.stage.name, self.seeds, found, self.checkpoints, explain)
 
   def _validate(self, step: int, state: list[State]) -> list[State]:
     """Evaluates on validation and keeps the best variables of each seed."""
@@ -231,17 +226,29 @@ class Loop:
     self.log.write(step, "validation/loss", losses)
     select = self.config["select"]
     values = [np.float32(metrics[select]) for metrics in results]
+    if not self.selected:
+      self.log.flush()
+      faults.check_selection(self.stage, step, self.seeds, results)
+    self.selected = True
     return self.keep_best(state, self.placement.put(values))
 
   def _save(
     self, step: int, state: list[State], teacher_steps: Mapping[str, int]
   ) -> None:
     """Saves a checkpoint, after all records up to here are on disk."""
+    self._check(state)
     self.log.flush()
+    # A result of fewer steps is not that of the checkpoint.
+    if jax.process_index() == 0:
+      (self.folder / "result.json").unlink(missing_ok=True)
     facts = {
       "seconds": self.clock.total(),
+      "steps": self.config["steps"],
+      "select": [self.config["select"], self.config["select_mode"]],
       "teachers": dict(teacher_steps),
       "broken": self._broken(),
+      # Of steps without a record, if the run is stopped after them.
+      "pending": self.metrics.saved(),
     }
     self.checkpoints.save(step, self.placement.fetch(state), facts)
 
@@ -265,6 +272,7 @@ class Loop:
       "seconds": self.clock.total(),
       "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     }
+    facts["variables"] = trained.variables_hash()
     result = {**facts, **metrics, "broken": self._broken(), **speed}
     if jax.process_index() == 0:
       if self.config["predictions"]:

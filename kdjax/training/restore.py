@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,13 @@ from kdjax.errors import UserError
 from kdjax.stage import build, grids
 from kdjax.stage.stage import Stage
 from kdjax.step.views import EVALUATION
-from kdjax.training import evaluation, initialization, placed, stage_variables
+from kdjax.training import (
+  evaluation,
+  initialization,
+  placed,
+  provenance_check,
+  stage_variables,
+)
 from kdjax.training import workdir as workdirs
 
 
@@ -22,6 +28,7 @@ def evaluate(
   *,
   split: str = "test",
   which: str = "best",
+  accept: Sequence[str] = (),
 ) -> dict[str, Any]:
   """Evaluates a stage's checkpoint on a split.
 
@@ -30,6 +37,11 @@ def evaluate(
     stage: name of the stage.
     split: of its data.
     which: "best" by validation, or "last".
+    accept: "data", "sources" or "teachers", which may differ from what the
+      stage was trained with.
+
+  Raises:
+    UserError: they differ and are not accepted, or there is no such stage.
 
   Returns:
     metric -> a value per seed, a float or an array such as `confusion`. With a
@@ -37,6 +49,8 @@ def evaluate(
   """
   workdir = pathlib.Path(workdir)
   config = workdirs.read_config(workdir)
+  build.stage_config(config, stage)  # before anything is compared
+  provenance_check.check(config, workdir, stage, accept)
   load_fixed = functools.partial(initialization.load_fixed, workdir=workdir)
   placed_stage = placed.place(config, stage, load_fixed)
   built, placement = placed_stage.stage, placed_stage.placement
@@ -70,6 +84,7 @@ def restore(
   seed: int | None = None,
   which: str = "best",
   point: int = 0,
+  accept: Sequence[str] = (),
 ) -> tuple[Any, Any]:
   """Restores a trained network, ready to call.
 
@@ -83,6 +98,7 @@ def restore(
     seed: one of the run's seeds; None is the first.
     which: "best" by validation, or "last".
     point: number of the grid point, if the stage has a grid.
+    accept: ("sources",) allows code that differs from what it was trained with.
 
   Returns:
     The Flax module, and its variables. If the data has pipelines or raw bytes,
@@ -109,13 +125,11 @@ def restore(
         f"Expected 0 to {points - 1}.",
       )
     position, states = position * points + point, states * points
-  if network == "student" and _predicts_through_head(config, stage):
+  code = _code_of(config, stage, network)
+  provenance_check.check(code, workdir, stage, accept, parts=("sources",))
+  if code is config:
     return _restore_with_head(config, workdir, stage, position, which)
-  if stage in config["stages"]:
-    # The losses are not needed, and may not be registered any more.
-    bare = {**config["stages"][stage], "terms": {}, "metrics": {}}
-    config = {**config, "stages": {**config["stages"], stage: bare}}
-  built = build.build(config, stage)
+  built = build.build(code, stage)
   networks = built.objective.networks
   if network not in networks:
     raise UserError(
@@ -131,6 +145,20 @@ def restore(
   if _reads_raw_inputs(built, module):
     module = evaluation.RawInputNetwork(module, built.objective.views)
   return module, variables[position]
+
+
+def _code_of(
+  config: Mapping[str, Any], stage: str, network: str
+) -> Mapping[str, Any]:
+  """The config without the losses and metrics that a network does not need.
+
+  They may not be registered any more.
+  """
+  build.stage_config(config, stage)  # raises for an unknown stage
+  if network == "student" and _predicts_through_head(config, stage):
+    return config
+  bare = {**config["stages"][stage], "terms": {}, "metrics": {}}
+  return {**config, "stages": {**config["stages"], stage: bare}}
 
 
 def _reads_raw_inputs(built: Stage, module: Any) -> bool:

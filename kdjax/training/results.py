@@ -1,6 +1,7 @@
 """Test metrics and predictions of a finished stage."""
 
 import functools
+import io
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,18 +9,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from kdjax.config.files import write_atomically
 from kdjax.devices.placement import Placement
-from kdjax.errors import UserError
 from kdjax.stage import grids
 from kdjax.stage.stage import Stage
 from kdjax.step import state as states
 from kdjax.step.state import Fixed, State
-from kdjax.training import evaluation
+from kdjax.training import evaluation, provenance
 from kdjax.types import Source
-
-
-class DivergedError(UserError):
-  """A loss, gradient or selecting metric is not finite."""
 
 
 class TrainedStage:
@@ -55,19 +52,9 @@ class TrainedStage:
     Args:
       fixed: teachers and numbers of each state, placed.
 
-    Raises:
-      DivergedError: the selecting metric was never a number.
     """
     select, grid = self.stage.config["select"], self.stage.config["grid"]
     count = len(self.seeds)
-    seeds = grids.repeat_per_point(grid, self.seeds)
-    for seed, best in zip(seeds, self.best, strict=True):
-      if best.step == 0:
-        raise DivergedError(
-          f"Stage '{self.stage.name}': '{select}' on validation was never a "
-          f"number for seed {seed}, so no step is its best.",
-          "Select by another metric, in another workdir.",
-        )
     split = evaluation.SplitEvaluator(self.stage, self.placement, self.test)
     metrics = self._test(split, fixed)
     variables = [group.best.variables for group in self.state]
@@ -92,6 +79,12 @@ class TrainedStage:
       },
     }
 
+  def variables_hash(self) -> str:
+    """The hash of all variables that a later stage can read."""
+    last = self.placement.fetch([states.evaluated(it) for it in self.state])
+    best = [it.variables for it in self.best]
+    return provenance.variables_hash([*best, *last])
+
   def write_predictions(
     self, fixed: Sequence[Fixed], folder: pathlib.Path
   ) -> None:
@@ -107,7 +100,9 @@ class TrainedStage:
     variables = [best.variables for best in self.best]
     columns = evaluation.predict(self.stage, variables, fixed, self.test[0])
     if columns:
-      np.savez(folder / "predictions.npz", **columns)
+      file = io.BytesIO()
+      np.savez(file, **columns)
+      write_atomically(folder / "predictions.npz", file.getvalue())
 
   def _test(
     self, split: evaluation.SplitEvaluator, fixed: Sequence[Fixed]

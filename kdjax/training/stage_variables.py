@@ -3,6 +3,8 @@
 import pathlib
 from typing import Any
 
+import numpy as np
+
 from kdjax.errors import UserError
 from kdjax.training.checkpoints import SEPARATOR, Checkpoints, unflatten
 
@@ -45,6 +47,7 @@ def load(
       )
     part = f"{kind}.{network}." if network else ""
     if which == "best":
+      _check_measured(stage, checkpoints)
       stored = checkpoints.read(f"best.variables.{part}")
     else:
       # If the stage averages its parameters, the average is evaluated.
@@ -53,6 +56,19 @@ def load(
       collections = checkpoints.read(f"collections.{part}")
       stored = _join(params, collections, depth=0 if network else 2)
   return unflatten(template, stored, seeds, folder)
+
+
+def _check_measured(stage: str, checkpoints: Checkpoints) -> None:
+  """Raises `UserError` if no variables of a stage were ever evaluated."""
+  (steps,) = checkpoints.read("best.step").values()
+  if np.all(steps > 0):
+    return
+  raise UserError(
+    f"The stage '{stage}' has no best variables: it stopped after step"
+    f" {checkpoints.latest()}, before its first evaluation.",
+    f"Continue it with --stage={stage}, or read its last variables, with"
+    ' --which=last or which="last".',
+  )
 
 
 def _join(params, collections, depth: int) -> dict[str, Any]:

@@ -11,15 +11,16 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 
 from kdjax import registry
 from kdjax.config import fields, strict_json
+from kdjax.config.files import write_atomically
 from kdjax.errors import UserError
-from kdjax.training.metrics_log import write_atomically
+from kdjax.training import source_hashes
 
 # The config keys that may change when a run is continued; * is any name.
 CHANGEABLE = (
@@ -28,10 +29,14 @@ CHANGEABLE = (
   "stages.*.save_every",
   "stages.*.steps_per_call",
   "stages.*.predictions",
+  # A stage whose metric was wrong selects by another one from then on.
+  "stages.*.select",
+  "stages.*.select_mode",
   "seed_axis",
   "placement",
   "notes.*",
-  # The data's folder and feed do not change the batches.
+  # The data's folder and feed do not change the batches; `provenance` compares
+  # what lies in the folder.
   "data.root",
   "data.feed",
   "data.workers",
@@ -62,12 +67,7 @@ def resolve(config: fields.ConfigDict) -> dict[str, Any]:
   for key, value in fields.flatten(plain).items():
     if not strict_json.holds(value):
       raise UserError(f"config.{key} is {value}.", "Expected a finite number.")
-  sources = {}
-  for kind, name in _names(plain):
-    component = registry.describe(kind, name)
-    if not pathlib.Path(component.path).is_relative_to(registry.PACKAGE):
-      sources[f"{kind}:{name}"] = component.digest
-  return {**plain, "sources": sources}
+  return {**plain, "sources": source_hashes.outside(plain)}
 
 
 def check_config(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
@@ -84,12 +84,12 @@ def check_config(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
   if not path.exists() or not trained:
     # Nothing was trained: the config may still be corrected.
     return
-  old = json.loads(path.read_text())
+  old = strict_json.read(path)
   new = json.loads(json.dumps(config))
   refused = {
     key: pair
     for key, pair in differences(old, new).items()
-    if not changeable(key) and not _is_new(key, pair[0], trained)
+    if not changeable(key) and not _is_new(key, trained)
   }
   if refused:
     lines = "; ".join(
@@ -102,54 +102,65 @@ def check_config(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
     )
 
 
-def write_config(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+def write_config(
+  workdir: pathlib.Path, config: Mapping[str, Any], accept: Sequence[str] = ()
+) -> None:
   """Writes config.json and environment.json.
+
+  Args:
+    workdir: of the run.
+    config: of the experiment, as nested dicts.
+    accept: parts of the stages' provenance that may differ; config.json keeps
+      those of earlier starts too.
 
   Raises:
     UserError: the workdir is not writable.
   """
   if jax.process_index() > 0:
     return
-  for name, content in (("config", config), ("environment", environment())):
+  path = workdir / "config.json"
+  before = strict_json.read(path).get("accepted", ()) if path.exists() else ()
+  accepted = {"accepted": sorted({*before, *accept})}
+  for name, content in (
+    ("config", {**config, **accepted}),
+    ("environment", {**environment(), "accepted": sorted(accept)}),
+  ):
     text = strict_json.dumps(content, indent=2, sort_keys=name == "config")
-    try:
-      write_atomically(workdir / f"{name}.json", text + "\n")
-    except OSError as error:
-      raise UserError(
-        f"The workdir {workdir} cannot be written: {error.strerror}.",
-        "Choose a folder that is writable.",
-      ) from error
+    write_atomically(workdir / f"{name}.json", text + "\n")
 
 
 def stage_result(workdir: pathlib.Path, name: str) -> dict[str, Any] | None:
   """The result.json of a finished stage, null metrics as NaN; else None."""
   path = workdir / "stages" / name / "result.json"
-  if not path.exists():
-    return None
-  return strict_json.loads_numbers(path.read_text())
+  return strict_json.read(path, nan=True) if path.exists() else None
 
 
 def environment() -> dict[str, Any]:
   """The versions, commit and devices of a run."""
-  git = lambda *words: subprocess.run(
-    ["git", "-C", str(registry.PACKAGE), *words],
-    capture_output=True,
-    text=True,
-    check=False,
-  ).stdout.strip()
-  ours = bool(git("ls-files", "errors.py"))  # not an enclosing repository
+  ours = bool(_git("ls-files", "errors.py"))  # not an enclosing repository
   program = pathlib.Path(sys.argv[0])
   typed = program.name in ("kdjax", "__main__.py")
   return {
     "command": shlex.join(["kdjax", *sys.argv[1:]]) if typed else None,
     "python": platform.python_version(),
     "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-    "commit": (git("rev-parse", "HEAD") or None) if ours else None,
-    "changed": ours and bool(git("status", "--porcelain", "-uno")),
+    "commit": (_git("rev-parse", "HEAD") or None) if ours else None,
+    # Untracked files count: a component may be one.
+    "changed": ours and bool(_git("status", "--porcelain")),
     "devices": [device.device_kind for device in jax.devices()],
     "platform": jax.default_backend(),
     "processes": jax.process_count(),
   }
+
+
+def _git(*words: str) -> str:
+  """What git prints about the package; "" if it fails or is not installed."""
+  command = ["git", "-C", str(registry.PACKAGE), *words]
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+  except OSError:
+    return ""
+  return done.stdout.strip()
 
 
 def read_config(workdir: pathlib.Path) -> dict[str, Any]:
@@ -164,7 +175,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
       f"{workdir} is no workdir: it has no config.json.",
       "Expected the --workdir of `kdjax run`.",
     )
-  return _with_tuples(json.loads(path.read_text()))
+  return _with_tuples(strict_json.read(path))
 
 
 def _with_tuples(tree: Any) -> Any:
@@ -194,39 +205,11 @@ def changeable(path: str) -> bool:
   )
 
 
-def _is_new(path: str, old: Any, trained: set[str]) -> bool:
+def _is_new(path: str, trained: set[str]) -> bool:
   """Whether a key belongs to a stage that is not trained yet."""
   kind, _, rest = path.partition(".")
   if kind == "stages":
     return rest.partition(".")[0] not in trained
-  # These keys list stages; the stages' own keys are compared too.
-  return kind in ("order", "gains") or (kind == "sources" and old == MISSING)
-
-
-def _names(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-  """(kind, name) of every component in a config."""
-  pairs = [("data", config["data"]["name"])]
-
-  def add_network(spec):
-    pairs.append(("models", spec["name"]))
-    add_nested(spec)
-
-  def add_nested(tree):
-    for value in tree.values():
-      if isinstance(value, Mapping):
-        add_network(value) if "name" in value else add_nested(value)
-
-  for stage in config["stages"].values():
-    pairs.append(("data", stage["data"].get("name", config["data"]["name"])))
-    for network in stage["networks"].values():
-      add_network(network)
-    pairs += [("metrics", one["name"]) for one in stage["metrics"].values()]
-    pairs += [("losses", term["loss"]) for term in stage["terms"].values()]
-    # A head shared with another term has no name.
-    pairs += [
-      ("heads", head["name"])
-      for part in (*stage["terms"].values(), *stage["metrics"].values())
-      for head in part["heads"].values()
-      if "name" in head
-    ]
-  return sorted(set(pairs))
+  # These keys list stages; the stages' own keys are compared too. Code is
+  # compared by `provenance`.
+  return kind in ("order", "gains", "sources", "accepted")

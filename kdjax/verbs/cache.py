@@ -40,6 +40,7 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   text("part", "0/1", "i/n: write the i-th of n parts")
   text("to", None, "import: a path or URL to write the cache to")
   text("store", "float32", "import: float32, bfloat16, float16, int8 or top<k>")
+  cli.define_accept(values)
   flags.DEFINE_integer(
     "batches", 8, "verify: how many batches to run again", flag_values=values
   )
@@ -68,7 +69,9 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
 
   processes.connect()
   workdir = pathlib.Path(values.workdir)
-  caches = experiment.caches(values.config, workdir, values.stage)
+  caches = experiment.caches(
+    values.config, workdir, values.stage, values.accept
+  )
   for stage, plans in caches:
     for plan in plans:
       print(f"{stage.name}: {plan.teacher}: {plan.path}", flush=True)

@@ -6,11 +6,12 @@ kdjax evaluate --workdir=runs/digits --stage=alone --which=last
 
 from absl import flags
 
+from kdjax import cli
 from kdjax.errors import UserError
 
 
 def define(values: flags.FlagValues, argv: list[str]) -> None:
-  """Defines --workdir, --stage, --split and --which."""
+  """Defines --workdir, --stage, --split, --which and --accept."""
   del argv
   text = lambda name, default, meaning: flags.DEFINE_string(
     name, default, meaning, flag_values=values
@@ -19,6 +20,7 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   text("stage", None, "the stage to evaluate")
   text("split", "test", "train, validation or test")
   text("which", "best", "variables: best on validation, or last")
+  cli.define_accept(values)
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
@@ -37,7 +39,11 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
 
   processes.connect()
   metrics = restore.evaluate(
-    values.workdir, values.stage, split=values.split, which=values.which
+    values.workdir,
+    values.stage,
+    split=values.split,
+    which=values.which,
+    accept=values.accept,
   )
   table = rich.table.Table(title=f"{values.stage}, {values.split}")
   for column in ("metric", "mean", "std", "seeds"):

@@ -17,12 +17,13 @@ from kdjax.errors import UserError
 
 
 def define(values: flags.FlagValues, argv: list[str]) -> None:
-  """Defines --config, --workdir and --stage."""
+  """Defines --config, --workdir, --stage and --accept."""
   cli.define_config(values, argv)
   flags.DEFINE_string(
     "workdir", None, "the folder of all files of the run", flag_values=values
   )
   flags.DEFINE_string("stage", None, "run only this stage", flag_values=values)
+  cli.define_accept(values)
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
@@ -43,6 +44,8 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   from kdjax.training import experiment
 
   processes.connect()
-  results = experiment.run(values.config, values.workdir, stage=values.stage)
+  results = experiment.run(
+    values.config, values.workdir, stage=values.stage, accept=values.accept
+  )
   if results:
     report.show(results, values.workdir)

@@ -1,0 +1,41 @@
+"""Checks a stage's examples before it is trained: there are labels to read."""
+
+from collections.abc import Sequence
+
+from kdjax.errors import UserError
+from kdjax.stage.stage import Stage
+from kdjax.step.flow import Address, addresses
+
+LABEL = Address.parse("batch/label")
+
+
+def check(stage: Stage, seeds: Sequence[int]) -> None:
+  """Checks that every split has labels where terms or metrics read them.
+
+  Args:
+    stage: to be trained.
+    seeds: of the run.
+
+  Raises:
+    UserError: no example of a split has a label that is read.
+  """
+  terms = [it.name for it in stage.objective.terms if _reads(it.reads)]
+  metrics = [name for name, it in stage.measured.items() if _reads(it.reads)]
+  train = stage.load_per_seed("train", seeds)
+  readers = {"train": [f"the term '{name}'" for name in terms]}
+  sources = {"train": train}
+  for split in ("validation", "test"):
+    readers[split] = [f"the metrics '{name}'" for name in metrics]
+    sources[split] = stage.load_for_evaluation(split, seeds)
+  for split, names in readers.items():
+    if names and not all(it.labelled.any() for it in sources[split]):
+      raise UserError(
+        f"Stage '{stage.name}': no example of the split '{split}' has a label,"
+        f" and {names[0]} would read labels.",
+        "Add labels (-1 is none), move examples between the splits, or remove"
+        f" {names[0]}.",
+      )
+
+
+def _reads(reads) -> bool:
+  return LABEL in addresses(reads)
