@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_losses_relations import compiled
+from compiled import compiled
 
 from kdjax import numerics
 from kdjax.data import digits

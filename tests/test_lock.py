@@ -59,10 +59,14 @@ def written(path, **changes):
   (path / lock.FILE).write_text(json.dumps({**content, **changes}))
 
 
+def holder_of(path):
+  return json.loads((path / lock.FILE).read_text())["token"]
+
+
 def test_a_later_process_with_the_number_of_the_holder_is_another(tmp_path):
   written(tmp_path, started="1")
   with lock.locked(tmp_path):
-    pass
+    assert holder_of(tmp_path) != "x"
 
 
 def test_the_holder_on_another_host_is_known_by_its_beats(tmp_path):
@@ -81,8 +85,9 @@ def test_the_holder_on_another_host_is_known_by_its_beats(tmp_path):
 def test_a_copy_of_a_workdir_is_not_held(tmp_path):
   with lock.locked(tmp_path / "run"):
     copy = shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    copied = holder_of(copy)
     with lock.locked(copy):
-      pass
+      assert holder_of(copy) != copied == holder_of(tmp_path / "run")
 
 
 def test_the_holder_touches_its_lock(tmp_path, monkeypatch):

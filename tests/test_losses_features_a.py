@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_losses_relations import compiled
+from compiled import compile_losses
 
 from kdjax.errors import ShapeError
 from kdjax.losses.ab import ab
@@ -19,9 +19,7 @@ from kdjax.losses.kdsvd import kdsvd
 from kdjax.losses.nst import nst
 from kdjax.losses.vid import vid
 
-ab, at, fsp, ft, kdsvd, nst, vid = map(
-  compiled, (ab, at, fsp, ft, kdsvd, nst, vid)
-)
+compile_losses(globals())
 
 B, H, W, C = 3, 4, 6, 5
 

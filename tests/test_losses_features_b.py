@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_losses_relations import compiled
+from compiled import compile_losses
 
 from kdjax.errors import ShapeError
 from kdjax.losses.afd import afd
@@ -22,40 +22,7 @@ from kdjax.losses.sobolev import sobolev
 from kdjax.losses.srd import srd
 from kdjax.losses.srrl_fm import srrl_fm
 
-(
-  afd,
-  cwd,
-  discriminator,
-  generator,
-  hcl,
-  ickd,
-  kd,
-  mse,
-  ofd,
-  pad,
-  semckd,
-  sobolev,
-  srd,
-  srrl_fm,
-) = map(
-  compiled,
-  (
-    afd,
-    cwd,
-    discriminator,
-    generator,
-    hcl,
-    ickd,
-    kd,
-    mse,
-    ofd,
-    pad,
-    semckd,
-    sobolev,
-    srd,
-    srrl_fm,
-  ),
-)
+compile_losses(globals())
 
 
 def normal(seed, *shape):

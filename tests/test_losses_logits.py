@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_losses_relations import compiled
+from compiled import compile_losses
 
 from kdjax.errors import ShapeError
 from kdjax.heads.standardize import Head as Standardize
@@ -26,46 +26,7 @@ from kdjax.losses.tfkd import tfkd
 from kdjax.losses.topk_kd import topk_kd
 from kdjax.losses.wsld import wsld
 
-(
-  cross_entropy,
-  dist,
-  dist_plus,
-  dkd,
-  hard_label,
-  kd,
-  mlkd_batch,
-  mlkd_class,
-  mlkd_instance,
-  nckd,
-  nkd,
-  ofa,
-  skd_direction,
-  tckd,
-  tfkd,
-  topk_kd,
-  wsld,
-) = map(
-  compiled,
-  (
-    cross_entropy,
-    dist,
-    dist_plus,
-    dkd,
-    hard_label,
-    kd,
-    mlkd_batch,
-    mlkd_class,
-    mlkd_instance,
-    nckd,
-    nkd,
-    ofa,
-    skd_direction,
-    tckd,
-    tfkd,
-    topk_kd,
-    wsld,
-  ),
-)
+compile_losses(globals())
 
 LABEL = jnp.array([4, 0, 2])
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_losses_relations import compiled
+from compiled import compile_losses
 
 from kdjax.losses.ca_mkd import ca_mkd
 from kdjax.losses.consistency import consistency
@@ -19,36 +19,7 @@ from kdjax.losses.reverse_kl import reverse_kl
 from kdjax.losses.soft_cross_entropy import soft_cross_entropy
 from kdjax.losses.tvd import tvd
 
-(
-  ca_mkd,
-  consistency,
-  cross_entropy,
-  ctkd,
-  ensemble_kd,
-  hallucination,
-  jsd,
-  kd,
-  non_target_kl,
-  reverse_kl,
-  soft_cross_entropy,
-  tvd,
-) = map(
-  compiled,
-  (
-    ca_mkd,
-    consistency,
-    cross_entropy,
-    ctkd,
-    ensemble_kd,
-    hallucination,
-    jsd,
-    kd,
-    non_target_kl,
-    reverse_kl,
-    soft_cross_entropy,
-    tvd,
-  ),
-)
+compile_losses(globals())
 
 
 def logits(seed, B=3, K=5):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import compiled
 
 from kdjax.losses.affinity import affinity
 from kdjax.losses.cc import cc
@@ -58,27 +59,6 @@ def _graded(loss, options):
 def graded(loss, options, student, teacher, mask=None):
   """The value and its gradient, by one program for all tests of a shape."""
   return _graded(loss, tuple(options.items()))(student, teacher, mask)
-
-
-@functools.cache
-def compiled(loss):
-  """The loss as one program instead of one for each operation.
-
-  Float options are traced, as in a training step, and others constants.
-  """
-
-  @functools.partial(jax.jit, static_argnums=2)
-  def run(arrays, numbers, options):
-    return loss(*arrays, **numbers, **dict(options))
-
-  @functools.wraps(loss)
-  def call(*arrays, **options):
-    kinds = float | np.ndarray | jax.Array
-    numbers = {k: v for k, v in options.items() if isinstance(v, kinds)}
-    rest = {k: v for k, v in options.items() if k not in numbers}
-    return run(arrays, numbers, tuple(rest.items()))
-
-  return call
 
 
 def features(seed, *shape):

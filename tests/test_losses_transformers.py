@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_losses_relations import compiled
+from compiled import compile_losses
 
 from kdjax.errors import ShapeError
 from kdjax.losses.attention_cross_entropy import attention_cross_entropy
@@ -17,30 +17,7 @@ from kdjax.losses.mse import mse
 from kdjax.losses.pkd import pkd
 from kdjax.losses.token_fsp import token_fsp
 
-(
-  attention_cross_entropy,
-  attention_mse,
-  cosine,
-  hidden_mse,
-  kd,
-  minilm,
-  mse,
-  pkd,
-  token_fsp,
-) = map(
-  compiled,
-  (
-    attention_cross_entropy,
-    attention_mse,
-    cosine,
-    hidden_mse,
-    kd,
-    minilm,
-    mse,
-    pkd,
-    token_fsp,
-  ),
-)
+compile_losses(globals())
 
 B, M, T, D = 3, 2, 4, 6
 LENGTHS = np.array([4, 1, 0])

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from kdjax.errors import ShapeError
-from kdjax.numerics import logsumexp
+from kdjax.errors import ShapeError, UserError
+from kdjax.numerics import class_share, logsumexp, present_classes
 from kdjax.types import Array
 
 
@@ -65,3 +65,23 @@ def non_target_log_softmax(
   none = jnp.all(jnp.isneginf(others), axis=1, keepdims=True)
   rest = jax.nn.log_softmax(jnp.where(none, 0.0, others), axis=1)
   return jnp.where(is_target, 0.0, jnp.where(none, -jnp.inf, rest))
+
+
+def over_classes(
+  total: Float[Array, "*shape"],
+  reduction: str,
+  *logits: Float[Array, "*shape K"],
+) -> Float[Array, "*shape"]:
+  """A sum over classes, or its mean over those that are present.
+
+  Args:
+    total: the sum.
+    reduction: "sum" or "mean".
+    logits: of the networks; a class that all exclude, at -inf, is not counted.
+  """
+  if reduction not in ("sum", "mean"):
+    raise UserError(f"No reduction '{reduction}'.", exists=("sum", "mean"))
+  if reduction == "sum":
+    return total
+  present = present_classes(*logits)
+  return total / logits[0].shape[-1] * class_share(present)

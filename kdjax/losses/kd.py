@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.errors import ShapeError, UserError, same_shape
-from kdjax.numerics import class_share, kl_divergence, present_classes
+from kdjax.errors import ShapeError, same_shape
+from kdjax.losses._classes import over_classes
+from kdjax.numerics import kl_divergence
 from kdjax.types import Array
 
 
@@ -41,8 +42,6 @@ def kd(
       "batchmean"; "mean" divides it by K, as torch's `KLDivLoss()` does. A
       class that both exclude, at -inf, is not counted.
   """
-  if reduction not in ("sum", "mean"):
-    raise UserError(f"No reduction '{reduction}'.", exists=("sum", "mean"))
   try:
     same_shape(student=student, teacher=teacher)
   except ShapeError as error:
@@ -58,7 +57,4 @@ def kd(
   loss = kl_divergence(log_p, log_q)
   if scale:
     loss *= temperature**2
-  if reduction == "sum":
-    return loss
-  present = present_classes(student, teacher)
-  return loss / student.shape[-1] * class_share(present)
+  return over_classes(loss, reduction, student, teacher)

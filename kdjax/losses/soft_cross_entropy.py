@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.errors import UserError, same_shape
-from kdjax.numerics import class_share, present_classes, soften, times_log
+from kdjax.errors import same_shape
+from kdjax.losses._classes import over_classes
+from kdjax.numerics import soften, times_log
 from kdjax.types import Array
 
 
@@ -41,8 +42,6 @@ def soft_cross_entropy(
     reduction: over the classes, "sum" or "mean"; a class that both exclude, at
       -inf, is not counted.
   """
-  if reduction not in ("sum", "mean"):
-    raise UserError(f"No reduction '{reduction}'.", exists=("sum", "mean"))
   same_shape(student=student, teacher=teacher)
   if temperature is None:
     soft = jnp.full(student.shape[0], default_temperature, jnp.float32)
@@ -56,7 +55,4 @@ def soft_cross_entropy(
   loss = -jnp.sum(times_log(p, log_q), axis=-1)
   if scale:
     loss *= soft[..., 0] ** 2
-  if reduction == "sum":
-    return loss
-  present = present_classes(student, teacher)
-  return loss / student.shape[-1] * class_share(present)
+  return over_classes(loss, reduction, student, teacher)

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.errors import UserError
+from kdjax.step import calls
 from kdjax.step import state as states
-from kdjax.step import token_masks
 from kdjax.step.accumulation import in_parts
 from kdjax.step.flow import DATA, PRECOMPUTED, Address, Flow, addresses
 from kdjax.step.reduction import Value, counted, is_whole, recorded
@@ -220,20 +220,9 @@ class Objective:
   def _value(
     self, term: Term, reader: Reader, step: Array, counted_in_all: Array | None
   ) -> Value:
-    arrays, mask = reader.arguments(term)
-    arrays = token_masks.added(reader, term, arrays)
-    numbers = reader.flow.fixed.numbers[term.name] | {
-      name: schedule(step) for name, schedule in term.schedules.items()
-    }
-    weight = numbers.pop("weight")
-    call = lambda arrays: term.loss(**arrays, **numbers, **term.options)
-    # Where the loss takes no mask of positions, it is applied below.
-    inputs = {
-      name: array
-      for name, array in arrays.items()
-      if name != "mask" or term.takes_mask
-    }
-    whole = is_whole(term, call, inputs, mask)
+    call = calls.of(term, reader, step)
+    inputs, mask, weight = call.inputs, call.mask, call.weight
+    whole = is_whole(term, call.loss, inputs, mask)
     if self.micro_batches > 1 and (whole or term.gathered):
       raise UserError(
         f"The term '{term.name}' needs the whole batch, but"
@@ -242,16 +231,15 @@ class Objective:
       )
     if whole:
       inputs, mask = reader.gather(term, inputs, mask)
-      if term.takes_mask:
-        inputs["mask"] = inputs["mask"] & mask if "mask" in inputs else mask
-      value = call(inputs)
+      value = call.loss(calls.with_mask(term, inputs, mask))
       # A loss that takes no mask cannot skip rows that are padding.
       enough = jnp.any(mask) if term.takes_mask else jnp.all(mask)
       count = enough.astype(jnp.float32)
       value = jnp.where(enough, value, 0.0)
       return Value(weight, value, count, value / self._devices())
-    values = call(inputs)
-    mask = counted(values, mask, arrays)
+    values = call.loss(inputs)
+    # Where the loss takes no mask of positions, it is applied here.
+    mask = counted(values, mask, call.arrays)
     total = jnp.sum(jnp.where(mask, values, 0.0))
     count = jnp.sum(mask, dtype=jnp.float32)
     if term.gathered:

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from kdjax.errors import UserError
-from kdjax.step import arguments
+from kdjax.step import arguments, trial
 from kdjax.step.terms import Term
 
 
@@ -49,23 +48,11 @@ def check(term: Term, arrays: Mapping[str, Any]) -> None:
 
 def _value(term: Term, arrays: Mapping[str, Any], seed: int):
   """The loss of made-up arrays, with the options' defaults."""
-  random = np.random.default_rng(seed)
-
-  def made(array):
-    shape = array.shape
-    if jnp.issubdtype(array.dtype, jnp.floating):
-      return jnp.asarray(random.normal(size=shape), array.dtype)
-    fill = jnp.ones if array.dtype == jnp.bool_ else jnp.zeros
-    return fill(shape, array.dtype)
-
-  made_arrays = {
-    name: jax.tree.map(made, array) for name, array in arrays.items()
+  # The arguments but the student are the same for every seed.
+  draws = {"student": np.random.default_rng(seed)}
+  others = np.random.default_rng(0)
+  made = {
+    name: trial.arrays_like(value, draws.get(name, others))
+    for name, value in arrays.items()
   }
-  # The other arguments are the same in both sets.
-  random = np.random.default_rng(0)
-  made_arrays |= {
-    name: jax.tree.map(made, array)
-    for name, array in arrays.items()
-    if name != "student"
-  }
-  return term.loss(**made_arrays, **term.options)
+  return term.loss(**made, **term.options)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from kdjax.errors import UserError
+from kdjax.step import trial
 from kdjax.step.flow import DATA
 from kdjax.step.terms import Term
 
@@ -66,21 +66,12 @@ def _with_other_end(array):
 def _made(term: Term, arrays: Mapping[str, Any]) -> dict[str, Any]:
   """Numbers of the shapes of a loss's arguments, for a few examples."""
   random = np.random.default_rng(0)
-
-  def made(array, rows):
-    shape = array.shape
-    if rows and shape:
-      shape = (min(shape[0], ROWS), *shape[1:])
-    if jnp.issubdtype(array.dtype, jnp.floating):
-      return random.normal(size=shape).astype(np.float32)
-    fill = np.ones if array.dtype == jnp.bool_ else np.zeros
-    return fill(shape, array.dtype)
-
   result = {}
   for name, value in arrays.items():
     places = term.addresses(name) if name in term.reads else ()
-    rows = not any(
+    whole = any(
       at.network == DATA or at.output.startswith("params/") for at in places
     )
-    result[name] = jax.tree.map(lambda leaf, rows=rows: made(leaf, rows), value)
+    rows = None if whole else ROWS
+    result[name] = trial.arrays_like(value, random, rows)
   return result

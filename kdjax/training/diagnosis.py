@@ -14,11 +14,12 @@ import numpy as np
 
 from kdjax.feed.index_stream import TrainFeed
 from kdjax.stage.stage import Stage
+from kdjax.step import calls
 from kdjax.step import state as states
 from kdjax.step.reduction import counted, is_whole
 from kdjax.step.state import Fixed
 from kdjax.step.step import TRAIN, key_of
-from kdjax.step.terms import Term
+from kdjax.step.terms import Reader, Term
 from kdjax.training.placed import PlacedStage
 from kdjax.training.term_faults import (
   Examples,
@@ -27,7 +28,7 @@ from kdjax.training.term_faults import (
   in_gradients,
 )
 
-# Inputs above this are told as a reason.
+# Inputs above this are given as a reason.
 LARGE = 1e4
 
 
@@ -83,9 +84,7 @@ class FirstStep:
 def _options(stage: Stage, fixed: Fixed) -> Iterator[str]:
   """Weights and options of terms that are not finite."""
   for term in stage.objective.terms:
-    numbers = fixed.numbers[term.name] | {
-      name: schedule(0) for name, schedule in term.schedules.items()
-    }
+    numbers = calls.numbers(term, fixed, 0)
     for name, value in (numbers | dict(term.options)).items():
       values = value if isinstance(value, tuple) else (value,)
       bad = [it for it in values if not _is_finite(it)]
@@ -179,10 +178,7 @@ def _evaluate(stage: Stage, fixed, variables, batch, seed) -> tuple[dict, dict]:
     averaged = objective.averaged(fixed, variables)
     flow = objective.flow(variables, averaged, batch, key=key, train=True)
     reader = objective.reader(flow)
-    results = {}
-    for term in objective.terms:
-      arrays, mask = reader.arguments(term)
-      results[term.name] = _of_term(term, fixed, arrays, mask)
+    results = {term.name: _of_term(term, reader) for term in objective.terms}
     return flow.batch, results
 
   batch = {name: jnp.asarray(array) for name, array in batch.items()}
@@ -193,21 +189,13 @@ def _evaluate(stage: Stage, fixed, variables, batch, seed) -> tuple[dict, dict]:
   return jax.tree.map(lambda array: array[0], jax.device_get(outputs))
 
 
-def _of_term(term: Term, fixed: Fixed, arrays: Mapping[str, Any], mask):
+def _of_term(term: Term, reader: Reader) -> tuple:
   """The arguments, mask, values and gradients of one term."""
-  numbers = fixed.numbers[term.name] | {
-    name: schedule(0) for name, schedule in term.schedules.items()
-  }
-  numbers.pop("weight")
-  call = lambda arrays: term.loss(**arrays, **numbers, **term.options)
-  inputs = {
-    name: array
-    for name, array in arrays.items()
-    if name != "mask" or term.takes_mask
-  }
-  whole = is_whole(term, call, inputs, mask)
-  if whole and term.takes_mask:
-    inputs["mask"] = inputs["mask"] & mask if "mask" in inputs else mask
+  call = calls.of(term, reader, 0)
+  inputs, mask = call.inputs, call.mask
+  whole = is_whole(term, call.loss, inputs, mask)
+  if whole:
+    inputs = calls.with_mask(term, inputs, mask)
   floats = {
     name: array
     for name, array in inputs.items()
@@ -219,10 +207,10 @@ def _of_term(term: Term, fixed: Fixed, arrays: Mapping[str, Any], mask):
   }
 
   def total(floats):
-    values = call({**inputs, **floats})
-    counts = mask if whole else counted(values, mask, arrays)
+    values = call.loss({**inputs, **floats})
+    counts = mask if whole else counted(values, mask, call.arrays)
     kept = values if whole else jnp.where(counts, values, 0.0)
     return jnp.sum(kept), (values, counts)
 
   gradients, (values, counts) = jax.grad(total, has_aux=True)(floats)
-  return dict(arrays), counts, values, gradients
+  return dict(call.arrays), counts, values, gradients

@@ -8,7 +8,7 @@ import numpy as np
 
 from kdjax.step.terms import Term
 
-# Probabilities below this are not told as a reason.
+# Probabilities below this are not given as a reason.
 SMALL = 1e-12
 
 # What to do about a class at -inf in a loss that is no loss over classes.
