@@ -97,7 +97,8 @@ def finish(process):
 def disturb(process, workdir, rng, longest):
   """Ends a run at a random moment; returns what was done."""
   number = rng.choice(SIGNALS)
-  pattern = rng.choice((None, *MOMENTS))
+  ahead = [it for it in MOMENTS if not any(workdir.glob(it))]
+  pattern = rng.choice((None, *ahead)) if rng.random() < 0.5 else None
   until = time.monotonic() + rng.uniform(0.2, longest)
   before = set(workdir.glob(pattern)) if pattern else set()
   while process.poll() is None:

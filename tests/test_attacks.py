@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import chaos
 import numpy as np
 import pytest
 
@@ -205,6 +206,26 @@ def test_a_signal_saves_at_the_next_step_whatever_is_logged(tmp_path, number):
   assert printed.count("step") < 60
   (step,) = (tmp_path / "run/stages/alone/checkpoints").glob("[0-9]*")
   assert 5 <= int(step.name) < 70
+
+
+@pytest.mark.slow
+def test_two_runs_in_one_workdir_at_once(tmp_path):
+  process = start(STEPS, tmp_path)
+  assert process.stdout.readline() == "step\n", process.communicate()
+  plan = plan_of(400, log_every=100000, eval_every=0)
+  with pytest.raises(UserError, match=f"in use by process {process.pid} on"):
+    kdjax.run(plan, tmp_path / "run", quiet=True)
+  _, errors = process.communicate(timeout=120)
+  assert process.returncode == 0, errors
+  assert kdjax.run(plan, tmp_path / "run", quiet=True)["stages"]["alone"]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_ended_at_random_moments_ends_as_any_other():
+  said = []
+  assert chaos.main(1, kills=2, say=lambda line, **_: said.append(line)) == 1, (
+    "\n".join(said)
+  )
 
 
 WORKERS = """

@@ -116,6 +116,8 @@ class Loop:
             progress.update(step, loss, self.clock.lap(step))
           with self.clock.paused():
             stop = termination.requested(step, record)
+            if stop:
+              self._check(state)
             if self._due("eval", step) or last:
               state = self._validate(step, state)
             if save or last or stop:
@@ -236,7 +238,6 @@ class Loop:
     self, step: int, state: list[State], teacher_steps: Mapping[str, int]
   ) -> None:
     """Saves a checkpoint, after all records up to here are on disk."""
-    self._check(state)
     self.log.flush()
     # A result of fewer steps is not that of the checkpoint.
     if jax.process_index() == 0:

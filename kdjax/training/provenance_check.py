@@ -43,9 +43,10 @@ def check_trained(
   used = dict.fromkeys(names)
   for name in names:
     used |= dict.fromkeys(dependencies.sources(config["stages"][name]))
+  hashed: dict[str, Any] = {}
   for name in used:
     if is_trained(workdir, name):
-      check(config, workdir, name, accept)
+      check(config, workdir, name, accept, hashed=hashed)
     else:
       stage = build.build(config, name)
       check_data.check(stage, placed.seeds_of(config))
@@ -57,6 +58,7 @@ def check(
   name: str,
   accept: Sequence[str] = (),
   parts: Sequence[str] = PARTS,
+  hashed: dict[str, Any] | None = None,
 ) -> None:
   """Checks a trained stage, and records the differences that are accepted.
 
@@ -66,6 +68,8 @@ def check(
     name: of the stage.
     accept: parts that may differ.
     parts: to compare.
+    hashed: config of the data -> its hashes, of stages that were checked just
+      before; those of this stage are added.
 
   Raises:
     UserError: a part of the stage differs and is not accepted, or it uses code
@@ -88,9 +92,11 @@ def check(
     now = {"teachers": {**recorded.get("teachers", {}), **trained}}
     settled = compare(name, settled, now, accept)
   if "data" in parts:
-    stage = build.build(config, name)
-    now = {"data": provenance.data_of(stage, placed.seeds_of(config))}
-    settled = compare(name, settled, now, accept)
+    stage, hashed = build.build(config, name), {} if hashed is None else hashed
+    key = json.dumps(stage.config["data"], sort_keys=True, default=repr)
+    if key not in hashed:
+      hashed[key] = provenance.data_of(stage, placed.seeds_of(config))
+    settled = compare(name, settled, {"data": hashed[key]}, accept)
   if settled["accepted"] != recorded.get("accepted", []):
     provenance.write(workdir, name, settled)
 
