@@ -3,11 +3,13 @@
 import json
 import shutil
 
+import checkpoints
 import numpy as np
 import pytest
 
 import kdjax
 from kdjax import config
+from kdjax.cache import imported
 from kdjax.data import arrays
 from kdjax.errors import UserError
 from kdjax.training import provenance, provenance_check, source_hashes
@@ -224,3 +226,38 @@ def test_no_split_may_be_without_labels(tmp_path):
     with pytest.raises(UserError, match=f"no example of the split '{split}'"):
       kdjax.run(plan, tmp_path / split, quiet=True)
     assert not (tmp_path / split / "stages").exists()
+
+
+def test_a_published_teacher_is_known_by_its_files(tmp_path):
+  checkpoints.write(tmp_path / "a", "bert", checkpoints.BERT, words=False)
+  first = provenance.published_hash(str(tmp_path / "a"))
+  shutil.copytree(tmp_path / "a", tmp_path / "b")
+  assert provenance.published_hash(str(tmp_path / "b")) == first
+  weights = tmp_path / "b" / "model.safetensors"
+  raw = bytearray(weights.read_bytes())
+  raw[-1] ^= 1
+  weights.write_bytes(raw)
+  plan = {
+    "stages": {
+      name: {
+        "teachers": {
+          "t": {"frozen": {"name": "bert", "pretrained": str(tmp_path / name)}}
+        },
+        "networks": {},
+        "terms": {},
+      }
+      for name in ("a", "b")
+    }
+  }
+  (one,) = provenance.teachers_of(plan, tmp_path, "a").values()
+  (other,) = provenance.teachers_of(plan, tmp_path, "b").values()
+  assert one == first != other
+
+
+def test_imported_outputs_are_known_by_their_values(tmp_path):
+  for name, shift in (("a", 0), ("b", 0), ("c", 1)):
+    logits = np.arange(12, dtype=np.float32).reshape(4, 3) + shift
+    np.savez(tmp_path / f"{name}.npz", index=np.arange(4), logits=logits)
+    imported.import_file(str(tmp_path / f"{name}.npz"), str(tmp_path / name))
+  a, b, c = (imported.identity(str(tmp_path / name)) for name in "abc")
+  assert a == b != c

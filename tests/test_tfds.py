@@ -17,7 +17,7 @@ from examples import (
 )
 from PIL import Image
 
-from kdjax.data import tfds
+from kdjax.data import _tfds_records, tfds
 from kdjax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -294,3 +294,16 @@ def test_a_data_set_of_the_catalogue_is_read(name):
   batch = tfds.load("test", **options).take(np.arange(64))
   assert batch["image"].shape == (64, *spec["image"].shape)
   assert batch["image"].std() > 30
+
+
+def test_a_label_is_found_without_a_pass_over_all_records(options, monkeypatch):
+  source, read = tfds.load("train", **options), []
+  plain = _tfds_records._all
+
+  def counted(records):
+    for record in plain(records):
+      read.append(record)
+      yield record
+
+  monkeypatch.setattr(_tfds_records, "_all", counted)
+  assert source.has_label() and len(read) == 1

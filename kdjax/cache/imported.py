@@ -65,6 +65,15 @@ def placeholder(path: str) -> Placeholder:
   )
 
 
+def identity(path: str) -> str:
+  """The hash of the imported outputs in a cache.
+
+  Raises:
+    UserError: there is no cache at the path, or its outputs are not imported.
+  """
+  return _open_cache(path).manifest.teacher
+
+
 def open_for(
   path: str, index: np.ndarray, labels: np.ndarray | None = None
 ) -> Reader:

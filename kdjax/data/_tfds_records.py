@@ -69,6 +69,15 @@ class Records:
       labels[:] = [record[name] for record in _all(self._source)]
     return labels
 
+  def has_label(self) -> bool:
+    """Whether any record has a label; reads up to the first that has one."""
+    names = [known.name for known in self._known if known.key == "label"]
+    return any(
+      np.any(np.asarray(record[name]) >= 0)
+      for record in (_all(self._source) if names else ())
+      for name in names
+    )
+
   def fingerprint(self) -> str:
     """Hash of the set's name, version and files, the slice and the options."""
     chosen = self._chosen

@@ -242,6 +242,11 @@ class RecordSource:
     """Which records have a label."""
     return are_labelled(self.labels)
 
+  def has_label(self) -> bool:
+    """Whether any record has a label; no pass over all records, if possible."""
+    known = getattr(self._records, "has_label", None)
+    return bool(known() if known else self.labelled.any())
+
   def lengths(self, modality: str) -> Int[np.ndarray, "N"]:
     """The length of every record's text, from its mask.
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from kdjax.errors import UserError
 from kdjax.stage.stage import Stage
 from kdjax.step.flow import Address, addresses
+from kdjax.types import Source
 
 LABEL = Address.parse("batch/label")
 
@@ -28,13 +29,19 @@ def check(stage: Stage, seeds: Sequence[int]) -> None:
     readers[split] = [f"the metrics '{name}'" for name in metrics]
     sources[split] = stage.load_for_evaluation(split, seeds)
   for split, names in readers.items():
-    if names and not all(it.labelled.any() for it in sources[split]):
+    if names and not all(map(_has_label, sources[split])):
       raise UserError(
         f"Stage '{stage.name}': no example of the split '{split}' has a label,"
         f" and {names[0]} would read labels.",
         "Add labels (-1 is none), move examples between the splits, or remove"
         f" {names[0]}.",
       )
+
+
+def _has_label(source: Source) -> bool:
+  """Whether any example has a label."""
+  known = getattr(source, "has_label", None)
+  return bool(known() if known else source.labelled.any())
 
 
 def _reads(reads) -> bool:

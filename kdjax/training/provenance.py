@@ -7,7 +7,8 @@ holds hashes:
             examples differ; `classes`, the names of the classes; `texts`, the
             state of the tokenizer
   sources   component -> the hash of its code, see `source_hashes`
-  teachers  stage -> the hash of the variables that it had trained
+  teachers  what it learns from -> its hash: a stage's variables, the files of a
+            frozen published network, imported outputs
   accepted  differences that were accepted by name
 
 `provenance_check` compares it with the present.
@@ -20,8 +21,11 @@ from typing import Any
 
 import jax
 
+from kdjax.cache import imported
 from kdjax.config import strict_json
 from kdjax.config.files import write_atomically
+from kdjax.preprocess import content
+from kdjax.pretrained import files
 from kdjax.stage.stage import Stage
 from kdjax.training import dependencies, source_hashes
 
@@ -77,11 +81,36 @@ def data_of(stage: Stage, seeds: Sequence[int]) -> dict[str, Any]:
 def teachers_of(
   config: Mapping[str, Any], workdir: pathlib.Path, name: str
 ) -> dict[str, str | None]:
-  """The hash of the variables of each stage that a stage learns from."""
-  return {
+  """The hash of all that a stage learns from, by its stage or its path.
+
+  It is that of the variables of a stage, of the files of a frozen published
+  network, or of imported outputs.
+  """
+  stage = config["stages"][name]
+  hashes = {
     source: trained_hash(workdir, source)
-    for source in dependencies.sources(config["stages"][name])
+    for source in dependencies.sources(stage)
   }
+  for teacher in stage["teachers"].values():
+    if "outputs" in teacher:
+      hashes[teacher["outputs"]] = imported.identity(teacher["outputs"])
+    elif "frozen" in teacher:
+      path = teacher["frozen"]["pretrained"]
+      hashes[path] = published_hash(path)
+  return hashes
+
+
+def published_hash(path: str) -> str:
+  """The hash of a checkpoint's weights and config.json, wherever they lie."""
+  folder = pathlib.Path(files.folder(path))
+  found = {
+    file for pattern in (*files.WEIGHTS, files.CONFIG)
+    for file in folder.glob(pattern)
+  }  # fmt: skip
+  paths = sorted(found)
+  hashes = content.digests([str(file) for file in paths])
+  names = [file.name for file in paths]
+  return _hash(repr([*zip(names, hashes, strict=True)]).encode())
 
 
 def trained_hash(workdir: pathlib.Path, name: str) -> str | None:
