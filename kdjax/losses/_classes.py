@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from kdjax.errors import ShapeError, UserError
+from kdjax.errors import ShapeError
 from kdjax.numerics import class_share, logsumexp, present_classes
 from kdjax.types import Array
 
@@ -67,21 +67,14 @@ def non_target_log_softmax(
   return jnp.where(is_target, 0.0, jnp.where(none, -jnp.inf, rest))
 
 
-def over_classes(
-  total: Float[Array, "*shape"],
-  reduction: str,
-  *logits: Float[Array, "*shape K"],
+def mean_over_classes(
+  total: Float[Array, "*shape"], *logits: Float[Array, "*shape K"]
 ) -> Float[Array, "*shape"]:
-  """A sum over classes, or its mean over those that are present.
+  """The mean over classes from their sum, of those that are present.
 
   Args:
-    total: the sum.
-    reduction: "sum" or "mean".
+    total: the sum over classes.
     logits: of the networks; a class that all exclude, at -inf, is not counted.
   """
-  if reduction not in ("sum", "mean"):
-    raise UserError(f"No reduction '{reduction}'.", exists=("sum", "mean"))
-  if reduction == "sum":
-    return total
   present = present_classes(*logits)
   return total / logits[0].shape[-1] * class_share(present)

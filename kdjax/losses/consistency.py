@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.errors import same_shape
-from kdjax.losses._classes import over_classes
+from kdjax.errors import UserError, same_shape
+from kdjax.losses._classes import mean_over_classes
 from kdjax.types import Array
 
 
@@ -33,8 +33,12 @@ def consistency(
     reduction: over the classes, "mean" or "sum"; a class that both exclude, at
       -inf, is not counted.
   """
+  if reduction not in ("mean", "sum"):
+    raise UserError(f"No reduction '{reduction}'.", exists=("mean", "sum"))
   same_shape(student=student, teacher=teacher)
   q = jax.nn.softmax(student.astype(jnp.float32))
   p = jax.nn.softmax(teacher.astype(jnp.float32))
   loss = jnp.sum((q - p) ** 2, axis=-1)
-  return over_classes(loss, reduction, student, teacher)
+  if reduction == "sum":
+    return loss
+  return mean_over_classes(loss, student, teacher)

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.errors import ShapeError, same_shape
-from kdjax.losses._classes import over_classes
+from kdjax.errors import ShapeError, UserError, same_shape
+from kdjax.losses._classes import mean_over_classes
 from kdjax.numerics import kl_divergence
 from kdjax.types import Array
 
@@ -42,6 +42,8 @@ def kd(
       "batchmean"; "mean" divides it by K, as torch's `KLDivLoss()` does. A
       class that both exclude, at -inf, is not counted.
   """
+  if reduction not in ("sum", "mean"):
+    raise UserError(f"No reduction '{reduction}'.", exists=("sum", "mean"))
   try:
     same_shape(student=student, teacher=teacher)
   except ShapeError as error:
@@ -57,4 +59,6 @@ def kd(
   loss = kl_divergence(log_p, log_q)
   if scale:
     loss *= temperature**2
-  return over_classes(loss, reduction, student, teacher)
+  if reduction == "sum":
+    return loss
+  return mean_over_classes(loss, student, teacher)

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.errors import same_shape
-from kdjax.losses._classes import over_classes
+from kdjax.errors import UserError, same_shape
+from kdjax.losses._classes import mean_over_classes
 from kdjax.types import Array
 
 
@@ -39,13 +39,17 @@ def multilabel_kd(
     reduction: over the classes, "sum" or "mean". A class that both exclude, at
       -inf, is not counted.
   """
+  if reduction not in ("sum", "mean"):
+    raise UserError(f"No reduction '{reduction}'.", exists=("sum", "mean"))
   same_shape(student=student, teacher=teacher)
   own = student.astype(jnp.float32) / temperature
   soft = teacher.astype(jnp.float32) / temperature
   loss = jnp.sum(_part(soft, own) + _part(-soft, -own), axis=-1)
   if scale:
     loss *= temperature**2
-  return over_classes(loss, reduction, student, teacher)
+  if reduction == "sum":
+    return loss
+  return mean_over_classes(loss, student, teacher)
 
 
 def _part(teacher: Array, student: Array) -> Float[Array, "B *T K"]:

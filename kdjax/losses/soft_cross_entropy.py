@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.errors import same_shape
-from kdjax.losses._classes import over_classes
+from kdjax.errors import UserError, same_shape
+from kdjax.losses._classes import mean_over_classes
 from kdjax.numerics import soften, times_log
 from kdjax.types import Array
 
@@ -42,6 +42,8 @@ def soft_cross_entropy(
     reduction: over the classes, "sum" or "mean"; a class that both exclude, at
       -inf, is not counted.
   """
+  if reduction not in ("sum", "mean"):
+    raise UserError(f"No reduction '{reduction}'.", exists=("sum", "mean"))
   same_shape(student=student, teacher=teacher)
   if temperature is None:
     soft = jnp.full(student.shape[0], default_temperature, jnp.float32)
@@ -55,4 +57,6 @@ def soft_cross_entropy(
   loss = -jnp.sum(times_log(p, log_q), axis=-1)
   if scale:
     loss *= soft[..., 0] ** 2
-  return over_classes(loss, reduction, student, teacher)
+  if reduction == "sum":
+    return loss
+  return mean_over_classes(loss, student, teacher)
