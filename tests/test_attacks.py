@@ -1,8 +1,10 @@
 """Workdirs, processes and files under attack: one sentence, nothing lost."""
 
+import contextlib
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
@@ -441,3 +443,74 @@ def test_the_path_of_a_page_is_printed_as_it_is(ran, tmp_path, capsys):
   folder = shutil.copytree(ran, tmp_path / "[bold]x")
   kdjax.report.show(kdjax.summarize(folder), folder)
   assert "[bold]x/report.html" in capsys.readouterr().out
+
+
+# A full disk
+
+
+@contextlib.contextmanager
+def no_file_beyond(limit):
+  """No file may grow beyond some bytes, as if the disk was full there."""
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+  try:
+    yield
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+FILES = (
+  "config.json",
+  "stages/teacher/result.json",
+  "metrics.jsonl",
+  "events/teacher/*/*",
+  "stages/teacher/checkpoints/*/*/*/*/*",
+  "stages/student/predictions.npz",
+  "report.html",
+)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_sentence_and_the_same_run_then_goes_on(tmp_path):
+  network = config.network("mlp", widths=(4,), num_classes=10)
+  knobs = {"batch_size": 16, "eval_every": 2, "save_every": 4, "steps": 8}
+  plan = config.experiment(
+    "full",
+    seeds=1,
+    data=config.data("digits"),
+    stages={
+      "teacher": config.stage(
+        network, terms=CE, log_every=1, predictions=False, **knobs
+      ),
+      "student": config.stage(
+        network,
+        terms={**CE, "kd": config.term("kd")},
+        teachers={"teacher": config.teacher("teacher")},
+        log_every=4,
+        **knobs,
+      ),
+    },
+  )
+  whole = kdjax.run(plan, tmp_path / "whole", quiet=True)
+  refused = set()
+  for pattern in FILES:
+    *_, largest = sorted(
+      path.stat().st_size
+      for path in (tmp_path / "whole").glob(pattern)
+      if path.is_file()
+    )
+    with no_file_beyond(largest - 1):
+      try:
+        kdjax.run(plan, tmp_path / "run", quiet=True)
+      except UserError as error:
+        assert "cannot be written" in f"{error}", pattern
+        sentence = f"{error}".replace(str(tmp_path), "")
+        refused.add(sentence.partition(" cannot be written")[0])
+  assert kdjax.run(plan, tmp_path / "run", quiet=True)["stages"].keys() == (
+    whole["stages"].keys()
+  )
+  assert (tmp_path / "run/metrics.jsonl").read_bytes() == (
+    tmp_path / "whole/metrics.jsonl"
+  ).read_bytes()
+  for kind in ("config.json", "metrics.jsonl", "predictions.npz"):
+    assert any(kind in sentence for sentence in refused), refused

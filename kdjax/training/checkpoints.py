@@ -7,12 +7,13 @@ The newest two checkpoints stay. If the newest is damaged, it is set aside and
 the one before is used, which is said.
 """
 
+import contextlib
 import hashlib
 import json
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -64,7 +65,8 @@ class Checkpoints:
     return self
 
   def __exit__(self, *_) -> None:
-    self.manager.close()
+    with self._writing():
+      self.manager.close()
 
   def latest(self) -> int | None:
     """The step of the newest checkpoint."""
@@ -85,20 +87,43 @@ class Checkpoints:
     )
 
   def save(self, step: int, states: Sequence[Any], facts: dict) -> None:
-    """Starts to save the states of all seeds and some facts about the run."""
+    """Starts to save the states of all seeds and some facts about the run.
+
+    Raises:
+      UserError: an earlier checkpoint could not be written.
+    """
     flat = [flatten(state) for state in states]
     stacked = {key: np.stack([own[key] for own in flat]) for key in flat[0]}
-    self.manager.save(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.PyTreeSave(stacked),
-        facts=ocp.args.JsonSave({**facts, "digest": _digest(facts)}),
-      ),
-    )
+    with self._writing():
+      self.manager.save(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.PyTreeSave(stacked),
+          facts=ocp.args.JsonSave({**facts, "digest": _digest(facts)}),
+        ),
+      )
 
   def wait(self) -> None:
-    """Returns when all saved checkpoints are on disk."""
-    self.manager.wait_until_finished()
+    """Returns when all saved checkpoints are on disk.
+
+    Raises:
+      UserError: one could not be written.
+    """
+    with self._writing():
+      self.manager.wait_until_finished()
+
+  @contextlib.contextmanager
+  def _writing(self) -> Iterator[None]:
+    try:
+      yield
+    # Orbax and TensorStore raise errors of many types.
+    except Exception as error:
+      raise UserError(
+        f"A checkpoint cannot be written to {self.folder}:"
+        f" {_first_line(error)}.",
+        "Expected a folder that is writable, on a disk with space. The same"
+        " command continues from the checkpoint before it.",
+      ) from error
 
   def read(self, prefix: str = "") -> dict[str, np.ndarray]:
     """The newest checkpoint's arrays with names that start with a prefix.
@@ -138,10 +163,9 @@ class Checkpoints:
 
   def _set_aside(self, step: int, error: Exception) -> None:
     """Says that a checkpoint is damaged; renames it if this process writes."""
-    lines = f"{error}".strip().splitlines() or [type(error).__name__]
     path = self.folder / str(step)
     print(
-      f"kdjax: the checkpoint {path} is damaged ({lines[0][:200]});"
+      f"kdjax: the checkpoint {path} is damaged ({_first_line(error)});"
       " the one before it is used, if there is one.",
       file=sys.stderr,
     )
@@ -176,6 +200,11 @@ class Checkpoints:
     if digest != _digest(facts) and not facts.keys() <= WITHOUT_DIGEST:
       raise ValueError("its facts were changed")
     return facts
+
+
+def _first_line(error: Exception) -> str:
+  lines = f"{error}".strip().splitlines() or [type(error).__name__]
+  return lines[0][:200]
 
 
 def _digest(facts: dict) -> str:

@@ -9,17 +9,20 @@ import os
 import pathlib
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 
-import tensorboardX
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
 
 from kdjax.config import strict_json
-from kdjax.config.files import write_atomically
+from kdjax.config.files import write_atomically, writing
 from kdjax.stage import grids
 
 KEYS = ("stage", "step", "seed", "name", "value")
 
-# The number of seeds in TensorBoard: each needs a file and a thread.
+# The number of seeds in TensorBoard: each needs a file.
 CURVES = 16
 
 
@@ -45,19 +48,23 @@ class MetricsLog:
       if record["stage"] != stage or record["step"] <= step
     ]
     write_atomically(self.path, "".join(map(_line, kept)))
-    self.file = self.path.open("a")
-    folder = workdir / "events" / stage
-    shutil.rmtree(folder, ignore_errors=True)
+    self.folder = workdir / "events" / stage
+    shutil.rmtree(self.folder, ignore_errors=True)
+    with writing(self.path):
+      self.file = self.path.open("a")
     self.events = {
-      seed: tensorboardX.SummaryWriter(str(folder / f"seed{seed}"))
-      for seed in self.seeds[:CURVES]
+      seed: _events(self.folder / f"seed{seed}") for seed in self.seeds[:CURVES]
     }
     for record in kept:
       if record["stage"] == stage:
         self._add_event(record)
 
   def write(self, step: int, name: str, values: Sequence[float]) -> None:
-    """Logs a metric of every state."""
+    """Logs a metric of every state.
+
+    Raises:
+      UserError: the disk is full; so for `flush` and `close`.
+    """
     means = grids.mean_per_seed(values, len(self.seeds))
     for seed, value in zip(self.seeds, means, strict=True):
       record = {
@@ -68,15 +75,18 @@ class MetricsLog:
         "value": float(value),
       }
       line = _line(record)
-      self.file.write(line)
+      with writing(self.path):
+        self.file.write(line)
       self._add_event(json.loads(line))
 
   def flush(self) -> None:
     """Returns when all records are on disk."""
-    self.file.flush()
-    os.fsync(self.file.fileno())
-    for writer in self.events.values():
-      writer.flush()
+    with writing(self.path):
+      self.file.flush()
+      os.fsync(self.file.fileno())
+    with writing(self.folder):
+      for writer in self.events.values():
+        writer.flush()
 
   def close(self) -> None:
     """Flushes and closes the files."""
@@ -86,10 +96,22 @@ class MetricsLog:
       writer.close()
 
   def _add_event(self, record: dict) -> None:
-    if record["value"] is not None and record["seed"] in self.events:
-      self.events[record["seed"]].add_scalar(
-        record["name"], record["value"], record["step"]
-      )
+    if record["value"] is None or record["seed"] not in self.events:
+      return
+    event = Event(
+      wall_time=time.time(),
+      step=record["step"],
+      summary=summary.scalar(record["name"], record["value"]),
+    )
+    with writing(self.folder):
+      self.events[record["seed"]].write_event(event)
+
+
+def _events(folder: pathlib.Path) -> EventsWriter:
+  """Events are written by the caller's thread, so that errors arrive here."""
+  with writing(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    return EventsWriter(str(folder / "events"))
 
 
 def _line(record: dict) -> str:
