@@ -27,6 +27,11 @@ SEPARATOR = "."
 # How often a checkpoint that a run replaces meanwhile is looked for again.
 ATTEMPTS = 5
 
+# What Orbax and TensorStore raise for files that are missing or damaged, and
+# for those that cannot be written.
+UNREADABLE = (OSError, ValueError, LookupError, AttributeError, TypeError)
+UNWRITABLE = (OSError, ValueError)
+
 # The facts of checkpoints that were written before facts had a digest.
 WITHOUT_DIGEST = {"seconds", "teachers", "broken"}
 
@@ -116,8 +121,7 @@ class Checkpoints:
   def _writing(self) -> Iterator[None]:
     try:
       yield
-    # Orbax and TensorStore raise errors of many types.
-    except Exception as error:
+    except UNWRITABLE as error:
       raise UserError(
         f"A checkpoint cannot be written to {self.folder}:"
         f" {_first_line(error)}.",
@@ -148,8 +152,7 @@ class Checkpoints:
       for step in sorted(self.manager.all_steps(), reverse=True):
         try:
           return read(step)
-        # Orbax and TensorStore raise errors of many types.
-        except Exception as error:
+        except UNREADABLE as error:
           replaced = not (self.folder / str(step)).exists()
           if replaced:
             break  # by a run that saves meanwhile: look again
