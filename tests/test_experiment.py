@@ -312,6 +312,26 @@ def test_a_metric_to_select_by_must_exist():
 
 
 @pytest.mark.parametrize(
+  ("select", "mode", "better"),
+  [
+    ("loss/cross_entropy", "max", "min"),
+    ("nll", "max", "min"),
+    ("accuracy", "min", "max"),
+    ("other/ece", "max", "min"),
+  ],
+)
+def test_the_worst_variables_are_not_selected(select, mode, better):
+  plan = tiny()
+  with plan.unlocked():
+    plan.stages.alone.metrics.other = config.metric("calibration")
+  (term,) = plan.stages.alone.terms
+  plan.stages.alone.select = select.replace("cross_entropy", term)
+  plan.stages.alone.select_mode = mode
+  with pytest.raises(UserError, match=f'Set select_mode="{better}"'):
+    check.plan(workdir.resolve(plan), ["alone"])
+
+
+@pytest.mark.parametrize(
   ("path", "value", "message"),
   [
     ("seeds", 0, "seeds is 0"),

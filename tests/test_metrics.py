@@ -138,6 +138,50 @@ def test_a_family_has_either_sums_or_rows(family):
   )
 
 
+def test_lower_names_metrics_of_the_family(family):
+  scalars = {
+    name
+    for name, value in family.measured(family.arguments).items()
+    if np.ndim(value) == 0
+  }
+  assert set(family.module.LOWER) <= scalars, (
+    f"LOWER of metrics/{family.name}.py must name metrics that `result`"
+    " returns as floats: those of which a lower value is better."
+  )
+
+
+def test_lower_is_better_exactly_for_the_metrics_that_say_so():
+  rng = np.random.default_rng(0)
+  classes = 9  # more than the k of the top-k accuracy
+  label = rng.integers(0, classes, B)
+  hot = np.eye(classes)[label]
+  noise, other = rng.normal(size=(2, B, classes))
+  # Of each family: what does not change, the changed name, good and bad values.
+  cases = {
+    "agreement": ({"teacher": noise}, "student", noise, -noise),
+    "calibration": ({"label": label}, "student", 20 * hot, -20 * hot),
+    "cka": ({"teacher": noise}, "student", noise, other),
+    "classification": ({"label": label}, "student", 9 * hot, -9 * hot),
+    "multilabel": ({"label": hot.astype(int)}, "student", hot - 0.5, 0.5 - hot),
+    "ranking": ({"label": label}, "student", 9 * hot, -9 * hot),
+    "regression": ({"target": noise}, "student", noise + 0.01, -noise),
+    "retrieval": ({"key": noise}, "query", noise, other),
+  }
+  assert cases.keys() >= {*registry.names("metrics")}, (
+    "Add good and bad values for the new metrics to this test."
+  )
+  for family, (known, name, *values) in cases.items():
+    module = registry.find("metrics", family)
+    good, bad = (
+      measure(module, np.ones(B, bool), **known, **{name: np.float32(value)})
+      for value in values
+    )
+    for metric, value in good.items():
+      if np.ndim(value) == 0:
+        assert value != bad[metric], metric
+        assert (value < bad[metric]) == (metric in module.LOWER), metric
+
+
 def test_metrics_are_the_same_over_a_batch_that_is_split(family):
   parts = [family.rows(np.array(rows)) for rows in (range(4), range(4, 9))]
   equal(

@@ -8,6 +8,9 @@ from jaxtyping import Bool, Float
 from kdjax.errors import ShapeError, same_shape
 from kdjax.types import Array
 
+# The metrics of which a lower value is better.
+LOWER = ("kl",)
+
 
 def sums(
   student: Float[Array, "B K"],

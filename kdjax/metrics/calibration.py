@@ -10,6 +10,9 @@ from kdjax.metrics._class_scores import ratio
 from kdjax.metrics._masking import mask_unlabelled
 from kdjax.types import Array
 
+# The metrics of which a lower value is better.
+LOWER = ("ece", "brier")
+
 # A probability this close above an edge, in bin widths, is on the edge: 1 / K
 # is often an edge, and its float32 error is smaller.
 ROUNDING = 1e-5

@@ -6,6 +6,9 @@ from jaxtyping import Bool, Float
 from kdjax.metrics._masking import zero_masked
 from kdjax.types import Array
 
+# The metrics of which a lower value is better.
+LOWER = ()
+
 
 def rows(
   student: Float[Array, "B *shape"],

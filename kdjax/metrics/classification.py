@@ -10,6 +10,9 @@ from kdjax.metrics._class_scores import mean_over, precision_recall_f1, ratio
 from kdjax.metrics._masking import mask_unlabelled
 from kdjax.types import Array
 
+# The metrics of which a lower value is better.
+LOWER = ("nll",)
+
 # Prefix of the sum of top-k accuracy; its name passes k on to `result`.
 TOP = "correct_top"
 

@@ -11,6 +11,9 @@ from kdjax.metrics._class_scores import precision_recall_f1
 from kdjax.metrics._masking import zero_masked
 from kdjax.types import Array
 
+# The metrics of which a lower value is better.
+LOWER = ("hamming_loss",)
+
 
 def sums(
   student: Float[Array, "B K"],

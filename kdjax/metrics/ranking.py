@@ -9,6 +9,9 @@ from kdjax.metrics._class_scores import mean_over
 from kdjax.metrics._masking import zero_masked
 from kdjax.types import Array
 
+# The metrics of which a lower value is better.
+LOWER = ()
+
 
 def rows(
   student: Float[Array, "B K"],

@@ -8,6 +8,9 @@ from kdjax.metrics._class_scores import ratio
 from kdjax.metrics._masking import zero_masked
 from kdjax.types import Array
 
+# The metrics of which a lower value is better.
+LOWER = ("mse", "rmse", "mae")
+
 
 def rows(
   student: Float[Array, "B *shape"],

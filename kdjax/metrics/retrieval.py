@@ -8,6 +8,9 @@ from kdjax.errors import same_shape
 from kdjax.metrics._masking import zero_masked
 from kdjax.types import Array
 
+# The metrics of which a lower value is better.
+LOWER = ("query_to_key_median_rank", "key_to_query_median_rank")
+
 # Similarities in float64 that differ by less are equal up to rounding.
 ROUNDING = 1e-12
 

@@ -6,7 +6,7 @@ from flax.errors import FlaxError
 
 from kdjax.errors import UserError
 from kdjax.feed import buckets, sampling
-from kdjax.stage import class_order, mixed_labels
+from kdjax.stage import class_order, mixed_labels, selection
 from kdjax.stage.stage import Stage
 from kdjax.step import state as states
 from kdjax.step.flow import Address
@@ -45,6 +45,7 @@ def trace(stage: Stage) -> None:
       exists=known,
       near=select,
     )
+  selection.check(stage)
 
 
 def trace_buckets(stage: Stage) -> None:
