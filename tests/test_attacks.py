@@ -1,10 +1,8 @@
 """Workdirs, processes and files under attack: one sentence, nothing lost."""
 
-import contextlib
 import json
 import os
 import pathlib
-import resource
 import shutil
 import signal
 import subprocess
@@ -14,6 +12,7 @@ import time
 import chaos
 import numpy as np
 import pytest
+from limits import no_file_beyond
 
 import kdjax
 from kdjax import cli, config, registry
@@ -446,17 +445,6 @@ def test_the_path_of_a_page_is_printed_as_it_is(ran, tmp_path, capsys):
 
 
 # A full disk
-
-
-@contextlib.contextmanager
-def no_file_beyond(limit):
-  """No file may grow beyond some bytes, as if the disk was full there."""
-  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-  resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-  try:
-    yield
-  finally:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 FILES = (

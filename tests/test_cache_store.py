@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from limits import no_file_beyond
 
 from kdjax.cache._layout import Layout
 from kdjax.cache.manifest import Manifest, Output, check_equal, hash_of
@@ -655,3 +656,16 @@ def test_a_hash_depends_on_bfloat16_values_and_not_on_memory_order():
   assert hash_of(np.asfortranarray(kernel)) == hash_of(kernel)
   one = jnp.ones(3, jnp.bfloat16)
   assert hash_of(one) != hash_of(one + 1)
+
+
+@pytest.mark.parametrize("limit", [0, 50, 150])
+def test_a_full_disk_is_one_sentence_and_loses_no_chunk(tmp_path, limit):
+  with (
+    no_file_beyond(limit),
+    pytest.raises(UserError, match="cannot be written"),
+  ):
+    fill(writer_of(tmp_path), [(0, 0)])
+  writer = writer_of(tmp_path)
+  assert writer.missing() == writer.chunks()
+  fill(writer, writer.missing())
+  assert not writer.missing()

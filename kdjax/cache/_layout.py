@@ -7,16 +7,16 @@
 
 Arrays are Zarr v3. One chunk is one file (a Zarr shard) and is written at
 once. It holds blocks of a few rows that are compressed separately; a block is
-the smallest unit that is read. Reading a row that was never written is an
-error and does not give zeros.
+the smallest unit that is read. Reading an unwritten row is an error.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -109,6 +109,17 @@ class Layout:
         f"'{self.path}' cannot be opened: {error}",
         "Expected a folder, or a URL such as gs://bucket/folder.",
       ) from None
+
+  @contextlib.contextmanager
+  def writing(self) -> Iterator[None]:
+    """Makes the storage's errors of writing errors of the user."""
+    try:
+      yield
+    except STORAGE_ERRORS as error:
+      raise UserError(
+        f"The cache {self.path} cannot be written: {error}",
+        "Expected a folder that is writable, on a disk with space.",
+      ) from error
 
   def read(self, name: str) -> bytes | None:
     """The content of a file; None if the file does not exist."""

@@ -67,9 +67,10 @@ class Writer:
       manifest, dict(parts), rows, views, chunk_rows, checksum(self.index)
     )
     self.layout = Layout(path)
-    self.layout.write_header(self.header)
-    self._write_index()
-    self.arrays = self.layout.parts(self.header, create=True)
+    with self.layout.writing():
+      self.layout.write_header(self.header)
+      self._write_index()
+      self.arrays = self.layout.parts(self.header, create=True)
 
   def _write_index(self) -> None:
     array = self.layout.index(self.header, create=True)
@@ -110,17 +111,18 @@ class Writer:
       parts: name -> the rows `rows(chunk)` [N ...].
 
     Raises:
-      ShapeError: a part is missing, or has another shape or dtype.
+      UserError: a part is missing or differs in shape or dtype; a full disk.
     """
     rows = self.rows(chunk)
     self._check(parts, rows.stop - rows.start)
-    # A chunk that is being overwritten has no mark.
-    self.layout.unmark(view, chunk)
-    arrays = self.arrays.items()
-    futures = [array[view, rows].write(parts[name]) for name, array in arrays]
-    for future in futures:
-      future.result()
-    self.layout.mark(view, chunk, parts)
+    with self.layout.writing():
+      # A chunk that is being overwritten has no mark.
+      self.layout.unmark(view, chunk)
+      arrays = self.arrays.items()
+      futures = [it[view, rows].write(parts[name]) for name, it in arrays]
+      for future in futures:
+        future.result()
+      self.layout.mark(view, chunk, parts)
 
   def _check(self, parts: Parts, count: int) -> None:
     expected = {
