@@ -39,6 +39,19 @@ WITHOUT_DIGEST = {"seconds", "teachers", "broken"}
 DAMAGED = "damaged-{}"
 
 
+def check_path(folder: pathlib.Path) -> None:
+  """Raises `UserError` where Orbax would lose what it saves.
+
+  It looks for its parts with `glob`, where a bracket is a pattern.
+  """
+  if "[" in f"{folder.resolve()}":
+    raise UserError(
+      f"The path {folder.resolve()} has a '[', and checkpoints cannot be saved"
+      " there.",
+      "Use a workdir without brackets in its path.",
+    )
+
+
 class Checkpoints:
   """The checkpoints of one stage. Saving does not wait for the disk.
 
@@ -235,9 +248,17 @@ def unflatten(
     folder: of the checkpoint, for the message.
 
   Raises:
-    UserError: the names or shapes of the arrays differ from the template's.
+    UserError: the number of seeds differs, or the names or shapes of the
+      arrays differ from the template's.
   """
   expected = flatten(template)
+  counts = {np.shape(leaf)[:1] for leaf in stored.values()}
+  if counts and counts != {(seeds,)}:
+    found = sorted(count[0] if count else 0 for count in counts)
+    raise UserError(
+      f"The checkpoint in {folder} has {', '.join(map(str, found))} states.",
+      f"Expected {seeds}, one for each seed and point of the grid.",
+    )
   wrong = [
     f"{key} has shape {list(np.shape(stored[key])[1:])}, here"
     f" {list(leaf.shape)}"

@@ -15,6 +15,7 @@ from kdjax.stage.stage import Stage
 from kdjax.teachers import cache_plan
 from kdjax.training import (
   check,
+  checkpoints,
   dependencies,
   initialization,
   lock,
@@ -62,6 +63,7 @@ def run(
   check.plan(plain, names)
   provenance_check.check_parts(accept)
   workdir = pathlib.Path(workdir)
+  checkpoints.check_path(workdir)
   with lock.locked(workdir):
     workdirs.check_config(workdir, plain)
     dependencies.check_history(plain, workdir, names, accept)
