@@ -20,7 +20,9 @@ from kdjax.config import fields
 from kdjax.data import arrays, manifest
 from kdjax.errors import UserError
 from kdjax.preprocess import audio, images
+from kdjax.report import records
 from kdjax.training import workdir as workdirs
+from kdjax.training.metrics_log import MetricsLog
 
 ROOT = pathlib.Path(__file__).parents[1]
 CE = {"ce": config.term("cross_entropy")}
@@ -76,6 +78,83 @@ def test_a_damaged_json_file_is_one_sentence(copied, name, content):
   ):
     with pytest.raises(UserError, match=name.rpartition("/")[2]):
       use()
+
+
+RECORD = {"stage": "alone", "step": 2, "seed": 0, "name": "x", "value": 1.0}
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"step": "two"},
+    {"step": None},
+    {"seed": None},
+    {"stage": 3},
+    {"name": []},
+    {"value": "high"},
+    {"value": {}},
+  ],
+)
+def test_a_line_of_other_types_is_left_out_alone(copied, change, capsys):
+  path = copied / "metrics.jsonl"
+  before = path.read_text()
+  path.write_text(before + json.dumps({**RECORD, **change}) + "\n")
+  said = f"line {before.count(chr(10)) + 1} is left out: '{next(iter(change))}'"
+  assert records.read(copied).last_step("alone") == 4
+  assert said in capsys.readouterr().err
+  MetricsLog(copied, "alone", [0], 4).close()
+  assert said in capsys.readouterr().err
+  assert path.read_text() == before
+
+
+@pytest.mark.parametrize(
+  "change", [{"steps": "many"}, {"steps": None}, {"seconds": "x"}, {"seeds": 1}]
+)
+def test_a_result_of_other_types_is_one_sentence(copied, change):
+  path = copied / "stages/alone/result.json"
+  path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+  for use in (
+    lambda: kdjax.run(plan_of(save_every=2), copied, quiet=True),
+    lambda: kdjax.summarize(copied),
+  ):
+    with pytest.raises(
+      UserError, match=f"result.json' .*'{next(iter(change))}"
+    ):
+      use()
+
+
+def test_a_folder_in_place_of_the_log_is_one_sentence(copied):
+  (copied / "metrics.jsonl").unlink()
+  (copied / "metrics.jsonl").mkdir()
+  for use in (
+    lambda: records.read(copied).last_step("alone"),
+    lambda: MetricsLog(copied, "alone", [0], 4),
+  ):
+    with pytest.raises(UserError, match=r"metrics.jsonl' cannot be read"):
+      use()
+
+
+def test_a_checkpoint_of_other_seeds_is_one_sentence(copied, tmp_path):
+  plan = plan_of(save_every=2)
+  plan.seeds = 2
+  kdjax.run(plan, tmp_path / "two", quiet=True)
+  checkpoints = copied / "stages/alone/checkpoints"
+  shutil.rmtree(checkpoints)
+  shutil.copytree(tmp_path / "two/stages/alone/checkpoints", checkpoints)
+  with pytest.raises(UserError, match="has 2 states"):
+    kdjax.restore(copied, "alone")
+
+
+def test_a_path_where_checkpoints_would_be_lost_is_refused(tmp_path):
+  with pytest.raises(UserError, match=r"has a '\['"):
+    kdjax.run(plan_of(), tmp_path / "a[1]", quiet=True)
+  assert not (tmp_path / "a[1]").exists()
+
+
+@pytest.mark.parametrize("name", ["a]b", "a*b", "a?b", "a\nb", "ä 'b\""])
+def test_a_workdir_of_any_other_name_is_restored(tmp_path, name):
+  kdjax.run(plan_of(2), tmp_path / name, quiet=True)
+  kdjax.restore(tmp_path / name, "alone")
 
 
 @pytest.mark.parametrize("where", [0, 0.3, 0.6, 0.97, 1])

@@ -5,13 +5,13 @@ import json
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from kdjax.config import strict_json
+from kdjax.config import records
 from kdjax.config.files import write_atomically
-from kdjax.training.metrics_log import KEYS, MetricsLog
+from kdjax.training.metrics_log import MetricsLog
 
 
 def read(path):
-  return strict_json.read_lines(path, KEYS, pytest.fail)
+  return records.metrics(path, pytest.fail)
 
 
 def events(workdir, stage="alone", seed=0):

@@ -6,7 +6,7 @@ Python's `json` writes NaN and Infinity, which are not JSON.
 import json
 import math
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kdjax.errors import UserError
@@ -64,7 +64,7 @@ def read(path: pathlib.Path, *, nan: bool = False) -> Any:
 
 
 def read_lines(
-  path: pathlib.Path, keys: Iterable[str], say: Callable[[str], None]
+  path: pathlib.Path, types: Mapping[str, Any], say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
   """The records of a file with one JSON object a line.
 
@@ -73,22 +73,44 @@ def read_lines(
 
   Args:
     path: of the file; without it there are no records.
-    keys: that each record has.
+    types: the keys that each record has, and their types.
     say: is called with a sentence for every line that is left out.
+
+  Raises:
+    UserError: the file cannot be read.
   """
+  try:
+    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+  except OSError as error:
+    raise UserError(
+      f"'{path}' cannot be read: {error.strerror}.", "Delete or rename it."
+    ) from error
   records = []
-  lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
   for number, line in enumerate(lines[:-1], 1):
+    if not line.strip():
+      continue
     try:
-      record = json.loads(line) if line.strip() else None
-      problem = "" if {*keys} <= {*(record or ())} else "it lacks a key"
-    except (ValueError, TypeError, RecursionError) as error:
-      record, problem = None, f"{error}"
-    if isinstance(record, dict) and not problem:
+      record = json.loads(line)
+      fault = problem(record, types)
+    except (ValueError, RecursionError) as error:
+      fault = f"{error}"
+    if fault:
+      say(f"{path}, line {number} is left out: {fault}.")
+    else:
       records.append(record)
-    elif line.strip():
-      say(f"{path}, line {number} is left out: {problem or 'it is no record'}.")
   return records
+
+
+def problem(record: Any, types: Mapping[str, Any]) -> str:
+  """What keeps a value from being an object with keys of some types, or ""."""
+  if not isinstance(record, dict):
+    return f"it is a {type(record).__name__}, not an object"
+  for key, expected in types.items():
+    if key not in record:
+      return f"it lacks '{key}'"
+    if not isinstance(record[key], expected):
+      return f"'{key}' is a {type(record[key]).__name__}"
+  return ""
 
 
 def _finite(tree: Any) -> Any:

@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from kdjax.config import records as recorded
 from kdjax.config import strict_json
 from kdjax.errors import UserError
 
 # seed -> step -> value
 Curve = dict[int, dict[int, float]]
-
-
-# What each line of metrics.jsonl has.
-KEYS = ("stage", "step", "seed", "name", "value")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +95,7 @@ class Record:
   def _curves(self) -> dict[tuple[str, str], Curve]:
     curves = defaultdict(lambda: defaultdict(dict))
     path = self.path / "metrics.jsonl"
-    for line in strict_json.read_lines(path, KEYS, _warn):
+    for line in recorded.metrics(path, _warn):
       if line["value"] is not None:
         key = line["stage"], line["name"]
         curves[key][line["seed"]][line["step"]] = line["value"]
@@ -136,11 +133,9 @@ def read(workdir: str | pathlib.Path) -> Record:
   results = {}
   for stage in config["order"]:
     file = path / "stages" / stage / "result.json"
-    result = {"steps": -1}
-    if file.exists():
-      result = strict_json.read(file, nan=True)
+    result = recorded.result(file)
     # If the config's steps were raised later, the stage is not finished.
-    if result["steps"] >= config["stages"][stage]["steps"]:
+    if result and result["steps"] >= config["stages"][stage]["steps"]:
       results[stage] = result
   return Record(
     path=path,

@@ -16,11 +16,9 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 
-from kdjax.config import strict_json
+from kdjax.config import records, strict_json
 from kdjax.config.files import write_atomically, writing
 from kdjax.stage import grids
-
-KEYS = ("stage", "step", "seed", "name", "value")
 
 # The number of seeds in TensorBoard: each needs a file.
 CURVES = 16
@@ -41,10 +39,9 @@ class MetricsLog:
   ):
     self.path = workdir / "metrics.jsonl"
     self.stage, self.seeds = stage, list(dict.fromkeys(seeds))
-    records = strict_json.read_lines(self.path, KEYS, _warn)
     kept = [
       record
-      for record in records
+      for record in records.metrics(self.path, _warn)
       if record["stage"] != stage or record["step"] <= step
     ]
     write_atomically(self.path, "".join(map(_line, kept)))

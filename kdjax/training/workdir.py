@@ -17,7 +17,7 @@ from typing import Any
 import jax
 
 from kdjax import registry
-from kdjax.config import fields, strict_json
+from kdjax.config import fields, records, strict_json
 from kdjax.config.files import write_atomically
 from kdjax.errors import UserError
 from kdjax.training import source_hashes
@@ -132,7 +132,7 @@ def write_config(
 def stage_result(workdir: pathlib.Path, name: str) -> dict[str, Any] | None:
   """The result.json of a finished stage, null metrics as NaN; else None."""
   path = workdir / "stages" / name / "result.json"
-  return strict_json.read(path, nan=True) if path.exists() else None
+  return records.result(path)
 
 
 def environment() -> dict[str, Any]:
