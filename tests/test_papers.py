@@ -374,9 +374,11 @@ def test_rows_are_read_from_the_files_of_a_run(tmp_path):
     {"at": {"kd/weight": weight}, "accuracy": [weight, weight + 0.1]}
     for weight in (0.5, 0.7)
   ]
-  (folder / "result.json").write_text(
-    json.dumps({"stage": "student", "device": "d", "seconds": 2, "grid": grid})
-  )
+  result = {
+    "stage": "student", "steps": 4, "seeds": [0, 1], "device": "d",
+    "seconds": 2, "examples_per_second": 9, "grid": grid,
+  }  # fmt: skip
+  (folder / "result.json").write_text(json.dumps(result))
   (found,) = reproduction.rows(table, tmp_path)
   assert found.ours == (0.5, 0.6) and found.commit == "012345678+"
 
