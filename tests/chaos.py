@@ -7,7 +7,8 @@ Each of N runs is ended several times by SIGKILL, SIGTERM or SIGINT: at a random
 time, or when a file appears, such as a checkpoint that is being saved, a cache
 that is being written, predictions or the report. The same command then finishes
 it. Its metrics, results, predictions and checkpoints must be those of an
-uninterrupted run, bit for bit.
+uninterrupted run, bit for bit. A run that ended before every signal is not
+counted: another one takes its place.
 """
 
 import argparse
@@ -95,7 +96,7 @@ def finish(process):
 
 
 def disturb(process, workdir, rng, longest):
-  """Ends a run at a random moment; returns what was done."""
+  """Ends a run at a random moment; returns what was done, None if too late."""
   number = rng.choice(SIGNALS)
   ahead = [it for it in MOMENTS if not any(workdir.glob(it))]
   pattern = rng.choice((None, *ahead)) if rng.random() < 0.5 else None
@@ -117,7 +118,7 @@ def disturb(process, workdir, rng, longest):
     128 + number,
   ):
     raise SystemExit(f"{number.name}: exit {process.returncode}\n{printed}")
-  return "ended before" if ended else f"{number.name} at {pattern or 'a time'}"
+  return None if ended else f"{number.name} at {pattern or 'a time'}"
 
 
 def outcome(workdir):
@@ -160,7 +161,7 @@ def different(found, expected):
 def main(runs, kills=3, seed=None, say=print):
   """Disturbs runs; returns how many ended as the uninterrupted one."""
   rng = random.Random(seed)
-  equal = 0
+  equal = disturbed = started = 0
   with tempfile.TemporaryDirectory() as folder:
     root = pathlib.Path(folder)
     config = root / "chaos.py"
@@ -169,17 +170,28 @@ def main(runs, kills=3, seed=None, say=print):
     finish(start(config, root / "whole"))
     longest = time.monotonic() - began
     expected = outcome(root / "whole")
-    for number in range(runs):
-      workdir = root / f"run{number}"
-      done = [
-        disturb(start(config, workdir), workdir, rng, longest)
-        for _ in range(kills)
-      ]
+    while disturbed < runs:
+      started += 1
+      workdir = root / f"run{started}"
+      done = []
+      for _ in range(kills):
+        began = time.monotonic()
+        done.append(disturb(start(config, workdir), workdir, rng, longest))
+        if done[-1] is None:
+          longest = min(longest, time.monotonic() - began)
+          break
       finish(start(config, workdir))
       wrong = different(outcome(workdir), expected)
-      equal += not wrong
       end = f"differs in {', '.join(sorted(wrong)[:5])}" if wrong else "equal"
-      say(f"run {number}: {'; '.join(done)}: {end}", flush=True)
+      if not any(done):
+        say(f"not disturbed, not counted: {end}", flush=True)
+        if wrong:
+          break
+        continue
+      disturbed += 1
+      equal += not wrong
+      moments = "; ".join(it or "ended before" for it in done)
+      say(f"run {disturbed}: {moments}: {end}", flush=True)
   say(f"{equal} of {runs} runs ended bit for bit as the uninterrupted one")
   return equal
 
