@@ -1,101 +1,14 @@
 """A manifest's table, read and checked as a whole."""
 
-import dataclasses
 import functools
-import pathlib
-from typing import Any
 
 import numpy as np
 
-from kdjax.data import _columns, _splits
-from kdjax.data._columns import Column
+from kdjax.data import _columns, _division, _labels
+from kdjax.data._columns import FILES, Column
+from kdjax.data._whole import Options, Whole
 from kdjax.errors import UserError
 from kdjax.preprocess import tables, tokenizer
-
-# Kinds of columns whose cells are paths; the files are opened on use.
-FILES = ("image", "audio")
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-  """The options of `manifest.load`, described there."""
-
-  root: str
-  table: str
-  columns: tuple[Column, ...] | None
-  record_key: str
-  split_column: str
-  validation: float
-  test: float
-  classes: tuple[str, ...]
-  image_size: tuple[int, int]
-  channels: int
-  fit: str
-  sample_rate: int
-  seconds: float
-  tokenizer: str
-  vocabulary_size: int
-  length: int
-  encoding: str
-
-  @property
-  def path(self) -> pathlib.Path:
-    """The table's path."""
-    return pathlib.Path(self.root) / self.table
-
-
-@dataclasses.dataclass
-class Whole:
-  """All M records of a table.
-
-  Attributes:
-    columns: keys of the batch and the table's columns they are read from.
-    rows: the records as they were read.
-    split: str [M].
-    classes: the names of the classes.
-    values: key -> [M ...], for kinds that are not files.
-    cells: key -> M cells, for kinds that are files; None if a cell is empty.
-    faults: row number -> (column, reason) pairs.
-    ids: vocabulary size, shared by all text columns.
-    texts: all that the ids of a text depend on; "" without texts.
-  """
-
-  columns: tuple[Column, ...]
-  rows: tuple[tables.Row, ...]
-  split: np.ndarray
-  classes: tuple[str, ...] = ()
-  values: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-  cells: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
-  faults: dict[int, list[tuple[str, str]]] = dataclasses.field(
-    default_factory=dict
-  )
-  ids: int = 0
-  texts: str = ""
-
-  def column(self, name: str) -> list[Any]:
-    """The cells of a column; None if a cell is empty."""
-    return [row.cells.get(name) for row in self.rows]
-
-  def add_fault(self, row: int, column: str, reason: str) -> None:
-    """Records what is wrong with a cell."""
-    self.faults.setdefault(row, []).append((column, reason))
-
-  def has_fault(self, row: int, column: str) -> bool:
-    """Whether a cell, or its whole record, has a recorded fault."""
-    return bool({"", column} & {*dict(self.faults.get(row, ()))})
-
-  def checked(self, name: str, read, empty: Any) -> list[Any]:
-    """A column's cells through `read`, which raises ValueError for a fault."""
-    values = []
-    for row, cell in enumerate(self.column(name)):
-      value = empty
-      if cell is not None:
-        try:
-          value = read(cell)
-        except ValueError as error:
-          self.add_fault(row, name, str(error))
-      values.append(value)
-    return values
 
 
 def open_table(chosen: Options) -> Whole:
@@ -110,25 +23,42 @@ def open_table(chosen: Options) -> Whole:
 @functools.lru_cache(maxsize=2)
 def _opened(chosen: Options, stamp: tuple[int, int] | None) -> Whole:
   del stamp  # part of the cache's key
-  table = tables.read(chosen.path, chosen.encoding)
+  table = tables.read(
+    chosen.path,
+    chosen.encoding,
+    separator=chosen.separator,
+    quoting=chosen.quoting,
+    columns=_needed(chosen),
+  )
   columns = _present(chosen, table)
   split = np.full(len(table.rows), "train", "<U10")
-  whole = Whole(columns, table.rows, split)
+  whole = Whole(columns, table.rows, split, np.zeros(len(split), bool))
   for row, record in enumerate(table.rows):
     for column, reason in record.faults:
       whole.add_fault(row, column, reason)
-  _divide(whole, chosen, table)
+  _division.divide(whole, chosen, table)
   for column in columns:
     if column.kind in FILES:
       whole.cells[column.key] = whole.column(column.names[0])
       present = [cell is not None for cell in whole.cells[column.key]]
       whole.values[f"has/{column.key}"] = np.array(present, bool)
     elif column.kind in ("label", "labels"):
-      _read_labels(whole, chosen, column)
+      _read_labels(whole, chosen, column, table)
     elif column.kind in ("numbers", "target"):
       _read_numbers(whole, column)
   _read_texts(whole, chosen)
   return whole
+
+
+def _needed(chosen: Options) -> tuple[str, ...]:
+  """The columns that are read, or could be; () is all."""
+  if chosen.columns is None:
+    return ()
+  names = [name for column in chosen.columns for name in column.names]
+  names += [chosen.record_key, chosen.group_column, chosen.split_column]
+  if chosen.split_column == "split":
+    return ()  # its column may have another name
+  return tuple(name for name in names if name)
 
 
 def _present(chosen: Options, table: tables.Table) -> tuple[Column, ...]:
@@ -151,7 +81,7 @@ def _present(chosen: Options, table: tables.Table) -> tuple[Column, ...]:
   else:
     columns = chosen.columns
   required = [name for column in columns for name in column.names]
-  required += [chosen.record_key] if chosen.record_key else []
+  required += [it for it in (chosen.record_key, chosen.group_column) if it]
   if chosen.split_column not in ("", "split"):
     required.append(chosen.split_column)
   for name in required:
@@ -164,65 +94,47 @@ def _present(chosen: Options, table: tables.Table) -> tuple[Column, ...]:
   return columns
 
 
-def _divide(whole: Whole, chosen: Options, table: tables.Table) -> None:
-  """Sets each record's split; a record whose split is unknown is in train."""
-  keys: list[str | None] = [str(row) for row in range(len(whole.rows))]
-  if chosen.record_key:
-    keys = _keys(whole, chosen.record_key)
-  shares = (chosen.validation, chosen.test)
-  if not chosen.split_column or chosen.split_column not in table.columns:
-    whole.split = _splits.drawn(keys, *shares)
-    return
-  for row, cell in enumerate(whole.column(chosen.split_column)):
-    split = None if cell is None else _splits.named(str(cell))
-    whole.split[row] = split or "train"
-    if split is None:
-      keys[row] = None
-    if split is None and not whole.has_fault(row, chosen.split_column):
-      reason = "it is empty" if cell is None else f"no split is called '{cell}'"
-      whole.add_fault(row, chosen.split_column, reason)
-  whole.split = _splits.filled(whole.split, keys, *shares)
-
-
-def _keys(whole: Whole, name: str) -> list[str | None]:
-  """The key of each record; a missing or repeated key is a fault."""
-  lines: dict[str, int] = {}
-  keys: list[str | None] = []
-  for row, cell in enumerate(whole.column(name)):
-    key = None if cell is None else str(cell)
-    keys.append(key)
-    if key in lines:
-      whole.add_fault(row, name, f"'{key}' is the key of line {lines[key]} too")
-    elif key is not None:
-      lines[key] = whole.rows[row].line
-    elif not whole.has_fault(row, name):
-      whole.add_fault(row, name, "it is empty, and is the key")
-  return keys
-
-
-def _read_labels(whole: Whole, chosen: Options, column: Column) -> None:
+def _read_labels(
+  whole: Whole, chosen: Options, column: Column, table: tables.Table
+) -> None:
   several = column.kind == "labels"
   (name,) = column.names
-  training = whole.split == "train"
-  whole.classes = chosen.classes or _columns.classes_of(
-    (
-      cell
-      for cell, trains in zip(whole.column(name), training, strict=True)
-      if trains and cell is not None
-    ),
-    several,
+  cells = whole.column(name)
+  hot = _labels.hot_size(cells) if several else 0
+  stated = chosen.classes or table.classes.get(name, ())
+  whole.classes = stated or tuple(map(str, range(hot)))
+  if not whole.classes:
+    # Those of records whose split the table states do not train, and count not.
+    whole.classes = _labels.classes_of(
+      (
+        cell
+        for cell, apart in zip(cells, whole.stated, strict=True)
+        if cell is not None and not apart
+      ),
+      several,
+    )
+  classes = _labels.Classes(
+    whole.classes,
+    bool(stated),
+    "`classes` names all"
+    if chosen.classes
+    else "no training record has it; `classes` would name all",
   )
-  numbers = {label: number for number, label in enumerate(whole.classes)}
-  if len(numbers) < len(whole.classes):
-    raise UserError("classes has a name twice.", exists=whole.classes)
   if several:
-    read = lambda cell: _columns.labels(cell, numbers)
-    empty = np.full(len(numbers), -1, np.int32)
+    read = lambda cell: classes.labels(cell, bool(hot))
+    empty = np.full(len(whole.classes), -1, np.int32)
   else:
-    read, empty = lambda cell: _columns.label(cell, numbers), -1
+    read, empty = classes.label, -1
   shape = (len(whole.rows), *np.shape(empty))
   labels = np.array(whole.checked(name, read, empty), np.int32)
   whole.values["label"] = labels.reshape(shape)
+  changed = {} if several else _labels.changed(cells)
+  if changed:
+    cell, label = next(iter(changed.items()))
+    whole.remarks.append(
+      f"Column '{name}': {len(changed)} spellings of classes are read as"
+      f" others, such as {_columns.shown(cell)} as '{label}'."
+    )
 
 
 def _read_numbers(whole: Whole, column: Column) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from kdjax.data._manifest import FILES, Options, Whole, open_table
+from kdjax.data._columns import FILES, shown
+from kdjax.data._manifest import open_table
+from kdjax.data._whole import Options, Whole
 from kdjax.errors import UserError
 from kdjax.feed.sources import Fault, digest
 from kdjax.preprocess import audio, content, images
@@ -172,7 +174,7 @@ def _file(cell: Any, folder: str, kind: str) -> tuple[str | io.BytesIO, str]:
   if isinstance(cell, bytes):
     return io.BytesIO(cell), "its content"
   if not isinstance(cell, str):
-    raise ValueError(f"{cell!r} is no path")
+    raise ValueError(f"{shown(cell)} is no path")
   path = os.path.normpath(os.path.join(folder, cell))
   if not path.startswith(os.path.join(folder, "")):
     raise ValueError(f"'{cell}' is outside of the folder '{folder}'")

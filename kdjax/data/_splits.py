@@ -1,7 +1,8 @@
 """Splits of records: by name, or drawn where the data set states none."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,9 @@ SPLITS = ("train", "validation", "test")
 # Other names of the splits in tables.
 ALSO = {"training": "train", "val": "validation", "valid": "validation"}
 ALSO |= {"dev": "validation", "eval": "validation", "testing": "test"}
+
+# Names of a table's column, or an array, that divides its records.
+COLUMNS = ("split", "splits", "set", "subset", "partition", "fold")
 
 # Numbers of which fewer than one of this many occur are no classes.
 MOST_EMPTY = 1000
@@ -33,6 +37,44 @@ def named(word: str) -> str | None:
   word = word.strip().lower()
   word = ALSO.get(word, word)
   return word if word in SPLITS else None
+
+
+def names_of(split: str) -> list[str]:
+  """A split's own name, and those that tables have for it."""
+  return [split, *(word for word, known in ALSO.items() if known == split)]
+
+
+def find_column(cells: Mapping[str, Iterable[Any]], where: str) -> str:
+  """The column that divides records, by its name in any case; "" if none.
+
+  Args:
+    cells: the columns that may be it: name -> its cells; None is empty.
+    where: how messages refer to the table.
+
+  Raises:
+    UserError: a column has such a name and other words, or two columns do.
+  """
+  likely = [name for name in cells if name.strip().casefold() in COLUMNS]
+  for name in likely:
+    words = [str(cell) for cell in cells[name] if cell is not None]
+    other = next((word for word in words if named(word) is None), None)
+    # A word that is unknown among the column "split" is its record's fault.
+    if other is not None and name != COLUMNS[0]:
+      raise UserError(
+        f"The column '{name}' of {where} is called as a split is, and"
+        f" '{other[:40]}' is none.",
+        f"Set split_column='{name}' if it divides the records and its words are"
+        ' train, validation and test; split_column="" if it does not: splits'
+        " are then drawn.",
+      )
+  if COLUMNS[0] in likely:
+    return COLUMNS[0]
+  if len(likely) > 1:
+    raise UserError(
+      f"Two columns of {where} divide its records: {likely[0]}, {likely[1]}.",
+      f"Set split_column='{likely[0]}' or another.",
+    )
+  return likely[0] if likely else ""
 
 
 def drawn(

@@ -16,7 +16,8 @@ the batch to columns: {key: "column"} if the key is a kind, else
                                 if one of them is
   target   one or more columns  float32 [] of one column, else [D]
   label    a name or a number   int32 [], -1 if the cell is empty
-  labels   names, a|b, or list  int32 [K] of 0 and 1, all -1 if it is empty
+  labels   names, a|b, or list  int32 [K] of 0 and 1, all -1 if it is empty;
+                                also a list of a 0 or 1 for each class
 
 An empty cell is a missing modality: `has/<key>` is False, and the value zeros.
 Any other cell that cannot be read is a fault, reported with file, line, column
@@ -36,8 +37,9 @@ import jax
 import numpy as np
 
 from kdjax.data import _columns, _options, _splits
-from kdjax.data._manifest import Options, open_table
+from kdjax.data._manifest import open_table
 from kdjax.data._records import opened
+from kdjax.data._whole import Options
 from kdjax.feed.sources import RecordSource
 from kdjax.preprocess import audio, images
 from kdjax.types import Spec
@@ -79,6 +81,15 @@ def text_state(**options) -> str:
   return open_table(_chosen(options)).texts
 
 
+def remarks(**options) -> tuple[str, ...]:
+  """Sentences on what is no fault of a record, and may be a mistake.
+
+  Args:
+    **options: of `load`. The table is read.
+  """
+  return tuple(open_table(_chosen(options)).remarks)
+
+
 def spec(**options) -> Spec:
   """Shapes and dtypes of one example.
 
@@ -97,6 +108,7 @@ def load(
   table: str = "manifest.csv",
   columns: Mapping[str, str] | None = None,
   record_key: str = "",
+  group_column: str = "",
   split_column: str = "split",
   validation: float = 0.1,
   test: float = 0.1,
@@ -110,6 +122,8 @@ def load(
   vocabulary_size: int = 10000,
   length: int = 32,
   encoding: str = "utf-8",
+  separator: str = "",
+  quoting: str = "auto",
   on_error: str = "raise",
   most_broken: float = 0.05,
 ) -> RecordSource:
@@ -125,13 +139,19 @@ def load(
     record_key: the column that identifies a record, such as "id"; a drawn split
       then does not change when records are added or removed. "" uses the
       position.
+    group_column: the column of the speaker, patient or picture that several
+      records are of; a drawn split has all records of a group, or none.
     split_column: the column with train, validation (val, valid, dev) or test.
-      If it is "", or the table has no column "split", splits are drawn by the
-      hash of the key. A split that no record names is drawn from train.
+      "split" is also a column called Split, set, subset, partition or fold,
+      with such words. If it is "", or there is no such column, splits are drawn
+      by the hash of the group, or the key. A split that no record names is
+      drawn from train.
     validation: the share that is drawn for validation.
     test: the share that is drawn for test.
     classes: the names of the classes, in order; () takes the labels of the
-      training split, sorted. Whole numbers are classes, 0 to the largest.
+      training split, sorted; of all records that kdjax divides, if it draws the
+      splits. Whole numbers are classes, 0 to the largest; with `classes` of
+      names they are positions.
     image_size: (height, width) of every image.
     channels: of an image: 3 is colour, 1 is grey.
     fit: "crop" scales an image to cover `image_size` and crops the rest;
@@ -145,6 +165,10 @@ def load(
       for padding and 1 for unknown ones.
     length: ids of a text; longer ones are cut.
     encoding: of the table's text.
+    separator: of CSV, one character; "" is a comma, in .tsv a tab.
+    quoting: of CSV: "always" reads a cell in quotes up to the closing one,
+      "never" takes quotes as characters; "auto" is "always", but for a line of
+      a .tsv that is a record only without it.
     on_error: "raise" stops at the first fault; "skip" makes a broken record an
       invalid row, which no term or metric counts, and lists its faults in
       `records()`. A record with an unreadable split is in train.
@@ -160,6 +184,7 @@ def load(
       "table": table,
       "columns": columns,
       "record_key": record_key,
+      "group_column": group_column,
       "split_column": split_column,
       "validation": validation,
       "test": test,
@@ -173,6 +198,8 @@ def load(
       "vocabulary_size": vocabulary_size,
       "length": length,
       "encoding": encoding,
+      "separator": separator,
+      "quoting": quoting,
     }
   )
   _splits.check(split, validation, test)

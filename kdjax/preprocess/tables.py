@@ -4,16 +4,16 @@ A record that cannot be read stays in its table, with its faults, and does not
 stop the reading of others.
 """
 
-import csv
 import dataclasses
 import gzip
 import json
 import pathlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from kdjax.errors import UserError
+from kdjax.preprocess import delimited
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -36,22 +36,46 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-  """The columns of a file, and its records in order."""
+  """The columns of a file, and its records in order.
+
+  Attributes:
+    columns: their names.
+    rows: the records.
+    classes: column -> names of its classes 0, 1, ..., where the file has them.
+  """
 
   columns: tuple[str, ...]
   rows: tuple[Row, ...]
+  classes: Mapping[str, tuple[str, ...]] = dataclasses.field(
+    default_factory=dict
+  )
 
 
-def read(path: pathlib.Path, encoding: str = "utf-8") -> Table:
+def read(
+  path: pathlib.Path,
+  encoding: str = "utf-8",
+  *,
+  separator: str = "",
+  quoting: str = "auto",
+  columns: Sequence[str] = (),
+) -> Table:
   """All records of a file.
 
   Args:
     path: with an ending of FORMATS; the first three also with .gz.
     encoding: of its text; not used for Parquet.
+    separator: of CSV: one character; "" is a comma, in .tsv a tab.
+    quoting: of CSV: "always" reads a cell that starts with a quote up to the
+      closing one, over several lines; "never" takes quotes as characters;
+      "auto" is "always", but for a line of a .tsv that is a record without it
+      and none with it.
+    columns: those whose cells are needed; () is all. Of Parquet, others are
+      not read.
 
   Raises:
     UserError: the file as a whole cannot be read.
   """
+  delimited.check(separator, quoting)
   suffixes = [suffix.lower() for suffix in path.suffixes]
   packed = suffixes[-1:] == [".gz"]
   kind = "".join(suffixes[:-1][-1:] if packed else suffixes[-1:])
@@ -67,14 +91,29 @@ def read(path: pathlib.Path, encoding: str = "utf-8") -> Table:
     raise UserError(f"No table '{path}'.", exists=tables, near=path.name)
   try:
     if kind == ".parquet":
-      return _parquet(path)
+      return _parquet(path, columns)
     encoding = "utf-8-sig" if encoding == "utf-8" else encoding
     opened = gzip.open if packed else open
     # Undecodable bytes are kept; `_row` reports them for their cells.
     with opened(
       path, "rt", encoding=encoding, errors="surrogateescape", newline=""
     ) as file:
-      return _jsonl(file) if kind == ".jsonl" else _csv(file, kind, path.name)
+      if kind == ".jsonl":
+        return _jsonl(file, path.name)
+      tabs = kind == ".tsv"
+      separator = separator or ("\t" if tabs else ",")
+      header, records = delimited.read(
+        file, path.name, separator, quoting, literal=tabs
+      )
+      return Table(
+        tuple(header),
+        tuple(
+          Row(line, {}, (("", fields),))
+          if isinstance(fields, str)
+          else _row(line, dict(zip(header, fields, strict=True)))
+          for line, fields in records
+        ),
+      )
   except (OSError, EOFError, zlib.error, LookupError) as error:
     raise UserError(f"The table '{path}' cannot be read: {error}.") from error
   except UnicodeError as error:
@@ -84,49 +123,7 @@ def read(path: pathlib.Path, encoding: str = "utf-8") -> Table:
     ) from error
 
 
-def _csv(file: TextIO, kind: str, name: str) -> Table:
-  reader = csv.reader(
-    file, delimiter="\t" if kind == ".tsv" else ",", strict=True
-  )
-  try:
-    header = next(reader, [])
-  except csv.Error as error:
-    raise UserError(
-      f"The header of the table '{name}' is not CSV: {error}.",
-      "Line 1 names its columns; a quote that opens must close.",
-    ) from error
-  if not header:
-    raise UserError(
-      f"The table '{name}' is empty.", "Line 1 names its columns."
-    )
-  twice = {column for column in header if header.count(column) > 1}
-  if twice:
-    raise UserError(f"The table '{name}' has two columns '{min(twice)}'.")
-  return Table(tuple(header), tuple(_csv_rows(reader, header)))
-
-
-def _csv_rows(reader: Any, header: list[str]) -> Iterator[Row]:
-  while True:
-    line = reader.line_num + 1
-    try:
-      fields = next(reader)
-    except StopIteration:
-      return
-    except csv.Error as error:
-      last = reader.line_num
-      lines = f" (read up to line {last})" if last > line else ""
-      yield Row(line, {}, (("", f"not CSV: {error}{lines}"),))
-      continue
-    if not fields:
-      continue  # an empty line
-    if len(fields) != len(header):
-      reason = f"{len(fields)} fields where the header has {len(header)}"
-      yield Row(line, {}, (("", reason),))
-    else:
-      yield _row(line, dict(zip(header, fields, strict=True)))
-
-
-def _jsonl(file: TextIO) -> Table:
+def _jsonl(file: TextIO, name: str) -> Table:
   columns: dict[str, None] = {}
   rows = []
   for line, text in enumerate(file, start=1):
@@ -147,26 +144,54 @@ def _jsonl(file: TextIO) -> Table:
       continue
     columns.update(dict.fromkeys(record))
     rows.append(_row(line, record))
+  if rows and not columns:
+    raise UserError(
+      f"The table '{name}' has no record: line {rows[0].line} is"
+      f" {rows[0].faults[0][1]}."
+      if rows[0].faults
+      else f"The table '{name}' has no column.",
+      'Expected a JSON object in each line: {"text": "..", "label": ".."}.',
+    )
   return Table(tuple(columns), tuple(rows))
 
 
-def _parquet(path: pathlib.Path) -> Table:
+def _parquet(path: pathlib.Path, needed: Sequence[str]) -> Table:
   import pyarrow
   from pyarrow import parquet
 
   try:
-    table = parquet.read_table(path)
+    names = parquet.read_schema(path).names
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+      raise UserError(f"The table '{path}' has two columns '{min(twice)}'.")
+    read = [name for name in names if not needed or name in needed]
+    table = parquet.read_table(path, columns=read)
   except (pyarrow.ArrowException, OSError) as error:
     raise UserError(f"The table '{path}' is not Parquet: {error}") from error
-  names = table.column_names
-  columns = [_cells(table.column(name)) for name in names]
+  columns = [_cells(table.column(name)) for name in read]
   return Table(
     tuple(names),
     tuple(
-      _row(line, dict(zip(names, cells, strict=True)))
+      _row(line, dict(zip(read, cells, strict=True)))
       for line, cells in enumerate(zip(*columns, strict=True), start=1)
     ),
+    _hub_classes(table.schema.metadata or {}),
   )
+
+
+def _hub_classes(
+  metadata: Mapping[bytes, bytes],
+) -> dict[str, tuple[str, ...]]:
+  """Class names of columns, as Parquet of the Hugging Face hub states them."""
+  try:
+    features = json.loads(metadata[b"huggingface"])["info"]["features"]
+    return {
+      name: tuple(map(str, feature["names"]))
+      for name, feature in features.items()
+      if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+    }
+  except (KeyError, TypeError, ValueError, AttributeError):
+    return {}
 
 
 def _cells(column: Any) -> list[Any]:

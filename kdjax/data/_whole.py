@@ -1,0 +1,99 @@
+"""A manifest's options, and its records as a whole."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from kdjax.data._columns import Column
+from kdjax.preprocess import tables
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """The options of `manifest.load`, described there."""
+
+  root: str
+  table: str
+  columns: tuple[Column, ...] | None
+  record_key: str
+  group_column: str
+  split_column: str
+  validation: float
+  test: float
+  classes: tuple[str, ...]
+  image_size: tuple[int, int]
+  channels: int
+  fit: str
+  sample_rate: int
+  seconds: float
+  tokenizer: str
+  vocabulary_size: int
+  length: int
+  encoding: str
+  separator: str
+  quoting: str
+
+  @property
+  def path(self) -> pathlib.Path:
+    """The table's path."""
+    return pathlib.Path(self.root) / self.table
+
+
+@dataclasses.dataclass
+class Whole:
+  """All M records of a table.
+
+  Attributes:
+    columns: keys of the batch and the table's columns they are read from.
+    rows: the records as they were read.
+    split: str [M].
+    stated: bool [M], whether the table states a record's split.
+    classes: the names of the classes.
+    values: key -> [M ...], for kinds that are not files.
+    cells: key -> M cells, for kinds that are files; None if a cell is empty.
+    faults: row number -> (column, reason) pairs.
+    ids: vocabulary size, shared by all text columns.
+    texts: all that the ids of a text depend on; "" without texts.
+    remarks: sentences on what is no fault and may be a mistake.
+  """
+
+  columns: tuple[Column, ...]
+  rows: tuple[tables.Row, ...]
+  split: np.ndarray
+  stated: np.ndarray
+  classes: tuple[str, ...] = ()
+  values: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  cells: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+  faults: dict[int, list[tuple[str, str]]] = dataclasses.field(
+    default_factory=dict
+  )
+  ids: int = 0
+  texts: str = ""
+  remarks: list[str] = dataclasses.field(default_factory=list)
+
+  def column(self, name: str) -> list[Any]:
+    """The cells of a column; None if a cell is empty."""
+    return [row.cells.get(name) for row in self.rows]
+
+  def add_fault(self, row: int, column: str, reason: str) -> None:
+    """Records what is wrong with a cell."""
+    self.faults.setdefault(row, []).append((column, reason))
+
+  def has_fault(self, row: int, column: str) -> bool:
+    """Whether a cell, or its whole record, has a recorded fault."""
+    return bool({"", column} & {*dict(self.faults.get(row, ()))})
+
+  def checked(self, name: str, read, empty: Any) -> list[Any]:
+    """A column's cells through `read`, which raises ValueError for a fault."""
+    values = []
+    for row, cell in enumerate(self.column(name)):
+      value = empty
+      if cell is not None:
+        try:
+          value = read(cell)
+        except ValueError as error:
+          self.add_fault(row, name, str(error))
+      values.append(value)
+    return values
