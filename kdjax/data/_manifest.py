@@ -1,14 +1,18 @@
 """A manifest's table, read and checked as a whole."""
 
 import functools
+import json
+import os
+from typing import Any
 
 import numpy as np
 
+from kdjax.data import _cell_files as cell_files
 from kdjax.data import _columns, _division, _labels
 from kdjax.data._columns import FILES, Column
 from kdjax.data._whole import Options, Whole
 from kdjax.errors import UserError
-from kdjax.preprocess import tables, tokenizer
+from kdjax.preprocess import sequences, tables, tokenizer, words
 
 
 def open_table(chosen: Options) -> Whole:
@@ -42,10 +46,12 @@ def _opened(chosen: Options, stamp: tuple[int, int] | None) -> Whole:
       whole.cells[column.key] = whole.column(column.names[0])
       present = [cell is not None for cell in whole.cells[column.key]]
       whole.values[f"has/{column.key}"] = np.array(present, bool)
+      if column.kind == "sequence":
+        whole.features[column.key] = _features(whole, chosen, column)
     elif column.kind in ("label", "labels"):
       _read_labels(whole, chosen, column, table)
     elif column.kind in ("numbers", "target"):
-      _read_numbers(whole, column)
+      _read_numbers(whole, chosen, column)
   _read_texts(whole, chosen)
   return whole
 
@@ -137,45 +143,123 @@ def _read_labels(
     )
 
 
-def _read_numbers(whole: Whole, column: Column) -> None:
+def _features(whole: Whole, chosen: Options, column: Column) -> int:
+  """Numbers of a step: those of the first sequence that can be read."""
+  for cell in whole.cells[column.key]:
+    try:
+      if isinstance(cell, list):
+        return sequences.read(cell).shape[1]
+      if cell is not None:
+        file, _ = cell_files.open_cell(cell, _folder(chosen), column.kind)
+        return sequences.read(file).shape[1]
+    except ValueError:
+      continue  # a fault when it is decoded
+  return 1
+
+
+def _folder(chosen: Options) -> str:
+  return os.path.abspath(chosen.root)
+
+
+def _read_numbers(whole: Whole, chosen: Options, column: Column) -> None:
   """Reads numbers; a record lacks all of them if it lacks one."""
-  read = [
-    np.array(whole.checked(name, _columns.number, np.nan), np.float64)
-    for name in column.names
-  ]
-  values = np.stack(read, axis=-1)
+  if len(column.names) == 1:
+    values = _vectors(whole, chosen, column)
+  else:
+    read = [
+      np.array(whole.checked(name, _columns.number, np.nan), np.float64)
+      for name in column.names
+    ]
+    values = np.stack(read, axis=-1)
   present = np.isfinite(values).all(axis=-1)
   values = np.where(present[:, None], values, 0).astype(np.float32)
-  scalar = column.kind == "target" and len(column.names) == 1
+  cells = whole.column(column.names[0])
+  lists = any(_is_vector(it) for it in cells)
+  scalar = column.kind == "target" and len(column.names) == 1 and not lists
   whole.values[column.key] = values[:, 0] if scalar else values
   whole.values[f"has/{column.key}"] = present
 
 
+def _is_vector(cell: Any) -> bool:
+  """Whether a cell of numbers is a list, or the path of an array."""
+  return isinstance(cell, list) or (
+    isinstance(cell, str)
+    and (cell.endswith(".npy") or cell.lstrip().startswith("["))
+  )
+
+
+def _vectors(whole: Whole, chosen: Options, column: Column) -> np.ndarray:
+  """A column of numbers, or of lists of D numbers: f64 [M, D]."""
+  (name,) = column.names
+
+  def read(cell: Any) -> np.ndarray:
+    if not _is_vector(cell):
+      return np.array([_columns.number(cell)])
+    if isinstance(cell, str) and not cell.endswith(".npy"):
+      try:
+        cell = json.loads(cell)
+      except ValueError:
+        raise ValueError(f"{_columns.shown(cell)} is no list") from None
+    if isinstance(cell, str):
+      cell, _ = cell_files.open_cell(cell, _folder(chosen), column.kind)
+    return sequences.vector(cell)
+
+  vectors = whole.checked(name, read, None)
+  sizes = [len(it) for it in vectors if it is not None]
+  usual = max({*sizes}, key=sizes.count, default=1)
+  values = np.full((len(vectors), usual), np.nan)
+  for row, vector in enumerate(vectors):
+    if vector is not None and len(vector) != usual:
+      whole.add_fault(
+        row, name, f"{len(vector)} numbers where others have {usual}"
+      )
+    elif vector is not None:
+      values[row] = vector
+  return values
+
+
 def _read_texts(whole: Whole, chosen: Options) -> None:
-  """Reads texts as ids; the vocabulary is built from the training split."""
+  """Reads texts as ids; a vocabulary is built from the training split.
+
+  Columns of one tokenizer and size share their vocabulary.
+  """
   columns = [column for column in whole.columns if column.kind == "text"]
-  if not columns:
-    return
   texts = {
     column.key: whole.checked(column.names[0], _columns.text, "")
     for column in columns
   }
-  train = np.flatnonzero(whole.split == "train")
-  reader = tokenizer.make(
-    chosen.tokenizer,
-    [texts[column.key][row] for column in columns for row in train],
-    chosen.vocabulary_size,
-  )
-  whole.ids, whole.texts = len(reader), tokenizer.state(reader)
+  sharing: dict[tuple[str, int], list[Column]] = {}
   for column in columns:
-    (name,) = column.names
-    cells = whole.column(name)
-    ids, mask = reader.encode(texts[column.key], chosen.length)
-    # A pretrained tokenizer adds special tokens to an empty text, too.
-    present = np.array([bool(text.strip()) for text in texts[column.key]], bool)
-    for row in np.flatnonzero(~(present & mask.any(axis=1))).tolist():
-      if cells[row] is not None and not whole.has_fault(row, name):
-        whole.add_fault(row, name, "a text without a word")
-    whole.values[column.key] = np.where(present[:, None], ids, 0)
-    whole.values[f"mask/{column.key}"] = mask & present[:, None]
-    whole.values[f"has/{column.key}"] = present
+    named = column.option("tokenizer", chosen)
+    size = column.option("vocabulary_size", chosen)
+    sharing.setdefault((named, size), []).append(column)
+  train = np.flatnonzero(whole.split == "train")
+  for (named, size), same in sharing.items():
+    of_training = [texts[column.key][row] for column in same for row in train]
+    reader = tokenizer.make(named, of_training, size)
+    whole.texts += tokenizer.state(reader)
+    run = words.joined(of_training) if named == "words" else ""
+    if run:
+      whole.remarks.append(
+        f"tokenizer='words' takes {_columns.shown(run)} as one word: its script"
+        " has no spaces. tokenizer='characters', or that of a published"
+        " network, reads it."
+      )
+    for column in same:
+      whole.ids[column.key] = len(reader)
+      _encode(whole, chosen, column, texts[column.key], reader)
+
+
+def _encode(whole, chosen, column, texts, reader) -> None:
+  """A column's ids, mask, and which records have a text."""
+  (name,) = column.names
+  cells = whole.column(name)
+  ids, mask = reader.encode(texts, column.option("length", chosen))
+  # A pretrained tokenizer adds special tokens to an empty text, too.
+  present = np.array([bool(text.strip()) for text in texts], bool)
+  for row in np.flatnonzero(~(present & mask.any(axis=1))).tolist():
+    if cells[row] is not None and not whole.has_fault(row, name):
+      whole.add_fault(row, name, "a text without a word")
+  whole.values[column.key] = np.where(present[:, None], ids, 0)
+  whole.values[f"mask/{column.key}"] = mask & present[:, None]
+  whole.values[f"has/{column.key}"] = present

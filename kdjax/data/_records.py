@@ -1,28 +1,18 @@
 """The records of one split of a manifest, decoded on access."""
 
-import io
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from kdjax.data._columns import FILES, shown
+from kdjax.data import _cell_files as cell_files
+from kdjax.data._columns import FILES, Column
 from kdjax.data._manifest import open_table
 from kdjax.data._whole import Options, Whole
 from kdjax.errors import UserError
 from kdjax.feed.sources import Fault, digest
-from kdjax.preprocess import audio, content, images
-
-# Image files up to this size are read at once: piecewise reads by Pillow add a
-# fifth to the decoding time of a small image.
-WHOLE = 1 << 22
-
-# Opening a pipe must not block.
-_OPENING = (
-  os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-)
+from kdjax.preprocess import audio, images, sequences
 
 
 def opened(
@@ -106,6 +96,10 @@ class Split:
     parts: list[Any] = [
       (chosen.image_size, chosen.channels, chosen.fit),
       (chosen.sample_rate, chosen.seconds),
+      # Added later: without them, fingerprints are those of before.
+      *([chosen.range] if chosen.range else ()),
+      *([chosen.scale] if chosen.scale != 1.0 else ()),
+      *(column.own for column in self._files if column.own),
       sorted((key, leaf.shape) for key, leaf in self.spec.items()),
       sorted(self.faults),
       self.index,
@@ -114,7 +108,7 @@ class Split:
       parts += [key, values]
     for column in sorted(self._files, key=lambda column: column.key):
       parts += [column.key, column.kind]
-      parts += _identities(self._cells[column.key], self._folder)
+      parts += cell_files.identities(self._cells[column.key], self._folder)
     return digest(*parts)
 
   def read(
@@ -131,20 +125,36 @@ class Split:
       if cell is None:
         continue
       try:
-        example[column.key] = self._decode(column.kind, cell)
+        value = self._decode(column, cell)
+        if column.kind == "sequence":
+          value, example[f"mask/{column.key}"] = value
+        example[column.key] = value
       except ValueError as error:
         faults.append(self._fault(position, column.names[0], str(error)))
     return faults or example
 
-  def _decode(self, kind: str, cell: Any) -> np.ndarray:
-    chosen = self._chosen
-    file, name = _file(cell, self._folder, kind)
+  def _decode(self, column: Column, cell: Any) -> np.ndarray:
+    option = lambda name: column.option(name, self._chosen)
+    file: Any = cell
+    name = "it"
+    if not (column.kind == "sequence" and isinstance(cell, list)):
+      file, name = cell_files.open_cell(cell, self._folder, column.kind)
     try:
-      if kind == "image":
+      if column.kind == "image":
         return images.decode(
-          file, chosen.image_size, channels=chosen.channels, fit=chosen.fit
+          file,
+          option("image_size"),
+          channels=option("channels"),
+          fit=option("fit"),
+          values=option("range"),
         )
-      return audio.decode(file, chosen.sample_rate, chosen.seconds)
+      if column.kind == "sequence":
+        return sequences.decode(
+          file, option("steps"), self.spec[column.key].shape[1]
+        )
+      return audio.decode(
+        file, option("sample_rate"), option("seconds"), option("scale")
+      )
     except ValueError as error:
       raise ValueError(f"{name} is {error}") from error
 
@@ -156,68 +166,3 @@ class Split:
       column=column,
       reason=reason,
     )
-
-
-def _file(cell: Any, folder: str, kind: str) -> tuple[str | io.BytesIO, str]:
-  """A cell's file to decode, and its name in messages.
-
-  Args:
-    cell: a path, or the file's bytes.
-    folder: absolute; paths are relative to it and stay below it.
-    kind: "image" or "audio"; a recording is not read whole.
-
-  Raises:
-    ValueError: the file cannot be opened.
-  """
-  if isinstance(cell, Mapping) and isinstance(cell.get("bytes"), bytes):
-    cell = cell["bytes"]  # an image in Parquet, as the Hugging Face hub has it
-  if isinstance(cell, bytes):
-    return io.BytesIO(cell), "its content"
-  if not isinstance(cell, str):
-    raise ValueError(f"{shown(cell)} is no path")
-  path = os.path.normpath(os.path.join(folder, cell))
-  if not path.startswith(os.path.join(folder, "")):
-    raise ValueError(f"'{cell}' is outside of the folder '{folder}'")
-  try:
-    handle = os.open(path, _OPENING)
-  except (FileNotFoundError, NotADirectoryError):
-    raise ValueError(f"there is no file '{cell}'") from None
-  except OSError as error:
-    raise ValueError(f"'{cell}' cannot be opened: {error.strerror}") from None
-  try:
-    state = os.fstat(handle)
-    _check(cell, state)
-    if kind == "image" and state.st_size <= WHOLE:
-      content = os.read(handle, state.st_size)
-      if len(content) == state.st_size:
-        return io.BytesIO(content), f"'{cell}'"
-  except OSError as error:
-    raise ValueError(f"'{cell}' cannot be read: {error.strerror}") from None
-  finally:
-    os.close(handle)
-  return path, f"'{cell}'"
-
-
-def _identities(cells: Sequence[Any], folder: str) -> list[Any]:
-  """What identifies each cell's file: its content, not its place."""
-  paths = [
-    os.path.normpath(os.path.join(folder, cell))
-    if isinstance(cell, str)
-    else ""
-    for cell in cells
-  ]
-  found = content.digests(paths)
-  return [
-    digest_of if isinstance(cell, str) else cell
-    for cell, digest_of in zip(cells, found, strict=True)
-  ]
-
-
-def _check(cell: str, state: os.stat_result) -> None:
-  """Raises `ValueError` unless it is a regular file with content."""
-  if stat.S_ISDIR(state.st_mode):
-    raise ValueError(f"'{cell}' is a folder")
-  if not stat.S_ISREG(state.st_mode):
-    raise ValueError(f"'{cell}' is no file")
-  if not state.st_size:
-    raise ValueError(f"'{cell}' is an empty file")

@@ -26,8 +26,11 @@ class Options:
   image_size: tuple[int, int]
   channels: int
   fit: str
+  range: tuple[float, float] | None
   sample_rate: int
   seconds: float
+  scale: float
+  steps: int
   tokenizer: str
   vocabulary_size: int
   length: int
@@ -54,7 +57,8 @@ class Whole:
     values: key -> [M ...], for kinds that are not files.
     cells: key -> M cells, for kinds that are files; None if a cell is empty.
     faults: row number -> (column, reason) pairs.
-    ids: vocabulary size, shared by all text columns.
+    features: sequence key -> numbers of a step.
+    ids: text key -> vocabulary size.
     texts: all that the ids of a text depend on; "" without texts.
     remarks: sentences on what is no fault and may be a mistake.
   """
@@ -69,7 +73,8 @@ class Whole:
   faults: dict[int, list[tuple[str, str]]] = dataclasses.field(
     default_factory=dict
   )
-  ids: int = 0
+  features: dict[str, int] = dataclasses.field(default_factory=dict)
+  ids: dict[str, int] = dataclasses.field(default_factory=dict)
   texts: str = ""
   remarks: list[str] = dataclasses.field(default_factory=list)
 

@@ -13,11 +13,18 @@ the batch to columns: {key: "column"} if the key is a kind, else
   text     a text               int32 [T] ids, with mask/<key> bool [T]; all
                                 text columns share one vocabulary
   numbers  one or more columns  float32 [D]: "numbers:height, weight"; missing
-                                if one of them is
+                                if one of them is. Of one column, also a list
+                                of D numbers, or the path of an .npy file
+  sequence a list of lists, or  float32 [T F] of T = `steps` steps, with
+           the path of .npy     mask/<key> bool [T]; of an .npy file [T F] or
+           or CSV               of CSV with a line a step
   target   one or more columns  float32 [] of one column, else [D]
   label    a name or a number   int32 [], -1 if the cell is empty
   labels   names, a|b, or list  int32 [K] of 0 and 1, all -1 if it is empty;
                                 also a list of a 0 or 1 for each class
+
+A column may have options of its own, in place of those of the data set:
+{"depth": {"column": "image:depth_png", "range": (0, 4095), "channels": 1}}.
 
 An empty cell is a missing modality: `has/<key>` is False, and the value zeros.
 Any other cell that cannot be read is a fault, reported with file, line, column
@@ -37,11 +44,12 @@ import jax
 import numpy as np
 
 from kdjax.data import _columns, _options, _splits
+from kdjax.data._columns import Column
 from kdjax.data._manifest import open_table
 from kdjax.data._records import opened
 from kdjax.data._whole import Options
 from kdjax.feed.sources import RecordSource
-from kdjax.preprocess import audio, images
+from kdjax.preprocess import audio, images, sequences
 from kdjax.types import Spec
 
 # All seeds have the same examples.
@@ -67,9 +75,7 @@ def ids(**options) -> dict[str, int]:
   chosen = _chosen(options)
   if not chosen.path.is_file():
     return {}  # `load` reports it
-  whole = open_table(chosen)
-  texts = [column.key for column in whole.columns if column.kind == "text"]
-  return dict.fromkeys(texts, whole.ids)
+  return dict(open_table(chosen).ids)
 
 
 def text_state(**options) -> str:
@@ -116,8 +122,11 @@ def load(
   image_size: tuple[int, int] = (32, 32),
   channels: int = 3,
   fit: str = "crop",
+  range: tuple[float, float] | None = None,
   sample_rate: int = 16000,
   seconds: float = 1.0,
+  scale: float = 1.0,
+  steps: int = 128,
   tokenizer: str = "words",
   vocabulary_size: int = 10000,
   length: int = 32,
@@ -156,9 +165,14 @@ def load(
     channels: of an image: 3 is colour, 1 is grey.
     fit: "crop" scales an image to cover `image_size` and crops the rest;
       "stretch" scales each side by its own factor.
+    range: (low, high), black and white of images of more than 8 bits; None is 0
+      to 65535 for 16 bits, and 0 to 1 for floats. Another value is a fault.
     sample_rate: of every recording, in Hz; other rates are resampled.
     seconds: of every recording; longer ones are cut, shorter ones padded with
       zeros.
+    scale: the largest sample of recordings of floats, which becomes 1. A larger
+      one is a fault.
+    steps: of a sequence; longer ones are cut, shorter ones padded with zeros.
     tokenizer: "words" or "characters" of the training texts, a folder of a
       `transformers` tokenizer, or a name of the hub with @revision.
     vocabulary_size: the largest vocabulary of words or characters, with id 0
@@ -192,8 +206,11 @@ def load(
       "image_size": image_size,
       "channels": channels,
       "fit": fit,
+      "range": range,
       "sample_rate": sample_rate,
       "seconds": seconds,
+      "scale": scale,
+      "steps": steps,
       "tokenizer": tokenizer,
       "vocabulary_size": vocabulary_size,
       "length": length,
@@ -214,30 +231,54 @@ def _chosen(options: Mapping[str, Any]) -> Options:
   values["columns"] = None if columns is None else _columns.parse(columns)
   for key in ("classes", "image_size"):
     values[key] = tuple(values[key])
+  if values["range"] is not None:
+    values["range"] = tuple(values["range"])
   fields = [field.name for field in dataclasses.fields(Options)]
   return Options(**{key: values[key] for key in fields})
 
 
 def _spec(chosen: Options) -> Spec:
-  images.check(chosen.image_size, chosen.channels, chosen.fit)
-  samples = audio.samples_of(chosen.sample_rate, chosen.seconds)
   leaves: Spec = {}
   for column in chosen.columns or open_table(chosen).columns:
-    key, kind, several = column.key, column.kind, (len(column.names),)
-    shape, dtype = {
-      "image": ((*chosen.image_size, chosen.channels), np.uint8),
-      "audio": ((samples,), np.float32),
-      "text": ((chosen.length,), np.int32),
-      "numbers": (several, np.float32),
-      "target": (several if several > (1,) else (), np.float32),
-      "label": ((), np.int32),
-      "labels": ((), np.int32),
-    }[kind]
-    if kind == "labels":
-      shape = (len(chosen.classes or open_table(chosen).classes),)
+    key, kind = column.key, column.kind
+    shape, dtype = _form(chosen, column)
     leaves[key] = jax.ShapeDtypeStruct(shape, dtype)
-    if kind == "text":
+    if kind in ("text", "sequence"):
+      shape = shape[:1]
       leaves[f"mask/{key}"] = jax.ShapeDtypeStruct(shape, np.bool_)
     if kind not in ("label", "labels"):
       leaves[f"has/{key}"] = jax.ShapeDtypeStruct((), np.bool_)
   return {**leaves, "index": jax.ShapeDtypeStruct((), np.int32)}
+
+
+def _form(chosen: Options, column: Column) -> tuple[tuple[int, ...], type]:
+  """Shape and dtype of a column's value in an example."""
+  kind = column.kind
+  options = {
+    name: column.option(name, chosen) for name in _columns.OWN.get(kind, ())
+  }
+  if kind == "image":
+    size, channels = options["image_size"], options["channels"]
+    images.check(size, channels, options["fit"], options["range"])
+    return (*size, channels), np.uint8
+  if kind == "audio":
+    audio.check(options["scale"])
+    samples = audio.samples_of(options["sample_rate"], options["seconds"])
+    return (samples,), np.float32
+  if kind == "sequence":
+    sequences.check(options["steps"])
+    there = chosen.path.is_file()
+    features = open_table(chosen).features[column.key] if there else 1
+    return (options["steps"], features), np.float32
+  if kind == "text":
+    return (options["length"],), np.int32
+  if kind == "label":
+    return (), np.int32
+  if kind == "labels":
+    return (len(chosen.classes or open_table(chosen).classes),), np.int32
+  if len(column.names) > 1:
+    return (len(column.names),), np.float32
+  # A cell may be a list, whose length is in the table.
+  if not chosen.path.is_file():
+    return (() if kind == "target" else (1,)), np.float32
+  return open_table(chosen).values[column.key].shape[1:], np.float32

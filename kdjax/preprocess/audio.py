@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from typing import BinaryIO
 
 import numpy as np
@@ -32,8 +33,30 @@ def samples_of(sample_rate: int, seconds: float) -> int:
   return count
 
 
+# Formats of floats, which hold any value.
+_FLOATS = ("FLOAT", "DOUBLE")
+
+# What libsndfile's log says of WAV, AIFF, AU, W64 and RF64 that are cut.
+_SIZES = re.compile(
+  r"^\s*(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)",
+  re.MULTILINE,
+)
+
+# Of a header that a stream wrote before its end was known.
+_UNKNOWN = (0, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFF000, 0xFFFFF000)
+
+
+def check(scale: float) -> None:
+  """Raises `UserError` for an impossible scale."""
+  if not 0 < scale < math.inf:
+    raise UserError(f"scale={scale} is no scale.", "Expected above 0.")
+
+
 def decode(
-  file: str | os.PathLike | BinaryIO, sample_rate: int, seconds: float
+  file: str | os.PathLike | BinaryIO,
+  sample_rate: int,
+  seconds: float,
+  scale: float = 1.0,
 ) -> Float32[np.ndarray, "N"]:
   """A waveform from -1 to 1: channels averaged, resampled, cut or padded.
 
@@ -41,6 +64,7 @@ def decode(
     file: in any format that libsndfile reads: WAV, FLAC, OGG, MP3, ...
     sample_rate: in Hz; other rates are resampled (polyphase, anti-aliased).
     seconds: a longer waveform is cut, a shorter one padded with zeros.
+    scale: of the loudest sample of a file of floats, which becomes 1.
 
   Raises:
     ValueError: the file has no readable audio; the message has the reason.
@@ -58,7 +82,9 @@ def decode(
       # Samples after those that are kept are not read.
       frames = math.ceil(length * rate / sample_rate)
       reach = _REACH * math.ceil(max(1, rate / sample_rate)) + 1
+      claimed = min(frames + reach, sound.frames)
       wave = sound.read(frames + reach, dtype="float32", always_2d=True)
+      floats, log = sound.subtype in _FLOATS, sound.extra_info
   except soundfile.LibsndfileError as error:
     raise ValueError(
       f"no audio that can be read: {error.error_string}"
@@ -72,7 +98,25 @@ def decode(
     raise ValueError("audio without a sample")
   if not np.isfinite(wave).all():
     raise ValueError("audio with a sample that is not finite")
+  if len(wave) < claimed or _is_cut(log):
+    raise ValueError("audio that ends before its header says")
+  if floats:
+    wave /= scale
+    most = np.abs(wave).max()
+    if most > 1:
+      raise ValueError(
+        f"audio with a sample of {most * scale:g}, outside of -{scale:g} to"
+        f" {scale:g}; scale= states the largest, such as 32768"
+      )
   return fitted(resampled(wave.mean(axis=1), rate, sample_rate), length)
+
+
+def _is_cut(log: str) -> bool:
+  """Whether libsndfile found fewer bytes of samples than a header claims."""
+  sizes = [(int(claimed), int(there)) for claimed, there in _SIZES.findall(log)]
+  return any(
+    there < claimed and claimed not in _UNKNOWN for claimed, there in sizes
+  )
 
 
 def resampled(

@@ -28,8 +28,23 @@ _METADATA = frozenset(
 )
 
 
-def check(size: tuple[int, int], channels: int, fit: str) -> None:
-  """Raises `UserError` for an impossible size, channels or fit."""
+# Formats of 16 bits whose values Pillow gives as 32.
+_SIXTEEN = ("PNG", "PPM", "JPEG2000")
+
+
+def check(
+  size: tuple[int, int],
+  channels: int,
+  fit: str,
+  values: tuple[float, float] | None = None,
+) -> None:
+  """Raises `UserError` for an impossible size, channels, fit or range."""
+  if values is not None and not (
+    len(values) == 2 and np.isfinite(values).all() and values[0] < values[1]
+  ):
+    raise UserError(
+      f"range={values} is no range.", "Expected (low, high), as in (0, 255)."
+    )
   if len(size) != 2 or min(size) < 1:
     raise UserError(
       f"image_size={size} is no size.", "Expected (height, width), from 1."
@@ -49,6 +64,7 @@ def decode(
   *,
   channels: int = 3,
   fit: str = "crop",
+  values: tuple[float, float] | None = None,
 ) -> UInt8[np.ndarray, "H W C"]:
   """An image, rotated by its EXIF orientation; transparency becomes white.
 
@@ -58,6 +74,8 @@ def decode(
     channels: 3 is red, green, blue; 1 is grey.
     fit: "crop" scales the image to cover `size` and crops both ends of the
       longer side; "stretch" scales each side by its own factor.
+    values: (low, high), black and white of a grey image of more than 8 bits;
+      None is 0 to 65535 for 16 bits, and 0 to 1 for floats.
 
   Raises:
     ValueError: the file has no readable image; the message has the reason.
@@ -71,7 +89,7 @@ def decode(
           f"an image of {image.width}x{image.height} pixels, above the limit"
           f" of {MOST_PIXELS}"
         )
-      fitted = _fitted(_converted(image, channels), size, fit)
+      fitted = _fitted(_converted(image, channels, values), size, fit)
       pixels = np.frombuffer(fitted.tobytes(), np.uint8)
   except UnidentifiedImageError:
     raise ValueError("not an image") from None
@@ -94,9 +112,12 @@ def _readable() -> tuple[str, ...]:
   return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _converted(image: Any, channels: int) -> Any:
+def _converted(
+  image: Any, channels: int, values: tuple[float, float] | None
+) -> Any:
   """An image with this many channels, upright."""
   image.load()  # a PNG's metadata may be at its end
+  kind = image.format
   mode = "RGB" if channels == 3 else "L"
   plain = not _METADATA.intersection(image.info) and image.format != "TIFF"
   if plain and image.mode == mode:
@@ -108,14 +129,33 @@ def _converted(image: Any, channels: int) -> Any:
   if image.mode.startswith("I") or image.mode == "F":
     # Pillow would clip 16-bit values at 255.
     deep = np.asarray(image, np.float64)
-    most = 65535.0 if image.mode.startswith("I") else 1.0
-    grey = np.clip(deep / most * 255, 0, 255).round().astype(np.uint8)
+    sixteen = image.mode.startswith("I;16") or (kind in _SIXTEEN)
+    low, high = values or _usual(deep, image.mode, sixteen)
+    if not (deep.min() >= low and deep.max() <= high):  # also of NaN
+      wrong = deep[~((deep >= low) & (deep <= high))]
+      raise ValueError(
+        f"an image with a value of {wrong[0]:g}, outside of its range {low:g}"
+        f" to {high:g}; range=(low, high) states another"
+      )
+    grey = ((deep - low) / (high - low) * 255).round().astype(np.uint8)
     image = Image.fromarray(grey)
   if image.has_transparency_data:
     image = image.convert("RGBA")
     background = Image.new("RGBA", image.size, "white")
     image = Image.alpha_composite(background, image)
   return image.convert(mode)
+
+
+def _usual(deep: np.ndarray, mode: str, sixteen: bool) -> tuple[float, float]:
+  """The range of an image of more than 8 bits, if none is stated."""
+  if mode == "F":
+    return 0.0, 1.0
+  if not sixteen and deep.max() <= 255:
+    raise ValueError(
+      f"an image of 32 bits with values from {deep.min():g} to"
+      f" {deep.max():g}, whose range is not known; range=(low, high) states it"
+    )
+  return 0.0, 65535.0
 
 
 def _fitted(image: Any, size: tuple[int, int] | None, fit: str) -> Any:

@@ -2,22 +2,48 @@
 
 import collections
 import dataclasses
-import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import regex
 from jaxtyping import Bool, Int
 
 from kdjax.errors import UserError
 
 PADDING, UNKNOWN = 0, 1
 
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+# Letters and digits, with the marks and joiners of their script.
+_LETTERS = r"[\p{L}\p{N}][\p{L}\p{N}\p{M}\u200c\u200d]*"
+_WORD = regex.compile(rf"{_LETTERS}(?:'{_LETTERS})*")
+
+# Scripts that put no space between words.
+_JOINED = regex.compile(
+  r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]+"
+)
+
+# A run of such a script that is longer is no word.
+_LONGEST = 6
 
 
 def split(text: str) -> list[str]:
-  """The words of a text in lower case, without punctuation."""
-  return _WORD.findall(text.lower())
+  """The words of a text in NFC and lower case, without punctuation.
+
+  A script without spaces between words has none here: see `joined`.
+  """
+  return _WORD.findall(unicodedata.normalize("NFC", text).lower())
+
+
+def joined(texts: Iterable[str]) -> str:
+  """A part of a text in a script without spaces between words; "" without.
+
+  Of the first text that has so long a run that it is more than a word.
+  """
+  for text in texts:
+    for run in _JOINED.findall(text):
+      if len(run) > _LONGEST:
+        return run
+  return ""
 
 
 @dataclasses.dataclass(frozen=True)
