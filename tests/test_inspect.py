@@ -27,11 +27,16 @@ def get_config():
 def inspect(tmp_path, capsys):
   """Inspects a data set with its options; returns what was printed."""
 
-  def inspect(name, options, *flags):
+  def inspect(name, options, *flags, status=None):
     path = tmp_path / "config.py"
     made = CONFIG.format(name=name, options=options)
     path.write_text(textwrap.dedent(made))
-    cli.main(["inspect", "data", f"--config={path}", *flags])
+    ended = None
+    try:
+      cli.main(["inspect", "data", f"--config={path}", *flags])
+    except SystemExit as error:
+      ended = error.code
+    assert ended == status
     return capsys.readouterr().out
 
   return inspect

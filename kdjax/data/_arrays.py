@@ -3,16 +3,16 @@
 import functools
 import pathlib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from kdjax.data import _splits
+from kdjax.data._array_layout import SPLIT
 from kdjax.errors import UserError
 
-# The array that names each example's split.
-SPLIT = "split"
+# Channels of pictures: grey, with transparency, colour, colour with it.
+_CHANNELS = (1, 2, 3, 4)
 
 
 class Header(NamedTuple):
@@ -38,48 +38,6 @@ def arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     for file in _files(path).values()
   )
   return _arrays(path, stamps)
-
-
-def layout(
-  named: Mapping[str, Any],
-  columns: Sequence[tuple[str, str]] | None,
-  where: str,
-) -> dict[str, dict[str, Any]]:
-  """split -> key -> array; "train" alone if an array holds all splits.
-
-  Args:
-    named: name -> array, or its header.
-    columns: (key, name) pairs, with {split} in a name; None takes each array by
-      its own name.
-    where: how messages refer to the arrays.
-  """
-  of_train = [name for name in named if name.startswith("train/")]
-  if columns is not None:
-    patterns = dict(columns)
-  elif of_train:
-    keys = [name.removeprefix("train/") for name in of_train]
-    patterns = {key: f"{{split}}/{key}" for key in keys}
-  else:
-    patterns = {name: name for name in named if name != SPLIT}
-  apart = any("{split}" in pattern for pattern in patterns.values())
-  parts: dict[str, dict[str, Any]] = {}
-  for split in _splits.SPLITS if apart else ("train",):
-    names = {
-      key: pattern.replace("{split}", split)
-      for key, pattern in patterns.items()
-    }
-    missing = [name for name in names.values() if name not in named]
-    if split != "train" and len(missing) == len(names):
-      continue  # it is drawn from training
-    if missing or not names:
-      name = (missing or ["train/..."])[0]
-      raise UserError(
-        f"{where} has no array '{name}'.", exists=named, near=name
-      )
-    parts[split] = {key: named[name] for key, name in names.items()}
-  if not apart and SPLIT in named:
-    parts["train"][SPLIT] = named[SPLIT]
-  return parts
 
 
 def forms(
@@ -150,6 +108,12 @@ def _form(key, shape, dtype, where):
     )
   if key == "image" and len(shape) == 3:
     shape = (*shape, 1)
+  if key == "image" and shape[3] not in _CHANNELS and shape[1] in _CHANNELS:
+    raise UserError(
+      f"The array 'image' of {where} has shape {list(shape)}: its channels come"
+      " before height and width.",
+      "Expected [N, H, W, C]: array.transpose(0, 2, 3, 1).",
+    )
   if key in ("label", "text"):
     return shape, np.dtype(np.int32)
   if dtype.kind == "f":

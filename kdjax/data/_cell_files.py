@@ -34,6 +34,8 @@ def open_cell(
   """
   if isinstance(cell, Mapping) and isinstance(cell.get("bytes"), bytes):
     cell = cell["bytes"]  # an image in Parquet, as the Hugging Face hub has it
+  elif isinstance(cell, Mapping) and isinstance(cell.get("path"), str):
+    cell = cell["path"]
   if isinstance(cell, bytes):
     return io.BytesIO(cell), "its content"
   if not isinstance(cell, str):
@@ -62,17 +64,31 @@ def open_cell(
 
 
 def identities(cells: Sequence[Any], folder: str) -> list[Any]:
-  """What identifies each cell's file: its content, not its place."""
-  paths = [
-    os.path.normpath(os.path.join(folder, cell))
-    if isinstance(cell, str)
-    else ""
+  """What identifies each cell's files: their content, not their place.
+
+  Args:
+    cells: paths, bytes, or lists of them; None is empty.
+    folder: absolute; paths are relative to it.
+  """
+  flat = [
+    part
     for cell in cells
+    for part in (cell if isinstance(cell, list) else [cell])
+  ]
+  paths = [
+    os.path.normpath(os.path.join(folder, part))
+    if isinstance(part, str)
+    else ""
+    for part in flat
   ]
   found = content.digests(paths)
+  known = iter(
+    digest_of if isinstance(part, str) else part
+    for part, digest_of in zip(flat, found, strict=True)
+  )
   return [
-    digest_of if isinstance(cell, str) else cell
-    for cell, digest_of in zip(cells, found, strict=True)
+    [next(known) for _ in cell] if isinstance(cell, list) else next(known)
+    for cell in cells
   ]
 
 

@@ -11,12 +11,15 @@ from kdjax.errors import UserError
 
 # What a cell can hold.
 KINDS = (
-  *("image", "audio", "text", "numbers", "sequence", "target", "label"),
-  "labels",
+  *("image", "frames", "audio", "text", "numbers", "sequence", "target"),
+  *("label", "labels"),
 )
 
+# Kinds of labels; their keys are "label", or "label/<name>" of several tasks.
+LABELS = ("label", "labels")
+
 # Kinds whose cells are paths; the files are opened on use.
-FILES = ("image", "audio", "sequence")
+FILES = ("image", "frames", "audio", "sequence")
 
 # Cells of megabytes, in messages.
 _SHORT = reprlib.Repr()
@@ -28,9 +31,12 @@ MOST = float(np.finfo(np.float32).max)
 # Options of a data set that a column may have of its own.
 OWN = {
   "image": ("image_size", "channels", "fit", "range"),
+  "frames": ("image_size", "channels", "fit", "range", "steps"),
   "audio": ("sample_rate", "seconds", "scale"),
   "text": ("tokenizer", "vocabulary_size", "length"),
   "sequence": ("steps",),
+  "label": ("classes",),
+  "labels": ("classes",),
 }
 
 
@@ -69,52 +75,49 @@ def parse(columns: Any) -> tuple[Column, ...]:
       "Expected {key: column}, such as {'image': 'photo'}.",
     )
   pairs = columns.items() if isinstance(columns, Mapping) else columns
-  parsed = []
-  for key, text in pairs:
-    own = {}
-    if isinstance(text, Mapping):
-      own = dict(text)
-      text = own.pop("column", key)
-    if not isinstance(text, str):
-      raise UserError(
-        f"columns: '{key}' is {shown(text)}.",
-        "Expected a column, 'kind:column', or {'column': .., option: value}.",
-      )
-    kind, colon, names = text.partition(":")
-    if not colon or kind not in KINDS:
-      kind, names = key, text
-    if kind not in KINDS:
-      raise UserError(
-        f"columns: the kind of '{key}' (from '{text}') is unknown.",
-        f"Write it before the column: {key}='numbers:{text}', or another kind.",
-        exists=KINDS,
-        near=key,
-      )
-    several = kind in ("numbers", "target")
-    parts = names.split(",") if several else [names]
-    if kind in ("label", "labels") and key != "label":
-      raise UserError(
-        f"columns: '{key}' has the kind '{kind}'.",
-        f"The key of labels is 'label': label='{kind}:...'.",
-      )
-    known = OWN.get(kind, ())
-    for name in own:
-      if name not in known:
-        raise UserError(
-          f"columns: '{key}' has no option '{name}'.",
-          f"It is of the kind '{kind}'.",
-          exists=known,
-          near=name,
-        )
-    parsed.append(
-      Column(
-        key,
-        kind,
-        tuple(part.strip() for part in parts),
-        tuple((name, _plain(value)) for name, value in sorted(own.items())),
-      )
+  return tuple(_column(key, value) for key, value in pairs)
+
+
+def _column(key: str, value: Any) -> Column:
+  """A column from its key and its value in `columns`."""
+  own = {}
+  text = value
+  if isinstance(value, Mapping):
+    own = dict(value)
+    text = own.pop("column", key)
+  if not isinstance(text, str):
+    raise UserError(
+      f"columns: '{key}' is {shown(text)}.",
+      "Expected a column, 'kind:column', or {'column': .., option: value}.",
     )
-  return tuple(parsed)
+  kind, colon, names = text.partition(":")
+  if not colon or kind not in KINDS:
+    # The key of one of several labels is "label/<name>".
+    kind, names = key.removesuffix(f"/{key.partition('/')[2]}"), text
+  if kind not in KINDS:
+    raise UserError(
+      f"columns: the kind of '{key}' (from '{text}') is unknown.",
+      f"Write it before the column: {key}='numbers:{text}', or another kind.",
+      exists=KINDS,
+      near=key,
+    )
+  if kind in LABELS and key.partition("/")[0] != "label":
+    raise UserError(
+      f"columns: '{key}' has the kind '{kind}'.",
+      f"The key of labels is 'label': label='{kind}:...'; of several,"
+      f" 'label/{key}'.",
+    )
+  unknown = next((name for name in own if name not in OWN.get(kind, ())), None)
+  if unknown:
+    raise UserError(
+      f"columns: '{key}' has no option '{unknown}'.",
+      f"It is of the kind '{kind}'.",
+      exists=OWN.get(kind, ()),
+      near=unknown,
+    )
+  parts = names.split(",") if kind in ("numbers", "target") else [names]
+  options = ((name, _plain(it)) for name, it in sorted(own.items()))
+  return Column(key, kind, tuple(map(str.strip, parts)), tuple(options))
 
 
 def _plain(value: Any) -> Any:

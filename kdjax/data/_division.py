@@ -1,6 +1,6 @@
 """The split of each record of a manifest: stated, or drawn by key or group."""
 
-from kdjax.data import _columns, _splits
+from kdjax.data import _columns, _layout, _splits
 from kdjax.data._columns import FILES
 from kdjax.data._whole import Options, Whole
 from kdjax.preprocess import tables
@@ -9,6 +9,8 @@ from kdjax.preprocess import tables
 def divide(whole: Whole, chosen: Options, table: tables.Table) -> None:
   """Sets each record's split; a record whose split is unknown is in train."""
   keys: list[str | None] = [str(row) for row in range(len(whole.rows))]
+  if _layout.FILE in table.columns and not _layout.is_of_tables(chosen.table):
+    keys = [row.file for row in whole.rows]
   if chosen.record_key:
     keys = _keys(whole, chosen.record_key, chosen.group_column)
   if chosen.group_column:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.data import _cell_files as cell_files
-from kdjax.data import _columns, _division, _labels
+from kdjax.data import _columns, _division, _labels, _layout
 from kdjax.data._columns import FILES, Column
 from kdjax.data._whole import Options, Whole
 from kdjax.errors import UserError
@@ -16,7 +16,9 @@ from kdjax.preprocess import sequences, tables, tokenizer, words
 
 
 def open_table(chosen: Options) -> Whole:
-  """A table, cached for all splits until its file changes."""
+  """A table, cached for all splits until its files change."""
+  if _layout.is_pattern(chosen.root, chosen.table):
+    return _opened(chosen, _layout.matches(chosen.root, chosen.table))
   stamp = None
   if chosen.path.is_file():
     state = chosen.path.stat()
@@ -24,16 +26,23 @@ def open_table(chosen: Options) -> Whole:
   return _opened(chosen, stamp)
 
 
+def _read(chosen: Options, stamp: Any) -> tables.Table:
+  """The records of the table, or of all files of a pattern."""
+  options = {
+    "encoding": chosen.encoding,
+    "separator": chosen.separator,
+    "quoting": chosen.quoting,
+    "columns": _needed(chosen),
+  }
+  if _layout.is_pattern(chosen.root, chosen.table):
+    return _layout.read(chosen.root, chosen.table, stamp, **options)
+  return tables.read(chosen.path, **options)
+
+
 @functools.lru_cache(maxsize=2)
-def _opened(chosen: Options, stamp: tuple[int, int] | None) -> Whole:
-  del stamp  # part of the cache's key
-  table = tables.read(
-    chosen.path,
-    chosen.encoding,
-    separator=chosen.separator,
-    quoting=chosen.quoting,
-    columns=_needed(chosen),
-  )
+def _opened(chosen: Options, stamp: Any) -> Whole:
+  """The table; `stamp` is what identifies its files' content."""
+  table = _read(chosen, stamp)
   columns = _present(chosen, table)
   split = np.full(len(table.rows), "train", "<U10")
   whole = Whole(columns, table.rows, split, np.zeros(len(split), bool))
@@ -48,7 +57,7 @@ def _opened(chosen: Options, stamp: tuple[int, int] | None) -> Whole:
       whole.values[f"has/{column.key}"] = np.array(present, bool)
       if column.kind == "sequence":
         whole.features[column.key] = _features(whole, chosen, column)
-    elif column.kind in ("label", "labels"):
+    elif column.kind in _columns.LABELS:
       _read_labels(whole, chosen, column, table)
     elif column.kind in ("numbers", "target"):
       _read_numbers(whole, chosen, column)
@@ -71,7 +80,16 @@ def _present(chosen: Options, table: tables.Table) -> tuple[Column, ...]:
   """The columns to read, each checked to be in the table."""
   if chosen.columns is None:
     known = [name for name in table.columns if name in _columns.KINDS]
-    if not known:
+    files = [row.cells.get(_layout.FILE) for row in table.rows if row.file]
+    kinds = {_layout.kind_of(file) for file in files if isinstance(file, str)}
+    if _layout.is_of_tables(chosen.table) or not files:
+      kinds = set()
+    if len(kinds) > 1:
+      raise UserError(
+        f"Files of '{chosen.path}' are of several kinds: {', '.join(kinds)}.",
+        "State their ending, as in table='{label}/*.jpg'.",
+      )
+    if not known and not kinds:
       raise UserError(
         f"Which columns of '{chosen.path}'? None is called"
         f" {', '.join(_columns.KINDS[:-1])} or {_columns.KINDS[-1]}.",
@@ -83,6 +101,7 @@ def _present(chosen: Options, table: tables.Table) -> tuple[Column, ...]:
         "label" if name == "labels" else name: f"{name}:{name}"
         for name in known
       }
+      | {kind: f"{kind}:{_layout.FILE}" for kind in kinds}
     )
   else:
     columns = chosen.columns
@@ -107,11 +126,12 @@ def _read_labels(
   (name,) = column.names
   cells = whole.column(name)
   hot = _labels.hot_size(cells) if several else 0
-  stated = chosen.classes or table.classes.get(name, ())
-  whole.classes = stated or tuple(map(str, range(hot)))
-  if not whole.classes:
+  own = column.option("classes", chosen)
+  stated = own or table.classes.get(name, ())
+  names = tuple(stated) or tuple(map(str, range(hot)))
+  if not names:
     # Those of records whose split the table states do not train, and count not.
-    whole.classes = _labels.classes_of(
+    names = _labels.classes_of(
       (
         cell
         for cell, apart in zip(cells, whole.stated, strict=True)
@@ -119,21 +139,22 @@ def _read_labels(
       ),
       several,
     )
+  whole.classes[column.key] = names
   classes = _labels.Classes(
-    whole.classes,
+    names,
     bool(stated),
     "`classes` names all"
-    if chosen.classes
+    if own
     else "no training record has it; `classes` would name all",
   )
   if several:
     read = lambda cell: classes.labels(cell, bool(hot))
-    empty = np.full(len(whole.classes), -1, np.int32)
+    empty = np.full(len(names), -1, np.int32)
   else:
     read, empty = classes.label, -1
   shape = (len(whole.rows), *np.shape(empty))
   labels = np.array(whole.checked(name, read, empty), np.int32)
-  whole.values["label"] = labels.reshape(shape)
+  whole.values[column.key] = labels.reshape(shape)
   changed = {} if several else _labels.changed(cells)
   if changed:
     cell, label = next(iter(changed.items()))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.data import _cell_files as cell_files
-from kdjax.data._columns import FILES, Column
+from kdjax.data._columns import FILES, Column, shown
 from kdjax.data._manifest import open_table
 from kdjax.data._whole import Options, Whole
 from kdjax.errors import UserError
@@ -39,7 +39,10 @@ def _stop(chosen: Options, whole: Whole) -> None:
   """Raises `UserError` for the first fault of a table."""
   row = min(whole.faults)
   fault = Fault(
-    row, f"{chosen.path}", whole.rows[row].line, *whole.faults[row][0]
+    row,
+    chosen.file_of(whole.rows[row]),
+    whole.rows[row].line,
+    *whole.faults[row][0],
   )
   raise UserError(
     f"{fault} {len(whole.faults)} of {len(whole.rows)} records are broken.",
@@ -76,6 +79,12 @@ class Split:
       key: [cells[row] for row in rows] for key, cells in whole.cells.items()
     }
     self._lines = [whole.rows[row].line for row in rows]
+    # Of one table, its path; a list of equal paths costs each worker memory.
+    self._places = {
+      position: chosen.file_of(whole.rows[row])
+      for position, row in enumerate(rows.tolist())
+      if whole.rows[row].file
+    }
     self.faults = {
       position: [self._fault(position, *fault) for fault in whole.faults[row]]
       for position, row in enumerate(rows.tolist())
@@ -126,14 +135,16 @@ class Split:
         continue
       try:
         value = self._decode(column, cell)
-        if column.kind == "sequence":
+        if column.kind in ("sequence", "frames"):
           value, example[f"mask/{column.key}"] = value
         example[column.key] = value
       except ValueError as error:
         faults.append(self._fault(position, column.names[0], str(error)))
     return faults or example
 
-  def _decode(self, column: Column, cell: Any) -> np.ndarray:
+  def _decode(self, column: Column, cell: Any) -> Any:
+    if column.kind == "frames":
+      return self._frames(column, cell)
     option = lambda name: column.option(name, self._chosen)
     file: Any = cell
     name = "it"
@@ -149,19 +160,29 @@ class Split:
           values=option("range"),
         )
       if column.kind == "sequence":
-        return sequences.decode(
-          file, option("steps"), self.spec[column.key].shape[1]
-        )
+        features = self.spec[column.key].shape[1]
+        return sequences.decode(file, option("steps"), features)
       return audio.decode(
         file, option("sample_rate"), option("seconds"), option("scale")
       )
     except ValueError as error:
       raise ValueError(f"{name} is {error}") from error
 
+  def _frames(self, column: Column, cell: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The first images of a list, and a mask that is False on padding."""
+    if not isinstance(cell, list) or not cell:
+      raise ValueError(f"{shown(cell)} is no list of images")
+    leaf = self.spec[column.key]
+    values = np.zeros(leaf.shape, leaf.dtype)
+    image = Column(column.key, "image", column.names, column.own)
+    for row, path in enumerate(cell[: len(values)]):
+      values[row] = self._decode(image, path)
+    return values, np.arange(len(values)) < len(cell)
+
   def _fault(self, position: int, column: str, reason: str) -> Fault:
     return Fault(
       index=int(self.index[position]),
-      file=str(self._chosen.path),
+      file=self._places.get(position, str(self._chosen.path)),
       line=self._lines[position],
       column=column,
       reason=reason,

@@ -151,7 +151,12 @@ class Records:
       raise ValueError(f"label {value} is outside of {classes} classes")
     if value.dtype.kind == "f" and not np.isfinite(value).all():
       raise ValueError("a value that is not finite")
+    _check_range(value, self.spec[key].dtype)
     if kind == "audio":
+      if value.dtype.kind == "f" and np.abs(value).max(initial=0) > 1:
+        raise ValueError(
+          f"a sample of {np.abs(value).max():g}, outside of -1 to 1"
+        )
       value = audio.fitted(value, *shape)
     return {key: value}
 
@@ -165,3 +170,17 @@ class Records:
     if image.shape != shape:
       raise ValueError(f"an image of shape {image.shape}, expected {shape}")
     return image
+
+
+def _check_range(value: np.ndarray, dtype: np.dtype) -> None:
+  """Raises `ValueError` for a number that the batch's dtype cannot hold."""
+  limits = np.finfo(dtype) if dtype.kind == "f" else None
+  if dtype.kind in "iu":
+    limits = np.iinfo(dtype)
+  if limits is None or not value.size:
+    return
+  for number in (value.min(), value.max()):
+    if not limits.min <= number <= limits.max:
+      raise ValueError(
+        f"{number} is outside of {dtype}, {limits.min} to {limits.max}"
+      )

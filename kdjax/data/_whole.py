@@ -1,11 +1,13 @@
 """A manifest's options, and its records as a whole."""
 
 import dataclasses
+import os
 import pathlib
 from typing import Any
 
 import numpy as np
 
+from kdjax.data import _layout
 from kdjax.data._columns import Column
 from kdjax.preprocess import tables
 
@@ -40,8 +42,19 @@ class Options:
 
   @property
   def path(self) -> pathlib.Path:
-    """The table's path."""
+    """The table's path; of a pattern, that of the pattern."""
     return pathlib.Path(self.root) / self.table
+
+  @property
+  def there(self) -> bool:
+    """Whether there is a table to read."""
+    if _layout.is_pattern(self.root, self.table):
+      return os.path.isdir(self.root)
+    return self.path.is_file()
+
+  def file_of(self, row: tables.Row) -> str:
+    """The file that a record is in, for messages."""
+    return os.path.join(self.root, row.file) if row.file else f"{self.path}"
 
 
 @dataclasses.dataclass
@@ -53,7 +66,7 @@ class Whole:
     rows: the records as they were read.
     split: str [M].
     stated: bool [M], whether the table states a record's split.
-    classes: the names of the classes.
+    classes: label key -> the names of its classes.
     values: key -> [M ...], for kinds that are not files.
     cells: key -> M cells, for kinds that are files; None if a cell is empty.
     faults: row number -> (column, reason) pairs.
@@ -67,7 +80,7 @@ class Whole:
   rows: tuple[tables.Row, ...]
   split: np.ndarray
   stated: np.ndarray
-  classes: tuple[str, ...] = ()
+  classes: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
   values: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
   cells: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
   faults: dict[int, list[tuple[str, str]]] = dataclasses.field(

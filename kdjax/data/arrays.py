@@ -26,7 +26,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax.data import _arrays, _options, _splits
+from kdjax.data import _array_layout, _arrays, _options, _splits
 from kdjax.errors import UserError
 from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
@@ -95,7 +95,7 @@ def spec(**options) -> Spec:
     **options: of `load`.
   """
   chosen = _chosen(options)
-  parts = _arrays.layout(chosen.headers, chosen.columns, chosen.where)
+  parts = _array_layout.layout(chosen.headers, chosen.columns, chosen.where)
   shapes = _arrays.forms(parts["train"], chosen.where)
   leaves = {
     key: jax.ShapeDtypeStruct(shape[1:], dtype)
@@ -218,22 +218,22 @@ def _chosen(options: Mapping[str, Any]) -> _Options:
 
 def _whole(chosen: _Options) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
   """The arrays of all splits, one dict or one a split, and each row's split."""
-  named = _arrays.layout(chosen.arrays, chosen.columns, chosen.where)
+  named = _array_layout.layout(chosen.arrays, chosen.columns, chosen.where)
   parts, words, start = [], [], 0
   for split, part in named.items():
     parts.append(_arrays.checked(part, start, chosen.where))
     size = len(parts[-1]["index"])
-    word = part.get(_arrays.SPLIT, np.full(size, split))
+    word = part.get(_array_layout.SPLIT, np.full(size, split))
     words.append([_splits.named(str(text)) for text in word.tolist()])
     start += size
   stated = np.array([word or "" for part in words for word in part])
   if not stated.all():
     raise UserError(
-      f"The array '{_arrays.SPLIT}' of {chosen.where} has unknown words.",
+      f"The array '{_array_layout.SPLIT}' of {chosen.where} has unknown words.",
       exists=_splits.SPLITS,
     )
   keys = [str(row) for row in range(start)]
   shares = (chosen.validation, chosen.test)
-  if len(parts) == 1 and _arrays.SPLIT not in named["train"]:
+  if len(parts) == 1 and _array_layout.SPLIT not in named["train"]:
     return parts, _splits.drawn(keys, *shares)
   return parts, _splits.filled(stated, keys, *shares)

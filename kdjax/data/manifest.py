@@ -9,6 +9,8 @@ the batch to columns: {key: "column"} if the key is a kind, else
 {key: "kind:column"}. The kinds:
 
   image    path of an image     uint8 [H W C], scaled and cropped
+  frames   a list of paths      uint8 [T H W C] of T = `steps` images, and
+                                mask/<key> bool [T]
   audio    path of a recording  float32 [N] from -1 to 1, mono, resampled
   text     a text               int32 [T] ids, with mask/<key> bool [T]; all
                                 text columns share one vocabulary
@@ -19,7 +21,8 @@ the batch to columns: {key: "column"} if the key is a kind, else
            the path of .npy     mask/<key> bool [T]; of an .npy file [T F] or
            or CSV               of CSV with a line a step
   target   one or more columns  float32 [] of one column, else [D]
-  label    a name or a number   int32 [], -1 if the cell is empty
+  label    a name or a number   int32 [], -1 if the cell is empty; of several
+                                tasks, {"label/<name>": column}
   labels   names, a|b, or list  int32 [K] of 0 and 1, all -1 if it is empty;
                                 also a list of a 0 or 1 for each class
 
@@ -63,7 +66,16 @@ def class_names(**options) -> tuple[str, ...]:
     **options: of `load`. The table is read unless `classes` is set.
   """
   chosen = _chosen(options)
-  return chosen.classes or open_table(chosen).classes
+  return chosen.classes or open_table(chosen).classes.get("label", ())
+
+
+def label_names(**options) -> dict[str, tuple[str, ...]]:
+  """Names of classes of each label: {"label/kind": names} for several.
+
+  Args:
+    **options: of `load`. The table is read.
+  """
+  return dict(open_table(_chosen(options)).classes)
 
 
 def ids(**options) -> dict[str, int]:
@@ -73,7 +85,7 @@ def ids(**options) -> dict[str, int]:
     **options: of `load`. The table is read.
   """
   chosen = _chosen(options)
-  if not chosen.path.is_file():
+  if not chosen.there:
     return {}  # `load` reports it
   return dict(open_table(chosen).ids)
 
@@ -191,34 +203,8 @@ def load(
   Raises:
     UserError: the table cannot be read, lacks a column, or has a fault.
   """
-  del seed
-  chosen = _chosen(
-    {
-      "root": root,
-      "table": table,
-      "columns": columns,
-      "record_key": record_key,
-      "group_column": group_column,
-      "split_column": split_column,
-      "validation": validation,
-      "test": test,
-      "classes": classes,
-      "image_size": image_size,
-      "channels": channels,
-      "fit": fit,
-      "range": range,
-      "sample_rate": sample_rate,
-      "seconds": seconds,
-      "scale": scale,
-      "steps": steps,
-      "tokenizer": tokenizer,
-      "vocabulary_size": vocabulary_size,
-      "length": length,
-      "encoding": encoding,
-      "separator": separator,
-      "quoting": quoting,
-    }
-  )
+  values = dict(locals())
+  chosen = _chosen({name: values[name] for name in load.__kwdefaults__})
   _splits.check(split, validation, test)
   records = opened(chosen, split, _spec(chosen), strict=on_error == "raise")
   return RecordSource(records, on_error=on_error, most_broken=most_broken)
@@ -243,10 +229,10 @@ def _spec(chosen: Options) -> Spec:
     key, kind = column.key, column.kind
     shape, dtype = _form(chosen, column)
     leaves[key] = jax.ShapeDtypeStruct(shape, dtype)
-    if kind in ("text", "sequence"):
+    if kind in ("text", "sequence", "frames"):
       shape = shape[:1]
       leaves[f"mask/{key}"] = jax.ShapeDtypeStruct(shape, np.bool_)
-    if kind not in ("label", "labels"):
+    if kind not in _columns.LABELS:
       leaves[f"has/{key}"] = jax.ShapeDtypeStruct((), np.bool_)
   return {**leaves, "index": jax.ShapeDtypeStruct((), np.int32)}
 
@@ -257,28 +243,32 @@ def _form(chosen: Options, column: Column) -> tuple[tuple[int, ...], type]:
   options = {
     name: column.option(name, chosen) for name in _columns.OWN.get(kind, ())
   }
-  if kind == "image":
+  if kind in ("image", "frames"):
     size, channels = options["image_size"], options["channels"]
     images.check(size, channels, options["fit"], options["range"])
-    return (*size, channels), np.uint8
+    sequences.check(options.get("steps", 1))
+    steps = (options["steps"],) if kind == "frames" else ()
+    return (*steps, *size, channels), np.uint8
   if kind == "audio":
     audio.check(options["scale"])
     samples = audio.samples_of(options["sample_rate"], options["seconds"])
     return (samples,), np.float32
   if kind == "sequence":
     sequences.check(options["steps"])
-    there = chosen.path.is_file()
-    features = open_table(chosen).features[column.key] if there else 1
+    features = 1
+    if chosen.there:
+      features = open_table(chosen).features[column.key]
     return (options["steps"], features), np.float32
   if kind == "text":
     return (options["length"],), np.int32
   if kind == "label":
     return (), np.int32
   if kind == "labels":
-    return (len(chosen.classes or open_table(chosen).classes),), np.int32
+    names = options["classes"] or open_table(chosen).classes[column.key]
+    return (len(names),), np.int32
   if len(column.names) > 1:
     return (len(column.names),), np.float32
   # A cell may be a list, whose length is in the table.
-  if not chosen.path.is_file():
+  if not chosen.there:
     return (() if kind == "target" else (1,)), np.float32
   return open_table(chosen).values[column.key].shape[1:], np.float32

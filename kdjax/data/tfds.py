@@ -26,7 +26,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax.data import _options, _splits, _tfds
+from kdjax.data import _options, _splits, _tfds, _tfds_slices
 from kdjax.data._tfds import Feature
 from kdjax.data._tfds_records import Records, reader
 from kdjax.errors import UserError
@@ -186,7 +186,7 @@ class _Options:
   def slices(self) -> dict[str, tuple[str, np.ndarray]]:
     """Each split as a slice of TFDS, and its records' indices."""
     splits = None if self.splits is None else dict(self.splits)
-    return _tfds.slices(self.dataset, self.root, splits, self.validation)
+    return _tfds_slices.slices(self.dataset, self.root, splits, self.validation)
 
 
 def _chosen(options: Mapping[str, Any]) -> _Options:

@@ -89,6 +89,10 @@ def reach(mask: Bool[np.ndarray, "N T"]) -> Int[np.ndarray, "N"]:
   return np.where(mask.any(axis=1), mask.shape[1] - behind, 0)
 
 
+# Characters of a reason in a message.
+_LONGEST = 400
+
+
 @dataclasses.dataclass(frozen=True, order=True)
 class Fault:
   """An error in one cell of one record.
@@ -109,7 +113,10 @@ class Fault:
 
   def __str__(self) -> str:
     column = f", column '{self.column}'" if self.column else ""
-    return f"{self.file}, line {self.line}{column}: {self.reason}."
+    reason = self.reason
+    if len(reason) > _LONGEST:  # a path or a cell of kilobytes
+      reason = f"{reason[:_LONGEST]}…"
+    return f"{self.file}, line {self.line}{column}: {reason}."
 
 
 class Records(Protocol):
@@ -216,7 +223,7 @@ class RecordSource:
         self._note(int(positions[row]), example)
         valid[row] = False
     for key, column in batch.items():
-      column[~valid] = -1 if key == "label" else 0
+      column[~valid] = -1 if key.partition("/")[0] == "label" else 0
     return {**batch, "index": self._records.index[positions], "valid": valid}
 
   @functools.cached_property
@@ -241,6 +248,11 @@ class RecordSource:
   def labelled(self) -> Bool[np.ndarray, "N"]:
     """Which records have a label."""
     return are_labelled(self.labels)
+
+  @property
+  def knows_labels(self) -> bool:
+    """Whether `labels` needs no pass over all records."""
+    return not hasattr(self._records, "has_label")
 
   def has_label(self) -> bool:
     """Whether any record has a label; no pass over all records, if possible."""

@@ -35,10 +35,19 @@ def binary_cross_entropy(
       unknown. An unknown class has no loss and no gradient.
     positive_weights: one weight per class, or None.
     reduction: over the known classes, "mean" or "sum".
+
+  Raises:
+    UserError: label has floats, such as a teacher's logits.
   """
   if reduction not in ("mean", "sum"):
     raise UserError(f"No reduction '{reduction}'.", exists=("mean", "sum"))
   same_shape(student=student, label=label)
+  if jnp.issubdtype(label.dtype, jnp.floating):
+    raise UserError(
+      f"binary_cross_entropy: label is {label.dtype}, not integers or"
+      " booleans.",
+      "The loss 'multilabel_kd' learns from a teacher's logits.",
+    )
   label = label.astype(jnp.int32)
   known = label >= 0
   # Logits are replaced too: 0 times a non-finite gradient is NaN.

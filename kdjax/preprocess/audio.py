@@ -10,6 +10,14 @@ from jaxtyping import Float32
 
 from kdjax.errors import UserError
 
+# Endings of recordings; .m4a and .aac, which are not read, among them.
+ENDINGS = frozenset(
+  (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"),
+    *(".au", ".caf", ".w64", ".rf64", ".m4a", ".aac"),
+  )
+)
+
 # Highest sample rate of a file, in Hz: a damaged header can claim any.
 _MOST_RATE = 1_000_000
 

@@ -104,6 +104,16 @@ def decode(
 
 
 @functools.cache
+def endings() -> frozenset[str]:
+  """Endings of image files, in lower case; also of HEIC, which is not read."""
+  from PIL import Image
+
+  known = Image.registered_extensions()
+  read = {ending for ending, name in known.items() if name in _readable()}
+  return frozenset(read | {".heic", ".heif"})
+
+
+@functools.cache
 def _readable() -> tuple[str, ...]:
   """The raster formats that this Pillow has."""
   from PIL import Image

@@ -27,11 +27,13 @@ class Row:
     cells: column -> value: a string, or a value of JSON or Parquet. Empty cells
       are left out.
     faults: (column, reason) pairs; the column "" is the whole record.
+    file: relative to the root, if a table is of several; else "".
   """
 
   line: int
   cells: Mapping[str, Any]
   faults: tuple[tuple[str, str], ...] = ()
+  file: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,20 +102,7 @@ def read(
     ) as file:
       if kind == ".jsonl":
         return _jsonl(file, path.name)
-      tabs = kind == ".tsv"
-      separator = separator or ("\t" if tabs else ",")
-      header, records = delimited.read(
-        file, path.name, separator, quoting, literal=tabs
-      )
-      return Table(
-        tuple(header),
-        tuple(
-          Row(line, {}, (("", fields),))
-          if isinstance(fields, str)
-          else _row(line, dict(zip(header, fields, strict=True)))
-          for line, fields in records
-        ),
-      )
+      return _delimited(file, path.name, separator, quoting, kind == ".tsv")
   except (OSError, EOFError, zlib.error, LookupError) as error:
     raise UserError(f"The table '{path}' cannot be read: {error}.") from error
   except UnicodeError as error:
@@ -121,6 +110,20 @@ def read(
       f"The table '{path}' is not {encoding}: {error}.",
       "`encoding` is the encoding of the table's text.",
     ) from error
+
+
+def _delimited(
+  file: TextIO, name: str, separator: str, quoting: str, tabs: bool
+) -> Table:
+  separator = separator or ("\t" if tabs else ",")
+  header, records = delimited.read(file, name, separator, quoting, literal=tabs)
+  rows = (
+    Row(line, {}, (("", fields),))
+    if isinstance(fields, str)
+    else _row(line, dict(zip(header, fields, strict=True)))
+    for line, fields in records
+  )
+  return Table(tuple(header), tuple(rows))
 
 
 def _jsonl(file: TextIO, name: str) -> Table:

@@ -1,8 +1,12 @@
 """Checks a stage's examples before it is trained: there are labels to read."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from kdjax.errors import UserError
+from kdjax.feed import class_counts
 from kdjax.stage.stage import Stage
 from kdjax.step.flow import Address, addresses
 from kdjax.types import Source
@@ -10,12 +14,15 @@ from kdjax.types import Source
 LABEL = Address.parse("batch/label")
 
 
-def check(stage: Stage, seeds: Sequence[int]) -> None:
+def check(stage: Stage, seeds: Sequence[int], said: set[str]) -> None:
   """Checks that every split has labels where terms or metrics read them.
+
+  Prints what may be a mistake, such as a class without an example.
 
   Args:
     stage: to be trained.
     seeds: of the run.
+    said: sentences that were printed; new ones are added.
 
   Raises:
     UserError: no example of a split has a label that is read.
@@ -36,6 +43,25 @@ def check(stage: Stage, seeds: Sequence[int]) -> None:
         "Add labels (-1 is none), move examples between the splits, or remove"
         f" {names[0]}.",
       )
+  first = {split: of[0] for split, of in sources.items() if readers[split]}
+  for sentence in _remarks(stage, first):
+    if sentence not in said:
+      said.add(sentence)
+      print(f"Data: {sentence}", file=sys.stderr, flush=True)
+
+
+def _remarks(stage: Stage, sources: Mapping[str, Source]) -> list[str]:
+  """What may be a mistake: of the data set itself, and of its classes."""
+  remarks = getattr(stage.dataset, "remarks", lambda **_: ())
+  labels = {
+    split: np.asarray(source.labels)
+    for split, source in sources.items()
+    if getattr(source, "knows_labels", True)
+  }
+  return [
+    *remarks(**stage.data_options),
+    *class_counts.absent(stage.class_names(), labels),
+  ]
 
 
 def _has_label(source: Source) -> bool:

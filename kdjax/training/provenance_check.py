@@ -44,12 +44,13 @@ def check_trained(
   for name in names:
     used |= dict.fromkeys(dependencies.sources(config["stages"][name]))
   hashed: dict[str, Any] = {}
+  said: set[str] = set()
   for name in used:
     if is_trained(workdir, name):
       check(config, workdir, name, accept, hashed=hashed)
     else:
       stage = build.build(config, name)
-      check_data.check(stage, placed.seeds_of(config))
+      check_data.check(stage, placed.seeds_of(config), said)
 
 
 def check(

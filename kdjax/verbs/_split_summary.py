@@ -38,6 +38,10 @@ class Summary:
   faults: list[Any] = dataclasses.field(default_factory=list)
   shown: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
 
+  def counts_as_labels(self) -> np.ndarray:
+    """The classes that have an example: i64, each once."""
+    return np.flatnonzero(self.classes)
+
 
 def measure(source: Any, shown: int = 0) -> Summary:
   """Reads every record of a source.

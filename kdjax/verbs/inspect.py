@@ -3,12 +3,18 @@
   kdjax inspect data --config=configs/digits.py
   kdjax inspect data --config=configs/digits.py --split=train --out=digits.png
   kdjax inspect data --config=lab/birds.py --listed=0
+  kdjax inspect data --data=lab/birds --columns=image=photo,label=species
 
 Decodes every record of every split, so that a broken record shows up before a
 run and not during it. Broken records are listed whatever `on_error` of the
-config is. A contact sheet shows some valid records with their labels.
+config is, and the exit status is then 1. A contact sheet shows some valid
+records with their labels.
+
+--data is a file or folder without a config: a table, one of each split, shards,
+a folder a class, or arrays. The lines that a config needs are printed.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +28,9 @@ SPLITS = ("train", "validation", "test")
 # Classes with a line of their own; the largest ones.
 CLASSES = 30
 
+# Broken records are listed, whatever their number.
+_LISTING = {"on_error": "skip", "most_broken": 1.0}
+
 # The width of output that is not a terminal, so that no line is cut.
 UNLIMITED = 10_000
 
@@ -31,6 +40,10 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   cli.define_config(values, argv)
   text = lambda name, default, meaning: flags.DEFINE_string(
     name, default, meaning, flag_values=values
+  )
+  text("data", None, "a file or folder of your own, without a config")
+  flags.DEFINE_list(
+    "columns", [], "with --data: key=column, ..", flag_values=values
   )
   text("stage", None, "the stage with the data, if stages differ")
   text("split", None, "only this split: train, validation or test")
@@ -44,10 +57,15 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
-  """Prints statistics of each split, and draws a contact sheet."""
-  if arguments != ["data"] or values.config is None:
+  """Prints statistics of each split, and draws a contact sheet.
+
+  Raises:
+    UserError: a flag is missing or wrong.
+    SystemExit: with status 1, if records are broken.
+  """
+  if arguments != ["data"] or (values.config is None) == (values.data is None):
     raise UserError(
-      "kdjax inspect needs the word data, and --config.",
+      "kdjax inspect needs the word data, and --config or --data.",
       "For example: kdjax inspect data --config=configs/digits.py",
     )
   if values.split not in (None, *SPLITS):
@@ -59,13 +77,28 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   import rich.console
 
   from kdjax import registry
-  from kdjax.verbs import _contact_sheet, _split_summary
 
   console = rich.console.Console(markup=False, highlight=False, emoji=False)
   if not console.is_terminal:
     console.width = UNLIMITED
-  name, options = _data(values.config, values.stage)
+  if values.data is None:
+    name, options = _data(values.config, values.stage)
+  else:
+    name, options = _folder(values.data, values.columns)
+    _say(console, _config_lines(name, options))
   data = registry.find("data", name)
+  summaries = _show(console, data, name, options, values)
+  if any(it.broken for it in summaries.values()):
+    sys.exit(1)
+
+
+def _show(
+  console: Any, data: Any, name: str, options: Mapping[str, Any], values: Any
+) -> dict[str, Any]:
+  """Prints tables and remarks of the splits, and draws the contact sheet."""
+  from kdjax.feed import class_counts
+  from kdjax.verbs import _contact_sheet, _split_summary
+
   spec, names = data.spec(**options), _names(data, options)
   summaries = {}
   for split in [values.split] if values.split else SPLITS:
@@ -81,11 +114,47 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   ):
     if table is not None:
       _print(console, table)
+  labels = {split: it.counts_as_labels() for split, it in summaries.items()}
+  remarks = getattr(data, "remarks", lambda **_: ())(**options)
+  for sentence in (*remarks, *class_counts.absent(names, labels)):
+    _say(console, f"\n{sentence}")
   if values.out:
     first = next(iter(summaries))
     drawn = _contact_sheet.draw(summaries[first].shown, names, values.out)
     line = f"Wrote {drawn} records of {first} to {values.out}."
     console.print("\n" + (line if drawn else "No images or audio to draw."))
+  return summaries
+
+
+def _folder(path: str, columns: Sequence[str]) -> tuple[str, dict[str, Any]]:
+  """The data set of a file or folder, with options that skip broken records."""
+  from kdjax.data import _layout
+
+  pairs = [it.partition("=") for it in columns]
+  wrong = next((it for it in pairs if not (it[0] and it[2])), None)
+  if wrong:
+    raise UserError(
+      f"--columns has '{''.join(wrong)}'.",
+      "Expected key=column, as in --columns=text=sentence,label=mood.",
+    )
+  name, options = _layout.discover(path)
+  if pairs:
+    options["columns"] = {key: column for key, _, column in pairs}
+  if name == "manifest":
+    options |= _LISTING
+  return name, options
+
+
+def _config_lines(name: str, options: Mapping[str, Any]) -> str:
+  """A call of `data` with these options."""
+  shown = {key: it for key, it in options.items() if key not in _LISTING}
+  listed = "".join(f", {key}={it!r}" for key, it in shown.items())
+  return f"data({name!r}{listed})"
+
+
+def _say(console: Any, line: str) -> None:
+  """Prints a line as it is."""
+  console.out(line, highlight=False)
 
 
 def _data(config: Any, stage: str | None) -> tuple[str, dict[str, Any]]:
@@ -103,10 +172,9 @@ def _data(config: Any, stage: str | None) -> tuple[str, dict[str, Any]]:
       )
     data |= plain["stages"][stage]["data"]
   options = registry.describe("data", data["name"]).options
-  listing = {"on_error": "skip", "most_broken": 1.0}
   # Keys that kdjax reads itself are no options of the data set.
   return data["name"], {
-    key: listing.get(key, data[key]) for key in options if key in data
+    key: _LISTING.get(key, data[key]) for key in options if key in data
   }
 
 
