@@ -127,8 +127,11 @@ def tfds_records(count):
     )
 
 
-def tfds_builder(folder, records=tfds_records, name="shapes", **features):
+def tfds_builder(
+  folder, records=tfds_records, name="shapes", splits=None, **features
+):
   """Prepares a data set as TFDS has them, without TensorFlow."""
+  splits = splits or {"train": 50, "test": 9}
   import tensorflow_datasets as tfds
 
   kinds = tfds.features
@@ -153,7 +156,7 @@ def tfds_builder(folder, records=tfds_records, name="shapes", **features):
 
     def _split_generators(self, dl_manager):
       del dl_manager
-      return {"train": records(50), "test": records(9)}
+      return {split: records(count) for split, count in splits.items()}
 
     def _generate_examples(self):
       raise NotImplementedError

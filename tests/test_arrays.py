@@ -93,6 +93,61 @@ def test_splits_are_the_words_of_an_array_of_that_name(keep):
   assert found == {"train": [0, 3], "validation": [2], "test": [1]}
 
 
+@pytest.mark.parametrize("name", ["Split", "SET", "fold", "subset"])
+def test_an_array_of_splits_has_any_of_its_names(keep, name):
+  words = np.array(["Train"] * 10 + ["val"] * 6 + ["TESTING"] * 4)
+  options = keep(made() | {name: words})
+  assert [len(arrays.load(split, **options)) for split in SPLITS] == [10, 6, 4]
+  assert name not in arrays.spec(**options)
+  chosen = {**options, "columns": {"image": "image", "label": "label"}}
+  assert [len(arrays.load(split, **chosen)) for split in SPLITS] == [10, 6, 4]
+
+
+@pytest.mark.parametrize("name", ["split", "Fold"])
+def test_such_an_array_of_numbers_is_refused(keep, name):
+  options = keep(made() | {name: np.arange(20)})
+  with pytest.raises(UserError, match=f"'{name}' .*called as a split is"):
+    arrays.load("train", **options)
+  chosen = {**options, "columns": {"image": "image", "part": name}}
+  assert "part" in arrays.spec(**chosen)
+
+
+@pytest.mark.parametrize(
+  "names", [("train", "val", "test"), ("Training", "dev", "Testing")]
+)
+def test_names_of_arrays_have_any_name_of_a_split(keep, names):
+  named = {
+    f"{name}/{key}": value
+    for start, name in enumerate(names)
+    for key, value in made(4 + start, 10 * start).items()
+  }
+  options = keep(named)
+  assert [len(arrays.load(split, **options)) for split in SPLITS] == [4, 5, 6]
+
+
+def test_arrays_of_other_splits_alone_are_refused(keep):
+  named = {f"val/{key}": value for key, value in made().items()}
+  with pytest.raises(UserError, match=r"'val/\w+', and none of training"):
+    arrays.load("train", **keep(named))
+
+
+@pytest.mark.parametrize(
+  "shape", [(20, 3, 32, 32), (20, 1, 28, 28), (20, 3, 5, 7)]
+)
+def test_channels_before_height_are_refused(keep, shape):
+  options = keep({"image": np.zeros(shape, np.uint8), "label": np.arange(20)})
+  with pytest.raises(UserError, match=r"transpose\(0, 2, 3, 1\)"):
+    arrays.spec(**options)
+
+
+@pytest.mark.parametrize(
+  "shape", [(20, 3, 4, 3), (20, 8, 8, 1), (20, 9, 9, 12)]
+)
+def test_channels_at_the_end_are_not(keep, shape):
+  options = keep({"image": np.zeros(shape, np.uint8), "label": np.arange(20)})
+  assert arrays.spec(**options)["image"].shape == shape[1:]
+
+
 def test_splits_are_the_names_of_arrays(keep):
   named = {
     f"{split}/{key}": value

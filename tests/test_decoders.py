@@ -82,6 +82,55 @@ def test_sixteen_bits_become_eight():
   assert found[..., 0].tolist() == [[0, 64], [128, 255]]
 
 
+def deep(values, kind="TIFF"):
+  """A grey image of more than 8 bits."""
+  return file_of(Image.fromarray(values), kind)
+
+
+RAMP = np.tile(np.linspace(0, 1, 64), (4, 1))
+
+
+@pytest.mark.parametrize(
+  ("values", "limits"),
+  [
+    (RAMP.astype(np.float32), None),
+    ((RAMP * 255).astype(np.float32), (0, 255)),
+    ((RAMP * 4 - 2).astype(np.float32), (-2, 2)),
+    ((RAMP * 255).astype(np.int32), (0, 255)),
+    ((RAMP * 65535).astype(np.int32), None),
+    ((RAMP * 65535).astype(np.uint16), None),
+    ((RAMP * 4095).astype(np.uint16), (0, 4095)),
+  ],
+)
+def test_a_deep_image_goes_from_black_to_white_over_its_range(values, limits):
+  found = images.decode(deep(values), channels=1, values=limits)
+  np.testing.assert_allclose(found[..., 0], RAMP * 255, atol=1.01)
+
+
+@pytest.mark.parametrize(
+  ("values", "limits", "match"),
+  [
+    ((RAMP * 255).astype(np.float32), None, "outside of its range 0 to 1"),
+    ((RAMP * 255).astype(np.int32), None, "0 to 255, whose range is not known"),
+    ((RAMP * 1e6).astype(np.int32), None, "outside of its range 0 to 65535"),
+    ((RAMP - 0.5).astype(np.float32), None, "a value of -0.5"),
+    ((RAMP * 5000).astype(np.uint16), (0, 4095), "range 0 to 4095"),
+    (np.where(RAMP > 0.5, np.nan, RAMP).astype(np.float32), None, "of nan"),
+    (np.where(RAMP > 0.5, np.inf, RAMP).astype(np.float32), None, "of inf"),
+  ],
+)
+def test_a_value_outside_of_an_images_range_is_a_fault(values, limits, match):
+  with pytest.raises(ValueError, match=match) as error:
+    images.decode(deep(values), values=limits)
+  assert "range=(low, high)" in str(error.value)
+
+
+@pytest.mark.parametrize("limits", [(1, 0), (0, 0), (0,), (0, np.inf)])
+def test_an_impossible_range_is_a_mistake(limits):
+  with pytest.raises(UserError, match="is no range"):
+    images.check((8, 8), 1, "crop", limits)
+
+
 def test_a_palette_is_its_colours():
   image = Image.fromarray(PIXELS).quantize(8)
   expected = np.asarray(image.convert("RGB"))
@@ -138,3 +187,53 @@ def test_a_pitch_that_a_rate_cannot_hold_is_gone():
 def test_a_length_that_cannot_be_is_a_mistake(rate, seconds):
   with pytest.raises(UserError, match="one sample or more"):
     audio.samples_of(rate, seconds)
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_floats_beyond_their_scale_are_a_fault(subtype):
+  wave = np.sin(np.arange(800) / 9) * 32767
+  with pytest.raises(ValueError, match=r"outside of -1 to 1; scale="):
+    audio.decode(sound_of(wave, subtype=subtype), 8000, 0.1)
+  found = audio.decode(sound_of(wave, subtype=subtype), 8000, 0.1, 32767)
+  np.testing.assert_allclose(found, wave / 32767, atol=1e-6)
+  with pytest.raises(ValueError, match="a sample of 3276"):
+    audio.decode(sound_of(wave, subtype=subtype), 8000, 0.1, 30000)
+
+
+@pytest.mark.parametrize("scale", [0, -1, np.inf, np.nan])
+def test_an_impossible_scale_is_a_mistake(scale):
+  with pytest.raises(UserError, match="is no scale"):
+    audio.check(scale)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize(
+  ("kind", "subtype"),
+  [
+    ("WAV", "PCM_16"),
+    ("WAV", "FLOAT"),
+    ("AIFF", "PCM_16"),
+    ("AU", "PCM_16"),
+    ("W64", "PCM_16"),
+    ("RF64", "PCM_16"),
+    ("MP3", "MPEG_LAYER_III"),
+    ("FLAC", "PCM_16"),
+    ("OGG", "VORBIS"),
+  ],
+)
+def test_a_recording_that_ends_early_is_a_fault(kind, subtype, share):
+  wave = 0.5 * np.sin(np.arange(16000) / 9)
+  whole = sound_of(wave, kind=kind, subtype=subtype).getvalue()
+  assert len(audio.decode(io.BytesIO(whole), 8000, 2.0)) == 16000
+  with pytest.raises(ValueError, match="audio"):
+    audio.decode(io.BytesIO(whole[: int(len(whole) * share)]), 8000, 2.0)
+
+
+@pytest.mark.parametrize("size", [0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_recording_that_was_streamed_may_not_know_its_length(size):
+  wave = 0.5 * np.sin(np.arange(800) / 9)
+  content = bytearray(sound_of(wave, subtype="PCM_16").getvalue())
+  start = content.find(b"data") + 4
+  content[start : start + 4] = size.to_bytes(4, "little")
+  found = audio.decode(io.BytesIO(bytes(content)), 8000, 0.1)
+  np.testing.assert_allclose(found, wave, atol=1e-4)

@@ -94,7 +94,7 @@ def test_a_layout_is_trained(layout, tmp_path):
         terms={"ce": term("cross_entropy")},
         optimizer=optimizer("sgd", learning_rate=0.1),
         steps=2,
-        batch_size=4,
+        batch_size=8,
         log_every=1,
         eval_every=2,
       )

@@ -1,10 +1,12 @@
 """Preprocessing: what comes before a network, on the host."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 
 from kdjax.errors import UserError
-from kdjax.preprocess.words import PADDING, UNKNOWN, Vocabulary, split
+from kdjax.preprocess.words import PADDING, UNKNOWN, Vocabulary, joined, split
 
 TEXTS = ["The cat sat.", "the dog; a cat's dog", "THE end"]
 
@@ -17,6 +19,42 @@ def test_words_are_lower_case_and_without_punctuation():
     "été",
     "42",
   ]
+
+
+@pytest.mark.parametrize(
+  ("text", "words"),
+  [
+    ("\u0939\u093f\u0928\u094d\u0926\u0940 \u092e\u0947\u0902", 2),  # Hindi
+    ("\u0623\u064f\u062d\u0650\u0628\u0651 \u0642\u0650\u0637", 2),  # Arabic
+    ("\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd", 1),  # Hebrew, with points
+    ("\u0ba4\u0bae\u0bbf\u0bb4\u0bcd \u0bae\u0bca\u0bb4\u0bbf", 2),  # Tamil
+    (
+      "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+      1,
+    ),  # Persian, a joiner
+  ],
+)
+def test_marks_are_of_their_word(text, words):
+  assert split(text) == unicodedata.normalize("NFC", text).split()
+  assert len(split(text)) == words
+
+
+def test_a_letter_and_its_accent_are_one_character_however_written():
+  assert split("cafe\u0301 nin\u0303o") == split("caf\u00e9 ni\u00f1o")
+
+
+@pytest.mark.parametrize(
+  ("text", "run"),
+  [
+    ("\u6211\u559c\u6b22\u8fd9\u53ea\u5c0f\u732b", True),  # Chinese
+    ("\u3053\u308c\u306f\u732b\u3067\u3059\u3088", True),  # Japanese
+    ("\u0e41\u0e21\u0e27\u0e15\u0e31\u0e27\u0e19\u0e35\u0e49", True),  # Thai
+    ("\u6211 \u559c\u6b22 \u732b", False),  # words apart
+    ("a cat", False),
+  ],
+)
+def test_scripts_without_spaces_are_found(text, run):
+  assert bool(joined(["plain", text])) == run
 
 
 def test_frequent_words_come_first_and_others_by_alphabet():

@@ -200,6 +200,66 @@ def test_broken_records_are_skipped_and_listed(odd):
     everything(tfds.load("test", **{**options, "on_error": "raise"}))
 
 
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+  """Splits of other names, and numbers that no batch can hold."""
+  import tensorflow_datasets
+
+  folder = tmp_path_factory.mktemp("wide")
+  kinds = tensorflow_datasets.features
+
+  def records(count):
+    for place, record in tfds_records(count):
+      record["count"] = np.int64(2**40 if place == 1 else place)
+      record["ratio"] = np.float64(1e300 if place == 2 else place)
+      record["wave"] = np.full(4, 1.5 if place == 3 else 0.5, np.float32)
+      yield place, record
+
+  tfds_builder(
+    folder,
+    records,
+    "wide",
+    {"training": 20, "dev": 6, "eval": 3, "testing": 5},
+    count=kinds.Scalar(np.int64),
+    ratio=kinds.Scalar(np.float64),
+    wave=kinds.Tensor(shape=(None,), dtype=np.float32),
+  )
+  return {"dataset": "wide", "root": str(folder)}
+
+
+def test_splits_have_any_of_their_names(wide):
+  sizes = [len(tfds.load(split, **wide)) for split in SPLITS]
+  assert sizes == [20, 6, 5]
+
+
+@pytest.mark.parametrize(
+  ("key", "feature", "reason"),
+  [
+    ("count", "count", f"{2**40} is outside of int32"),
+    # TFDS itself stores 64 bits as 32, where it is infinite.
+    ("target", "ratio", "a value that is not finite"),
+    ("audio", "wave", "a sample of 1.5, outside of -1 to 1"),
+  ],
+)
+def test_a_number_that_a_batch_cannot_hold_is_a_fault(
+  wide, key, feature, reason
+):
+  features = {key: feature, "label": "label"}
+  options = {**wide, "features": features, "samples": 4, "on_error": "skip"}
+  source = tfds.load("train", most_broken=0.1, **options)
+  batch = everything(source)
+  assert batch["valid"].sum() == 19
+  (fault,) = source.records()
+  assert fault.column == feature and fault.reason.startswith(reason)
+
+
+@pytest.mark.parametrize("feature", ["caption", "image", "ratio", "clip"])
+def test_what_is_no_class_is_refused_as_a_label(wide, feature):
+  options = {**wide, "features": {"image": "image", "label": feature}}
+  with pytest.raises(UserError, match=f"The label .* '{feature}', is of the"):
+    tfds.spec(**options)
+
+
 @pytest.mark.parametrize(
   ("change", "match"),
   [

@@ -227,7 +227,9 @@ def _all_bits(cell: Sequence[Any]) -> bool:
 
 
 def _is_whole(name: str, negative: bool = False) -> bool:
-  return (name.removeprefix("-") if negative else name).isdecimal()
+  """Whether a class is called by a whole number of 64 bits."""
+  digits = name.removeprefix("-") if negative else name
+  return digits.isdecimal() and len(digits) < 19
 
 
 def _check_case(names: Iterable[str]) -> None:

@@ -136,8 +136,9 @@ def check_classes(largest: int, different: int) -> None:
     UserError: most classes from 0 to the largest would be empty.
   """
   if largest >= MOST_EMPTY and largest >= MOST_EMPTY * different:
+    digits = str(largest) if largest < 1e15 else f"{str(largest)[:15]}…"
     raise UserError(
-      f"The labels go up to {largest}, and {different} of them differ.",
+      f"The labels go up to {digits}, and {different} of them differ.",
       "Expected classes 0 to K - 1. Name them otherwise, as in 'c17', or set"
       " `classes`.",
     )

@@ -19,7 +19,8 @@ _WORD = regex.compile(rf"{_LETTERS}(?:'{_LETTERS})*")
 
 # Scripts that put no space between words.
 _JOINED = regex.compile(
-  r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]+"
+  r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+  r"\p{M}]+"
 )
 
 # A run of such a script that is longer is no word.
