@@ -148,6 +148,38 @@ def test_channels_at_the_end_are_not(keep, shape):
   assert arrays.spec(**options)["image"].shape == shape[1:]
 
 
+@pytest.mark.parametrize("words", [True, False])
+def test_examples_of_a_group_are_in_one_split(keep, words):
+  people = np.arange(20) // 4
+  named = made() | {"who": people.astype(str) if words else people}
+  options = keep(named) | {"group_column": "who"}
+  for folds in (5, "groups"):
+    for seed in range(5):
+      found = [
+        {
+          int(row) // 4
+          for row in arrays.load(split, seed, folds=folds, **options).index
+        }
+        for split in SPLITS
+      ]
+      assert [len(part) for part in found] == [3, 1, 1]
+  shares = {**options, "validation": 0.3, "test": 0.3}
+  found = [
+    {int(row) // 4 for row in arrays.load(split, **shares).index}
+    for split in SPLITS
+  ]
+  assert sum(map(len, found)) == 5
+  assert ("who" in arrays.spec(**options)) != words
+
+
+def test_some_labels_of_each_class_are_kept(keep):
+  options = keep(made(60)) | {"labels_per_class": 2}
+  labels = [arrays.load("train", seed, **options).labels for seed in (0, 1)]
+  for found in labels:
+    assert [(found == label).sum() for label in range(4)] == [2] * 4
+  assert (labels[0] != labels[1]).any()
+
+
 def test_splits_are_the_names_of_arrays(keep):
   named = {
     f"{split}/{key}": value

@@ -17,6 +17,7 @@ from kdjax.data import digits
 from kdjax.errors import UserError
 from kdjax.preprocess import words
 from kdjax.preprocess.words import UNKNOWN, Vocabulary
+from kdjax.stage.stage import seed_draws
 
 ROOT = pathlib.Path(__file__).parents[1]
 SPLITS = ("train", "validation", "test")
@@ -158,16 +159,15 @@ def test_a_fingerprint_tells_splits_apart_and_nothing_else(data, options):
     assert first == again and len({*first}) == len(SPLITS)
 
 
-def test_a_data_set_that_says_so_has_the_same_examples_for_all_seeds(
-  data, options
-):
-  if getattr(data, "SEED_DRAWS", True):
-    return
-  for split in SPLITS:
+def test_seeds_differ_in_the_splits_that_the_data_set_says(data, options):
+  draws = seed_draws(data, options)
+  same = {"none": SPLITS, "train": ("validation", "test"), "all": ()}[draws]
+  for split in same:
     sources = [data.load(split, seed, **options) for seed in (None, 0, 3)]
     with must(
-      f"{file_of(data)} must not set SEED_DRAWS = False: its examples depend on"
-      " the seed."
+      f"{file_of(data)}: the examples of {split} depend on the seed. Without a"
+      " constant, those of train may; SEED_DRAWS_ALL = True: all may;"
+      " SEED_DRAWS = False: none does."
     ):
       assert len({source.fingerprint for source in sources}) == 1
 

@@ -15,7 +15,8 @@ from kdjax.errors import UserError
 from kdjax.feed import decoded_splits, loaders
 from kdjax.feed.sources import ArraySource, digest
 from kdjax.stage.build import build
-from kdjax.training import workdir
+from kdjax.stage.stage import seed_draws
+from kdjax.training import check_data, workdir
 
 
 @pytest.fixture(autouse=True)
@@ -237,9 +238,44 @@ def test_seeds_share_a_source_where_none_draws_its_own(options):
   assert (own[0].labels != own[1].labels).any()
 
 
-def test_arrays_say_that_seeds_draw_nothing():
-  assert arrays.SEED_DRAWS is False
-  assert not hasattr(digits, "SEED_DRAWS")
+def test_seeds_draw_what_the_options_say():
+  for own in (arrays, manifest):
+    assert seed_draws(own, {}) == "none"
+    assert seed_draws(own, {"labels_per_class": 2}) == "train"
+    assert seed_draws(own, {"labels_per_class": 2, "folds": 5}) == "all"
+  assert seed_draws(digits, {}) == "train"
+
+
+def test_test_examples_that_depend_on_the_seed_are_said(tmp_path):
+  source = """
+import jax, numpy as np
+from kdjax.feed.sources import ArraySource
+
+def spec():
+  whole = jax.ShapeDtypeStruct((), np.int32)
+  numbers = jax.ShapeDtypeStruct((8, 8, 1), np.float32)
+  return {"image": numbers, "label": whole, "index": whole}
+
+def class_names():
+  return ("a", "b", "c")
+
+def load(split, seed=None):
+  rng = np.random.default_rng(seed or 0)
+  index = np.arange(16, dtype=np.int32) + 100 * len(split)
+  image = rng.normal(size=(16, 8, 8, 1)).astype(np.float32)
+  return ArraySource({"image": image, "label": index % 3, "index": index})
+"""
+  path = tmp_path / "drawn.py"
+  path.write_text(source)
+  stage = stage_of(config.data(str(path)))
+  with pytest.raises(UserError, match="SEED_DRAWS_ALL = True"):
+    check_data.check(stage, [0, 1], set())
+  path = tmp_path / "said.py"
+  path.write_text("SEED_DRAWS_ALL = True\n" + source)
+  stage = stage_of(config.data(str(path)))
+  check_data.check(stage, [0, 1], set())
+  first, second = stage.load_for_evaluation("test", [0, 1])
+  assert (first.columns["image"] != second.columns["image"]).any()
 
 
 @pytest.mark.slow

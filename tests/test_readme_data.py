@@ -183,7 +183,7 @@ def test_the_data_set_keeps_the_contract(mine):
   for contract in (
     test_data.test_no_example_is_in_two_splits_or_twice_in_one,
     test_data.test_a_fingerprint_tells_splits_apart_and_nothing_else,
-    test_data.test_a_data_set_that_says_so_has_the_same_examples_for_all_seeds,
+    test_data.test_seeds_differ_in_the_splits_that_the_data_set_says,
     test_data.test_a_source_is_the_same_in_another_process,
     test_data.test_an_unknown_split_is_answered_with_the_splits,
   ):

@@ -381,6 +381,62 @@ def test_a_repeated_key_names_the_option_of_groups(table):
     manifest.load("train", **options)
 
 
+@pytest.mark.parametrize("folds", [3, 5, "groups"])
+def test_each_fold_is_the_test_split_of_one_seed(table, folds):
+  rows = [(f"w{row}", "ab"[row % 2], f"p{row // 5}") for row in range(60)]
+  options = table(
+    rows, header="text,label,patient", group_column="patient", folds=folds
+  )
+  count = 12 if folds == "groups" else folds
+  tests = []
+  for seed in range(count):
+    parts = [
+      {*manifest.load(split, seed, **options).index.tolist()}
+      for split in SPLITS
+    ]
+    assert sorted(row for part in parts for row in part) == [*range(60)]
+    groups = [{row // 5 for row in part} for part in parts]
+    assert sum(map(len, groups)) == 12
+    tests.append(parts[2])
+    validation = parts[1]
+    following = manifest.load("test", seed + 1, **options).index.tolist()
+    assert validation == {*following}
+  assert sorted(row for part in tests for row in part) == [*range(60)]
+  sizes = {len(part) // 5 for part in tests}
+  assert max(sizes) - min(sizes) <= 1
+  texts = {manifest.load("train", it, **options).fingerprint for it in (0, 1)}
+  assert len(texts) == 2
+
+
+@pytest.mark.parametrize("folds", [1, 2, -3, "groups", "ten"])
+def test_folds_that_cannot_be_are_a_mistake(table, folds):
+  rows = [(f"w{row}", "ab"[row % 2], f"p{row // 5}") for row in range(10)]
+  options = table(
+    rows, header="text,label,patient", group_column="patient", folds=folds
+  )
+  with pytest.raises(UserError, match="Expected 3 or more"):
+    manifest.load("train", **options)
+
+
+def test_folds_and_stated_splits_are_refused(table):
+  with pytest.raises(UserError, match="'split' divides the records"):
+    manifest.load("train", **table(rows_of("abab")), folds=3)
+
+
+def test_some_labels_of_each_class_are_kept_by_seed(table):
+  rows = rows_of(["a", "b"] * 20 + ["", "", "a", "b"])
+  options = table(rows, labels_per_class=3)
+  labels = [
+    manifest.load("train", seed, **options).labels for seed in (0, 1, 0)
+  ]
+  for found in labels:
+    assert [(found == label).sum() for label in (0, 1)] == [3, 3]
+  assert (labels[0] == labels[2]).all() and (labels[0] != labels[1]).any()
+  assert labels_of(options, "test") == [1]
+  with pytest.raises(UserError, match="labels_per_class=30"):
+    manifest.load("train", **{**options, "labels_per_class": 30})
+
+
 # Texts
 
 

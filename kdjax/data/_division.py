@@ -3,6 +3,7 @@
 from kdjax.data import _columns, _layout, _splits
 from kdjax.data._columns import FILES
 from kdjax.data._whole import Options, Whole
+from kdjax.errors import UserError
 from kdjax.preprocess import tables
 
 
@@ -17,7 +18,14 @@ def divide(whole: Whole, chosen: Options, table: tables.Table) -> None:
     keys = _groups(whole, chosen.group_column)
   shares = (chosen.validation, chosen.test)
   name = _split_column(whole, chosen, table)
-  if not name:
+  if chosen.folds:
+    if name:
+      raise UserError(
+        f"folds={chosen.folds!r}, and the column '{name}' divides the records.",
+        'Set split_column="", or no folds.',
+      )
+    whole.split = _splits.folded(keys, chosen.folds, chosen.seed)
+  elif not name:
     whole.split = _splits.drawn(keys, *shares)
   else:
     for row, cell in enumerate(whole.column(name)):

@@ -39,7 +39,7 @@ def _read(chosen: Options, stamp: Any) -> tables.Table:
   return tables.read(chosen.path, **options)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=8)
 def _opened(chosen: Options, stamp: Any) -> Whole:
   """The table; `stamp` is what identifies its files' content."""
   table = _read(chosen, stamp)
@@ -254,7 +254,8 @@ def _read_texts(whole: Whole, chosen: Options) -> None:
     named = column.option("tokenizer", chosen)
     size = column.option("vocabulary_size", chosen)
     sharing.setdefault((named, size), []).append(column)
-  train = np.flatnonzero(whole.split == "train")
+  # With folds, all records: a seed's network has the ids of any other.
+  train = np.flatnonzero((whole.split == "train") | bool(chosen.folds))
   for (named, size), same in sharing.items():
     of_training = [texts[column.key][row] for column in same for row in train]
     reader = tokenizer.make(named, of_training, size)

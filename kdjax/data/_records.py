@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.data import _cell_files as cell_files
+from kdjax.data import _subset
 from kdjax.data._columns import FILES, Column, shown
 from kdjax.data._manifest import open_table
 from kdjax.data._whole import Options, Whole
@@ -90,6 +91,17 @@ class Split:
       for position, row in enumerate(rows.tolist())
       if row in whole.faults
     }
+
+  def keep_labels(self, per_class: int, seed: int) -> None:
+    """Keeps `per_class` labels of each class; the others become -1.
+
+    Raises:
+      UserError: a class has fewer, or labels are several.
+    """
+    labels = self.labels
+    if labels.ndim != 1:
+      raise UserError("labels_per_class is of one label per record.")
+    self.values["label"] = _subset.keep_labels(labels, per_class, seed)
 
   @property
   def labels(self) -> np.ndarray:

@@ -17,6 +17,9 @@ ALSO |= {"dev": "validation", "eval": "validation", "testing": "test"}
 # Names of a table's column, or an array, that divides its records.
 COLUMNS = ("split", "splits", "set", "subset", "partition", "fold")
 
+# `folds`: each group is one.
+GROUPS = "groups"
+
 # Numbers of which fewer than one of this many occur are no classes.
 MOST_EMPTY = 1000
 
@@ -98,6 +101,47 @@ def drawn(
   splits = np.full(len(keys), "train", dtype="<U10")
   splits[values < test + validation] = "validation"
   splits[values < test] = "test"
+  return splits
+
+
+def folded(
+  keys: Sequence[str | None], folds: int | str, seed: int
+) -> np.ndarray:
+  """The split of every key in cross-validation.
+
+  Fold `seed` is the test split, the next one validation, others are train; both
+  count on from the last fold to the first.
+
+  Args:
+    keys: identify the records, or their groups; None is in train.
+    folds: the number of folds, into which keys are divided by their hash; or
+      "groups": each key is a fold, in alphabetical order (leave one group out).
+    seed: of the run.
+
+  Raises:
+    UserError: there are fewer than 3 folds.
+  """
+  known = sorted({key for key in keys if key is not None})
+  count = len(known) if folds == GROUPS else folds
+  if not isinstance(count, int) or count < 3:
+    raise UserError(
+      f"folds={folds!r} gives {count} folds.",
+      "Expected 3 or more: one is the test split, one validation; or"
+      f" folds='{GROUPS}', with 3 groups or more.",
+    )
+  if folds == GROUPS:
+    fold_of = {key: row for row, key in enumerate(known)}
+  else:
+    # Equally large folds: by the order of hashes.
+    by_hash = sorted(known, key=lambda key: (_uniform(key), key))
+    fold_of = {key: row % count for row, key in enumerate(by_hash)}
+  splits = np.full(len(keys), "train", dtype="<U10")
+  for row, key in enumerate(keys):
+    if key is not None:
+      distance = (fold_of[key] - seed) % count
+      splits[row] = (
+        ("test", "validation")[distance] if distance < 2 else "train"
+      )
   return splits
 
 

@@ -48,7 +48,7 @@ def keep_labels(
   """`per_class` labels of each class, drawn by `seed`; the others are -1."""
   rng = np.random.default_rng(seed)
   kept = np.full_like(labels, -1)
-  for label in np.unique(labels):
+  for label in np.unique(labels[labels >= 0]):
     members = np.flatnonzero(labels == label)
     if not 0 < per_class <= len(members):
       raise UserError(

@@ -14,7 +14,11 @@ from kdjax.preprocess import tables
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """The options of `manifest.load`, described there."""
+  """The options of `manifest.load`, described there.
+
+  Attributes:
+    seed: of a run with folds; else 0.
+  """
 
   root: str
   table: str
@@ -39,6 +43,9 @@ class Options:
   encoding: str
   separator: str
   quoting: str
+  folds: int | str = 0
+  labels_per_class: int = 0
+  seed: int = 0
 
   @property
   def path(self) -> pathlib.Path:

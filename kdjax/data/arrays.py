@@ -26,15 +26,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax.data import _array_layout, _arrays, _options, _splits
+from kdjax.data import _array_layout, _arrays, _options, _splits, _subset
 from kdjax.errors import UserError
 from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
-# All seeds have the same examples.
-SEED_DRAWS = False
-
 _held: dict[str, dict[str, np.ndarray]] = {}
+
+
+def seed_draws(*, folds: int | str = 0, labels_per_class: int = 0, **_) -> str:
+  """Which splits depend on the seed: "none", "train" or "all"."""
+  return "all" if folds else ("train" if labels_per_class else "none")
 
 
 def hold(name: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -95,7 +97,11 @@ def spec(**options) -> Spec:
     **options: of `load`.
   """
   chosen = _chosen(options)
-  parts = _array_layout.layout(chosen.headers, chosen.columns, chosen.where)
+  headers = dict(chosen.headers)
+  group = headers.get(chosen.group_column)
+  if group is not None and group.dtype.kind in "OSU":
+    del headers[chosen.group_column]
+  parts = _array_layout.layout(headers, chosen.columns, chosen.where)
   shapes = _arrays.forms(parts["train"], chosen.where)
   leaves = {
     key: jax.ShapeDtypeStruct(shape[1:], dtype)
@@ -111,40 +117,44 @@ def load(
   root: str = "",
   held: str = "",
   columns: Mapping[str, str] | None = None,
+  group_column: str = "",
   validation: float = 0.1,
   test: float = 0.1,
+  folds: int | str = 0,
+  labels_per_class: int = 0,
   classes: tuple[str, ...] = (),
 ) -> ArraySource:
   """The examples of a split; `index` numbers them across all splits.
 
   Args:
     split: "train", "validation" or "test".
-    seed: not used.
+    seed: draws the splits if there are `folds`, and the labels that are kept.
     root: an .npz file, or a folder of .npy files.
     held: a name passed to `hold`, in place of `root`.
     columns: key of the batch -> name of the array, in which {split} stands for
       the split: {"image": "x_{split}", "label": "y_{split}"}. None takes every
       array by its own name.
+    group_column: an array, [N], of the speaker, patient or picture that several
+      examples are of; a drawn split has all examples of a group, or none.
     validation: the share drawn for validation, by the hash of the position, if
       no array defines it; from train, if only train is defined.
     test: the share drawn for test, in the same way.
+    folds: splits depend on the seed: of so many folds, fold `seed` is the test
+      split and the next one validation; 0 is none. "groups" leaves one group of
+      `group_column` out.
+    labels_per_class: training labels kept per class, drawn by the seed; the
+      others are -1; 0 keeps all.
     classes: names of the labels, in order; () are numbers.
 
   Raises:
     UserError: an array is missing, or the arrays do not fit together.
   """
-  del seed
+  values = dict(locals())
   _splits.check(split, validation, test)
-  chosen = _chosen(
-    {
-      "root": root,
-      "held": held,
-      "columns": columns,
-      "validation": validation,
-      "test": test,
-      "classes": classes,
-    }
-  )
+  chosen = _chosen({name: values[name] for name in load.__kwdefaults__})
+  seed = 0 if seed is None else seed
+  if folds:
+    chosen = dataclasses.replace(chosen, seed=seed)
   parts, divided = _whole(chosen)
   rows = divided == split
   if not rows.any():
@@ -154,26 +164,39 @@ def load(
     )
   ends = np.cumsum([len(part["index"]) for part in parts])[:-1]
   of_parts = np.split(rows, ends)
-  return ArraySource(
-    {
-      key: np.concatenate(
-        [part[key][mask] for part, mask in zip(parts, of_parts, strict=True)]
-      )
-      for key in parts[0]
-    }
-  )
+  columns = {
+    key: np.concatenate(
+      [part[key][mask] for part, mask in zip(parts, of_parts, strict=True)]
+    )
+    for key in parts[0]
+  }
+  if labels_per_class and split == "train":
+    if columns.get("label", np.zeros(0)).ndim != 1:
+      raise UserError("labels_per_class is of one label per example.")
+    columns["label"] = _subset.keep_labels(
+      columns["label"], labels_per_class, seed
+    )
+  return ArraySource(columns)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Options:
-  """The options of `load`, described there."""
+  """The options of `load`, described there.
+
+  Attributes:
+    seed: of a run with folds; else 0.
+  """
 
   root: str
   held: str
   columns: tuple[tuple[str, str], ...] | None
+  group_column: str
   validation: float
   test: float
+  folds: int | str
+  labels_per_class: int
   classes: tuple[str, ...]
+  seed: int = 0
 
   @property
   def where(self) -> str:
@@ -218,7 +241,9 @@ def _chosen(options: Mapping[str, Any]) -> _Options:
 
 def _whole(chosen: _Options) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
   """The arrays of all splits, one dict or one a split, and each row's split."""
-  named = _array_layout.layout(chosen.arrays, chosen.columns, chosen.where)
+  arrays = dict(chosen.arrays)
+  groups = _groups(chosen, arrays)
+  named = _array_layout.layout(arrays, chosen.columns, chosen.where)
   parts, words, start = [], [], 0
   for split, part in named.items():
     parts.append(_arrays.checked(part, start, chosen.where))
@@ -232,8 +257,38 @@ def _whole(chosen: _Options) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
       f"The array '{_array_layout.SPLIT}' of {chosen.where} has unknown words.",
       exists=_splits.SPLITS,
     )
-  keys = [str(row) for row in range(start)]
+  keys = groups or [str(row) for row in range(start)]
+  if len(keys) != start:
+    raise UserError(
+      f"The array '{chosen.group_column}' of {chosen.where} has {len(keys)}"
+      f" entries for {start} examples."
+    )
+  if chosen.folds:
+    if len(parts) > 1 or _array_layout.SPLIT in named["train"]:
+      raise UserError(
+        f"folds={chosen.folds!r}, and {chosen.where} states its splits."
+      )
+    return parts, _splits.folded(keys, chosen.folds, chosen.seed)
   shares = (chosen.validation, chosen.test)
   if len(parts) == 1 and _array_layout.SPLIT not in named["train"]:
     return parts, _splits.drawn(keys, *shares)
   return parts, _splits.filled(stated, keys, *shares)
+
+
+def _groups(
+  chosen: _Options, arrays: dict[str, np.ndarray]
+) -> list[str | None]:
+  """Each example's group; an array of words is taken out of `arrays`."""
+  name = chosen.group_column
+  if not name:
+    return []
+  if name not in arrays or arrays[name].ndim != 1:
+    raise UserError(
+      f"{chosen.where} has no array '{name}' [N] of groups.",
+      exists=arrays,
+      near=name,
+    )
+  groups = arrays[name]
+  if groups.dtype.kind in "OSU":
+    del arrays[name]
+  return [str(group) for group in groups.tolist()]

@@ -55,8 +55,10 @@ from kdjax.feed.sources import RecordSource
 from kdjax.preprocess import audio, images, sequences
 from kdjax.types import Spec
 
-# All seeds have the same examples.
-SEED_DRAWS = False
+
+def seed_draws(*, folds: int | str = 0, labels_per_class: int = 0, **_) -> str:
+  """Which splits depend on the seed: "none", "train" or "all"."""
+  return "all" if folds else ("train" if labels_per_class else "none")
 
 
 def class_names(**options) -> tuple[str, ...]:
@@ -130,6 +132,8 @@ def load(
   split_column: str = "split",
   validation: float = 0.1,
   test: float = 0.1,
+  folds: int | str = 0,
+  labels_per_class: int = 0,
   classes: tuple[str, ...] = (),
   image_size: tuple[int, int] = (32, 32),
   channels: int = 3,
@@ -152,7 +156,7 @@ def load(
 
   Args:
     split: "train", "validation" or "test".
-    seed: not used.
+    seed: draws the splits if there are `folds`, and the labels that are kept.
     root: the folder of the table and of the files; paths are relative to it.
     table: a path relative to `root`, or an absolute one.
     columns: as above. None takes the table's columns with the names image,
@@ -169,6 +173,11 @@ def load(
       drawn from train.
     validation: the share that is drawn for validation.
     test: the share that is drawn for test.
+    folds: splits depend on the seed: of so many folds, fold `seed` is the test
+      split and the next one validation; 0 is none. "groups" leaves one group of
+      `group_column` out. The vocabulary is then that of all records.
+    labels_per_class: training labels kept per class, drawn by the seed; the
+      others are -1; 0 keeps all.
     classes: the names of the classes, in order; () takes the labels of the
       training split, sorted; of all records that kdjax divides, if it draws the
       splits. Whole numbers are classes, 0 to the largest; with `classes` of
@@ -205,8 +214,13 @@ def load(
   """
   values = dict(locals())
   chosen = _chosen({name: values[name] for name in load.__kwdefaults__})
+  seed = 0 if seed is None else seed
+  if folds:
+    chosen = dataclasses.replace(chosen, seed=seed)
   _splits.check(split, validation, test)
   records = opened(chosen, split, _spec(chosen), strict=on_error == "raise")
+  if labels_per_class and split == "train":
+    records.keep_labels(labels_per_class, seed)
   return RecordSource(records, on_error=on_error, most_broken=most_broken)
 
 
@@ -219,8 +233,8 @@ def _chosen(options: Mapping[str, Any]) -> Options:
     values[key] = tuple(values[key])
   if values["range"] is not None:
     values["range"] = tuple(values["range"])
-  fields = [field.name for field in dataclasses.fields(Options)]
-  return Options(**{key: values[key] for key in fields})
+  fields = {field.name for field in dataclasses.fields(Options)}
+  return Options(**{key: values[key] for key in fields & values.keys()})
 
 
 def _spec(chosen: Options) -> Spec:

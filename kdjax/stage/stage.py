@@ -24,6 +24,22 @@ from kdjax.step.views import Corruption
 from kdjax.types import Source, Spec
 
 
+def seed_draws(dataset: Any, options: Mapping[str, Any]) -> str:
+  """Which splits of a data set depend on the seed: "none", "train" or "all".
+
+  Args:
+    dataset: its module, with a function `seed_draws` of the options, or one of
+      the constants SEED_DRAWS and SEED_DRAWS_ALL; without any, train does.
+    options: of its `load`.
+  """
+  draws = getattr(dataset, "seed_draws", None)
+  if draws:
+    return draws(**options)
+  if getattr(dataset, "SEED_DRAWS_ALL", False):
+    return "all"
+  return "train" if getattr(dataset, "SEED_DRAWS", True) else "none"
+
+
 @dataclasses.dataclass(frozen=True)
 class Stage:
   """One training run, ready to be placed on devices."""
@@ -50,7 +66,7 @@ class Stage:
 
   def load_per_seed(self, split: str, seeds: Sequence[int]) -> list[Source]:
     """A split for each seed; one object if it does not depend on the seed."""
-    if not getattr(self.dataset, "SEED_DRAWS", True):
+    if seed_draws(self.dataset, self.data_options) == "none":
       return [self.load(split)] * len(seeds)
     sources = {seed: self.load(split, seed) for seed in dict.fromkeys(seeds)}
     return [sources[seed] for seed in seeds]
@@ -59,7 +75,7 @@ class Stage:
     self, split: str, seeds: Sequence[int]
   ) -> list[Source]:
     """A split to evaluate on: [one for all seeds], or one for each seed."""
-    if getattr(self.dataset, "SEED_DRAWS_ALL", False):
+    if seed_draws(self.dataset, self.data_options) == "all":
       return self.load_per_seed(split, seeds)
     return [self.load(split)]
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from kdjax.errors import UserError
 from kdjax.feed import class_counts
-from kdjax.stage.stage import Stage
+from kdjax.stage.stage import Stage, seed_draws
 from kdjax.step.flow import Address, addresses
 from kdjax.types import Source
 
@@ -27,6 +27,7 @@ def check(stage: Stage, seeds: Sequence[int], said: set[str]) -> None:
   Raises:
     UserError: no example of a split has a label that is read.
   """
+  _check_draws(stage)
   terms = [it.name for it in stage.objective.terms if _reads(it.reads)]
   metrics = [name for name, it in stage.measured.items() if _reads(it.reads)]
   train = stage.load_per_seed("train", seeds)
@@ -48,6 +49,27 @@ def check(stage: Stage, seeds: Sequence[int], said: set[str]) -> None:
     if sentence not in said:
       said.add(sentence)
       print(f"Data: {sentence}", file=sys.stderr, flush=True)
+
+
+def _check_draws(stage: Stage) -> None:
+  """Raises `UserError` if seeds have other test examples and it is not said.
+
+  Data sets of the package are tested for it.
+  """
+  outside = not stage.dataset.__name__.startswith("kdjax.")
+  draws = seed_draws(stage.dataset, stage.data_options)
+  if not outside or draws == "all":
+    return
+  for split in ("validation", "test"):
+    first, second = (stage.load(split, seed).fingerprint for seed in (0, 1))
+    if first != second:
+      name = stage.config["data"]["name"]
+      raise UserError(
+        f"The {split} examples of the data set '{name}' depend on the seed: all"
+        " seeds would be measured on those of one.",
+        "Write SEED_DRAWS_ALL = True in its file; or draw them alike, whatever"
+        " `seed` is.",
+      )
 
 
 def _remarks(stage: Stage, sources: Mapping[str, Source]) -> list[str]:
