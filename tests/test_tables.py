@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from kdjax import config
 from kdjax.data import _labels, _splits, manifest
 from kdjax.errors import UserError
 from kdjax.feed import class_counts
+from kdjax.stage.build import build
+from kdjax.training import workdir
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = {"text": "text", "label": "label"}
@@ -456,3 +459,46 @@ def test_no_message_is_longer_than_a_screen(table, kind):
     with pytest.raises(UserError) as error:
       manifest.load("train", **options).take(np.arange(1))
     assert len(str(error.value)) < 1000
+
+
+# Sample rates
+
+
+def pipelines_of(folder, pipeline, **options):
+  """The training pipeline of a stage on recordings."""
+  columns = {"audio": "audio", "label": "label"}
+  net = config.network("audio_cnn", widths=(4,), num_classes=2)
+  plain = config.stage(net, terms={"ce": config.term("cross_entropy")}, steps=1)
+  plan = config.experiment(
+    "rates",
+    data=config.data(
+      "manifest",
+      root=str(folder),
+      table="table.csv",
+      columns=columns,
+      classes=("a", "b"),
+      pipelines={
+        "train": {"audio": pipeline},
+        "evaluation": {"audio": pipeline},
+      },
+      **options,
+    ),
+    stages={"alone": plain},
+  )
+  stage = build(workdir.resolve(plan), "alone")
+  return str(stage.objective.views.pipelines["train"]["audio"])
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_a_spectrogram_has_the_sample_rate_of_the_data(tmp_path, rate):
+  read = pipelines_of(
+    tmp_path, "log_mel(mels=8)|dynamic_range", sample_rate=rate
+  )
+  assert f"sample_rate={rate}" in read
+  same = f"log_mel(sample_rate={rate}, mels=8)"
+  assert f"sample_rate={rate}" in pipelines_of(tmp_path, same, sample_rate=rate)
+
+
+def test_another_sample_rate_than_that_of_the_data_is_refused(tmp_path):
+  with pytest.raises(UserError, match=r"sample_rate=16000.* has 8000 Hz"):
+    pipelines_of(tmp_path, "log_mel(sample_rate=16000)", sample_rate=8000)

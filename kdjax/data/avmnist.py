@@ -49,6 +49,16 @@ def class_names(**options) -> tuple[str, ...]:
   return tuple("0123456789")
 
 
+def sample_rates(**options) -> dict[str, int]:
+  """The sample rate of the recordings, in Hz.
+
+  Args:
+    **options: of `load`; none changes it.
+  """
+  _options.chosen(load, options)
+  return {"audio": 8000}
+
+
 def spec(**options) -> Spec:
   """Shapes and dtypes of one example.
 

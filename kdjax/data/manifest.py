@@ -43,16 +43,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import numpy as np
-
-from kdjax.data import _columns, _options, _splits
-from kdjax.data._columns import Column
+from kdjax.data import _columns, _options, _shapes, _splits
 from kdjax.data._manifest import open_table
 from kdjax.data._records import opened
 from kdjax.data._whole import Options
 from kdjax.feed.sources import RecordSource
-from kdjax.preprocess import audio, images, sequences
 from kdjax.types import Spec
 
 
@@ -101,6 +96,22 @@ def text_state(**options) -> str:
   return open_table(_chosen(options)).texts
 
 
+def sample_rates(**options) -> dict[str, int]:
+  """The sample rate of each audio column, in Hz.
+
+  Args:
+    **options: of `load`. The table is read only if `columns` is None.
+  """
+  chosen = _chosen(options)
+  if chosen.columns is None and not chosen.there:
+    return {}  # `load` reports it
+  return {
+    column.key: column.option("sample_rate", chosen)
+    for column in chosen.columns or open_table(chosen).columns
+    if column.kind == "audio"
+  }
+
+
 def remarks(**options) -> tuple[str, ...]:
   """Sentences on what is no fault of a record, and may be a mistake.
 
@@ -117,7 +128,7 @@ def spec(**options) -> Spec:
     **options: of `load`. The table is read only if `columns` is None, or for
       several labels without `classes`.
   """
-  return _spec(_chosen(options))
+  return _shapes.spec(_chosen(options))
 
 
 def load(
@@ -218,7 +229,9 @@ def load(
   if folds:
     chosen = dataclasses.replace(chosen, seed=seed)
   _splits.check(split, validation, test)
-  records = opened(chosen, split, _spec(chosen), strict=on_error == "raise")
+  records = opened(
+    chosen, split, _shapes.spec(chosen), strict=on_error == "raise"
+  )
   if labels_per_class and split == "train":
     records.keep_labels(labels_per_class, seed)
   return RecordSource(records, on_error=on_error, most_broken=most_broken)
@@ -235,54 +248,3 @@ def _chosen(options: Mapping[str, Any]) -> Options:
     values["range"] = tuple(values["range"])
   fields = {field.name for field in dataclasses.fields(Options)}
   return Options(**{key: values[key] for key in fields & values.keys()})
-
-
-def _spec(chosen: Options) -> Spec:
-  leaves: Spec = {}
-  for column in chosen.columns or open_table(chosen).columns:
-    key, kind = column.key, column.kind
-    shape, dtype = _form(chosen, column)
-    leaves[key] = jax.ShapeDtypeStruct(shape, dtype)
-    if kind in ("text", "sequence", "frames"):
-      shape = shape[:1]
-      leaves[f"mask/{key}"] = jax.ShapeDtypeStruct(shape, np.bool_)
-    if kind not in _columns.LABELS:
-      leaves[f"has/{key}"] = jax.ShapeDtypeStruct((), np.bool_)
-  return {**leaves, "index": jax.ShapeDtypeStruct((), np.int32)}
-
-
-def _form(chosen: Options, column: Column) -> tuple[tuple[int, ...], type]:
-  """Shape and dtype of a column's value in an example."""
-  kind = column.kind
-  options = {
-    name: column.option(name, chosen) for name in _columns.OWN.get(kind, ())
-  }
-  if kind in ("image", "frames"):
-    size, channels = options["image_size"], options["channels"]
-    images.check(size, channels, options["fit"], options["range"])
-    sequences.check(options.get("steps", 1))
-    steps = (options["steps"],) if kind == "frames" else ()
-    return (*steps, *size, channels), np.uint8
-  if kind == "audio":
-    audio.check(options["scale"])
-    samples = audio.samples_of(options["sample_rate"], options["seconds"])
-    return (samples,), np.float32
-  if kind == "sequence":
-    sequences.check(options["steps"])
-    features = 1
-    if chosen.there:
-      features = open_table(chosen).features[column.key]
-    return (options["steps"], features), np.float32
-  if kind == "text":
-    return (options["length"],), np.int32
-  if kind == "label":
-    return (), np.int32
-  if kind == "labels":
-    names = options["classes"] or open_table(chosen).classes[column.key]
-    return (len(names),), np.int32
-  if len(column.names) > 1:
-    return (len(column.names),), np.float32
-  # A cell may be a list, whose length is in the table.
-  if not chosen.there:
-    return (() if kind == "target" else (1,)), np.float32
-  return open_table(chosen).values[column.key].shape[1:], np.float32

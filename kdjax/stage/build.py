@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,13 +11,13 @@ from kdjax import registry
 from kdjax.config import fields
 from kdjax.config.fields import without
 from kdjax.errors import UserError
-from kdjax.stage import networks
+from kdjax.stage import networks, sample_rates
 from kdjax.stage.grids import numbers_of
 from kdjax.stage.stage import Stage
 from kdjax.step import optimizer, schedules
 from kdjax.step.flow import Address
 from kdjax.step.objective import Objective
-from kdjax.step.pipeline import parse
+from kdjax.step.pipeline import Pipeline, parse
 from kdjax.step.step import Family, make_eval_step, make_train_step
 from kdjax.step.terms import Adapter, Term
 from kdjax.step.views import Corruption, Views
@@ -93,12 +93,24 @@ def stage_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
   return spec
 
 
+def _pipelines(data: Mapping[str, Any]) -> Callable[[str, str], Pipeline]:
+  """Reads a pipeline of a modality, with the data's sample rate."""
+  dataset = registry.find("data", data["name"])
+  rates = sample_rates.of_data(dataset, without(data, DATA_KEYS))
+  return lambda text, modality: sample_rates.with_rate(
+    parse(text), modality, rates.get(modality)
+  )
+
+
 def _corruptions(spec: Mapping[str, Any]) -> dict[str, Corruption]:
   """The corruptions under which a stage is evaluated, by name."""
+  read = _pipelines(spec["data"])
   return {
     name: Corruption(
       corruption["modality"],
-      parse(corruption["pipeline"]) if corruption["pipeline"] else None,
+      read(corruption["pipeline"], corruption["modality"])
+      if corruption["pipeline"]
+      else None,
       corruption["sweeps"],
     )
     for name, corruption in spec["robustness"].items()
@@ -109,8 +121,9 @@ def _views(spec: Mapping[str, Any]) -> Views:
   """The pipelines of a stage's data."""
   data = spec["data"]
   names = getattr(registry.find("data", data["name"]), "class_names", None)
+  read = _pipelines(data)
   pipelines = {
-    view: {modality: parse(text) for modality, text in texts.items()}
+    view: {modality: read(text, modality) for modality, text in texts.items()}
     for view, texts in data["pipelines"].items()
   }
   for view, by_modality in pipelines.items():

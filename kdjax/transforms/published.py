@@ -30,7 +30,11 @@ BELOW = 8.0
 
 
 def published(
-  key: Key[Array, ""], x: Shaped[Array, "..."], *, path: str
+  key: Key[Array, ""],
+  x: Shaped[Array, "..."],
+  *,
+  path: str,
+  sample_rate: int | None = None,
 ) -> Float[Array, "..."]:
   """Preprocesses the input as a checkpoint's preprocessor_config.json says.
 
@@ -48,15 +52,26 @@ def published(
     x: an image [H W C], uint8 or in 0..1; or a waveform [N].
     path: of the checkpoint: a folder, "package:name/folder" or "name@revision"
       of the hub.
+    sample_rate: of a waveform, in Hz; None is the checkpoint's. In a stage, it
+      is that of the data.
 
   Raises:
     ShapeError: x is neither, or too small.
-    UserError: the checkpoint lacks this file, or it is of an unknown kind.
+    UserError: the checkpoint lacks this file, is of an unknown kind, or has
+      another sample rate.
   """
   del key
   config = files.config(path, files.PREPROCESSOR)
   kind = config.get("image_processor_type", "")
   kind = config.get("feature_extractor_type", kind)
+  rate = config.get("sampling_rate")
+  if sample_rate is not None and rate not in (None, sample_rate):
+    raise UserError(
+      f"The checkpoint '{path}' reads waveforms of {rate} Hz, and these have"
+      f" {sample_rate} Hz.",
+      f"Set sample_rate={rate} of the data, if it has such an option, which"
+      " resamples them.",
+    )
   if kind == "WhisperFeatureExtractor":
     return _whisper(waveform(x, "published"), config)
   if kind == "Wav2Vec2FeatureExtractor":
