@@ -91,6 +91,21 @@ def test_broken_records_are_listed_whatever_the_config_does(inspect, tmp_path):
   assert re.search(r"manifest\.csv +52 +photo +there is no file", every)
 
 
+def test_what_is_cut_or_scaled_is_counted(inspect, tmp_path):
+  options = examples.manifest(tmp_path) | {"length": 5, "seconds": 0.2}
+  rows = [examples.row(tmp_path, place) for place in range(30)]
+  examples.image_file(tmp_path / "img/3.png", 3, (40, 50))
+  examples.audio_file(tmp_path / "wav/4.wav", examples.tone(4, 4000))
+  rows[5]["caption"] = "one two three four five six"
+  examples.write_csv(tmp_path / "manifest.csv", rows)
+  out = inspect("manifest", options, "--out=")
+  assert "30 images have 2 sizes, from 10x12 to 50x40 pixels" in out
+  assert "29 are 10x12" in out
+  assert "1 of 30 recordings are longer than seconds=0.2" in out
+  assert "the longest has 0.5 s. Sample rates: 8000 Hz" in out
+  assert "1 of 30 texts are longer than length=5 and cut" in out
+
+
 @pytest.mark.slow
 def test_a_contact_sheet_shows_some_records(inspect, tmp_path):
   path = tmp_path / "sheet.png"

@@ -43,7 +43,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from kdjax.data import _columns, _options, _shapes, _splits
+from kdjax.data import _columns, _options, _originals, _shapes, _splits
 from kdjax.data._manifest import open_table
 from kdjax.data._records import opened
 from kdjax.data._whole import Options
@@ -119,6 +119,16 @@ def remarks(**options) -> tuple[str, ...]:
     **options: of `load`. The table is read.
   """
   return tuple(open_table(_chosen(options)).remarks)
+
+
+def originals(**options) -> tuple[str, ...]:
+  """Sentences on what is cut or scaled: sizes, lengths, sample rates.
+
+  Args:
+    **options: of `load`. The table is read, and the header of every file.
+  """
+  chosen = _chosen(options)
+  return tuple(_originals.sentences(chosen, open_table(chosen)))
 
 
 def spec(**options) -> Spec:

@@ -119,6 +119,21 @@ def decode(
   return fitted(resampled(wave.mean(axis=1), rate, sample_rate), length)
 
 
+def length_of(file: str | os.PathLike | BinaryIO) -> tuple[float, int]:
+  """Seconds and sample rate of a recording, from its header.
+
+  Raises:
+    ValueError: it has no readable header.
+  """
+  import soundfile
+
+  try:
+    with soundfile.SoundFile(file) as sound:
+      return sound.frames / sound.samplerate, sound.samplerate
+  except Exception as error:  # as in `decode`
+    raise ValueError(f"no audio that can be read: {error}") from error
+
+
 def _is_cut(log: str) -> bool:
   """Whether libsndfile found fewer bytes of samples than a header claims."""
   sizes = [(int(claimed), int(there)) for claimed, there in _SIZES.findall(log)]

@@ -103,6 +103,21 @@ def decode(
   return pixels.reshape(fitted.height, fitted.width, channels)
 
 
+def size_of(file: str | os.PathLike | BinaryIO) -> tuple[int, int]:
+  """(width, height) of an image file, from its header.
+
+  Raises:
+    ValueError: it has no readable header.
+  """
+  from PIL import Image
+
+  try:
+    with Image.open(file, formats=_readable()) as image:
+      return image.size
+  except Exception as error:  # as in `decode`
+    raise ValueError(f"not an image: {error}") from error
+
+
 @functools.cache
 def endings() -> frozenset[str]:
   """Endings of image files, in lower case; also of HEIC, which is not read."""

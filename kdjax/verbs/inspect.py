@@ -115,7 +115,8 @@ def _show(
     if table is not None:
       _print(console, table)
   labels = {split: it.counts_as_labels() for split, it in summaries.items()}
-  remarks = getattr(data, "remarks", lambda **_: ())(**options)
+  notes = lambda name: getattr(data, name, lambda **_: ())(**options)
+  remarks = (*notes("originals"), *notes("remarks"))
   for sentence in (*remarks, *class_counts.absent(names, labels)):
     _say(console, f"\n{sentence}")
   if values.out:
