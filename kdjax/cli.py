@@ -2,6 +2,7 @@
 
 kdjax run --config=configs/digits.py --workdir=runs/digits
 kdjax run --help
+kdjax --version
 """
 
 import importlib
@@ -103,6 +104,8 @@ def parse(argv: list[str], define) -> tuple:
   define(values, argv)
   try:
     words = values(["kdjax", *argv])
+  except flags.UnrecognizedFlagError as error:
+    raise _unknown_flag(error.flagname, values, argv) from None
   except flags.Error as error:
     raise UserError(f"{error}".replace("\n", " ")) from None
   return values, words[1:]
@@ -135,6 +138,30 @@ def define_accept(values) -> None:
   )
 
 
+def _unknown_flag(name: str, values, argv: list[str]) -> UserError:
+  """What to write in place of a flag that does not exist."""
+  config = _config_of(argv)
+  if config is not None and name in config:
+    return UserError(
+      f"--{name} is no flag; the config has this value.",
+      f"Write --config.{name}=...",
+    )
+  exists = [it for it in values if not it.startswith("config.")]
+  return UserError(f"No flag --{name}.", exists=exists, near=name)
+
+
+def _config_of(argv: list[str]):
+  """The config that --config names, without its overrides; None without."""
+  from kdjax.config import fields
+
+  places = [place for place, word in enumerate(argv) if CONFIG.fullmatch(word)]
+  if not places:
+    return None
+  inline = CONFIG.fullmatch(argv[places[-1]]).group(1)
+  following = "".join(argv[places[-1] + 1 :][:1])
+  return fields.load(following if inline is None else inline)
+
+
 def _run(argv: list[str]) -> None:
   known = verbs()
   if not argv or argv[0] in ("-h", "--help", "help"):
@@ -142,7 +169,12 @@ def _run(argv: list[str]) -> None:
     print("usage: kdjax VERB [--flag=value ...]\n")
     for name, line in known.items():
       print(f"  {name:<10} {line}")
-    print("\n`kdjax VERB --help` explains one.")
+    print("\n`kdjax VERB --help` explains one; `kdjax --version`.")
+    return
+  if argv[0] in ("--version", "version"):
+    from importlib import metadata
+
+    print(f"kdjax {metadata.version('kdjax')}")
     return
   name, *rest = argv
   if name not in known:
@@ -161,19 +193,18 @@ def _run(argv: list[str]) -> None:
 
 def _check_overrides(argv: list[str]) -> None:
   """Answers a wrong --config with what there is, before absl does."""
-  given = [place for place, word in enumerate(argv) if CONFIG.fullmatch(word)]
-  if not given:
+  whole = _config_of(argv)
+  if whole is None:
     return
   from kdjax.config import fields
 
-  inline = CONFIG.fullmatch(argv[given[-1]]).group(1)
-  following = "".join(argv[given[-1] + 1 :][:1])
-  whole = fields.load(following if inline is None else inline)
   for word in argv:
     match = OVERRIDE.match(word)
     here, walked = whole, "config"
     for key in match.group(1).split(".") if match else ():
       exists = list(here) if isinstance(here, fields.ConfigDict) else []
+      if key not in exists and here is whole:
+        _check_stages(key, whole, word)
       if key not in exists:
         raise UserError(
           f"No '{key}' in {walked} (of {word}).", exists=exists, near=key
@@ -185,3 +216,27 @@ def _check_overrides(argv: list[str]) -> None:
         f"Set one of them, as in --{walked}.{min(here, default='')}=...",
         exists=list(here),
       )
+
+
+def _check_stages(key: str, config, word: str) -> None:
+  """Raises `UserError` for a key that stages have, not the experiment."""
+  stages = [name for name, it in config.get("stages", {}).items() if key in it]
+  if stages:
+    raise UserError(
+      f"'{key}' is a value of each stage, not of the experiment (of {word}).",
+      f"Write --config.stages.{stages[0]}.{key}=... for a stage.",
+      exists=stages,
+    )
+
+
+def stray(word: str, verb: str, values) -> UserError:
+  """What to write in place of a word that a verb does not take."""
+  if word.partition(":")[0].endswith(".py"):
+    return UserError(
+      f"'{word}' is not a flag.", f"Write kdjax {verb} --config={word}"
+    )
+  return UserError(
+    f"'{word}' is not a flag.",
+    f"kdjax {verb} takes only flags.",
+    exists=[it for it in values if not it.startswith("config.")],
+  )

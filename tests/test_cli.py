@@ -1,12 +1,17 @@
 """The command as a user types it, right and wrong."""
 
 import json
+import pathlib
 import subprocess
 import sys
 
 import pytest
 
 from kdjax import cli
+from kdjax.config import fields
+from kdjax.errors import UserError
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 HEAD = """
 from kdjax import config
@@ -171,6 +176,42 @@ def test_an_unknown_flag_and_a_missing_file(attempt, capsys, tmp_path):
   error = capsys.readouterr().err
   assert "The config file 'configs/digit.py' does not exist." in error
   assert "Did you mean 'configs/digits.py'" in error
+
+
+def test_a_value_of_stages_is_named_with_a_stage(attempt):
+  error = attempt(SOUND, "--config.steps=5")
+  assert "'steps' is a value of each stage" in error
+  assert "--config.stages." in error and ".steps=..." in error
+
+
+def test_a_value_of_the_config_as_a_flag_is_answered_with_its_name(attempt):
+  assert "Write --config.seeds=..." in attempt(SOUND, "--seeds=1")
+
+
+def test_a_config_without_its_flag_is_answered_with_it(capsys):
+  with pytest.raises(SystemExit):
+    cli.main(["run", "configs/digits.py"])
+  error = capsys.readouterr().err
+  assert "Write kdjax run --config=configs/digits.py" in error
+
+
+def test_a_workdir_that_is_a_file_is_refused_before_the_config_is_traced(
+  tmp_path, monkeypatch
+):
+  from kdjax.training import check, experiment
+
+  monkeypatch.setattr(check, "plan", lambda *_: pytest.fail("traced"))
+  path = tmp_path / "notes.md"
+  path.write_text("mine")
+  plan = fields.load(str(ROOT / "configs/digits.py"))
+  with pytest.raises(UserError, match="is a file"):
+    experiment.run(plan, path)
+  assert path.read_text() == "mine"
+
+
+def test_the_version_is_that_of_the_package(capsys):
+  cli.main(["--version"])
+  assert capsys.readouterr().out.startswith("kdjax 0.")
 
 
 def test_an_unknown_stage(attempt):

@@ -12,6 +12,7 @@ import re
 import jax
 import numpy as np
 import pytest
+from absl import flags as absl_flags
 
 import kdjax
 from kdjax import config, registry
@@ -21,7 +22,7 @@ from kdjax.errors import UserError
 from kdjax.papers import closed_forms, reproduction
 from kdjax.pretrained import from_arrays
 from kdjax.stage import grids
-from kdjax.verbs import _results_page
+from kdjax.verbs import _results_page, reproduce
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAPERS = ROOT / "configs" / "papers"
@@ -358,6 +359,63 @@ def test_a_verdict_is_of_the_mean_and_a_miss_stays_on_the_page():
   page = _results_page.page([(table, [row((0.80, 0.70)), row((0.70, 0.71))])])
   assert "| MISSED | 2 | 1 x cpu | 3.0 | abc |" in page
   assert "1 of 2 rows within tolerance" in page
+
+
+def test_what_others_measured_stays_on_the_page():
+  tables = reproduction.tables(PAPERS)
+  written = (PAPERS.parents[1] / "RESULTS.md").read_text()
+  nothing = [
+    (one, reproduction.rows(one, pathlib.Path("no"))) for one in tables
+  ]
+  assert _results_page.page(nothing, written) == written
+  # One row is measured anew: no other line changes but its table's summary.
+  table, rows = nothing[0]
+  first = rows[0]._replace(
+    ours=(1.25,), device="1 x new", seconds=3.0, commit="fedcba987"
+  )
+  anew = [(table, [first, *rows[1:]]), *nothing[1:]]
+  now = _results_page.page(anew, written).splitlines()
+  changed = [
+    line
+    for line, old in zip(now, written.splitlines(), strict=True)
+    if line != old
+  ]
+  assert any("1 x new" in line for line in changed) and len(changed) <= 2
+  # A table of another folder of papers stays, too.
+  other = written + "\n## mine\n\nA table.\n"
+  assert _results_page.page(nothing, other).endswith("## mine\n\nA table.\n")
+
+
+def test_a_failed_experiment_writes_nothing(tmp_path, monkeypatch):
+  (tmp_path / "broken.py").write_text("raise SystemError('is run')")
+  paper = (
+    "def published():\n  return {'': []}\n\n"
+    "def get_config(argument=''):\n  raise ValueError('no data')\n"
+  )
+  (tmp_path / "mine.py").write_text(paper)
+
+  def fails(*_, **__):
+    raise UserError("no data")
+
+  monkeypatch.setattr(reproduction, "run", fails)
+  out = tmp_path / "RESULTS.md"
+  out.write_text("as it was")
+  flags = [
+    f"--configs={tmp_path}",
+    f"--out={out}",
+    f"--workdir={tmp_path}/runs",
+  ]
+  with pytest.raises(UserError, match="1 experiments failed"):
+    run_verb("reproduce", *flags)
+  assert out.read_text() == "as it was"
+
+
+def run_verb(name, *flags):
+  """A verb's `main` with its flags."""
+  values = absl_flags.FlagValues()
+  reproduce.define(values, [])
+  values([name, *flags])
+  reproduce.main(values, [])
 
 
 def test_rows_are_read_from_the_files_of_a_run(tmp_path):

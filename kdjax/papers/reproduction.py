@@ -4,6 +4,7 @@ A file of configs/papers has `get_config(argument)`, and `published()`, which
 returns the rows of a table by that argument; see `kdjax.config.result`.
 """
 
+import ast
 import json
 import pathlib
 import runpy
@@ -82,9 +83,9 @@ def tables(folder: str | pathlib.Path) -> list[Table]:
   """
   all_tables = []
   for path in sorted(pathlib.Path(folder).glob("*.py")):
-    module = runpy.run_path(str(path))
-    if "published" not in module:
+    if not _is_paper(path):
       continue
+    module = runpy.run_path(str(path))
     title = (module["__doc__"] or path.stem).partition("\n")[0]
     all_tables += [
       Table(path.stem, mode, title, path, rows, ON_REQUEST in module)
@@ -96,6 +97,18 @@ def tables(folder: str | pathlib.Path) -> list[Table]:
       "Run the command in the repository, or set --configs=<folder>.",
     )
   return all_tables
+
+
+def _is_paper(path: pathlib.Path) -> bool:
+  """Whether a file defines `published`; found without running it."""
+  try:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+  except (OSError, ValueError, SyntaxError):
+    return False
+  return any(
+    isinstance(node, ast.FunctionDef) and node.name == "published"
+    for node in tree.body
+  )
 
 
 def chosen(known: Sequence[Table], names: Iterable[str]) -> list[Table]:

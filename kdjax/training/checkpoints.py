@@ -40,10 +40,14 @@ DAMAGED = "damaged-{}"
 
 
 def check_path(folder: pathlib.Path) -> None:
-  """Raises `UserError` where Orbax would lose what it saves.
+  """Raises `UserError` where Orbax would lose what it saves, and for a file.
 
   It looks for its parts with `glob`, where a bracket is a pattern.
   """
+  if folder.is_file():
+    raise UserError(
+      f"The workdir {folder} is a file.", "Expected a folder, or a new path."
+    )
   if "[" in f"{folder.resolve()}":
     raise UserError(
       f"The path {folder.resolve()} has a '[', and checkpoints cannot be saved"

@@ -60,10 +60,10 @@ def run(
   compilation_cache.enable()
   plain = workdirs.resolve(config)
   names = [stage] if stage else list(plain["order"])
-  check.plan(plain, names)
-  provenance_check.check_parts(accept)
   workdir = pathlib.Path(workdir)
   checkpoints.check_path(workdir)
+  check.plan(plain, names)
+  provenance_check.check_parts(accept)
   with lock.locked(workdir):
     workdirs.check_config(workdir, plain)
     dependencies.check_history(plain, workdir, names, accept)

@@ -1,5 +1,6 @@
 """Published numbers next to ours: tables for the terminal and RESULTS.md."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -41,42 +42,68 @@ def terminal_table(table: Any, rows: Sequence[Any]) -> Table:
   return drawn
 
 
-def page(tables: Iterable[tuple[Any, Sequence[Any]]]) -> str:
+def page(tables: Iterable[tuple[Any, Sequence[Any]]], before: str = "") -> str:
   """All tables in Markdown.
 
   Args:
     tables: pairs of a `reproduction.Table` and its `reproduction.Row`s.
+    before: the page as it is. Rows that are not measured now are kept from it,
+      and tables that are not among `tables`.
   """
+  old = _sections(before)
   parts = [HEADING]
   for table, rows in tables:
+    kept = _rows_of(old.pop(table.name, ""))
+    cells = []
+    for row in rows:
+      now = _cells(row)
+      cells.append(now if row.ours else kept.get(now[0], now))
     head = [*NUMBERS, *RUN]
     lines = [
       f"## {table.name}",
       "",
       table.title,
       "",
-      f"`kdjax reproduce {table.name}`: {_summary(rows)}",
+      f"`kdjax reproduce {table.name}`: {_summary(cells)}",
       "",
       f"| {' | '.join(head)} |",
       f"| {' | '.join([':--', *['--:'] * 4, *[':--'] * (len(head) - 5)])} |",
-      *(f"| {' | '.join(_cells(row))} |" for row in rows),
+      *(f"| {' | '.join(it)} |" for it in cells),
       "",
     ]
     parts.append("\n".join(lines))
+  parts += [f"## {name}\n{text.rstrip()}\n" for name, text in old.items()]
   return "\n".join(parts)
 
 
-def _summary(rows: Sequence[Any]) -> str:
-  """How many rows are within their tolerance."""
-  measured = [row for row in rows if row.ours]
+def _sections(text: str) -> dict[str, str]:
+  """name -> what stands under its heading, of a page."""
+  found = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
+  return dict(zip(found[1::2], found[2::2], strict=True))
+
+
+def _rows_of(section: str) -> dict[str, list[str]]:
+  """A row's text -> its cells, of the measured rows of a section."""
+  rows = {}
+  for line in section.splitlines():
+    cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+    if len(cells) == len(NUMBERS) + len(RUN) and cells[2]:
+      rows[cells[0]] = cells
+  return rows
+
+
+def _summary(rows: Sequence[Sequence[str]]) -> str:
+  """How many rows, as cells, are within their tolerance."""
+  named = [dict(zip((*NUMBERS, *RUN), row, strict=True)) for row in rows]
+  measured = [row for row in named if row["ours"]]
   if not measured:
     return "not measured yet."
   missing = len(rows) - len(measured)
   more = f", {missing} not measured" if missing else ""
-  compared = [row for row in measured if row.difference is not None]
+  compared = [row for row in measured if row["difference"]]
   if not compared:
     return f"{len(measured)} rows measured, none with a published number{more}."
-  within = sum(row.verdict == "within" for row in compared)
+  within = sum(row["verdict"] == "within" for row in compared)
   return f"{within} of {len(compared)} rows within tolerance{more}."
 
 

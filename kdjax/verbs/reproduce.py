@@ -5,8 +5,9 @@
   kdjax reproduce lopez_paz:mnist300     one experiment of a paper
 
 A paper is a file of configs/papers. Stages that are finished in --workdir are
-not run again. Prints the tables, and writes the tables of all papers to --out.
-A row outside of its tolerance stays in the table, marked MISSED.
+not run again. Prints the tables, and writes them to --out: rows that --workdir
+has not measured stay there as they are, and nothing is written if no experiment
+ended. A row outside of its tolerance stays in the table, marked MISSED.
 """
 
 import pathlib
@@ -57,10 +58,12 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       continue
     rows = reproduction.rows(table, folder)
     console.print(_results_page.terminal_table(table, rows))
-  if values.out:
+  if values.out and len(failed) < len(selected):
+    out = pathlib.Path(values.out)
+    before = out.read_text(encoding="utf-8") if out.is_file() else ""
     pairs = [(table, reproduction.rows(table, folder)) for table in all_tables]
-    text = _results_page.page(pairs)
-    pathlib.Path(values.out).write_text(text, encoding="utf-8")
+    text = _results_page.page(pairs, before)
+    out.write_text(text, encoding="utf-8")
     console.print(values.out)
   if failed:
     raise UserError(f"{len(failed)} experiments failed.", " ".join(failed))

@@ -29,11 +29,7 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
   """Runs the experiment and prints its table."""
   if arguments:
-    raise UserError(
-      f"'{arguments[0]}' is not a flag.",
-      "kdjax run takes only flags.",
-      exists=list(values),
-    )
+    raise cli.stray(arguments[0], "run", values)
   if values.config is None or not values.workdir:
     raise UserError(
       "kdjax run needs --config and --workdir.",
