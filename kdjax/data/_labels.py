@@ -80,11 +80,11 @@ def classes_of(cells: Iterable[Any], several: bool = False) -> tuple[str, ...]:
   if not all(map(is_number, names)):
     _check_case(names)
     return tuple(sorted(names))
-  if not all(map(_is_whole, names)):
+  if not all(map(str.isdecimal, names)):
     return tuple(sorted(names, key=float))
-  largest = max(map(int, names), default=-1)
+  largest = max(names, key=lambda name: (len(name), name), default="-1")
   _splits.check_classes(largest, len(names))
-  return tuple(map(str, range(largest + 1)))
+  return tuple(map(str, range(int(largest) + 1)))
 
 
 def is_number(name: str) -> bool:
@@ -150,7 +150,7 @@ class Classes:
       return self._numbers[name]
     if name == "-1":
       return -1
-    if not (_is_whole(name, negative=True) and self._positions):
+    if not (_is_whole(name) and self._positions):
       near = difflib.get_close_matches(name, self._numbers, n=1)
       guess = f"did you mean '{near[0]}'?" if near else self._where
       raise ValueError(f"no class is called {shown(value)} ({guess})")
@@ -226,10 +226,10 @@ def _all_bits(cell: Sequence[Any]) -> bool:
   return all(isinstance(bit, int | float) and bit in (0, 1) for bit in cell)
 
 
-def _is_whole(name: str, negative: bool = False) -> bool:
-  """Whether a class is called by a whole number of 64 bits."""
-  digits = name.removeprefix("-") if negative else name
-  return digits.isdecimal() and len(digits) < 19
+def _is_whole(name: str) -> bool:
+  """Whether a class is called by a number that can be a position."""
+  digits = name.removeprefix("-")
+  return digits.isdecimal() and len(digits) < _splits.DIGITS
 
 
 def _check_case(names: Iterable[str]) -> None:

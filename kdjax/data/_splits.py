@@ -23,6 +23,9 @@ GROUPS = "groups"
 # Numbers of which fewer than one of this many occur are no classes.
 MOST_EMPTY = 1000
 
+# Whole numbers of so many digits are no positions.
+DIGITS = 19
+
 
 def check(split: str, validation: float, test: float = 0.0) -> None:
   """Raises `UserError` for an unknown split, or shares that do not fit."""
@@ -169,20 +172,23 @@ def _uniform(key: str) -> float:
   return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def check_classes(largest: int, different: int) -> None:
+def check_classes(largest: int | str, different: int) -> None:
   """Checks that whole numbers are classes, not identifiers or dates.
 
   Args:
-    largest: the largest label.
+    largest: the largest label, or its digits.
     different: the number of labels that differ.
 
   Raises:
     UserError: most classes from 0 to the largest would be empty.
   """
-  if largest >= MOST_EMPTY and largest >= MOST_EMPTY * different:
-    digits = str(largest) if largest < 1e15 else f"{str(largest)[:15]}…"
+  digits = str(largest)
+  # No number of classes has so many digits; Python converts not any number.
+  number = int(digits[:DIGITS])
+  if number >= MOST_EMPTY and number >= MOST_EMPTY * different:
+    shown = digits if len(digits) < DIGITS else f"{digits[:DIGITS]}…"
     raise UserError(
-      f"The labels go up to {digits}, and {different} of them differ.",
+      f"The labels go up to {shown}, and {different} of them differ.",
       "Expected classes 0 to K - 1. Name them otherwise, as in 'c17', or set"
       " `classes`.",
     )
