@@ -186,7 +186,7 @@ def check_classes(largest: int | str, different: int) -> None:
   # No number of classes has so many digits; Python converts not any number.
   number = int(digits[:DIGITS])
   if number >= MOST_EMPTY and number >= MOST_EMPTY * different:
-    shown = digits if len(digits) < DIGITS else f"{digits[:DIGITS]}…"
+    shown = digits if len(digits) <= DIGITS else f"{digits[:DIGITS]}…"
     raise UserError(
       f"The labels go up to {shown}, and {different} of them differ.",
       "Expected classes 0 to K - 1. Name them otherwise, as in 'c17', or set"
