@@ -2,6 +2,7 @@
 
 import json
 
+import examples
 import numpy as np
 import pytest
 
@@ -460,6 +461,57 @@ def test_no_message_is_longer_than_a_screen(table, kind):
     with pytest.raises(UserError) as error:
       manifest.load("train", **options).take(np.arange(1))
     assert len(str(error.value)) < 1000
+
+
+# Files
+
+
+NFC, NFD = "caf\u00e9.png", "cafe\u0301.png"
+
+
+@pytest.mark.parametrize(
+  ("cell", "file", "hint"),
+  [
+    (NFC, NFD, "in the form NFD"),
+    (NFD, NFC, "in the form NFC"),
+    ("img\\1.png", "img/1.png", "'img/1.png' exists: write '/'"),
+    ("IMG.PNG", "img.png", "'img.png' exists: case counts"),
+    ("~/img.png", "img.png", "'~' is not expanded"),
+  ],
+)
+def test_a_file_that_is_nearly_there_is_hinted_at(
+  table, tmp_path, cell, file, hint
+):
+  examples.image_file(tmp_path / file, 0)
+  rows = [{"image": cell, "split": split} for split in SPLITS]
+  options = table(rows, "table.jsonl", columns={"image": "image"})
+  with pytest.raises(UserError) as error:
+    manifest.load("train", **options).take(np.arange(1))
+  assert hint in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ("kind", "hint"),
+  [("image", "HEIC is not read"), ("audio", "M4A is not read")],
+)
+def test_formats_of_phones_are_named(table, tmp_path, kind, hint):
+  content = b"\0\0\0\x18ftypheic" + bytes(100)
+  for name in ("a.heic", "a.m4a", "a.jpg"):
+    (tmp_path / name).write_bytes(content)
+    rows = [{kind: name, "split": split} for split in SPLITS]
+    options = table(rows, "table.jsonl", columns={kind: kind})
+    with pytest.raises(UserError, match=hint):
+      manifest.load("train", **options).take(np.arange(1))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_table_of_utf_16_is_named(tmp_path, encoding):
+  text = "\ufeff" * (encoding != "utf-16") + "text,label\na,b\n"
+  (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+  options = {"root": str(tmp_path), "table": "t.csv", "columns": COLUMNS}
+  with pytest.raises(UserError, match="encoding='utf-16'"):
+    manifest.class_names(**options)
+  assert manifest.class_names(**options, encoding="utf-16") == ("b",)
 
 
 # Sample rates

@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -46,7 +47,9 @@ def open_cell(
   try:
     handle = os.open(path, _OPENING)
   except (FileNotFoundError, NotADirectoryError):
-    raise ValueError(f"there is no file '{cell}'") from None
+    raise ValueError(
+      f"there is no file '{cell}'{_hint(cell, folder)}"
+    ) from None
   except OSError as error:
     raise ValueError(f"'{cell}' cannot be opened: {error.strerror}") from None
   try:
@@ -61,6 +64,33 @@ def open_cell(
   finally:
     os.close(handle)
   return path, f"'{cell}'"
+
+
+def _hint(cell: str, folder: str) -> str:
+  """What may be meant by a path that does not exist; "" if nothing is near."""
+  if cell.startswith("~"):
+    return (
+      "; '~' is not expanded: paths are relative to the folder of the table"
+    )
+  if "\\" in cell and _there(folder, cell.replace("\\", "/")):
+    return f"; '{cell.replace(chr(92), '/')}' exists: write '/'"
+  for form in ("NFC", "NFD"):
+    other = unicodedata.normalize(form, cell)
+    if other != cell and _there(folder, other):
+      return (
+        f"; a file exists whose name has its accents in the form {form}: write"
+        " the table in this form"
+      )
+  parent, name = os.path.split(os.path.join(folder, cell))
+  if os.path.isdir(parent):
+    near = [it for it in os.listdir(parent) if it.lower() == name.lower()]
+    if near:
+      return f"; '{near[0]}' exists: case counts"
+  return ""
+
+
+def _there(folder: str, path: str) -> bool:
+  return os.path.exists(os.path.join(folder, path))
 
 
 def identities(cells: Sequence[Any], folder: str) -> list[Any]:

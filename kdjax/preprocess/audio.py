@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from kdjax.errors import UserError
+from kdjax.preprocess import content
 
 # Endings of recordings; .m4a and .aac, which are not read, among them.
 ENDINGS = frozenset(
@@ -94,8 +95,11 @@ def decode(
       wave = sound.read(frames + reach, dtype="float32", always_2d=True)
       floats, log = sound.subtype in _FLOATS, sound.extra_info
   except soundfile.LibsndfileError as error:
+    hint = ""
+    if content.is_mpeg4(file):
+      hint = " M4A is not read; convert it to WAV or FLAC."
     raise ValueError(
-      f"no audio that can be read: {error.error_string}"
+      f"no audio that can be read: {error.error_string}{hint}"
     ) from None
   except ValueError:
     raise

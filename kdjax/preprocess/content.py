@@ -11,6 +11,7 @@ import pathlib
 import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 from kdjax.config import user_cache
 
@@ -89,3 +90,19 @@ def _computed(
       row = (*key, result.hexdigest())
       store.execute("insert or replace into files values (?, ?, ?, ?)", row)
   return result.hexdigest()
+
+
+def is_mpeg4(file: str | os.PathLike | BinaryIO) -> bool:
+  """Whether a file is a container of MPEG-4, such as HEIC, M4A and MP4.
+
+  Args:
+    file: a path, or opened; its position is then changed.
+  """
+  try:
+    if isinstance(file, str | os.PathLike):
+      with open(file, "rb") as opened:
+        return opened.read(8)[4:] == b"ftyp"
+    file.seek(0)
+    return file.read(8)[4:] == b"ftyp"
+  except (OSError, ValueError):
+    return False

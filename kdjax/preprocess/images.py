@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from kdjax.errors import UserError
+from kdjax.preprocess import content
 
 FITS = ("crop", "stretch")
 
@@ -92,7 +93,10 @@ def decode(
       fitted = _fitted(_converted(image, channels, values), size, fit)
       pixels = np.frombuffer(fitted.tobytes(), np.uint8)
   except UnidentifiedImageError:
-    raise ValueError("not an image") from None
+    hint = ""
+    if content.is_mpeg4(file):
+      hint = ": HEIC is not read; convert it to JPEG or PNG"
+    raise ValueError(f"not an image{hint}") from None
   except Image.DecompressionBombError as error:
     raise ValueError(f"an image too large to decode: {error}") from None
   except ValueError:

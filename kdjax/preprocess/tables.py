@@ -4,6 +4,7 @@ A record that cannot be read stays in its table, with its faults, and does not
 stop the reading of others.
 """
 
+import codecs
 import dataclasses
 import gzip
 import json
@@ -90,12 +91,19 @@ def read(
   if not path.is_file():
     files = path.parent.glob("*") if path.parent.is_dir() else ()
     tables = [file.name for file in files if {*file.suffixes} & {*FORMATS}]
-    raise UserError(f"No table '{path}'.", exists=tables, near=path.name)
+    hint = "" if path.parts[:1] != ("~",) else " '~' is not expanded."
+    raise UserError(f"No table '{path}'.{hint}", exists=tables, near=path.name)
   try:
     if kind == ".parquet":
       return _parquet(path, columns)
-    encoding = "utf-8-sig" if encoding == "utf-8" else encoding
     opened = gzip.open if packed else open
+    if encoding == "utf-8":
+      encoding = "utf-8-sig"
+      with opened(path, "rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+          raise UserError(
+            f"The table '{path}' is UTF-16.", "Set encoding='utf-16'."
+          )
     # Undecodable bytes are kept; `_row` reports them for their cells.
     with opened(
       path, "rt", encoding=encoding, errors="surrogateescape", newline=""
