@@ -14,9 +14,9 @@ The report has robustness curves of the stages: a modality is missing more and
 more often, or has more noise than in training.
 
   kdjax run --config=configs/avmnist.py --workdir=runs/avmnist \
-    --config.data.root=../shared/data
+    --config.data.root=data
   kdjax run --config=configs/avmnist.py:smoke --workdir=runs/avmnist-smoke \
-    --config.data.root=../shared/data
+    --config.data.root=data
 
 The folder holds `mnist`, `fsdd` and `esc10_noise`, see `kdjax/data/avmnist.py`.
 

@@ -2,11 +2,11 @@
 
   kdjax run --workdir=runs/cifar100 \
     --config=configs/cifar100.py:resnet32x4-resnet8x4,method=kd \
-    --config.data.root=../shared/data
+    --config.data.root=data
   kdjax run --config=configs/cifar100.py:cpu --workdir=runs/cifar100-cpu \
-    --config.data.root=../shared/data
+    --config.data.root=data
   kdjax run --config=configs/cifar100.py:smoke --workdir=runs/cifar100-smoke \
-    --config.data.root=../shared/data
+    --config.data.root=data
 
 The argument is "teacher-student,method=name". The recipe: SGD with learning
 rate 0.05, momentum 0.9 (not Nesterov) and weight decay 5e-4, batches of 64, 240

@@ -17,11 +17,11 @@ student the image.
   distilled  image; cross-entropy and KD
 
   kdjax run --config=configs/emoji.py:retrieval --workdir=runs/emoji \
-    --config.data.root=../shared/data
+    --config.data.root=data
   kdjax run --config=configs/emoji.py:groups --workdir=runs/emoji-groups \
-    --config.data.root=../shared/data
+    --config.data.root=data
   kdjax run --config=configs/emoji.py:smoke --workdir=runs/emoji-smoke \
-    --config.data.root=../shared/data
+    --config.data.root=data
 
 The folder holds `emoji`, see `kdjax/data/emoji.py`.
 

@@ -9,11 +9,11 @@ its parameters.
   distilled  the student; cross-entropy and KD
 
   kdjax run --config=configs/fsdd.py --workdir=runs/fsdd \
-    --config.data.root=../shared/data
+    --config.data.root=data
   kdjax run --config=configs/fsdd.py:few --workdir=runs/fsdd-few \
-    --config.data.root=../shared/data
+    --config.data.root=data
   kdjax run --config=configs/fsdd.py:smoke --workdir=runs/fsdd-smoke \
-    --config.data.root=../shared/data
+    --config.data.root=data
 
 The folder holds `fsdd/fsdd.npz`, see `kdjax/data/fsdd.py`.
 

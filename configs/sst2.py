@@ -10,9 +10,9 @@ sentiment of such a sentence changes.
   distilled  the student; cross-entropy and KD
 
   kdjax run --config=configs/sst2.py --workdir=runs/sst2 \
-    --config.data.root=../shared/data
+    --config.data.root=data
   kdjax run --config=configs/sst2.py:smoke --workdir=runs/sst2-smoke \
-    --config.data.root=../shared/data
+    --config.data.root=data
 
 The folder holds `sst2`, see `kdjax/data/sst2.py`.
 

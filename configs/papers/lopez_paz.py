@@ -7,7 +7,7 @@ privileged view, and MNIST with a student that reads 7x7 pixels.
   kdjax run --config=configs/papers/lopez_paz.py:synthetic \\
     --workdir=runs/lopez_paz
   kdjax run --config=configs/papers/lopez_paz.py:mnist300 \\
-    --workdir=runs/lopez_paz_300 --config.data.root=../shared/data
+    --workdir=runs/lopez_paz_300 --config.data.root=data
   kdjax run --config=configs/papers/lopez_paz.py:smoke --workdir=runs/smoke
 
 "synthetic" has three stages for each task: `privileged`, the teacher, a linear

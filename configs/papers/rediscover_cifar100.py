@@ -7,7 +7,7 @@ run.
   kdjax reproduce rediscover_cifar100:epochs30
   kdjax reproduce rediscover_cifar100:cpu
   kdjax run --config=configs/papers/rediscover_cifar100.py:cpu \\
-    --workdir=runs/rediscover --config.data.root=../shared/data
+    --workdir=runs/rediscover --config.data.root=data
 
 "full" is the recipe: SGD with learning rate 0.05, momentum 0.9 (not Nesterov)
 and weight decay 5e-4, batches of 64, 240 epochs, the rate divided by 10 after

@@ -26,7 +26,7 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   )
   text("workdir", "runs/reproduce", "has a folder for each experiment")
   text("configs", "configs/papers", "the folder of the papers")
-  text("root", "../shared/data", "the folder of the data sets")
+  text("root", "data", "the folder of the data sets")
   text(
     "twomoon",
     "../shared/goldens/mke_twomoon.npz",
