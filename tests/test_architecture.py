@@ -30,6 +30,8 @@ LAYERS = (
   "config",
   # files decoded; published weights
   "preprocess pretrained",
+  # files of data sets, made from their public sources
+  "prepare",
   # one file, one thing, found by name
   "models losses heads methods metrics transforms",
   # everything inside the compiled step
@@ -61,6 +63,7 @@ LAYERS = (
 # What may import less than all the rows above it.
 NARROWER = {
   "preprocess": "errors config",
+  "prepare": "errors preprocess",
   "models": "errors types",
   "losses": "errors types numerics",
   "heads": "errors types numerics",
@@ -84,7 +87,7 @@ JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}
 
 # These may import a module by a string, which no table sees; `report` only the
 # files of its own figures/.
-MAY_IMPORT_BY_NAME = {"registry", "cli", "__init__", "report"}
+MAY_IMPORT_BY_NAME = {"prepare", "registry", "cli", "__init__", "report"}
 
 # How many entries `kdjax/` may have, and how many of them Python files.
 ENTRIES, ENTRY_FILES = 30, 8

@@ -16,7 +16,7 @@ SGD with learning rate 0.01 on all points, 10 seeds. A student's input is
 x + m N(0, 1), drawn in each step, with m the mean of |x| over the 270 points.
 
 "stored=<.npz>" initialises all networks from the arrays of a file, such as
-../shared/goldens/mke_twomoon.npz; otherwise the initialisation is PyTorch's.
+data/mke_twomoon.npz; otherwise the initialisation is PyTorch's.
 RESULTS.md has the expected results; it takes half a minute.
 """
 

@@ -28,7 +28,11 @@ def find(root: str, name: str, what: str) -> str:
   problem = f"root='{root}': the file '{path}' does not exist."
   if not root:
     problem = f"root='': the folder of '{name}' is not set."
-  raise UserError(problem, f"{what} `root` is the folder that has '{name}'.")
+  raise UserError(
+    problem,
+    f"`kdjax prepare {name.partition('/')[0]} --out=<root>` makes it. {what}"
+    f" `root` is the folder that has '{name}'.",
+  )
 
 
 def gunzip(path: str) -> bytes:

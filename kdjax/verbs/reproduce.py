@@ -29,7 +29,7 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   text("root", "data", "the folder of the data sets")
   text(
     "twomoon",
-    "../shared/goldens/mke_twomoon.npz",
+    "data/mke_twomoon.npz",
     "the authors' initial weights, for twomoon:stored",
   )
   text("out", "RESULTS.md", "the file to write; empty for none")
