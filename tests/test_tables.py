@@ -120,6 +120,30 @@ def test_lines_of_json_without_an_object_are_a_mistake(tmp_path):
     manifest.load("train", root=str(tmp_path), table="t.jsonl", columns=COLUMNS)
 
 
+def test_a_column_of_parquet_that_is_not_used_is_not_read(
+  tmp_path, monkeypatch
+):
+  import pyarrow
+  from pyarrow import parquet
+
+  rows = [
+    {"text": "a", "label": "x", "Set": split, "huge": b"0" * 1000}
+    for split in ("train", "val", "test")
+  ]
+  parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "t.parquet")
+  asked = []
+  whole = parquet.read_table
+
+  def read(path, columns):
+    asked.append(columns)
+    return whole(path, columns=columns)
+
+  monkeypatch.setattr(parquet, "read_table", read)
+  options = {"root": str(tmp_path), "table": "t.parquet", "columns": COLUMNS}
+  assert [len(manifest.load(split, **options)) for split in SPLITS] == [1, 1, 1]
+  assert asked == [["text", "label", "Set"]]
+
+
 # Labels
 
 

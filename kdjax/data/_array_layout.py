@@ -66,9 +66,7 @@ def split_column(named: Mapping[str, Any], where: str) -> str:
 
   Its words are checked where they are read.
   """
-  likely = [
-    name for name in named if name.strip().casefold() in _splits.COLUMNS
-  ]
+  likely = [name for name in named if _splits.is_column(name)]
   words = [name for name in likely if named[name].dtype.kind in "OSU"]
   if len(words) > 1:
     raise UserError(

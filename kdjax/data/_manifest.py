@@ -3,12 +3,13 @@
 import functools
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from kdjax.data import _cell_files as cell_files
-from kdjax.data import _columns, _division, _labels, _layout
+from kdjax.data import _columns, _division, _labels, _layout, _splits
 from kdjax.data._columns import FILES, Column
 from kdjax.data._whole import Options, Whole
 from kdjax.errors import UserError
@@ -32,7 +33,7 @@ def _read(chosen: Options, stamp: Any) -> tables.Table:
     "encoding": chosen.encoding,
     "separator": chosen.separator,
     "quoting": chosen.quoting,
-    "columns": _needed(chosen),
+    "needs": _needs(chosen),
   }
   if _layout.is_pattern(chosen.root, chosen.table):
     return _layout.read(chosen.root, chosen.table, stamp, **options)
@@ -65,15 +66,14 @@ def _opened(chosen: Options, stamp: Any) -> Whole:
   return whole
 
 
-def _needed(chosen: Options) -> tuple[str, ...]:
-  """The columns that are read, or could be; () is all."""
+def _needs(chosen: Options) -> Callable[[str], bool]:
+  """Whether a column of the table is read, or may state the splits."""
   if chosen.columns is None:
-    return ()
-  names = [name for column in chosen.columns for name in column.names]
-  names += [chosen.record_key, chosen.group_column, chosen.split_column]
-  if chosen.split_column == "split":
-    return ()  # its column may have another name
-  return tuple(name for name in names if name)
+    return lambda _: True
+  names = {name for column in chosen.columns for name in column.names}
+  names |= {chosen.record_key, chosen.group_column, chosen.split_column}
+  drawn = chosen.split_column != "split"
+  return lambda name: name in names or (not drawn and _splits.is_column(name))
 
 
 def _present(chosen: Options, table: tables.Table) -> tuple[Column, ...]:

@@ -50,6 +50,11 @@ def names_of(split: str) -> list[str]:
   return [split, *(word for word, known in ALSO.items() if known == split)]
 
 
+def is_column(name: str) -> bool:
+  """Whether a column is called as one that divides records is."""
+  return name.strip().casefold() in COLUMNS
+
+
 def find_column(cells: Mapping[str, Iterable[Any]], where: str) -> str:
   """The column that divides records, by its name in any case; "" if none.
 
@@ -60,7 +65,7 @@ def find_column(cells: Mapping[str, Iterable[Any]], where: str) -> str:
   Raises:
     UserError: a column has such a name and other words, or two columns do.
   """
-  likely = [name for name in cells if name.strip().casefold() in COLUMNS]
+  likely = [name for name in cells if is_column(name)]
   for name in likely:
     words = [str(cell) for cell in cells[name] if cell is not None]
     other = next((word for word in words if named(word) is None), None)

@@ -135,8 +135,9 @@ def spec(**options) -> Spec:
   """Shapes and dtypes of one example.
 
   Args:
-    **options: of `load`. The table is read only if `columns` is None, or for
-      several labels without `classes`.
+    **options: of `load`. The table is read only if `columns` is None, for
+      several labels without `classes`, for numbers of one column, which may be
+      lists, and for sequences.
   """
   return _shapes.spec(_chosen(options))
 

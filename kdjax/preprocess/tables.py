@@ -10,7 +10,7 @@ import gzip
 import json
 import pathlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from kdjax.errors import UserError
@@ -60,7 +60,7 @@ def read(
   *,
   separator: str = "",
   quoting: str = "auto",
-  columns: Sequence[str] = (),
+  needs: Callable[[str], bool] = lambda _: True,
 ) -> Table:
   """All records of a file.
 
@@ -72,8 +72,7 @@ def read(
       closing one, over several lines; "never" takes quotes as characters;
       "auto" is "always", but for a line of a .tsv that is a record without it
       and none with it.
-    columns: those whose cells are needed; () is all. Of Parquet, others are
-      not read.
+    needs: whether a column's cells are needed; of Parquet, others are not read.
 
   Raises:
     UserError: the file as a whole cannot be read.
@@ -95,7 +94,7 @@ def read(
     raise UserError(f"No table '{path}'.{hint}", exists=tables, near=path.name)
   try:
     if kind == ".parquet":
-      return _parquet(path, columns)
+      return _parquet(path, needs)
     opened = gzip.open if packed else open
     if encoding == "utf-8":
       encoding = "utf-8-sig"
@@ -166,7 +165,7 @@ def _jsonl(file: TextIO, name: str) -> Table:
   return Table(tuple(columns), tuple(rows))
 
 
-def _parquet(path: pathlib.Path, needed: Sequence[str]) -> Table:
+def _parquet(path: pathlib.Path, needs: Callable[[str], bool]) -> Table:
   import pyarrow
   from pyarrow import parquet
 
@@ -175,7 +174,7 @@ def _parquet(path: pathlib.Path, needed: Sequence[str]) -> Table:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
       raise UserError(f"The table '{path}' has two columns '{min(twice)}'.")
-    read = [name for name in names if not needed or name in needed]
+    read = [name for name in names if needs(name)]
     table = parquet.read_table(path, columns=read)
   except (pyarrow.ArrowException, OSError) as error:
     raise UserError(f"The table '{path}' is not Parquet: {error}") from error
