@@ -171,7 +171,7 @@ def _opened(name: str, revision: str) -> Any:
 
   try:
     opened = transformers.AutoTokenizer.from_pretrained(
-      name, revision=revision or "main"
+      name, revision=revision or "main", trust_remote_code=False
     )
   except Exception as error:
     # OSError if it does not exist; a broken one raises others.
