@@ -197,3 +197,42 @@ def test_records_of_a_group_are_in_one_split(tmp_path):
     for split in ("train", "validation", "test")
   ]
   assert sum(map(len, apart)) > 8
+
+
+@pytest.mark.slow
+def test_a_table_over_folds_is_one_run(tmp_path):
+  layouts.embeddings(tmp_path)
+  columns = {"numbers": "vector", "label": "label"}
+  options = {
+    "root": str(tmp_path),
+    "table": "table.parquet",
+    "columns": columns,
+  }
+  options |= {"split_column": "", "folds": 3}
+  one = stage(
+    network("mlp", widths=(), num_classes=2, modality="numbers"),
+    terms={"ce": term("cross_entropy")},
+    steps=2,
+    batch_size=8,
+    eval_every=2,
+  )
+  plan = experiment(
+    "folds",
+    seeds=3,
+    data=data("manifest", **options),
+    stages={"first": one, "second": one},
+    gains=(("second", "first"),),
+  )
+  results = kdjax.run(plan, tmp_path / "run", quiet=True)
+  assert len(results["stages"]["first"]["accuracy"]["seeds"]) == 3
+  # Each seed is measured on its own fold, which no other one tests.
+  for seed, accuracy in enumerate(
+    results["stages"]["first"]["accuracy"]["seeds"]
+  ):
+    module, variables, *_ = kdjax.restore(tmp_path / "run", "first", seed=seed)
+    fold = manifest.load("test", seed, **options)
+    batch = fold.take(np.arange(len(fold)))
+    logits = module.apply(variables, batch, train=False)["logits"]
+    right = np.mean(np.asarray(logits).argmax(axis=1) == batch["label"])
+    np.testing.assert_allclose(accuracy, right, atol=1e-6)
+  assert not (tmp_path / "run/stages/first/predictions.npz").exists()

@@ -6,7 +6,7 @@ import numpy as np
 
 ZERO = True
 
-OPTIONS = ({"rank": 2, "spare": 1}, {"matrix": "rows"})
+OPTIONS = ({"rank": 2, "spare": 1},)
 
 
 def _directions(image, count):
