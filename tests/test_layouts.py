@@ -164,6 +164,13 @@ def test_each_label_has_its_classes(tmp_path):
   batch = load("several_labels", tmp_path)
   assert batch["label/noise"].tolist() == [0, 2, 1] * 8
   assert batch["label"].tolist() == [0, 1] * 12
+  # `classes` are those of "label"; a column of another task has its own.
+  stated = {"column": "label:noise", "classes": ("quiet", "loud", "none")}
+  columns = {"label": "label", "label/noise": stated, "text": "text"}
+  options = {"classes": ("dog", "cat"), "columns": columns}
+  batch = load("several_labels", tmp_path, **options)
+  assert batch["label/noise"].tolist() == [1, 0, 2] * 8
+  assert batch["label"].tolist() == [1, 0] * 12
 
 
 def test_one_text_under_two_tokenizers_has_two_vocabularies(tmp_path):

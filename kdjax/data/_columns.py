@@ -57,8 +57,15 @@ class Column:
   own: tuple[tuple[str, Any], ...] = ()
 
   def option(self, name: str, options: Any) -> Any:
-    """The column's value of an option, else that of the data set."""
-    return dict(self.own).get(name, getattr(options, name))
+    """The column's value of an option, else that of the data set.
+
+    The data set's `classes` are those of the key "label" alone.
+    """
+    if name in (own := dict(self.own)):
+      return own[name]
+    if name == "classes" and self.key != "label":
+      return ()
+    return getattr(options, name)
 
 
 def parse(columns: Any) -> tuple[Column, ...]:
