@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.errors import ShapeError, UserError
+from kdjax.errors import ShapeError
 from kdjax.losses._singular import right_singular_vectors
 from kdjax.numerics import l2_normalize
 from kdjax.types import Array
@@ -19,7 +19,6 @@ def kdsvd(
   rank: int = 1,
   spare: int = 3,
   width: float = 8.0,
-  matrix: str = "channels",
 ) -> Float[Array, "B"]:
   """Matches distances between leading singular vectors of two feature maps.
 
@@ -33,15 +32,13 @@ def kdsvd(
   `rank + spare` of the student's. Each of the teacher's vectors is aligned with
   the most similar one of the student. The sign of v_r, which is arbitrary in a
   decomposition, makes its largest component positive. Student and teacher must
-  have the same channels; sizes may differ. With the matrix "rows", a map is
-  [C H, W]: its vectors have W components, and W must be the same.
+  have the same channels; sizes may differ.
 
   Lee, Kim and Song, "Self-supervised Knowledge Distillation using Singular
   Value Decomposition", ECCV 2018, arXiv:1807.06819, Eq. (3) to (6).
   Differs from the authors' code: there the sign of v_r is that of the
   decomposition, so the value depends on the machine; non-finite terms are
-  dropped there, and do not occur here. The matrix "rows" is that of mdistiller,
-  which reshapes a map of PyTorch without moving its channels.
+  dropped there, and do not occur here.
 
   Args:
     student: an earlier and a later feature map.
@@ -49,23 +46,16 @@ def kdsvd(
     rank: the number of matched singular vectors.
     spare: the number of further candidates among the student's vectors.
     width: of the radial basis function.
-    matrix: a map as a matrix, "channels" [H W, C] or "rows" [C H, W].
   """
-  if matrix not in ("channels", "rows"):
-    raise UserError(f"No matrix '{matrix}'.", exists=("channels", "rows"))
-  axis, name = (-1, "channels") if matrix == "channels" else (-2, "widths")
   for learned, target in zip(student, teacher, strict=True):
-    if learned.shape[axis] != target.shape[axis]:
+    if learned.shape[-1] != target.shape[-1]:
       raise ShapeError(
-        f"The {name} of student {list(learned.shape)} and teacher"
+        f"The channels of student {list(learned.shape)} and teacher"
         f" {list(target.shape)} differ.",
-        "Add a head 'convs' on the student, which maps the channels."
-        if matrix == "channels"
-        else "Expected the same width W of [B H W C].",
+        "Add a head 'convs' on the student, which maps the channels.",
       )
-  as_matrix = _of_channels if matrix == "channels" else _of_rows
   pairs = [
-    _align(as_matrix(learned), as_matrix(target), rank, spare)
+    _align(learned, target, rank, spare)
     for learned, target in zip(student, teacher, strict=True)
   ]
   relation = lambda first, second: jnp.exp(
@@ -78,14 +68,14 @@ def kdsvd(
 
 
 def _align(
-  student: Float[Array, "B N C"],
-  teacher: Float[Array, "B n C"],
+  student: Float[Array, "B H W C"],
+  teacher: Float[Array, "B h w C"],
   rank: int,
   spare: int,
 ) -> tuple[Float[Array, "B C r"], Float[Array, "B C r"]]:
   """The student's singular vectors, aligned with the teacher's, and those."""
-  values, targets = right_singular_vectors(teacher)
-  _, candidates = right_singular_vectors(student)
+  values, targets = right_singular_vectors(_matrix(teacher))
+  _, candidates = right_singular_vectors(_matrix(student))
   values, targets = values[:, :rank], targets[:, :, :rank]
   candidates = candidates[:, :, : rank + spare]
   exact = jax.lax.Precision.HIGHEST
@@ -97,10 +87,5 @@ def _align(
   return aligned * weights, targets * weights
 
 
-def _of_rows(x: Float[Array, "B H W C"]) -> Float[Array, "B N W"]:
-  x = jnp.moveaxis(x.astype(jnp.float32), -1, 1)
-  return x.reshape(x.shape[0], -1, x.shape[-1])
-
-
-def _of_channels(x: Float[Array, "B H W C"]) -> Float[Array, "B N C"]:
+def _matrix(x: Float[Array, "B H W C"]) -> Float[Array, "B N C"]:
   return x.astype(jnp.float32).reshape(x.shape[0], -1, x.shape[-1])

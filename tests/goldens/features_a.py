@@ -108,14 +108,6 @@ def fsp_l2(case: Case) -> dict[str, Array]:
 def kdsvd(case: Case) -> dict[str, Array]:
   options = {"rank": case.hyper.get("k", 1)}
   flows = _flows(case)
-  # mdistiller's matrix has the width as its last axis: channels may differ.
-  differ = any(
-    one.shape[-1] != other.shape[-1]
-    for student, teacher in flows
-    for one, other in zip(student, teacher, strict=True)
-  )
-  if differ:
-    options["matrix"] = "rows"
   return _answer(case, [_mean(kdsvd_loss, s, t, **options) for s, t in flows])
 
 

@@ -37,10 +37,7 @@ def _pair(mine, theirs, rank, spare):
   return own, target
 
 
-def kdsvd(student, teacher, *, rank=1, spare=3, width=8.0, matrix="channels"):
-  if matrix == "rows":  # the last axis is the width
-    swapped = lambda maps: tuple(np.swapaxes(it, -1, -2) for it in maps)
-    student, teacher = swapped(student), swapped(teacher)
+def kdsvd(student, teacher, *, rank=1, spare=3, width=8.0):
   losses = []
   for i in range(len(student[0])):
     first = _pair(student[0][i], teacher[0][i], rank, spare)
