@@ -129,6 +129,15 @@ def test_splits_are_those_of_folders_and_files(tmp_path):
       assert size in (None, count), (name, split, count)
 
 
+def test_links_to_a_folder_above_are_followed_once(tmp_path):
+  layouts.folder_per_class(tmp_path)
+  (tmp_path / "cat/up").symlink_to(tmp_path, target_is_directory=True)
+  (tmp_path / "cat/gone").symlink_to(tmp_path / "nowhere")
+  _, options = _layout.discover(str(tmp_path))
+  assert options["table"] == "{label}/*"
+  assert len(all_of({**options, **SMALL})["index"]) == layouts.COUNT
+
+
 def test_numbers_of_lists_and_files_are_vectors(tmp_path):
   batch = load("embeddings", tmp_path)
   assert batch["numbers"].shape == (layouts.COUNT, 5)

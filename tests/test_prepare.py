@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import os
+import pathlib
 import tarfile
 import zipfile
 
@@ -17,6 +19,7 @@ from kdjax.errors import UserError
 from kdjax.prepare import _sources
 
 SPLITS = ("train", "validation", "test")
+ROOT = pathlib.Path(__file__).parents[1]
 RNG = np.random.default_rng(0)
 
 
@@ -264,17 +267,52 @@ def test_what_cannot_be_fetched_or_unpacked_is_one_sentence(
     _sources.opened(["https://example.org/a.zip"]),
   ):
     pass
-  good = io.BytesIO()
-  with zipfile.ZipFile(good, "w") as archive:
-    archive.writestr("a.txt", "x" * 1000)
-  (tmp_path / "cut.zip").write_bytes(
-    good.getvalue()[:60] + good.getvalue()[90:]
-  )
-  try:
-    with _sources.opened([str(tmp_path / "cut.zip")]):
-      pass
-  except UserError as error:
-    assert "cannot be unpacked" in str(error)
+
+
+def zipped(folder):
+  """The bytes of a folder as a .zip."""
+  file = io.BytesIO()
+  with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    for path in sorted(folder.rglob("*")):
+      archive.write(path, path.relative_to(folder))
+  return file.getvalue()
+
+
+def test_a_download_is_unpacked_as_a_file_is(tmp_path, monkeypatch, capsys):
+  source = tmp_path / "source"
+  source.mkdir()
+  sst2_source(source)
+  asked = []
+
+  def answers(address, timeout):
+    asked.append((address, timeout))
+    return io.BytesIO(zipped(source))
+
+  monkeypatch.setattr(_sources.urllib.request, "urlopen", answers)
+  cli.main(["prepare", "sst2", f"--out={tmp_path / 'data'}"])
+  capsys.readouterr()
+  sst2_read(str(tmp_path / "data"))
+  assert asked == [(prepare.sets()["sst2"].SOURCE[0], _sources.TIMEOUT)]
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut"])
+def test_a_damaged_archive_is_one_sentence(tmp_path, damage, capsys):
+  source = tmp_path / "source"
+  source.mkdir()
+  sst2_source(source)
+  content = bytearray(zipped(source))
+  place = content.find(b"sentence 3")
+  content[place : place + 8] = b"SENTENCE"
+  if damage == "cut":
+    content = content[: len(content) // 2]
+  path = tmp_path / "a.zip"
+  path.write_bytes(content)
+  with pytest.raises(SystemExit):
+    cli.main(["prepare", "sst2", f"--from={path}", f"--out={tmp_path / 'out'}"])
+  error = capsys.readouterr().err
+  assert error.startswith("kdjax: ") and len(error.splitlines()) == 1
+  assert "cannot be unpacked" in error or damage == "cut"
+  assert not (tmp_path / "out").exists()
 
 
 def test_a_member_outside_of_an_archive_is_not_written(tmp_path):
@@ -290,8 +328,24 @@ def test_a_member_outside_of_an_archive_is_not_written(tmp_path):
     pass
 
 
-@pytest.mark.parametrize(
-  "name", [it for it in MADE if prepare.sets()[it].DIGEST]
+DATA = pathlib.Path(
+  os.environ.get("KDJAX_DATA", ROOT.parent / "shared" / "data")
 )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fsdd", "mnist", "sst2"])
 def test_the_digest_is_that_of_the_files_that_numbers_were_measured_with(name):
-  assert len(prepare.sets()[name].DIGEST) == 16
+  if not (DATA / name).exists():
+    pytest.skip(f"no folder {DATA / name} (KDJAX_DATA)")
+  if name == "fsdd":
+    with np.load(DATA / "fsdd/fsdd.npz") as saved:
+      arrays = [saved[key] for key in ("waveform", "label", "speaker")]
+  else:
+    files = {
+      "mnist": [f"mnist/{stem}.gz" for stem in prepare.sets()["mnist"].NAMES],
+      "sst2": [f"sst2/{it}.tsv.gz" for it in ("train", "dev", "test")],
+    }[name]
+    contents = [gzip.decompress((DATA / it).read_bytes()) for it in files]
+    arrays = [np.frombuffer(it, np.uint8) for it in contents]
+  assert _sources.digest(arrays) == prepare.sets()[name].DIGEST

@@ -454,7 +454,8 @@ def test_folds_and_stated_splits_are_refused(table):
 
 def test_some_labels_of_each_class_are_kept_by_seed(table):
   rows = rows_of(["a", "b"] * 20 + ["", "", "a", "b"])
-  options = table(rows, labels_per_class=3)
+  header = "text,label,split"
+  options = table(rows, header=header, labels_per_class=3)
   labels = [
     manifest.load("train", seed, **options).labels for seed in (0, 1, 0)
   ]
@@ -462,6 +463,12 @@ def test_some_labels_of_each_class_are_kept_by_seed(table):
     assert [(found == label).sum() for label in (0, 1)] == [3, 3]
   assert (labels[0] == labels[2]).all() and (labels[0] != labels[1]).any()
   assert labels_of(options, "test") == [1]
+  for columns, what in (
+    ({"text": "text"}, "no labels"),
+    ({"label": "labels:label"}, "several"),
+  ):
+    with pytest.raises(UserError, match=f"the data has {what}"):
+      manifest.load("train", **{**options, "columns": columns})
   with pytest.raises(UserError, match="labels_per_class=30"):
     manifest.load("train", **{**options, "labels_per_class": 30})
 

@@ -239,8 +239,13 @@ def _expression(pattern: str) -> re.Pattern:
 
 def _files(root: str) -> Iterator[tuple[str, tuple[int, int]]]:
   """(path, stamp) of every file that is not hidden, by path."""
-  found = []
+  found, seen = [], set()
   for folder, folders, names in os.walk(root, followlinks=True):
+    place = os.path.realpath(folder)
+    if place in seen:  # a link to a folder above, or the same folder twice
+      folders.clear()
+      continue
+    seen.add(place)
     folders[:] = [it for it in folders if it[0] != "." and it != "__MACOSX"]
     for name in names:
       if name[0] == ".":

@@ -96,11 +96,9 @@ class Split:
     """Keeps `per_class` labels of each class; the others become -1.
 
     Raises:
-      UserError: a class has fewer, or labels are several.
+      UserError: a class has fewer, or a record has several labels or none.
     """
-    labels = self.labels
-    if labels.ndim != 1:
-      raise UserError("labels_per_class is of one label per record.")
+    labels = self.labels if "label" in self.values else None
     self.values["label"] = _subset.keep_labels(labels, per_class, seed)
 
   @property

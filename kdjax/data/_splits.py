@@ -50,6 +50,11 @@ def names_of(split: str) -> list[str]:
   return [split, *(word for word, known in ALSO.items() if known == split)]
 
 
+def seed_draws(*, folds: int | str = 0, labels_per_class: int = 0, **_) -> str:
+  """Which splits depend on the seed: "none", "train" or "all"."""
+  return "all" if folds else ("train" if labels_per_class else "none")
+
+
 def is_column(name: str) -> bool:
   """Whether a column is called as one that divides records is."""
   return name.strip().casefold() in COLUMNS

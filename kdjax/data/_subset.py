@@ -43,9 +43,19 @@ def limited(
 
 
 def keep_labels(
-  labels: Int[np.ndarray, "N"], per_class: int, seed: int
+  labels: Int[np.ndarray, "N"] | None, per_class: int, seed: int
 ) -> Int[np.ndarray, "N"]:
-  """`per_class` labels of each class, drawn by `seed`; the others are -1."""
+  """`per_class` labels of each class, drawn by `seed`; the others are -1.
+
+  Raises:
+    UserError: a class has fewer, or there is not one label per example.
+  """
+  if labels is None or labels.ndim != 1:
+    raise UserError(
+      f"labels_per_class={per_class}, and the data has"
+      f" {'no labels' if labels is None else 'several labels per example'}.",
+      "It needs the key 'label', with one label per example.",
+    )
   rng = np.random.default_rng(seed)
   kept = np.full_like(labels, -1)
   for label in np.unique(labels[labels >= 0]):

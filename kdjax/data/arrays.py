@@ -33,10 +33,7 @@ from kdjax.types import Spec
 
 _held: dict[str, dict[str, np.ndarray]] = {}
 
-
-def seed_draws(*, folds: int | str = 0, labels_per_class: int = 0, **_) -> str:
-  """Which splits depend on the seed: "none", "train" or "all"."""
-  return "all" if folds else ("train" if labels_per_class else "none")
+seed_draws = _splits.seed_draws
 
 
 def hold(name: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -171,10 +168,8 @@ def load(
     for key in parts[0]
   }
   if labels_per_class and split == "train":
-    if columns.get("label", np.zeros(0)).ndim != 1:
-      raise UserError("labels_per_class is of one label per example.")
     columns["label"] = _subset.keep_labels(
-      columns["label"], labels_per_class, seed
+      columns.get("label"), labels_per_class, seed
     )
   return ArraySource(columns)
 

@@ -50,10 +50,7 @@ from kdjax.data._whole import Options
 from kdjax.feed.sources import RecordSource
 from kdjax.types import Spec
 
-
-def seed_draws(*, folds: int | str = 0, labels_per_class: int = 0, **_) -> str:
-  """Which splits depend on the seed: "none", "train" or "all"."""
-  return "all" if folds else ("train" if labels_per_class else "none")
+seed_draws = _splits.seed_draws
 
 
 def class_names(**options) -> tuple[str, ...]:
