@@ -127,6 +127,32 @@ def test_every_data_set_can_be_inspected(inspect, tmp_path):
   assert row(out, "arrays:", 11, "records")
 
 
+@pytest.mark.parametrize("count", [1, 16, 24])
+@pytest.mark.parametrize("keys", [("image",), ("image", "audio")])
+def test_no_caption_lies_over_a_picture(count, keys):
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+  record = {
+    "image": np.zeros((8, 8, 3), np.uint8),
+    "audio": np.zeros(400, np.float32),
+    "label": np.int32(0),
+    "index": np.int32(7),
+  }
+  figure = _contact_sheet._figure([record] * count, ("a class",), keys)
+  canvas = FigureCanvasAgg(figure)
+  canvas.draw()
+  renderer = canvas.get_renderer()
+  titles = [it.title.get_window_extent(renderer) for it in figure.axes]
+  titled = [
+    box for it, box in zip(figure.axes, titles, strict=True) if it.get_title()
+  ]
+  pictures = [it.get_window_extent(renderer) for it in figure.axes]
+  assert len(titled) == count
+  for title in titled:
+    assert title.y0 >= 0 and title.y1 <= figure.bbox.height
+    assert not any(title.overlaps(picture) for picture in pictures)
+
+
 def test_nothing_is_drawn_of_what_cannot_be_seen(tmp_path):
   record = {"text": np.zeros(3, np.int32), "index": np.int32(0)}
   assert _contact_sheet.draw([record], (), str(tmp_path / "a.png")) == 0

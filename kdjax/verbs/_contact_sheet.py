@@ -11,6 +11,9 @@ RECORDS, COLUMNS = 24, 6
 # Of one image, in inches.
 SIZE = 1.5
 
+# Height of two lines of a title, in inches.
+TITLE = 0.35
+
 # Characters of a label.
 LABEL = 22
 
@@ -28,17 +31,30 @@ def draw(
   Returns:
     How many records were drawn: 0 if they have no image and no audio.
   """
-  from matplotlib.figure import Figure
-
   keys = [key for key in (records[0] if records else ()) if _kind(key, records)]
   keys = sorted(keys, key=lambda key: (_kind(key, records) != "image", key))
   if not keys:
     return 0
+  _figure(records, names, keys).savefig(path, dpi=100)
+  return len(records)
+
+
+def _figure(
+  records: Sequence[Mapping[str, np.ndarray]],
+  names: Sequence[str],
+  keys: Sequence[str],
+) -> Any:
+  """The sheet: a column a record, with a row for each key."""
+  from matplotlib.figure import Figure
+
   rows = -(-len(records) // COLUMNS) * len(keys)
-  figure = Figure(figsize=(COLUMNS * SIZE, rows * (SIZE + 0.2)))
+  size = (COLUMNS * SIZE, rows * SIZE + rows // len(keys) * TITLE)
+  figure = Figure(figsize=size, layout="constrained")
   all_axes = figure.subplots(rows, COLUMNS, squeeze=False)
   for axes in all_axes.flat:
-    axes.set_axis_off()
+    # Without `set_axis_off`, which leaves titles out of the layout.
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
   for position, record in enumerate(records):
     row, column = divmod(position, COLUMNS)
     for number, key in enumerate(keys):
@@ -51,9 +67,7 @@ def draw(
         axes.imshow(_visible(record[key]), cmap="gray")
       else:
         _spectrogram(axes, record[key])
-  figure.tight_layout(pad=0.3)
-  figure.savefig(path, dpi=100)
-  return len(records)
+  return figure
 
 
 def _kind(key: str, records: Sequence[Mapping[str, np.ndarray]]) -> str:
