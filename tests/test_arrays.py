@@ -141,6 +141,26 @@ def test_channels_before_height_are_refused(keep, shape):
 
 
 @pytest.mark.parametrize(
+  ("low", "high", "dtype", "said"),
+  [
+    (0, 255, np.float32, True),
+    (0, 255, np.int32, True),
+    (0, 65535, np.uint16, True),
+    (0, 255, np.uint8, False),
+    (0, 1, np.float32, False),
+    (-2, 3, np.float64, False),
+  ],
+)
+def test_images_of_other_values_than_networks_expect_are_remarked(
+  keep, low, high, dtype, said
+):
+  image = np.linspace(low, high, 20 * 12).reshape(20, 3, 4).astype(dtype)
+  found = arrays.remarks(**keep({"image": image, "label": np.arange(20)}))
+  assert bool(found) == said
+  assert not said or f"from {low:g} to {high:g}" in found[0]
+
+
+@pytest.mark.parametrize(
   "shape", [(20, 3, 4, 3), (20, 8, 8, 1), (20, 9, 9, 12)]
 )
 def test_channels_at_the_end_are_not(keep, shape):

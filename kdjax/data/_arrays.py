@@ -3,13 +3,16 @@
 import functools
 import pathlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from kdjax.data._array_layout import SPLIT
 from kdjax.errors import UserError
+
+# Floats up to here may be brightness from 0 to 1, with some rounding.
+_BRIGHT = 1.5
 
 # Channels of pictures: grey, with transparency, colour, colour with it.
 _CHANNELS = (1, 2, 3, 4)
@@ -85,6 +88,23 @@ def checked(
   size = max(sizes.values())
   columns["index"] = np.arange(start, start + size, dtype=np.int32)
   return columns
+
+
+def remarks(images: Sequence[np.ndarray], where: str) -> tuple[str, ...]:
+  """A sentence if images have hardly the values that networks expect."""
+  images = [it for it in images if it.size]
+  if not images or images[0].dtype in (np.uint8, np.bool_):
+    return ()
+  low = min(float(it.min()) for it in images)
+  high = max(float(it.max()) for it in images)
+  # Floats with a negative value were standardised by somebody.
+  if images[0].dtype.kind == "f" and (low < 0 or high <= _BRIGHT):
+    return ()
+  return (
+    f"The array 'image' of {where} is {images[0].dtype} from {low:g} to"
+    f" {high:g}. Networks expect uint8, or floats of 0 to 1 or standardised:"
+    " (image - low) / (high - low).",
+  )
 
 
 def _form(key, shape, dtype, where):

@@ -87,6 +87,17 @@ def ids(**options) -> dict[str, int]:
   return sizes
 
 
+def remarks(**options) -> tuple[str, ...]:
+  """Sentences on images whose values are hardly those that networks expect.
+
+  Args:
+    **options: of `load`.
+  """
+  chosen = _chosen(options)
+  images = [part["image"] for part in _whole(chosen)[0] if "image" in part]
+  return _arrays.remarks(images, chosen.where)
+
+
 def spec(**options) -> Spec:
   """Shapes and dtypes of one example; files are read up to their headers.
 
