@@ -206,6 +206,18 @@ def several_labels(folder):
   return folder, columns, "text"
 
 
+def captions(folder):
+  """One or two captions of an image, in a list."""
+  rows = []
+  for place in range(COUNT):
+    image_file(folder / f"img/{place}.png", place)
+    lists = [TEXTS[place % 3], f"{TEXTS[place % 3]} again"][: 1 + place % 2]
+    row = {"image": f"img/{place}.png", "text": lists, "label": label(place)}
+    rows.append(row | {"split": SPLITS[place]})
+  lines(folder / "table.jsonl", rows)
+  return folder, (), "text"
+
+
 def two_tokenizers(folder):
   table(folder / "table.csv", texts())
   return folder, ("text=text", "letters=text:text", "label=label"), "text"

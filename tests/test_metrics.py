@@ -749,6 +749,16 @@ def test_regression_with_a_target_of_another_shape_is_an_error():
 # Pairs
 
 
+def first_of_its_group(key, group):
+  seen, first = set(), []
+  for row, number in zip(np.asarray(key, np.float64), group, strict=True):
+    direction = row / np.linalg.norm(row) if np.any(row) else row
+    name = (int(number), *np.round(direction, 6))
+    first.append(number < 0 or not np.any(row) or name not in seen)
+    seen.add(name)
+  return np.array(first)
+
+
 def ranks_of(query, key, group=None):
   """Pessimistic ranks, from scikit-learn's coverage error of each row."""
   score = np.round(sklearn.metrics.pairwise.cosine_similarity(query, key), 12)
@@ -757,8 +767,11 @@ def ranks_of(query, key, group=None):
     matches = np.arange(len(row)) == i
     if group is not None and group[i] >= 0:
       matches |= group == group[i]
-    # The best matching key among the keys that do not match.
+    # The best matching key among the keys that do not match. Equal keys of a
+    # group are one.
     kept = ~matches
+    if group is not None:
+      kept &= first_of_its_group(key, group)
     kept[np.flatnonzero(matches)[row[matches].argmax()]] = True
     true = matches[kept][None] * 1
     ranks.append(sklearn.metrics.coverage_error(true, row[kept][None]))

@@ -55,6 +55,7 @@ SHAPES = {
   "N": (800,),
   "T F": (20, 13),
   "T": (9,),
+  "*K T": (3, 9),
 }
 
 TYPES = {"int32": np.int32, "int16": np.int16, "uint8": np.uint8}
@@ -130,7 +131,10 @@ class Transform:
     if self.takes == ("partner",):
       return x, self.array(seed + 100)
     if self.takes == ("mask",):
-      return x, jnp.arange(x.shape[0]) < x.shape[0] - 2 - seed
+      # Of [T F], the mask has T; of [K T], both.
+      shape = x.shape if self.hint.dim_str == "*K T" else x.shape[:1]
+      used = jnp.arange(shape[-1]) < shape[-1] - 2 - seed
+      return x, jnp.broadcast_to(used, shape)
     return (x,)
 
 

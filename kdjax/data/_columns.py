@@ -33,7 +33,7 @@ OWN = {
   "image": ("image_size", "channels", "fit", "range"),
   "frames": ("image_size", "channels", "fit", "range", "steps"),
   "audio": ("sample_rate", "seconds", "scale"),
-  "text": ("tokenizer", "vocabulary_size", "length"),
+  "text": ("tokenizer", "vocabulary_size", "length", "captions"),
   "sequence": ("steps",),
   "label": ("classes",),
   "labels": ("classes",),

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from kdjax.data import _captions, _columns, _division, _labels, _layout, _splits
 from kdjax.data import _cell_files as cell_files
-from kdjax.data import _columns, _division, _labels, _layout, _splits
 from kdjax.data._columns import FILES, Column
 from kdjax.data._whole import Options, Whole
 from kdjax.errors import UserError
-from kdjax.preprocess import sequences, tables, tokenizer, words
+from kdjax.preprocess import sequences, tables
 
 
 def open_table(chosen: Options) -> Whole:
@@ -62,7 +62,7 @@ def _opened(chosen: Options, stamp: Any) -> Whole:
       _read_labels(whole, chosen, column, table)
     elif column.kind in ("numbers", "target"):
       _read_numbers(whole, chosen, column)
-  _read_texts(whole, chosen)
+  _captions.read(whole, chosen)
   return whole
 
 
@@ -237,51 +237,3 @@ def _vectors(whole: Whole, chosen: Options, column: Column) -> np.ndarray:
     elif vector is not None:
       values[row] = vector
   return values
-
-
-def _read_texts(whole: Whole, chosen: Options) -> None:
-  """Reads texts as ids; a vocabulary is built from the training split.
-
-  Columns of one tokenizer and size share their vocabulary.
-  """
-  columns = [column for column in whole.columns if column.kind == "text"]
-  texts = {
-    column.key: whole.checked(column.names[0], _columns.text, "")
-    for column in columns
-  }
-  sharing: dict[tuple[str, int], list[Column]] = {}
-  for column in columns:
-    named = column.option("tokenizer", chosen)
-    size = column.option("vocabulary_size", chosen)
-    sharing.setdefault((named, size), []).append(column)
-  # With folds, all records: a seed's network has the ids of any other.
-  train = np.flatnonzero((whole.split == "train") | bool(chosen.folds))
-  for (named, size), same in sharing.items():
-    of_training = [texts[column.key][row] for column in same for row in train]
-    reader = tokenizer.make(named, of_training, size)
-    whole.texts += tokenizer.state(reader)
-    run = words.joined(of_training) if named == "words" else ""
-    if run:
-      whole.remarks.append(
-        f"tokenizer='words' takes {_columns.shown(run)} as one word: its script"
-        " has no spaces. tokenizer='characters', or that of a published"
-        " network, reads it."
-      )
-    for column in same:
-      whole.ids[column.key] = len(reader)
-      _encode(whole, chosen, column, texts[column.key], reader)
-
-
-def _encode(whole, chosen, column, texts, reader) -> None:
-  """A column's ids, mask, and which records have a text."""
-  (name,) = column.names
-  cells = whole.column(name)
-  ids, mask = reader.encode(texts, column.option("length", chosen))
-  # A pretrained tokenizer adds special tokens to an empty text, too.
-  present = np.array([bool(text.strip()) for text in texts], bool)
-  for row in np.flatnonzero(~(present & mask.any(axis=1))).tolist():
-    if cells[row] is not None and not whole.has_fault(row, name):
-      whole.add_fault(row, name, "a text without a word")
-  whole.values[column.key] = np.where(present[:, None], ids, 0)
-  whole.values[f"mask/{column.key}"] = mask & present[:, None]
-  whole.values[f"has/{column.key}"] = present

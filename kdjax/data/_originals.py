@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kdjax.data import _captions
 from kdjax.data import _cell_files as cell_files
 from kdjax.data._columns import Column
 from kdjax.data._whole import Options, Whole
@@ -72,7 +73,7 @@ def _recordings(
 
 def _texts(chosen: Options, whole: Whole, column: Column) -> Iterator[str]:
   length = column.option("length", chosen)
-  texts = [str(cell) for cell in whole.column(column.names[0]) if cell]
+  texts = [*_captions.cells(whole, chosen, column)]
   named = column.option("tokenizer", chosen)
   reader = tokenizer.make(named, texts)
   if texts:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from kdjax.data import _captions, _subset
 from kdjax.data import _cell_files as cell_files
-from kdjax.data import _subset
 from kdjax.data._columns import FILES, Column, shown
 from kdjax.data._manifest import open_table
 from kdjax.data._whole import Options, Whole
@@ -73,8 +73,16 @@ class Split:
       )
     self._chosen, self._folder = chosen, os.path.abspath(chosen.root)
     self.spec = {key: leaf for key, leaf in shapes.items() if key != "index"}
-    self.index = rows.astype(np.int32)
+    numbers = np.zeros(len(rows), np.int64)
+    if split != "train":
+      rows, numbers = _captions.each(whole, rows)
+    # Unique, and that of the record where it is one example.
+    self.index = (rows + numbers * len(whole.rows)).astype(np.int32)
     self.values = {key: value[rows] for key, value in whole.values.items()}
+    if whole.captions:
+      self.values[_captions.RECORD] = rows.astype(np.int32)
+    if split != "train":
+      self.values |= _captions.only(whole.captions, self.values, numbers)
     self._files = [column for column in whole.columns if column.kind in FILES]
     self._cells = {
       key: [cells[row] for row in rows] for key, cells in whole.cells.items()

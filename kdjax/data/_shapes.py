@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from kdjax.data import _columns
+from kdjax.data import _captions, _columns
 from kdjax.data._columns import Column
 from kdjax.data._manifest import open_table
 from kdjax.data._whole import Options
@@ -19,10 +19,12 @@ def spec(chosen: Options) -> Spec:
     shape, dtype = _form(chosen, column)
     leaves[key] = jax.ShapeDtypeStruct(shape, dtype)
     if kind in ("text", "sequence", "frames"):
-      shape = shape[:1]
+      shape = shape if kind == "text" else shape[:1]
       leaves[f"mask/{key}"] = jax.ShapeDtypeStruct(shape, np.bool_)
     if kind not in _columns.LABELS:
       leaves[f"has/{key}"] = jax.ShapeDtypeStruct((), np.bool_)
+  if chosen.there and open_table(chosen).captions:
+    leaves[_captions.RECORD] = jax.ShapeDtypeStruct((), np.int32)
   return {**leaves, "index": jax.ShapeDtypeStruct((), np.int32)}
 
 
@@ -49,7 +51,8 @@ def _form(chosen: Options, column: Column) -> tuple[tuple[int, ...], type]:
       features = open_table(chosen).features[column.key]
     return (options["steps"], features), np.float32
   if kind == "text":
-    return (options["length"],), np.int32
+    several = open_table(chosen).captions.get(column.key) if chosen.there else 0
+    return (*[several] * bool(several), options["length"]), np.int32
   if kind == "label":
     return (), np.int32
   if kind == "labels":

@@ -40,6 +40,7 @@ class Options:
   tokenizer: str
   vocabulary_size: int
   length: int
+  captions: int
   encoding: str
   separator: str
   quoting: str
@@ -79,6 +80,7 @@ class Whole:
     faults: row number -> (column, reason) pairs.
     features: sequence key -> numbers of a step.
     ids: text key -> vocabulary size.
+    captions: text key -> captions of a record, of columns with lists of texts.
     texts: all that the ids of a text depend on; "" without texts.
     remarks: sentences on what is no fault and may be a mistake.
   """
@@ -95,6 +97,7 @@ class Whole:
   )
   features: dict[str, int] = dataclasses.field(default_factory=dict)
   ids: dict[str, int] = dataclasses.field(default_factory=dict)
+  captions: dict[str, int] = dataclasses.field(default_factory=dict)
   texts: str = ""
   remarks: list[str] = dataclasses.field(default_factory=list)
 

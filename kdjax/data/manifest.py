@@ -14,6 +14,10 @@ the batch to columns: {key: "column"} if the key is a kind, else
   audio    path of a recording  float32 [N] from -1 to 1, mono, resampled
   text     a text               int32 [T] ids, with mask/<key> bool [T]; all
                                 text columns share one vocabulary
+           a list of K texts    int32 [K T]; a network reads one of them: in
+                                training one is drawn in each epoch, and in
+                                evaluation each is an example of its own.
+                                `record` is then the record's number
   numbers  one or more columns  float32 [D]: "numbers:height, weight"; missing
                                 if one of them is. Of one column, also a list
                                 of D numbers, or the path of an .npy file
@@ -109,6 +113,16 @@ def sample_rates(**options) -> dict[str, int]:
   }
 
 
+def captions(**options) -> tuple[str, ...]:
+  """The keys of texts that may be several a record, of which one is read.
+
+  Args:
+    **options: of `load`. The table is read.
+  """
+  chosen = _chosen(options)
+  return tuple(open_table(chosen).captions) if chosen.there else ()
+
+
 def remarks(**options) -> tuple[str, ...]:
   """Sentences on what is no fault of a record, and may be a mistake.
 
@@ -165,6 +179,7 @@ def load(
   tokenizer: str = "words",
   vocabulary_size: int = 10000,
   length: int = 32,
+  captions: int = 0,
   encoding: str = "utf-8",
   separator: str = "",
   quoting: str = "auto",
@@ -218,6 +233,8 @@ def load(
     vocabulary_size: the largest vocabulary of words or characters, with id 0
       for padding and 1 for unknown ones.
     length: ids of a text; longer ones are cut.
+    captions: the most texts of a list that are read; 0 is all. If it is stated,
+      a cell may also be the JSON of a list.
     encoding: of the table's text.
     separator: of CSV, one character; "" is a comma, in .tsv a tab.
     quoting: of CSV: "always" reads a cell in quotes up to the closing one,

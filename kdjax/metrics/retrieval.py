@@ -14,6 +14,9 @@ LOWER = ("query_to_key_median_rank", "key_to_query_median_rank")
 # Similarities in float64 that differ by less are equal up to rounding.
 ROUNDING = 1e-12
 
+# The cosine of equal embeddings is 1 up to this, the rounding of float32.
+EQUAL = 1e-10
+
 # Queries per block of the similarity matrix, which bounds memory.
 BLOCK = 1024
 
@@ -30,8 +33,9 @@ def rows(
     query: embeddings of one side; they are compared by cosine.
     key: embeddings of the other side; key i matches query i.
     mask: True for valid rows; the values of other rows are ignored.
-    group: rows of equal value also match each other, except -1. None: a query
-      matches its own key only.
+    group: rows of equal value also match each other, except -1. Keys of a group
+      that are equal count once, such as the image of several captions. None: a
+      query matches its own key only.
 
   Returns:
     query, key: f32 [B D].
@@ -91,7 +95,7 @@ def _directions(embedding: np.ndarray) -> np.ndarray:
 
 def _ranks(query: np.ndarray, key: np.ndarray, group: np.ndarray) -> np.ndarray:
   """int [N]: the rank of the first matching key of each query."""
-  ranks = []
+  ranks, repeats = [], _repeats(key, group)
   for start in range(0, len(query), BLOCK):
     block = np.arange(start, min(start + BLOCK, len(query)))
     similarity = query[block] @ key.T
@@ -100,5 +104,16 @@ def _ranks(query: np.ndarray, key: np.ndarray, group: np.ndarray) -> np.ndarray:
     best = np.max(np.where(matches, similarity, -np.inf), axis=1, keepdims=True)
     # Negated, so that NaN ranks before all other keys.
     behind = similarity < best - ROUNDING
-    ranks.append(1 + np.sum(~behind & ~matches, axis=1))
+    ranks.append(1 + np.sum(~behind & ~matches & ~repeats, axis=1))
   return np.concatenate(ranks) if ranks else np.zeros(0, int)
+
+
+def _repeats(key: np.ndarray, group: np.ndarray) -> np.ndarray:
+  """bool [N]: keys that an earlier one of their group equals, up to float32."""
+  repeats = np.zeros(len(key), bool)
+  order = np.argsort(group, kind="stable")
+  for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+    if len(rows) > 1 and group[rows[0]] >= 0:
+      equal = key[rows] @ key[rows].T > 1 - EQUAL
+      repeats[rows] = np.tril(equal, -1).any(axis=1)
+  return repeats

@@ -20,11 +20,14 @@ from kdjax.step.objective import Objective
 from kdjax.step.pipeline import Pipeline, parse
 from kdjax.step.step import Family, make_eval_step, make_train_step
 from kdjax.step.terms import Adapter, Term
-from kdjax.step.views import Corruption, Views
+from kdjax.step.views import EVALUATION, TRAIN, Corruption, Views
 
 # Keys of a config that are not options of the component.
 TERM_KEYS = fields.RESERVED["losses"]
 HEAD_KEYS, DATA_KEYS = fields.RESERVED["heads"], fields.RESERVED["data"]
+
+# What data with several captions a record begins its pipelines with.
+ONE_CAPTION = "one_caption"
 
 
 def build(
@@ -96,10 +99,26 @@ def stage_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _pipelines(data: Mapping[str, Any]) -> Callable[[str, str], Pipeline]:
   """Reads a pipeline of a modality, with the data's sample rate."""
   dataset = registry.find("data", data["name"])
-  rates = sample_rates.of_data(dataset, without(data, DATA_KEYS))
-  return lambda text, modality: sample_rates.with_rate(
-    parse(text), modality, rates.get(modality)
-  )
+  options = without(data, DATA_KEYS)
+  rates = sample_rates.of_data(dataset, options)
+  several = _captions(data)
+
+  def read(text: str, modality: str) -> Pipeline:
+    pipeline = sample_rates.with_rate(
+      parse(text), modality, rates.get(modality)
+    )
+    if modality in several:
+      first = parse(ONE_CAPTION).steps
+      pipeline = Pipeline((*first, *pipeline.steps))
+    return pipeline
+
+  return read
+
+
+def _captions(data: Mapping[str, Any]) -> tuple[str, ...]:
+  """The modalities of which a network reads one text of several."""
+  captions = getattr(registry.find("data", data["name"]), "captions", None)
+  return captions(**without(data, DATA_KEYS)) if captions else ()
 
 
 def _corruptions(spec: Mapping[str, Any]) -> dict[str, Corruption]:
@@ -122,9 +141,14 @@ def _views(spec: Mapping[str, Any]) -> Views:
   data = spec["data"]
   names = getattr(registry.find("data", data["name"]), "class_names", None)
   read = _pipelines(data)
+  of_captions = dict.fromkeys(_captions(data), "")
+  stated = dict(data["pipelines"])
+  if of_captions:
+    for view in (TRAIN, EVALUATION):
+      stated[view] = {**of_captions, **stated.get(view, {})}
   pipelines = {
     view: {modality: read(text, modality) for modality, text in texts.items()}
-    for view, texts in data["pipelines"].items()
+    for view, texts in stated.items()
   }
   for view, by_modality in pipelines.items():
     mixing = [modality for modality, one in by_modality.items() if one.mixes]
