@@ -1,6 +1,5 @@
 """READMEs of kdjax/models and kdjax/pretrained; messages of the contract."""
 
-import pathlib
 import re
 from inspect import signature
 
@@ -9,7 +8,7 @@ import test_models
 
 from kdjax import pretrained, registry
 
-FOLDER = pathlib.Path(registry.__file__).parent
+FOLDER = registry.PACKAGE
 MODELS = (FOLDER / "models" / "README.md").read_text()
 PRETRAINED = (FOLDER / "pretrained" / "README.md").read_text()
 (NETWORK,) = [

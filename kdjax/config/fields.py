@@ -16,7 +16,9 @@ import yaml
 from ml_collections import config_dict
 
 from kdjax import registry
+from kdjax.config import locations
 from kdjax.errors import UserError
+from kdjax.registry import folders
 
 
 class ConfigDict(ml_collections.ConfigDict):
@@ -62,6 +64,9 @@ RESERVED = {
 def load(path: str) -> ConfigDict:
   """The experiment of a config file: "path.py" or "path.py:argument".
 
+  Relative paths of components and of `data.root` in it are looked for in its
+  folder, then in the working directory.
+
   Raises:
     UserError: there is no such file, or it defines no get_config().
   """
@@ -75,6 +80,7 @@ def load(path: str) -> ConfigDict:
       exists=files,
       near=name,
     )
+  folders.add(file.parent)
   try:
     get_config = runpy.run_path(name).get("get_config")
   except SyntaxError as error:
@@ -101,6 +107,7 @@ def load(path: str) -> ConfigDict:
       f"get_config() of {name} returned a {type(config).__name__}.",
       "Expected the result of kdjax.config.experiment().",
     )
+  locations.anchor(config, file.parent)
   return config
 
 
@@ -153,6 +160,17 @@ def optional(value: Any, kind: type) -> Any:
   if isinstance(value, ConfigDict):
     return value
   return Optional(value, field_type=kind)
+
+
+def set_none(tree: ConfigDict, path: Sequence[str]) -> bool:
+  """Sets the value at a path of keys to None; False if it is not `optional`."""
+  *above, last = path
+  for key in above:
+    tree = tree[key]
+  held = dict(tree.items(preserve_field_references=True)).get(last)
+  if isinstance(held, Optional):
+    tree[last] = None
+  return isinstance(held, Optional)
 
 
 def own(tree: ConfigDict) -> ConfigDict:

@@ -12,12 +12,11 @@ file must define:
 
 A component may also be outside of the package: "mylab.losses:mine",
 "path/to/mine.py", "path/to/mine.py:other", or a name given to `register` in a
-notebook. Files are listed and described by `ast`, without importing them, so
-configs and `kdjax list` import no JAX.
+notebook. A relative path is looked for in the folder of the config file, then
+in the working directory; see `folders`. Files are listed and described by
+`ast`, without importing them, so configs and `kdjax list` import no JAX.
 """
 
-import ast
-import dataclasses
 import hashlib
 import importlib
 import importlib.util
@@ -28,8 +27,22 @@ import textwrap
 from typing import Any
 
 from kdjax.errors import UserError
+from kdjax.registry import _source, folders
+from kdjax.registry._source import REQUIRED, Code, Description
 
-PACKAGE = pathlib.Path(__file__).parent
+__all__ = [
+  "ENTRIES",
+  "PACKAGE",
+  "REQUIRED",
+  "Code",
+  "Description",
+  "describe",
+  "find",
+  "names",
+  "register",
+]
+
+PACKAGE = pathlib.Path(__file__).parents[1]
 
 # What a file of each kind defines: {} is the file's name, None the module.
 ENTRIES = {
@@ -42,42 +55,7 @@ ENTRIES = {
   "metrics": None,
 }
 
-# Where the component is a module: the functions whose arguments are options.
-OPTIONS_OF_MODULE = {"data": ("load",), "metrics": ("sums", "rows")}
-
-# Fields of a Flax module that kdjax sets; no config does.
-FRAMEWORK_FIELDS = ("axis_name", "dtype", "name", "parent")
-
 _registered: dict[tuple[str, str], Any] = {}
-
-
-class Code(str):
-  """The source of a default that is no literal; the default applies."""
-
-
-class Required:
-  """Stands for an option that has no default."""
-
-  def __repr__(self):
-    return "required"
-
-
-REQUIRED = Required()
-
-
-@dataclasses.dataclass(frozen=True)
-class Description:
-  """What the source of a component says about it."""
-
-  summary: str  # the first line of its docstring
-  doc: str
-  reads: tuple[str, ...]  # positional arguments (of a loss: keys of `reads`)
-  optional: tuple[str, ...]  # those of `reads` that have a default
-  options: dict[str, Any]  # name -> default or REQUIRED
-  annotations: dict[str, str]  # name -> its annotation, as written
-  result: str  # the annotation of what a function returns
-  path: str
-  source: str
 
 
 def names(kind: str) -> list[str]:
@@ -150,7 +128,7 @@ def describe(kind: str, name: str) -> Description:
     component = _registered[kind, name]
     if inspect.ismodule(component):
       source, path = inspect.getsource(component), component.__file__
-      return _describe(kind, source, None, path)
+      return _source.describe(kind, source, None, path)
     try:
       source = textwrap.dedent(inspect.getsource(component))
     except OSError as error:
@@ -158,11 +136,12 @@ def describe(kind: str, name: str) -> Description:
         f"The source of '{name}' cannot be read, and a run records its hash.",
         "Define it in a file or in a notebook's cell.",
       ) from error
-    return _describe(kind, source, component.__name__, "registered by hand")
+    entry = component.__name__
+    return _source.describe(kind, source, entry, "registered by hand")
   path, entry = _locate(kind, name)
   if ":" in name and entry not in _defined(path):
     raise UserError(f"{path} defines no '{entry}'.", exists=_defined(path))
-  return _describe(kind, path.read_text(), entry, str(path))
+  return _source.describe(kind, path.read_text(), entry, str(path))
 
 
 def _check_kind(kind: str) -> None:
@@ -183,9 +162,13 @@ def _locate(kind: str, name: str) -> tuple[pathlib.Path, str | None]:
     return here, entry and entry.format(name)
   place, _, attribute = name.partition(":")
   if _is_path(name):
-    path = pathlib.Path(place)
-    if not path.exists():
-      raise UserError(f"No file '{place}' for the {kind} '{name}'.")
+    path = folders.file(place)
+    if path is None:
+      searched = ", ".join(map(str, folders.searched()))
+      raise UserError(
+        f"No file '{place}' for the {kind} '{name}'.",
+        f"Relative paths are looked for in: {searched}.",
+      )
     return path, attribute or (entry and entry.format(path.stem))
   if attribute or "." in place:
     try:
@@ -219,82 +202,5 @@ def _import_path(path: pathlib.Path) -> Any:
 
 def _defined(path: pathlib.Path) -> list[str]:
   """The functions and classes of a file."""
-  tree = _parsed(path.read_text(), str(path))
+  tree = _source.parsed(path.read_text(), str(path))
   return [child.name for child in tree.body if hasattr(child, "name")]
-
-
-def _parsed(source: str, path: str) -> ast.Module:
-  try:
-    return ast.parse(source)
-  except (SyntaxError, ValueError) as error:
-    line = getattr(error, "lineno", 1)
-    raise UserError(f"{path}, line {line}: {error}.", "No Python.") from error
-
-
-def _describe(kind, source, entry, path) -> Description:
-  tree = _parsed(source, path)
-  doc, reads, optional, options, annotations = "", (), (), {}, {}
-  node = tree
-  wanted = (entry,) if entry else OPTIONS_OF_MODULE[kind]
-  for child in tree.body:
-    if getattr(child, "name", None) in wanted:
-      node = child
-  if isinstance(node, ast.ClassDef):
-    options, annotations = _class_options(node)
-  elif isinstance(node, ast.FunctionDef):
-    reads, optional, options, annotations = _function_options(node)
-  doc = ast.get_docstring(node) if entry else None
-  doc = doc or ast.get_docstring(tree) or ""
-  return Description(
-    summary=doc.partition("\n")[0],
-    doc=doc,
-    reads=reads,
-    optional=optional,
-    options=options,
-    annotations=annotations,
-    result=ast.unparse(node.returns) if getattr(node, "returns", None) else "",
-    path=path,
-    source=source,
-  )
-
-
-def _literal(node: ast.expr | None) -> Any:
-  """A default as a value, or as its code."""
-  if node is None:
-    return REQUIRED
-  try:
-    return ast.literal_eval(node)
-  except ValueError:
-    return Code(ast.unparse(node))
-
-
-def _class_options(node: ast.ClassDef):
-  fields = [
-    child
-    for child in node.body
-    if isinstance(child, ast.AnnAssign)
-    and child.target.id not in FRAMEWORK_FIELDS
-  ]
-  return (
-    {field.target.id: _literal(field.value) for field in fields},
-    {field.target.id: ast.unparse(field.annotation) for field in fields},
-  )
-
-
-def _function_options(node: ast.FunctionDef):
-  arguments = node.args
-  positional = [*arguments.posonlyargs, *arguments.args]
-  reads = tuple(argument.arg for argument in positional)
-  optional = reads[len(reads) - len(arguments.defaults) :]
-  options = {
-    argument.arg: _literal(default)
-    for argument, default in zip(
-      arguments.kwonlyargs, arguments.kw_defaults, strict=True
-    )
-  }
-  annotations = {
-    argument.arg: ast.unparse(argument.annotation)
-    for argument in [*positional, *arguments.kwonlyargs]
-    if argument.annotation is not None
-  }
-  return reads, optional, options, annotations

@@ -17,9 +17,10 @@ from typing import Any
 import jax
 
 from kdjax import registry
-from kdjax.config import fields, records, strict_json
+from kdjax.config import fields, locations, records, strict_json
 from kdjax.config.files import write_atomically
 from kdjax.errors import UserError
+from kdjax.registry import folders
 from kdjax.training import source_hashes
 
 # The config keys that may change when a run is continued; * is any name.
@@ -41,6 +42,9 @@ CHANGEABLE = (
   "data.feed",
   "data.workers",
 )
+
+# Of environment.json: the folders that relative paths were looked for in.
+FOLDERS = "folders"
 
 # The value of a key that a config does not have.
 MISSING = "(none)"
@@ -64,6 +68,7 @@ def resolve(config: fields.ConfigDict) -> dict[str, Any]:
     UserError: a number of the config is not finite.
   """
   plain = config.to_dict()
+  locations.anchor(plain, pathlib.Path.cwd())
   for key, value in fields.flatten(plain).items():
     if not strict_json.holds(value):
       raise UserError(f"config.{key} is {value}.", "Expected a finite number.")
@@ -142,6 +147,7 @@ def environment() -> dict[str, Any]:
   typed = program.name in ("kdjax", "__main__.py")
   return {
     "command": shlex.join(["kdjax", *sys.argv[1:]]) if typed else None,
+    FOLDERS: [str(folder) for folder in folders.searched()],
     "python": platform.python_version(),
     "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     "commit": (_git("rev-parse", "HEAD") or None) if ours else None,
@@ -166,6 +172,8 @@ def _git(*words: str) -> str:
 def read_config(workdir: pathlib.Path) -> dict[str, Any]:
   """The resolved config of a workdir.
 
+  Its components and data are found from any working directory.
+
   Raises:
     UserError: the folder has no config.json.
   """
@@ -175,7 +183,20 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
       f"{workdir} is no workdir: it has no config.json.",
       "Expected the --workdir of `kdjax run`.",
     )
-  return _with_tuples(strict_json.read(path))
+  config = _with_tuples(strict_json.read(path))
+  known = _folders(workdir)
+  for folder in reversed(known):
+    if pathlib.Path(folder).is_dir():
+      folders.add(folder)
+  locations.relocate(config, known)
+  return config
+
+
+def _folders(workdir: pathlib.Path) -> list[str]:
+  """The folders that a workdir's relative paths were looked for in."""
+  path = workdir / "environment.json"
+  found = strict_json.read(path).get(FOLDERS) if path.exists() else None
+  return [it for it in found or () if isinstance(it, str)]
 
 
 def _with_tuples(tree: Any) -> Any:
