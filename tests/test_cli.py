@@ -2,14 +2,17 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
+import rich.console
 
-from kdjax import cli
+from kdjax import cli, registry
 from kdjax.config import fields
 from kdjax.errors import UserError
+from kdjax.verbs import _method_table
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -232,6 +235,72 @@ def test_help_describes_the_commands(verb, capsys):
   assert "kdjax" in printed and "Traceback" not in printed
   if verb:
     assert f"kdjax {verb}" in printed
+
+
+def test_help_with_a_config_prints_what_it_says_of_its_arguments(capsys):
+  cli.main(["run", "--help", f"--config={ROOT}/configs/digits.py:smoke"])
+  printed = capsys.readouterr().out
+  assert "`smoke` is two seeds of a few steps" in printed
+  assert "--config: (required)" in printed
+  assert "--workdir: (required)" in printed
+
+
+def given(*flags):
+  """The config of some flags."""
+  values, _ = cli.parse(
+    [f"--config={ROOT}/configs/digits.py:smoke", *flags], cli.define_config
+  )
+  return values.config
+
+
+def test_a_value_that_may_be_none_is_set_to_none_by_a_flag():
+  flag = "--config.data.labelled_fraction"
+  assert given().data.labelled_fraction == 0.25
+  assert given(f"{flag}=0.5").data.labelled_fraction == 0.5
+  assert given(f"{flag}=None").data.labelled_fraction is None
+  with pytest.raises(UserError, match="None"):
+    given("--config.stages.alone.batch_size=None")
+
+
+def test_a_change_of_no_config_is_an_error(capsys):
+  with pytest.raises(SystemExit):
+    cli.main(["run", "--workdir=x", "--config.seeds=3"])
+  assert "Write --config=path.py too." in capsys.readouterr().err
+
+
+def test_the_first_line_comes_before_jax_is_loaded(tmp_path):
+  """What the command prints at once; JAX takes seconds."""
+  code = (
+    "import sys; from kdjax import cli\n"
+    "class Stop(Exception): pass\n"
+    "class Finder:\n"
+    "  def find_spec(self, name, *_):\n"
+    "    if name in ('jax', 'flax', 'optax'): raise Stop(name)\n"
+    "sys.meta_path.insert(0, Finder())\n"
+    "cli.main(sys.argv[1:])\n"
+  )
+  config = f"--config={ROOT}/configs/digits.py:smoke"
+  done = subprocess.run(
+    [sys.executable, "-c", code, "run", config, f"--workdir={tmp_path}/run"],
+    capture_output=True, text=True, check=False,
+  )  # fmt: skip
+  assert "Stop: " in done.stderr
+  assert done.stdout == f"{tmp_path}/run: teacher, alone, distilled\n"
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_no_column_is_lost_in_a_narrow_terminal(width, monkeypatch, capsys):
+  monkeypatch.setattr(rich.console.Console, "is_terminal", True)
+  monkeypatch.setenv("COLUMNS", str(width))
+  cli.main(["list", "methods"])
+  out = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+  assert "…" not in out
+  for head in _method_table.COLUMNS:
+    assert re.search(rf"^ .*\b{head}\b", out, re.MULTILINE), head
+  stored = _method_table.measured()["methods"]
+  for name in registry.names("methods"):
+    assert _method_table.paper(registry.describe("methods", name).doc) in out
+    assert f"x{stored[name]['step']:.2f}" in out
 
 
 def test_help_imports_no_jax():

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import flags
 
 import kdjax
 from kdjax import cli, config, registry
@@ -110,9 +109,7 @@ def test_a_command_that_is_written_down_exists(where, command):
       words = [word for word in words if not word.startswith("--config.")]
   # As the flags of a command see it; paths are from the repository's root.
   words = [word.replace("configs/", f"{ROOT}/configs/") for word in words]
-  values = flags.FlagValues()
-  module.define(values, words)
-  values(["kdjax", *words])
+  cli.parse(words, module.define)
 
 
 @pytest.mark.parametrize(("where", "line"), [*dict.fromkeys(shell_lines())])

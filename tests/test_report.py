@@ -15,6 +15,7 @@ import re
 import sys
 
 import pytest
+import rich.console
 from handmade import Page, edit_json, install, make
 from PIL import Image
 from test_experiment import tiny
@@ -22,8 +23,8 @@ from test_experiment import tiny
 import kdjax
 from kdjax import cli, config, report
 from kdjax.errors import UserError
-from kdjax.report import figures, records
-from kdjax.report.document import AbsentError, Drawing
+from kdjax.report import figures, page, records
+from kdjax.report.document import AbsentError, Drawing, Grid
 
 
 @pytest.fixture
@@ -69,6 +70,22 @@ def test_a_gain_is_the_mean_difference_paired_by_seed(tmp_path):
   assert again["seeds"] == pytest.approx(gain["seeds"])
 
 
+@pytest.mark.parametrize("width", [20, 80, 100, 10_000])
+def test_a_table_is_cut_into_parts_that_fit_a_terminal(width):
+  cells = ["0.8410 ± 0.0160"] * 7
+  whole = Grid(["stage", *"abcdef", "note"], [["distilled", *cells]])
+  whole.rows[0][-1] = "a remark of many words " * 5
+  parts = page.fitting(whole, width)
+  assert [name for part in parts for name in part.head[1:]] == whole.head[1:]
+  assert all(part.rows[0][0] == "distilled" for part in parts)
+  for part in parts:
+    lines = io.StringIO()
+    console = rich.console.Console(file=lines, width=max(width, 40))
+    console.print(page.terminal_table(part))
+    count = sum(name != "note" for name in part.head[1:])
+    assert lines.getvalue().count("0.8410 ± 0.0160") == count
+
+
 @pytest.mark.slow
 def test_one_seed_has_no_deviation(tmp_path, source):
   folder = make(tmp_path / "run", seeds=1)
@@ -78,7 +95,8 @@ def test_one_seed_has_no_deviation(tmp_path, source):
   gain = results["gains"]["distilled - alone"]
   assert gain["mean"] == pytest.approx(0.10)
   assert gain["stderr"] is None
-  assert "0.7000 ± - |" in (folder / "report.md").read_text()
+  # One seed has no deviation.
+  assert "0.7000 |" in (folder / "report.md").read_text()
   assert "One seed" in Page((folder / "report.html").read_text()).text
 
 

@@ -54,18 +54,26 @@ def compare(
   return markdown, html
 
 
-def show(results: Results, out: Workdir | None = None) -> None:
+def show(
+  results: Results,
+  out: Workdir | None = None,
+  console: rich.console.Console | None = None,
+) -> None:
   """Prints the table, the gains and the path of the page.
 
   Args:
     results: from `summarize`.
     out: the folder that the page was written to; None if it was not written.
+    console: to print to; None is the standard output.
   """
-  console = rich.console.Console()
-  console.print(page.table(results))
+  console = console or rich.console.Console()
+  grids = [page.grid(results, brief=True)]
   if results.get("rankings"):
-    for grid in rankings.grids(results, brief=True):
-      console.print(page.terminal_table(grid))
+    grids += rankings.grids(results, brief=True)
+  for number, grid in enumerate(grids):
+    for part in page.fitting(grid, console.width):
+      title = None if number else results.get("name")
+      console.print(page.terminal_table(part, title))
   by_workdir = results if "stages" not in results else {"": results}
   for name, numbers in by_workdir.items():
     prefix = f"{name}: " if name else ""

@@ -23,6 +23,9 @@ STAGE_COLUMNS = {
   "seconds": "seconds",
 }
 
+# The least width of a column of notes, whose words may wrap.
+NOTE = 24
+
 # Metrics without a column: those of the last variables, losses of the terms,
 # and variants of a metric that has a column.
 DETAIL = re.compile(
@@ -51,6 +54,41 @@ def terminal_table(grid: Grid, title: str | None = None) -> Table:
   for row in grid.rows:
     table.add_row(*row)
   return table
+
+
+def fitting(grid: Grid, width: int, gap: int = 1) -> list[Grid]:
+  """A grid as one or several that fit a terminal, without a cell wrapped.
+
+  The first column is repeated in each. Notes may be wrapped, and a single
+  column that is too wide.
+
+  Args:
+    grid: of texts.
+    width: of the terminal, in characters.
+    gap: characters between columns.
+  """
+  columns = [*zip(grid.head, *grid.rows, strict=True)]
+  needed = [max(map(len, cells)) + gap for cells in columns]
+  needed = [
+    min(room, NOTE) if cells[0] == "note" else room
+    for room, cells in zip(needed, columns, strict=True)
+  ]
+  parts, used = [[0]], needed[0]
+  for column in range(1, len(columns)):
+    if used + needed[column] > width and len(parts[-1]) > 1:
+      parts.append([0])
+      used = needed[0]
+    parts[-1].append(column)
+    used += needed[column]
+  pick = lambda cells, part: [cells[column] for column in part]
+  return [
+    Grid(
+      pick(grid.head, part),
+      [pick(row, part) for row in grid.rows],
+      sum(column < grid.words for column in part),
+    )
+    for part in parts
+  ]
 
 
 def markdown_table(results: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from kdjax.config import records as recorded
 from kdjax.config import strict_json
-from kdjax.errors import UserError
+from kdjax.errors import UserError, check_archive
 
 # seed -> step -> value
 Curve = dict[int, dict[int, float]]
@@ -80,6 +80,7 @@ class Record:
     if stage not in self.results or not path.exists():
       return None
     try:
+      check_archive(path)
       with np.load(path, allow_pickle=False) as arrays:
         if not {"index", "label", "logits"} <= set(arrays):
           return None

@@ -101,7 +101,8 @@ def _stage(result: dict[str, Any]) -> dict[str, Any]:
   return {
     **metrics,
     "parameters": result["parameters"].get("student"),
-    "examples_per_second": _finite(result["examples_per_second"]),
+    # 0: too short to be timed.
+    "examples_per_second": _finite(result["examples_per_second"]) or None,
     "seconds": _finite(result["seconds"]),
   }
 

@@ -90,10 +90,9 @@ def mean_and_error(number: dict[str, Any] | None, sign: str = "") -> str:
     return "not finite"
   error = number["std"] if "std" in number else number["stderr"]
   places = ".4f" if abs(number["mean"]) < 100 else ",.1f"
-  return (
-    f"{number['mean']:{sign}{places}} ± "
-    f"{'-' if error is None else format(error, places)}"
-  )
+  mean = f"{number['mean']:{sign}{places}}"
+  # One seed has no deviation.
+  return mean if error is None else f"{mean} ± {error:{places}}"
 
 
 def figure(height: float) -> Figure:

@@ -107,7 +107,10 @@ def verify(
           f" differs from the teacher's output by up to {error:.3g}.",
           "Remove the cache and make it again.",
         )
-  log(f"{len(steps)} of {total} batches match the teacher's outputs")
+  log(
+    f"compared {len(steps)} of {total} batches: each matches the teacher's"
+    " outputs"
+  )
 
 
 class FullPass:

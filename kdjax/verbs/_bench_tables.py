@@ -163,19 +163,14 @@ def of_comparison(
 
 def show(shown: Iterator[Any]) -> None:
   """Prints tables and lines without trailing spaces."""
-  import rich.console
+  from kdjax.verbs import _console
 
-  console = rich.console.Console(markup=False, highlight=False, emoji=False)
-  if not console.is_terminal:
-    console.width = UNLIMITED
+  console = _console.console()
   for item in shown:
-    lines = [item]
-    if not isinstance(item, str):
-      with console.capture() as capture:
-        console.print(item)
-      lines = capture.get().splitlines()
-    for line in lines:
-      console.out(line.rstrip(), highlight=False)
+    if isinstance(item, str):
+      console.out(item.rstrip(), highlight=False)
+    else:
+      _console.print_plain(console, item)
 
 
 def _use(result: Mapping[str, Any]) -> Any:

@@ -28,7 +28,8 @@ Measured on the last stage of each method with small networks ({device}).
 reads: the outputs that its terms read. learns: the number of learned parameters
 in addition to the student's. keeps: how many numbers its memories hold. sees:
 whether a term uses single examples or the whole batch. stages: how many it has.
-step: the time of a step divided by that of the student alone.
+step: the time of a step divided by that of the student alone; the networks are
+so small that a memory of many numbers (keeps) takes most of it.
 """
 
 

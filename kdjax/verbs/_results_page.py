@@ -100,7 +100,7 @@ def _summary(rows: Sequence[Sequence[str]]) -> str:
     return "not measured yet."
   missing = len(rows) - len(measured)
   more = f", {missing} not measured" if missing else ""
-  compared = [row for row in measured if row["difference"]]
+  compared = [row for row in measured if row["verdict"] in ("within", "MISSED")]
   if not compared:
     return f"{len(measured)} rows measured, none with a published number{more}."
   within = sum(row["verdict"] == "within" for row in compared)
@@ -110,10 +110,15 @@ def _summary(rows: Sequence[Sequence[str]]) -> str:
 def _cells(row: Any) -> list[str]:
   """The cells of a row."""
   text = f"{row.text} ({row.note})" if row.note else row.text
-  number = lambda value: "" if value is None else _number(value, row.tolerance)
+  tolerance = row.tolerance or 1.0  # none: a sign or an order
+  number = lambda value: "" if value is None else _number(value, tolerance)
+  published = row.published
+  if not isinstance(published, str):
+    published = number(published)
   ours = number(float(np.mean(row.ours))) if row.ours else ""
   if len(row.ours) > 1:
-    ours += f" ± {_number(float(np.std(row.ours, ddof=1)), row.tolerance)}"
+    ours += f" ± {_number(float(np.std(row.ours, ddof=1)), tolerance)}"
+  ours = row.order or ours
   difference = number(row.difference)
   if row.difference and row.difference > 0 and float(difference):
     difference = f"+{difference}"
@@ -125,10 +130,10 @@ def _cells(row: Any) -> list[str]:
     run = [str(len(row.ours)), row.device, seconds, row.commit]
   return [
     text,
-    number(row.published),
+    published,
     ours,
     difference,
-    f"{row.tolerance:g}",
+    "" if row.tolerance is None else f"{row.tolerance:g}",
     row.verdict,
     *run,
   ]

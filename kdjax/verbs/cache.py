@@ -31,11 +31,11 @@ from kdjax.errors import UserError
 
 def define(values: flags.FlagValues, argv: list[str]) -> None:
   """Defines the flags of `kdjax cache`."""
-  cli.define_config(values, argv)
+  cli.define_config(values, argv, required=True)
   text = lambda name, default, meaning: flags.DEFINE_string(
     name, default, meaning, flag_values=values
   )
-  text("workdir", None, "the workdir of the experiment")
+  text("workdir", None, f"{cli.REQUIRED}the workdir of the experiment")
   text("stage", None, "the stage with the teachers; all stages by default")
   text("part", "0/1", "i/n: write the i-th of n parts")
   text("to", None, "import: a path or URL to write the cache to")

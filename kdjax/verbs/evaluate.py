@@ -16,8 +16,8 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   text = lambda name, default, meaning: flags.DEFINE_string(
     name, default, meaning, flag_values=values
   )
-  text("workdir", None, "the workdir of a run")
-  text("stage", None, "the stage to evaluate")
+  text("workdir", None, f"{cli.REQUIRED}the workdir of a run")
+  text("stage", None, f"{cli.REQUIRED}the stage to evaluate")
   text("split", "test", "train, validation or test")
   text("which", "best", "variables: best on validation, or last")
   cli.define_accept(values)
@@ -31,11 +31,11 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       "For example: kdjax evaluate --workdir=runs/digits --stage=distilled",
     )
   import numpy as np
-  import rich.console
   import rich.table
 
   from kdjax.devices import processes
   from kdjax.training import restore
+  from kdjax.verbs import _console
 
   processes.connect()
   metrics = restore.evaluate(
@@ -53,4 +53,4 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       deviation = f"{np.std(seeds, ddof=1):.4f}" if len(seeds) > 1 else "-"
       each = "  ".join(f"{seed:.4f}" for seed in seeds)
       table.add_row(name, f"{np.mean(seeds):.4f}", deviation, each)
-  rich.console.Console().print(table)
+  _console.console().print(table)

@@ -31,9 +31,6 @@ CLASSES = 30
 # Broken records are listed, whatever their number.
 _LISTING = {"on_error": "skip", "most_broken": 1.0}
 
-# The width of output that is not a terminal, so that no line is cut.
-UNLIMITED = 10_000
-
 
 def define(values: flags.FlagValues, argv: list[str]) -> None:
   """Defines --config, --stage, --split, --out and --listed."""
@@ -74,13 +71,10 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       exists=SPLITS,
       near=values.split,
     )
-  import rich.console
-
   from kdjax import registry
+  from kdjax.verbs import _console
 
-  console = rich.console.Console(markup=False, highlight=False, emoji=False)
-  if not console.is_terminal:
-    console.width = UNLIMITED
+  console = _console.console()
   if values.data is None:
     name, options = _data(values.config, values.stage)
   else:

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from kdjax import registry
 from kdjax.errors import UserError
-from kdjax.verbs import _method_table
+from kdjax.verbs import _console, _method_table
 
 # Component kind -> its name in a heading, and the name of its inputs.
 KINDS = {
@@ -31,8 +31,8 @@ KINDS = {
   "metrics": ("families of metrics", "reads"),
 }
 
-# The width of output that is not a terminal, so that no line is cut.
-UNLIMITED = 10_000
+# Characters between columns, and before and after a table.
+GAP, MARGIN = 4, 4
 
 
 def define(values: flags.FlagValues, argv: list[str]) -> None:
@@ -60,9 +60,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       f"'{arguments[2]}' is one word too many.",
       "Expected kdjax list, kdjax list KIND or kdjax list KIND NAME.",
     )
-  console = Console(markup=False, highlight=False, emoji=False)
-  if not console.is_terminal:
-    console.width = UNLIMITED
+  console = _console.console()
   if len(arguments) == 2:
     _show_component(console, *arguments)
   elif arguments:
@@ -94,14 +92,23 @@ def _measure() -> None:
 
 def _show_methods(console: Console, names: list[str]) -> None:
   """Prints the paper and the measurements of each method."""
+  from kdjax.report import page
+  from kdjax.report.document import Grid
+
   stored = _method_table.measured()
-  table = Table(box=None, pad_edge=False, padding=(0, 2))
-  for head, side in _method_table.COLUMNS.items():
-    table.add_column(head, justify=side, no_wrap=True)
-  for name in names:
-    table.add_row(*_method_table.row(name, stored["methods"].get(name)))
+  rows = [
+    _method_table.row(name, stored["methods"].get(name)) for name in names
+  ]
   console.print(_method_table.HEADING.format(**stored), highlight=False)
-  _print(console, table)
+  whole = Grid(list(_method_table.COLUMNS), rows)
+  for part in page.fitting(whole, console.width - MARGIN, gap=GAP):
+    table = Table(box=None, pad_edge=False, padding=(0, GAP // 2))
+    for head in part.head:
+      side = _method_table.COLUMNS[head]
+      table.add_column(head, justify=side, no_wrap=head != "reads")
+    for row in part.rows:
+      table.add_row(*row)
+    _print(console, table)
 
 
 def _show_component(console: Console, kind: str, name: str) -> None:
@@ -132,11 +139,7 @@ def _columns() -> Table:
 
 
 def _print(console: Console, table: Table) -> None:
-  """Prints a table without trailing spaces."""
-  with console.capture() as capture:
-    console.print(table)
-  for line in capture.get().splitlines():
-    console.out(f"  {line.rstrip()}", highlight=False)
+  _console.print_plain(console, table, indent="  ")
 
 
 def _typed(name: str, component: registry.Description) -> str:

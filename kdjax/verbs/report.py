@@ -27,7 +27,9 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
   """Writes the report and prints the table."""
   from kdjax import report
+  from kdjax.verbs import _console
 
+  console = _console.console()
   if not arguments:
     raise UserError(
       "kdjax report needs a workdir.",
@@ -45,7 +47,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     )
   if single:
     report.write(arguments[0], values.out)
-    report.show(results, values.out or arguments[0])
+    report.show(results, values.out or arguments[0], console)
   else:
     report.compare(arguments, values.out)
-    report.show(results, values.out)
+    report.show(results, values.out, console)

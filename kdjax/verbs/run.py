@@ -18,9 +18,12 @@ from kdjax.errors import UserError
 
 def define(values: flags.FlagValues, argv: list[str]) -> None:
   """Defines --config, --workdir, --stage and --accept."""
-  cli.define_config(values, argv)
+  cli.define_config(values, argv, required=True)
   flags.DEFINE_string(
-    "workdir", None, "the folder of all files of the run", flag_values=values
+    "workdir",
+    None,
+    f"{cli.REQUIRED}the folder of all files of the run",
+    flag_values=values,
   )
   flags.DEFINE_string("stage", None, "run only this stage", flag_values=values)
   cli.define_accept(values)
@@ -35,13 +38,17 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       "kdjax run needs --config and --workdir.",
       "For example: kdjax run --config=configs/digits.py --workdir=runs/digits",
     )
+  # JAX takes some seconds to load.
+  stages = values.config.order
+  print(f"{values.workdir}: {', '.join(stages)}", flush=True)
   from kdjax import report
   from kdjax.devices import processes
   from kdjax.training import experiment
+  from kdjax.verbs import _console
 
   processes.connect()
   results = experiment.run(
     values.config, values.workdir, stage=values.stage, accept=values.accept
   )
   if results:
-    report.show(results, values.workdir)
+    report.show(results, values.workdir, _console.console())

@@ -7,15 +7,14 @@ kdjax --version
 
 import importlib
 import os
-import re
 import sys
 
 from kdjax import registry
+from kdjax.cli import config_flags
 from kdjax.devices import huge_pages
 from kdjax.errors import UserError
 
-CONFIG = re.compile(r"--?config(?:=(.*))?$")
-OVERRIDE = re.compile(r"--?config\.([^=]+)")
+define_config, REQUIRED = config_flags.define, config_flags.REQUIRED
 
 
 class Unread:
@@ -99,30 +98,19 @@ def parse(argv: list[str], define) -> tuple:
   """
   from absl import flags
 
-  _check_overrides(argv)
+  config_flags.check_overrides(argv)
   values = flags.FlagValues()
   define(values, argv)
+  plain = argv
+  if "config" in values:
+    plain = config_flags.undefined_left_out(argv, values)
   try:
-    words = values(["kdjax", *argv])
+    words = values(["kdjax", *plain])
   except flags.UnrecognizedFlagError as error:
     raise _unknown_flag(error.flagname, values, argv) from None
   except flags.Error as error:
     raise UserError(f"{error}".replace("\n", " ")) from None
   return values, words[1:]
-
-
-def define_config(values, argv: list[str]) -> None:
-  """Defines --config=path.py[:argument] and --config.path.to.field=value."""
-  from ml_collections import config_flags
-
-  config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "an experiment: path.py or path.py:argument; --config.<path>=<value> "
-    "changes it",
-    flag_values=values,
-    sys_argv=argv,
-  )
 
 
 def define_accept(values) -> None:
@@ -140,7 +128,12 @@ def define_accept(values) -> None:
 
 def _unknown_flag(name: str, values, argv: list[str]) -> UserError:
   """What to write in place of a flag that does not exist."""
-  config = _config_of(argv)
+  config = config_flags.load(argv)
+  if config is None and name.startswith("config."):
+    return UserError(
+      f"--{name} changes a config, and there is none.",
+      "Write --config=path.py too.",
+    )
   if config is not None and name in config:
     return UserError(
       f"--{name} is no flag; the config has this value.",
@@ -148,18 +141,6 @@ def _unknown_flag(name: str, values, argv: list[str]) -> UserError:
     )
   exists = [it for it in values if not it.startswith("config.")]
   return UserError(f"No flag --{name}.", exists=exists, near=name)
-
-
-def _config_of(argv: list[str]):
-  """The config that --config names, without its overrides; None without."""
-  from kdjax.config import fields
-
-  places = [place for place, word in enumerate(argv) if CONFIG.fullmatch(word)]
-  if not places:
-    return None
-  inline = CONFIG.fullmatch(argv[places[-1]]).group(1)
-  following = "".join(argv[places[-1] + 1 :][:1])
-  return fields.load(following if inline is None else inline)
 
 
 def _run(argv: list[str]) -> None:
@@ -187,46 +168,11 @@ def _run(argv: list[str]) -> None:
     verb.define(values, [])
     print(verb.__doc__)
     print(values.get_help())
+    path = config_flags.path_of(rest).partition(":")[0]
+    if path:
+      print(f"\n{path}:\n\n{config_flags.docstring(path)}")
     return
   verb.main(*parse(rest, verb.define))
-
-
-def _check_overrides(argv: list[str]) -> None:
-  """Answers a wrong --config with what there is, before absl does."""
-  whole = _config_of(argv)
-  if whole is None:
-    return
-  from kdjax.config import fields
-
-  for word in argv:
-    match = OVERRIDE.match(word)
-    here, walked = whole, "config"
-    for key in match.group(1).split(".") if match else ():
-      exists = list(here) if isinstance(here, fields.ConfigDict) else []
-      if key not in exists and here is whole:
-        _check_stages(key, whole, word)
-      if key not in exists:
-        raise UserError(
-          f"No '{key}' in {walked} (of {word}).", exists=exists, near=key
-        )
-      here, walked = here[key], f"{walked}.{key}"
-    if match and isinstance(here, fields.ConfigDict):
-      raise UserError(
-        f"{walked} holds several values (of {word}).",
-        f"Set one of them, as in --{walked}.{min(here, default='')}=...",
-        exists=list(here),
-      )
-
-
-def _check_stages(key: str, config, word: str) -> None:
-  """Raises `UserError` for a key that stages have, not the experiment."""
-  stages = [name for name, it in config.get("stages", {}).items() if key in it]
-  if stages:
-    raise UserError(
-      f"'{key}' is a value of each stage, not of the experiment (of {word}).",
-      f"Write --config.stages.{stages[0]}.{key}=... for a stage.",
-      exists=stages,
-    )
 
 
 def stray(word: str, verb: str, values) -> UserError:
