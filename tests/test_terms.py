@@ -314,6 +314,47 @@ DOT = {
 }
 
 
+def test_batch_statistics_are_averaged_as_the_parameters_are():
+  """The averaged network has the average of both; memories have none."""
+  statistic = lambda value: {"batch_stats": {"norm": {"mean": value}}}
+  variables = {
+    "networks": {"student": {"params": {"w": 1.0}, **statistic(0.0)}},
+    "heads": {"bank": {"params": {}, "memory": {"rows": 5.0}}},
+  }
+  variables = jax.tree.map(jnp.float32, variables)
+  rule = optax.sgd(1.0)
+  state = states.create(0, variables, rule, (), average=True, maximise=True)
+
+  class Recorder:
+    """Parameters fall by 1 a step, statistics and memories grow by 1."""
+
+    terms = ()
+
+    def averaged(self, fixed, variables):
+      return fixed
+
+    def gradients(self, params, collections, fixed, batch, **_):
+      grown = jax.tree.map(lambda x: x + 1, collections)
+      ones = jax.tree.map(jnp.ones_like, params)
+      return ones, grown, {"loss": jnp.float32(0)}
+
+  step = make_train_step(Recorder(), rule, ema_decay=0.5)
+  average, statistics = 1.0, 0.0
+  for done in range(4):
+    state, _ = step(state, None, None)
+    decay = min(0.5, (1 + done) / (10 + done))
+    average = decay * average + (1 - decay) * (0.0 - done)
+    statistics = decay * statistics + (1 - decay) * (1.0 + done)
+  evaluated = states.evaluated(state)
+  student = evaluated["networks"]["student"]
+  equal(student["params"]["w"], average)
+  equal(student["batch_stats"]["norm"]["mean"], statistics)
+  equal(evaluated["heads"]["bank"]["memory"]["rows"], 9.0)
+  equal(
+    state.collections["networks"]["student"]["batch_stats"]["norm"]["mean"], 4.0
+  )
+
+
 def test_dot_keeps_one_momentum_per_group():
   rule = make_optimizer(DOT, steps=10)
   params = {"kernel": np.full((2, 2), 2.0, np.float32)}

@@ -46,8 +46,8 @@ STAGE = {
   "optimizer": Knob(optimizer, "From `optimizer()`.", "optimizer()"),
   "ema_decay": Knob(
     0.0,
-    "Decay of an exponential average of the parameters, which is then evaluated"
-    " in their place; 0 is none.",
+    "Decay of an exponential average of the parameters and the batch"
+    " statistics, which is then evaluated in their place; 0 is none.",
   ),
   "metrics": Knob(
     lambda: {"classification": metric("classification")},

@@ -11,6 +11,9 @@ import optax
 
 from kdjax.types import Array, Variables
 
+# The collection of Flax's batch normalization: running means and variances.
+STATISTICS = "batch_stats"
+
 
 @flax.struct.dataclass
 class Best:
@@ -43,6 +46,8 @@ class State:
   collections: dict[str, dict[str, Any]]  # batch statistics, heads' memories
   optimizer: optax.OptState
   average: Any  # moving average of `params` where the stage has one, else None
+  # That of the batch statistics in `collections`; None without an average.
+  statistics: Any
   best: Best
   fault: Fault
 
@@ -86,7 +91,7 @@ def create(
     variables: {"networks": {name: variables}, "heads": {name: variables}}.
     optimizer: of the stage.
     terms: names of the terms, for `Fault`.
-    average: whether to keep a moving average of the parameters.
+    average: whether to keep a moving average of parameters and statistics.
     maximise: whether a higher value of the selecting metric is better.
   """
   params = {
@@ -106,6 +111,7 @@ def create(
     collections=collections,
     optimizer=optimizer.init(params),
     average=copy(params) if average else None,
+    statistics=copy(statistics_of(collections)) if average else None,
     best=Best(
       # In the structure of `evaluated`: {"params": {}} where there are none.
       variables=copy(join(params, collections)),
@@ -129,10 +135,32 @@ def join(params: Any, collections: Any) -> dict[str, dict[str, Variables]]:
   }
 
 
+def statistics_of(collections: Any) -> Any:
+  """The batch statistics among collections: {kind: {name: {STATISTICS: ..}}}.
+
+  Heads' memories are no statistics.
+  """
+  return {
+    kind: {
+      name: {key: tree for key, tree in held.items() if key == STATISTICS}
+      for name, held in trees.items()
+    }
+    for kind, trees in collections.items()
+  }
+
+
 def evaluated(state: State) -> dict[str, dict[str, Variables]]:
   """The variables used for evaluation: averaged ones if the stage has them."""
-  params = state.params if state.average is None else state.average
-  return join(params, state.collections)
+  if state.average is None:
+    return join(state.params, state.collections)
+  collections = {
+    kind: {
+      name: {**held, **state.statistics[kind][name]}
+      for name, held in trees.items()
+    }
+    for kind, trees in state.collections.items()
+  }
+  return join(state.average, collections)
 
 
 def without_best(state: State, maximise: bool) -> State:

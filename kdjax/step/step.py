@@ -61,8 +61,8 @@ def make_train_step(
   Args:
     objective: the terms over the networks.
     optimizer: of optax, or `optimizer.Grouped`.
-    ema_decay: decay of the moving average of parameters, where the state holds
-      one.
+    ema_decay: decay of the moving average of parameters and batch statistics,
+      where the state holds one.
 
   Returns:
     (state, fixed, batch) -> (state, metrics), a pure function; metrics are
@@ -97,23 +97,33 @@ def make_train_step(
     recorded["gradient_norm"] = optax.tree.norm(gradients)
     updates, new = optimizer.update(gradients, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
-    average = state.average
+    average, statistics = state.average, state.statistics
     if average is not None:
-      # A lower decay in the first steps, so that the initial parameters fade.
-      done = state.step.astype(jnp.float32)
-      decay = jnp.minimum(ema_decay, (1 + done) / (10 + done))
-      average = optax.incremental_update(params, average, 1 - decay)
+      average, statistics = _averaged(state, params, collections, ema_decay)
     state = state.replace(
       step=state.step + 1,
       params=params,
       collections=collections,
       optimizer=new,
       average=average,
+      statistics=statistics,
       fault=_watch(state, recorded),
     )
     return state, recorded
 
   return train_step
+
+
+def _averaged(state: State, params, collections, ema_decay: float):
+  """The moving averages of parameters and of their batch statistics."""
+  # A lower decay in the first steps, so that the initial parameters fade.
+  done = state.step.astype(jnp.float32)
+  decay = jnp.minimum(ema_decay, (1 + done) / (10 + done))
+  return optax.incremental_update(
+    (params, states.statistics_of(collections)),
+    (state.average, state.statistics),
+    1 - decay,
+  )
 
 
 def make_eval_step(

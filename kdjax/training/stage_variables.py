@@ -54,6 +54,7 @@ def load(
       params = checkpoints.read(f"average.{part}")
       params = params or checkpoints.read(f"params.{part}")
       collections = checkpoints.read(f"collections.{part}")
+      collections |= checkpoints.read(f"statistics.{part}")
       stored = _join(params, collections, depth=0 if network else 2)
   return unflatten(template, stored, seeds, folder)
 
