@@ -8,6 +8,7 @@ import pytest
 from kdjax.errors import UserError
 from kdjax.feed.index_stream import EvalFeed, TrainFeed
 from kdjax.feed.sources import ArraySource
+from kdjax.losses.clip import clip
 
 N, LABELLED = 23, 5
 
@@ -237,3 +238,33 @@ def test_many_steps_are_drawn_as_one_by_one():
 def test_an_unknown_last_batch_is_an_error():
   with pytest.raises(UserError, match="Did you mean 'short'"):
     TrainFeed(short(10, 4).source, seed=0, batch_size=4, last_batch="shrt")
+
+
+def test_a_set_smaller_than_the_batch_has_each_example_once_in_a_batch():
+  source = short(5, 4).source
+  feed = TrainFeed(source, seed=3, batch_size=8)
+  drawn = feed.draws(0, 10)
+  for step in range(10):
+    position, valid = drawn["position"][step], drawn["valid"][step]
+    assert sorted(position[valid]) == [*range(5)]
+    one = feed.draw(step)
+    np.testing.assert_array_equal(one["valid"], valid)
+    half = feed.draw(step, slice(4, 8))
+    np.testing.assert_array_equal(half["valid"], valid[4:])
+  # A set of a whole batch repeats nothing, and all its rows count.
+  assert TrainFeed(source, seed=3, batch_size=5).draws(0, 4)["valid"].all()
+
+
+def test_the_twin_of_a_small_set_is_no_negative():
+  feed = TrainFeed(short(5, 4).source, seed=3, batch_size=8)
+  draw = feed.draw(1)
+  rng = np.random.default_rng(0)
+  image, text = (rng.normal(size=(5, 6)).astype(np.float32) for _ in range(2))
+  rows, mask = draw["position"], draw["valid"]
+  scale = np.full(8, 10.0, np.float32)
+  twins = clip(image[rows], text[rows], scale, mask)
+  once = rows[mask]
+  alone = clip(image[once], text[once], scale[:5])
+  np.testing.assert_allclose(twins, alone, rtol=1e-6)
+  doubled = clip(image[rows], text[rows], scale)
+  assert abs(float(doubled) - float(alone)) > 0.01

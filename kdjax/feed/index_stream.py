@@ -12,6 +12,7 @@ from jaxtyping import Int
 
 from kdjax.errors import UserError
 from kdjax.feed import buckets as bucketing
+from kdjax.feed import orders
 from kdjax.feed import sampling as samplings
 from kdjax.feed.gather import gathered
 from kdjax.types import Source
@@ -154,12 +155,13 @@ class TrainFeed:
       for pool, (_, share) in enumerate(self.pools)
       if share
     ]
-    position, view, partner, valid = (
-      np.concatenate(arrays, axis=1)[:, part]
-      for arrays in zip(*drawn, strict=True)
-    )
+    arrays = [np.concatenate(them, axis=1) for them in zip(*drawn, strict=True)]
+    whole = arrays[0]
+    position, view, partner, valid = (array[:, part] for array in arrays)
     numbers = {"position": position, "view": view}
     numbers |= {"partner": partner} if self.partners else {}
+    if len(self.pools) == 1 and len(self.source) < self.batch_size:
+      valid = valid & orders.first(whole)[:, part]
     numbers = {key: value.astype(np.int32) for key, value in numbers.items()}
     return {**numbers, "valid": valid}
 
@@ -200,7 +202,7 @@ class TrainFeed:
     if self._chances[pool] is not None:
       rng = np.random.default_rng([self.seed, pool, epoch])
       return rng.choice(size, size, p=self._chances[pool])
-    permutation = _cached_permutation if size <= SMALL_EPOCH else _permutation
+    permutation = orders.cached if size <= SMALL_EPOCH else orders.permutation
     order = permutation(self.seed, pool, epoch, size)
     if self.sampling == "similar_length":
       # The batches of all seeds are shuffled alike, so that seeds in one group
@@ -282,16 +284,3 @@ class EvalFeed:
   def batch(self, step: int, part: slice = ALL) -> dict[str, np.ndarray]:
     """As in `TrainFeed`."""
     return gathered(self.source, self.draw(step, part))
-
-
-def _permutation(seed: int, pool: int, epoch: int, size: int) -> np.ndarray:
-  """The order of a seed's epoch."""
-  return np.random.default_rng([seed, pool, epoch]).permutation(size)
-
-
-@functools.lru_cache(maxsize=2**17)
-def _cached_permutation(
-  seed: int, pool: int, epoch: int, size: int
-) -> np.ndarray:
-  """The same, cached for the next stages of the seed."""
-  return _permutation(seed, pool, epoch, size).astype(np.uint16)
