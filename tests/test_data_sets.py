@@ -188,6 +188,23 @@ def test_mnist_has_its_known_counts_and_first_digits():
 
 
 @there
+def test_mnist_trains_on_all_60000_and_leaves_digits_out():
+  whole = mnist.load("train", root=ROOT, validation=False)
+  assert len(whole) == 60_000 and len(set(whole.index.tolist())) == 60_000
+  held = mnist.load("validation", root=ROOT)
+  np.testing.assert_array_equal(whole.labels[55_000:], held.labels)
+  np.testing.assert_array_equal(whole.index[55_000:], held.index)
+  for all_of_them in (False, True):
+    options = {"root": ROOT, "validation": not all_of_them}
+    part = mnist.load("train", left_out=(3, 7), **options)
+    full = mnist.load("train", **options)
+    kept = ~np.isin(full.labels, (3, 7))
+    np.testing.assert_array_equal(part.index, full.index[kept])
+    assert 3 in mnist.load("test", left_out=(3, 7), **options).labels
+  with pytest.raises(UserError, match="left_out has 'three'"):
+    mnist.load("train", root=ROOT, left_out=("three",))
+
+
 def test_mnist_has_its_known_mean_and_deviation():
   parts = [mnist.load(s, root=ROOT).columns["image"] for s in SPLITS[:2]]
   mean, deviation = mean_and_deviation([part[..., 0] for part in parts])

@@ -441,6 +441,62 @@ def test_rows_are_read_from_the_files_of_a_run(tmp_path):
   assert found.ours == (0.5, 0.6) and found.commit == "012345678+"
 
 
+def compared(tmp_path, *rows):
+  """The rows of two stages that ran: 0.5, 0.7 and 0.4, 0.75."""
+  for name, values in {"student": [0.5, 0.7], "alone": [0.4, 0.75]}.items():
+    folder = tmp_path / "p" / "stages" / name
+    folder.mkdir(parents=True)
+    result = {
+      "stage": name, "steps": 4, "seeds": [0, 1], "device": "d", "seconds": 2,
+      "examples_per_second": 9, "test": {"last": {"accuracy": values}},
+    }  # fmt: skip
+    (folder / "result.json").write_text(json.dumps(result))
+  (tmp_path / "p" / "environment.json").write_text(
+    json.dumps({"commit": None, "changed": False})
+  )
+  table = reproduction.Table("p", "", "P", PAPERS, rows, False)
+  return table, reproduction.rows(table, tmp_path)
+
+
+def test_a_row_is_a_number_a_paired_gain_a_sign_or_an_order(tmp_path):
+  table, rows = compared(
+    tmp_path,
+    config.result("number", "student", 0.61, 0.02),
+    config.result("gain", "student", 0.02, 0.01, over="alone"),
+    config.result("helps", "student", "+", over="alone"),
+    config.result("hurts", "student", "-", over="alone"),
+    config.result("right", ("student", "alone"), "order"),
+    config.result("wrong", ("alone", "student"), "order"),
+    config.result("no gain yet", "student", 0.02, 0.01, over="missing"),
+  )
+  assert [row.verdict for row in rows] == [
+    "within", "within", "within", "MISSED", "within", "MISSED", "not measured",
+  ]  # fmt: skip
+  assert rows[1].ours == pytest.approx((0.1, -0.05))
+  assert rows[1].difference == pytest.approx(0.005)
+  page = _results_page.page([(table, rows)])
+  assert "| gain | 0.020 | 0.025 ± 0.106 | +0.005 | 0.01 | within |" in page
+  assert "| helps | + | 0.025 ± 0.106 |  |  | within |" in page
+  assert "| wrong | alone > student | student > alone |" in page
+  assert "4 of 6 rows within tolerance, 1 not measured." in page
+
+
+@pytest.mark.parametrize(
+  "arguments, message",
+  [
+    (("a", "distilled", 0.5), "tolerance of 'a' is None"),
+    (("a", "distilled", 0.5, 0), "tolerance of 'a' is 0"),
+    (("a", "distilled", "+"), "no `over`"),
+    (("a", "distilled", "order"), "at least two stages"),
+    (("a", ("x", "y"), 0.5, 0.1), "at least two stages"),
+    (("a", "distilled", "more", 0.1), "Expected a number"),
+  ],
+)
+def test_a_row_of_no_kind_is_an_error(arguments, message):
+  with pytest.raises(UserError, match=message):
+    config.result(*arguments)
+
+
 def reproduction_row(**options):
   return config.result("row", "student", 0.55, 0.01, **options)
 

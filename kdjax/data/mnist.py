@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from kdjax.data import _mnist, _options, _subset
+from kdjax.errors import UserError
 from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
@@ -49,6 +50,8 @@ def load(
   root: str = "",
   mnist: str = "files",
   train_size: int = 0,
+  validation: bool = True,
+  left_out: tuple[int, ...] = (),
   limit: int = 0,
 ) -> ArraySource:
   """The examples of a split; `index` numbers training, then test images.
@@ -61,18 +64,35 @@ def load(
       reads TFDS's copy in `root`, or downloads it. Its order differs, and so
       the training and validation splits and the indices.
     train_size: number of training examples, stratified by class; 0 is all.
+    validation: whether the 5,000 validation images are held out. False trains
+      on all 60,000, as papers do: the validation split then measures what was
+      trained on, and the last variables are those to compare.
+    left_out: digits of which there is no training image, as in Hinton et al.,
+      "Distilling the Knowledge in a Neural Network", arXiv:1503.02531, Section
+      3; the other splits have them.
     limit: the largest size of any split, in the same way; 0 is no limit.
 
   Raises:
-    UserError: a file is missing or broken.
+    UserError: a file is missing or broken, or `left_out` names no digit.
   """
   del seed
+  for digit in left_out:
+    if digit not in range(10):
+      raise UserError(f"left_out has {digit!r}.", "Expected digits, 0 to 9.")
   _mnist.check(split, mnist)
   _options.check_counts(train_size=train_size, limit=limit)
   images, labels = _mnist.part(root, mnist, split)
-  most = train_size if split == "train" else 0
-  rows = _subset.limited(labels, most, limit)
   index = np.arange(*_mnist.ROWS[split], dtype=np.int32)
+  most = train_size if split == "train" else 0
+  if split == "train" and not validation:
+    held = _mnist.part(root, mnist, "validation")
+    images = np.concatenate([images, held[0]])
+    labels = np.concatenate([labels, held[1]])
+    index = np.arange(len(labels), dtype=np.int32)
+  if split == "train" and left_out:
+    kept = ~np.isin(labels, left_out)
+    images, labels, index = images[kept], labels[kept], index[kept]
+  rows = _subset.limited(labels, most, limit)
   return ArraySource(
     {
       "image": images[rows][..., None],

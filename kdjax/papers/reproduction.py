@@ -13,13 +13,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kdjax.config import fields
+from kdjax.config import fields, results
 from kdjax.errors import UserError
 from kdjax.papers import closed_forms
 from kdjax.training import experiment, workdir
 
 # A file that defines this name runs only if it is named.
 ON_REQUEST = "ON_REQUEST"
+
+# Between the stages of an order, the best first.
+ORDER = " > "
 
 
 class Table(NamedTuple):
@@ -48,26 +51,32 @@ class Row(NamedTuple):
 
   table: str
   text: str
-  published: float | None
+  published: float | str | None  # a number, a sign, or an order of stages
   ours: tuple[float, ...]  # a number per seed; () is not measured
-  tolerance: float
+  tolerance: float | None
   note: str
   device: str
   seconds: float
   commit: str
+  order: str = ""  # our order of stages, of a published order
 
   @property
   def difference(self) -> float | None:
     """Our mean minus the published number."""
-    if self.published is None or not self.ours:
+    if self.published is None or isinstance(self.published, str):
       return None
-    return float(np.mean(self.ours)) - self.published
+    return float(np.mean(self.ours)) - self.published if self.ours else None
 
   @property
   def verdict(self) -> str:
-    """Whether our mean is within the tolerance."""
+    """Whether ours is within the tolerance, or has the sign or the order."""
     if not self.ours:
       return "not measured"
+    if self.published in results.SIGNS:
+      sign = "+" if np.mean(self.ours) > 0 else "-"
+      return "within" if sign == self.published else "MISSED"
+    if self.order:
+      return "within" if self.order == self.published else "MISSED"
     if self.difference is None:
       return "no number to compare"
     # The factor allows for rounding.
@@ -162,11 +171,18 @@ def rows(table: Table, folder: pathlib.Path) -> list[Row]:
 
 def _row(table: Table, folder: pathlib.Path, spec: dict[str, Any]) -> Row:
   """A row, with our number if its stage is finished."""
-  stage = spec["stage"] or _last_stage(folder)
-  result = workdir.stage_result(folder, stage) if stage else None
-  where = {"device": "", "seconds": 0.0, "commit": ""}
+  names = spec["stage"] or _last_stage(folder)
+  names = [names] if isinstance(names, str) else list(names)
+  names += [spec["over"]] if spec["over"] else []
+  found = [
+    workdir.stage_result(folder, name) if name else None for name in names
+  ]
+  result, where = found[0], {"device": "", "seconds": 0.0, "commit": ""}
   ours: Sequence[float] = ()
-  if result is not None:
+  published, order = spec["published"], ""
+  if published == "order":
+    published = ORDER.join(names)
+  if all(it is not None for it in found):
     environment = json.loads((folder / "environment.json").read_text())
     commit = (environment["commit"] or "")[:9]
     where = {
@@ -178,11 +194,18 @@ def _row(table: Table, folder: pathlib.Path, spec: dict[str, Any]) -> Row:
     if form:
       ours = closed_forms.distance(form, folder, spec["stage"])
     else:
-      ours = _measured(result, metric, spec["at"])
+      values = [_measured(it, metric, spec["at"]) for it in found]
+      ours = values[0]
+      if spec["over"]:
+        ours = np.subtract(*values).tolist()
+      elif spec["published"] == "order":
+        means = [-np.mean(value) for value in values]
+        order = ORDER.join(names[place] for place in np.argsort(means))
   return Row(
     table=table.name,
     text=spec["text"],
-    published=spec["published"],
+    published=published,
+    order=order,
     ours=tuple(ours),
     tolerance=spec["tolerance"],
     note=spec["note"],
