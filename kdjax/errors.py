@@ -1,5 +1,7 @@
 """Errors that a user can mend: the problem, what was expected, what exists."""
 
+import os
+import zipfile
 from collections.abc import Iterable
 
 # Up to so many names are listed; of more, the nearest.
@@ -38,6 +40,38 @@ class UserError(Exception):
 
 class ShapeError(UserError):
   """Arrays whose shapes do not fit together."""
+
+
+def check_memory(size: int, what: str) -> None:
+  """Raises `UserError` for arrays that are larger than the memory.
+
+  A compressed file of some kilobytes can state arrays of any size.
+
+  Args:
+    size: of the arrays, in bytes.
+    what: names their file.
+  """
+  try:
+    most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+  except (AttributeError, OSError, ValueError):
+    return  # not known on this system
+  if size > most:
+    raise UserError(
+      f"{what} has arrays of {size / 2**30:,.1f} GiB, and this machine has"
+      f" {most / 2**30:,.1f} GiB of memory.",
+      "Expected arrays that fit.",
+    )
+
+
+def check_archive(path: str | os.PathLike) -> None:
+  """Raises `UserError` for a .zip or .npz that unpacks to more than the memory.
+
+  Raises:
+    OSError, zipfile.BadZipFile: it cannot be read.
+  """
+  with zipfile.ZipFile(path) as archive:
+    size = sum(member.file_size for member in archive.infolist())
+  check_memory(size, f"'{os.fspath(path)}'")
 
 
 def same_shape(**arrays) -> None:

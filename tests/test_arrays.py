@@ -1,5 +1,6 @@
 """Arrays of one's own: files, folders and those of a notebook."""
 
+import os
 import pathlib
 import pickle
 import shutil
@@ -7,8 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
-from kdjax.data import arrays
+from kdjax.cache import imported
+from kdjax.data import _files, arrays
 from kdjax.errors import UserError
+from kdjax.report import records
 
 SPLITS = ("train", "validation", "test")
 
@@ -151,13 +154,31 @@ def test_channels_before_height_are_refused(keep, shape):
     (-2, 3, np.float64, False),
   ],
 )
-def test_images_of_other_values_than_networks_expect_are_remarked(
+def test_images_of_other_values_than_networks_expect_need_a_range(
   keep, low, high, dtype, said
 ):
   image = np.linspace(low, high, 20 * 12).reshape(20, 3, 4).astype(dtype)
-  found = arrays.remarks(**keep({"image": image, "label": np.arange(20)}))
-  assert bool(found) == said
-  assert not said or f"from {low:g} to {high:g}" in found[0]
+  options = keep({"image": image, "label": np.arange(20)})
+  if said:
+    with pytest.raises(UserError, match=f"from {low:g} to {high:g}.*range="):
+      arrays.load("train", **options)
+  else:
+    found = arrays.load("train", **options)
+    kept = image[found.index]
+    np.testing.assert_allclose(found.columns["image"][..., 0], kept, 1e-6)
+  for most in (high, 2 * high):
+    ranged = options | {"range": (low, most)}
+    assert arrays.spec(**ranged)["image"].dtype == np.float32
+    found = arrays.load("train", **ranged)
+    np.testing.assert_allclose(
+      found.columns["image"][..., 0],
+      (image[found.index].astype(float) - low) / (most - low),
+      atol=1e-6,
+    )
+  with pytest.raises(UserError, match="outside of range="):
+    arrays.load("train", **options | {"range": (low, high / 2)})
+  with pytest.raises(UserError, match="is no range"):
+    arrays.load("train", **options | {"range": (high, low)})
 
 
 @pytest.mark.parametrize(
@@ -346,3 +367,27 @@ def test_an_option_that_cannot_be_is_a_mistake(options, match):
 def test_nothing_is_not_held():
   with pytest.raises(UserError, match=r"hold\('nothing', .*has no arrays"):
     arrays.hold("nothing", {})
+
+
+def test_arrays_larger_than_the_memory_are_refused_before_they_are_read(
+  tmp_path, monkeypatch
+):
+  path = tmp_path / "made.npz"
+  # A thousand times smaller than its arrays.
+  zeros = {"index": np.zeros(2**20, np.int32), "label": np.zeros(2**20, int)}
+  np.savez_compressed(path, logits=zeros["index"][:, None], **zeros)
+  assert path.stat().st_size < 2**17
+  monkeypatch.setattr(os, "sysconf", lambda _: 1000)
+  stages = tmp_path / "run/stages/alone"
+  stages.mkdir(parents=True)
+  shutil.copy(path, stages / "predictions.npz")
+  record = records.Record.__new__(records.Record)
+  record.__dict__.update({"path": tmp_path / "run", "results": {"alone": {}}})
+  for read in (
+    lambda: arrays.load("train", root=str(path)),
+    lambda: imported._load(path),
+    lambda: _files.npz(str(path)),
+    lambda: record.predictions("alone"),
+  ):
+    with pytest.raises(UserError, match=r"GiB, and this machine has 0.0 GiB"):
+      read()

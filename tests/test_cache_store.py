@@ -387,6 +387,18 @@ def test_of_two_processes_that_start_at_once_one_writes_the_header(tmp_path):
   assert Layout(tmp_path / "two").header() == one
 
 
+@pytest.mark.parametrize("name", ["rows", "views", "chunk_rows"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, "8", None, True, 10**9, 10**30])
+def test_a_header_of_no_cache_is_an_error_at_once(tmp_path, name, value):
+  """A header by hand has the right checksum."""
+  filled(tmp_path)
+  header = dataclasses.replace(writer_of(tmp_path).header, **{name: value})
+  (tmp_path / "cache.json").write_bytes(header.to_bytes())
+  with pytest.raises(UserError) as error:
+    Reader(tmp_path)
+  assert str(tmp_path) in str(error.value)
+
+
 def test_the_files_of_a_chunk_without_a_mark_are_overwritten(tmp_path):
   filled(tmp_path)
   whole = files_of(tmp_path)

@@ -11,7 +11,6 @@ the smallest unit that is read. Reading an unwritten row is an error.
 """
 
 import contextlib
-import dataclasses
 import json
 import math
 import pathlib
@@ -20,11 +19,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tensorstore as ts
 
-from kdjax.cache.manifest import Manifest, check_equal, checksum
+from kdjax.cache._header import Header
+from kdjax.cache.manifest import check_equal, checksum
 from kdjax.errors import UserError
 from kdjax.types import Spec
 
@@ -39,51 +38,6 @@ _CHUNK_BYTES = 32 * 2**20
 _CHUNK_ROWS = 2**16
 
 _REMAKE = "Remove the cache; `kdjax cache` makes it again."
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-  """The content of cache.json.
-
-  Attributes:
-    manifest: teacher, data and augmentation of the cache.
-    parts: name -> shape and dtype of a row.
-    rows: number of examples.
-    views: number of stored views of each example.
-    chunk_rows: rows in a chunk.
-    index: checksum of the examples' indices.
-  """
-
-  manifest: Manifest
-  parts: Spec
-  rows: int
-  views: int
-  chunk_rows: int
-  index: str
-
-  def to_bytes(self) -> bytes:
-    """The header as JSON, with a checksum of the content."""
-    content = vars(self) | {
-      "manifest": self.manifest.to_json(),
-      "parts": {
-        name: {"shape": list(row.shape), "dtype": row.dtype.name}
-        for name, row in self.parts.items()
-      },
-    }
-    return json.dumps(content | {"checksum": _sum(content)}, indent=1).encode()
-
-  @classmethod
-  def from_bytes(cls, stored: bytes) -> "Header":
-    """The inverse of `to_bytes`; raises ValueError for a wrong checksum."""
-    content = json.loads(stored)
-    if content.pop("checksum", None) != _sum(content):
-      raise ValueError("its checksum does not match")
-    content["manifest"] = Manifest.from_json(content["manifest"])
-    content["parts"] = {
-      name: jax.ShapeDtypeStruct(tuple(row["shape"]), jnp.dtype(row["dtype"]))
-      for name, row in content["parts"].items()
-    }
-    return cls(**content)
 
 
 class Layout:
@@ -293,8 +247,3 @@ def describe(parts: Mapping[str, Any]) -> str:
     f"{name} {parts[name].dtype.name}{list(parts[name].shape)}"
     for name in sorted(parts)
   )
-
-
-def _sum(content: dict[str, Any]) -> str:
-  text = json.dumps(content, sort_keys=True).encode()
-  return checksum(np.frombuffer(text, np.uint8))

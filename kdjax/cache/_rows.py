@@ -6,7 +6,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from kdjax.cache import _layout
-from kdjax.cache._layout import STORAGE_ERRORS, Header, Layout, mark_file
+from kdjax.cache._header import Header
+from kdjax.cache._layout import STORAGE_ERRORS, Layout, mark_file
 from kdjax.cache.manifest import checksum
 from kdjax.errors import UserError
 

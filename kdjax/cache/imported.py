@@ -17,7 +17,7 @@ import numpy as np
 from kdjax.cache import codecs, logit_values, outputs
 from kdjax.cache.manifest import Manifest, Output, hash_of
 from kdjax.cache.store import Reader, Writer
-from kdjax.errors import UserError
+from kdjax.errors import UserError, check_archive
 from kdjax.types import Array, Outputs
 
 INDEX, LABEL = "index", "label"
@@ -224,6 +224,7 @@ def _load(path: pathlib.Path) -> dict[str, np.ndarray]:
   try:
     if path.suffix == ".safetensors":
       return load_file(path)
+    check_archive(path)
     with np.load(path, allow_pickle=False) as file:
       return dict(file)
   except (SafetensorError, OSError, ValueError, BadZipFile) as error:

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from kdjax.cache import _layout
-from kdjax.cache._layout import STORAGE_ERRORS, Header, Layout, describe
+from kdjax.cache._header import Header
+from kdjax.cache._layout import STORAGE_ERRORS, Layout, describe
 from kdjax.cache._rows import Damage, Rows
 from kdjax.cache.manifest import Manifest, checksum
 from kdjax.errors import ShapeError, UserError
@@ -179,12 +180,11 @@ class Reader:
     self.header = header
     self.manifest, self.parts = header.manifest, header.parts
     self.views = header.views
-    finished = self.layout.finished_chunks()
-    self._finished = np.zeros(
-      (header.views, math.ceil(header.rows / header.chunk_rows)), bool
-    )
-    for view, chunk in np.ndindex(self._finished.shape):
-      self._finished[view, chunk] = (view, chunk) in finished
+    chunks = math.ceil(header.rows / header.chunk_rows)
+    self._finished = np.zeros((header.views, chunks), bool)
+    for view, chunk in self.layout.finished_chunks():
+      if view < header.views and chunk < chunks:
+        self._finished[view, chunk] = True
     self.complete = bool(self._finished.all())
     if not unfinished:
       self._check_complete()

@@ -1,18 +1,21 @@
 """Named arrays of a file or folder: read, divided by split, and checked."""
 
 import functools
+import math
 import pathlib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from kdjax.data._array_layout import SPLIT
-from kdjax.errors import UserError
+from kdjax.errors import UserError, check_memory
 
 # Floats up to here may be brightness from 0 to 1, with some rounding.
 _BRIGHT = 1.5
+
+Range = tuple[float, float]
 
 # Channels of pictures: grey, with transparency, colour, colour with it.
 _CHANNELS = (1, 2, 3, 4)
@@ -40,11 +43,16 @@ def arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     (str(file), file.stat().st_mtime_ns, file.stat().st_size)
     for file in _files(path).values()
   )
+  size = sum(
+    math.prod(header.shape) * header.dtype.itemsize
+    for header in headers(path).values()
+  )
+  check_memory(size, f"'{path}'")
   return _arrays(path, stamps)
 
 
 def forms(
-  part: Mapping[str, Any], where: str
+  part: Mapping[str, Any], where: str, values: Range | None = None
 ) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
   """The shape and dtype of each array in a batch, [N ...].
 
@@ -55,13 +63,18 @@ def forms(
   for key, leaf in part.items():
     if key != SPLIT:
       batch[key] = _form(key, tuple(leaf.shape), leaf.dtype, where)
+  if "image" in batch and values is not None:
+    batch["image"] = (batch["image"][0], np.dtype(np.float32))
   if "text" in batch and "mask/text" not in batch:
     batch["mask/text"] = (batch["text"][0], np.dtype(bool))
   return batch
 
 
 def checked(
-  part: Mapping[str, np.ndarray], start: int, where: str
+  part: Mapping[str, np.ndarray],
+  start: int,
+  where: str,
+  values: Range | None = None,
 ) -> dict[str, np.ndarray]:
   """The arrays of a split with the shapes and dtypes of a batch.
 
@@ -69,6 +82,7 @@ def checked(
     part: key -> [N ...].
     start: the index of the first example.
     where: how messages refer to the arrays.
+    values: (low, high) of an image, which becomes 0 to 1.
 
   Raises:
     UserError: lengths differ, or an array holds values that it must not.
@@ -81,30 +95,44 @@ def checked(
       "Expected one entry per example in each.",
     )
   columns = {}
-  for key, (shape, dtype) in forms(part, where).items():
+  for key, (shape, dtype) in forms(part, where, values).items():
     value = part[key] if key in part else part["text"] != 0
     _check(key, value, dtype, where)
+    if key == "image":
+      value = _brightness(value, where, values)
     columns[key] = np.asarray(value, dtype).reshape(shape)
   size = max(sizes.values())
   columns["index"] = np.arange(start, start + size, dtype=np.int32)
   return columns
 
 
-def remarks(images: Sequence[np.ndarray], where: str) -> tuple[str, ...]:
-  """A sentence if images have hardly the values that networks expect."""
-  images = [it for it in images if it.size]
-  if not images or images[0].dtype in (np.uint8, np.bool_):
-    return ()
-  low = min(float(it.min()) for it in images)
-  high = max(float(it.max()) for it in images)
-  # Floats with a negative value were standardised by somebody.
-  if images[0].dtype.kind == "f" and (low < 0 or high <= _BRIGHT):
-    return ()
-  return (
-    f"The array 'image' of {where} is {images[0].dtype} from {low:g} to"
-    f" {high:g}. Networks expect uint8, or floats of 0 to 1 or standardised:"
-    " (image - low) / (high - low).",
-  )
+def _brightness(
+  image: np.ndarray, where: str, values: Range | None
+) -> np.ndarray:
+  """Images as networks expect them: 0 to 1 if a range is stated.
+
+  Raises:
+    UserError: a value is outside of the range, or the range is not known.
+  """
+  if not image.size or (values is None and image.dtype in (np.uint8, bool)):
+    return image
+  low, high = float(image.min()), float(image.max())
+  what = f"The array 'image' of {where} is {image.dtype} from {low:g} to"
+  if values is None:
+    # Floats with a negative value were standardised by somebody.
+    if image.dtype.kind == "f" and (low < 0 or high <= _BRIGHT):
+      return image
+    raise UserError(
+      f"{what} {high:g}, and its range is not known.",
+      "range=(low, high) states what is black and white. Without it, expected"
+      " uint8, or floats of 0 to 1 or standardised.",
+    )
+  if low < values[0] or high > values[1]:
+    raise UserError(
+      f"{what} {high:g}, outside of range={values}.",
+      "Expected values in the range.",
+    )
+  return (image - values[0]) / np.float32(values[1] - values[0])
 
 
 def _form(key, shape, dtype, where):

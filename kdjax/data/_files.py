@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kdjax.errors import UserError
+from kdjax.errors import UserError, check_archive
 
 
 def find(root: str, name: str, what: str) -> str:
@@ -44,6 +44,7 @@ def npz(path: str) -> dict[str, np.ndarray]:
   """The arrays of an .npz file, read without pickle."""
 
   def arrays() -> dict[str, np.ndarray]:
+    check_archive(path)
     with np.load(path, allow_pickle=False) as file:
       return {name: file[name] for name in file.files}
 

@@ -29,6 +29,7 @@ import numpy as np
 from kdjax.data import _array_layout, _arrays, _options, _splits, _subset
 from kdjax.errors import UserError
 from kdjax.feed.sources import ArraySource
+from kdjax.preprocess import images
 from kdjax.types import Spec
 
 _held: dict[str, dict[str, np.ndarray]] = {}
@@ -87,17 +88,6 @@ def ids(**options) -> dict[str, int]:
   return sizes
 
 
-def remarks(**options) -> tuple[str, ...]:
-  """Sentences on images whose values are hardly those that networks expect.
-
-  Args:
-    **options: of `load`.
-  """
-  chosen = _chosen(options)
-  images = [part["image"] for part in _whole(chosen)[0] if "image" in part]
-  return _arrays.remarks(images, chosen.where)
-
-
 def spec(**options) -> Spec:
   """Shapes and dtypes of one example; files are read up to their headers.
 
@@ -110,7 +100,7 @@ def spec(**options) -> Spec:
   if group is not None and group.dtype.kind in "OSU":
     del headers[chosen.group_column]
   parts = _array_layout.layout(headers, chosen.columns, chosen.where)
-  shapes = _arrays.forms(parts["train"], chosen.where)
+  shapes = _arrays.forms(parts["train"], chosen.where, chosen.range)
   leaves = {
     key: jax.ShapeDtypeStruct(shape[1:], dtype)
     for key, (shape, dtype) in shapes.items()
@@ -131,6 +121,7 @@ def load(
   folds: int | str = 0,
   labels_per_class: int = 0,
   classes: tuple[str, ...] = (),
+  range: tuple[float, float] | None = None,
 ) -> ArraySource:
   """The examples of a split; `index` numbers them across all splits.
 
@@ -153,6 +144,9 @@ def load(
     labels_per_class: training labels kept per class, drawn by the seed; the
       others are -1; 0 keeps all.
     classes: names of the labels, in order; () are numbers.
+    range: (low, high), black and white of `image`, which becomes float32 of 0
+      to 1. None: uint8, or floats of 0 to 1 or, with negative ones,
+      standardised; other images are an error.
 
   Raises:
     UserError: an array is missing, or the arrays do not fit together.
@@ -202,6 +196,7 @@ class _Options:
   folds: int | str
   labels_per_class: int
   classes: tuple[str, ...]
+  range: tuple[float, float] | None
   seed: int = 0
 
   @property
@@ -242,6 +237,8 @@ def _chosen(options: Mapping[str, Any]) -> _Options:
       f"root='{values['root']}' and held='{values['held']}'.",
       "Set one of them: the location of the arrays.",
     )
+  if values["range"] is not None:
+    values["range"] = images.checked_range(values["range"])
   return _Options(**{**values, "classes": tuple(values["classes"])})
 
 
@@ -252,7 +249,7 @@ def _whole(chosen: _Options) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
   named = _array_layout.layout(arrays, chosen.columns, chosen.where)
   parts, words, start = [], [], 0
   for split, part in named.items():
-    parts.append(_arrays.checked(part, start, chosen.where))
+    parts.append(_arrays.checked(part, start, chosen.where, chosen.range))
     size = len(parts[-1]["index"])
     word = part.get(_array_layout.SPLIT, np.full(size, split))
     words.append([_splits.named(str(text)) for text in word.tolist()])

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -33,6 +34,17 @@ _METADATA = frozenset(
 _SIXTEEN = ("PNG", "PPM", "JPEG2000")
 
 
+def checked_range(values: Sequence[float]) -> tuple[float, float]:
+  """(low, high) as floats; raises `UserError` if it is none."""
+  if not (
+    len(values) == 2 and np.isfinite(values).all() and values[0] < values[1]
+  ):
+    raise UserError(
+      f"range={values} is no range.", "Expected (low, high), as in (0, 255)."
+    )
+  return float(values[0]), float(values[1])
+
+
 def check(
   size: tuple[int, int],
   channels: int,
@@ -40,12 +52,8 @@ def check(
   values: tuple[float, float] | None = None,
 ) -> None:
   """Raises `UserError` for an impossible size, channels, fit or range."""
-  if values is not None and not (
-    len(values) == 2 and np.isfinite(values).all() and values[0] < values[1]
-  ):
-    raise UserError(
-      f"range={values} is no range.", "Expected (low, high), as in (0, 255)."
-    )
+  if values is not None:
+    checked_range(values)
   if len(size) != 2 or min(size) < 1:
     raise UserError(
       f"image_size={size} is no size.", "Expected (height, width), from 1."
