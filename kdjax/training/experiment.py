@@ -1,6 +1,7 @@
 """Runs the stages of an experiment in order, and lists its caches."""
 
 import functools
+import gc
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -24,6 +25,9 @@ from kdjax.training import (
 )
 from kdjax.training import workdir as workdirs
 from kdjax.training.loop import Loop
+
+# The compiled programs of at most so many finished stages are kept.
+KEPT = 4
 
 
 def run(
@@ -70,8 +74,13 @@ def run(
     provenance_check.check_trained(plain, workdir, names, accept)
     workdirs.write_config(workdir, plain, accept)
     quiet = quiet or jax.process_index() > 0
-    for name in names:
+    for number, name in enumerate(names, 1):
       run_stage(plain, workdir, name, quiet=quiet, accept=accept)
+      if number % KEPT == 0:
+        # A stage's compiled programs take 25 MB and more. The next stages
+        # share the smallest, so they are not freed after each.
+        gc.collect()
+        jax.clear_caches()
     if jax.process_index() == 0:
       return report.write(workdir)
   return {}
