@@ -6,7 +6,7 @@ import numpy as np
 
 ZERO = True
 
-OPTIONS = ({"rank": 2, "spare": 1},)
+OPTIONS = ({"rank": 2, "spare": 1}, {"matrix": "rows", "rank": 2})
 
 
 def _directions(image, count):
@@ -37,7 +37,25 @@ def _pair(mine, theirs, rank, spare):
   return own, target
 
 
-def kdsvd(student, teacher, *, rank=1, spare=3, width=8.0):
+def _narrowed(image, other):
+  """Rows as columns, in as many windows as the narrower map is wide."""
+  size, count = image.shape[1], min(image.shape[1], other.shape[1])
+  columns = []
+  for i in range(count):
+    window = range(
+      math.floor(i * size / count), math.ceil((i + 1) * size / count)
+    )
+    columns.append(sum(image[:, w] for w in window) / len(window))
+  return np.stack(columns, axis=-1)
+
+
+def kdsvd(student, teacher, *, rank=1, spare=3, width=8.0, matrix="channels"):
+  if matrix == "rows":
+    shared = lambda maps, others: tuple(
+      np.stack([_narrowed(*both) for both in zip(*pair, strict=True)])
+      for pair in zip(maps, others, strict=True)
+    )
+    student, teacher = shared(student, teacher), shared(teacher, student)
   losses = []
   for i in range(len(student[0])):
     first = _pair(student[0][i], teacher[0][i], rank, spare)
