@@ -3,7 +3,10 @@
 import jax
 import jax.numpy as jnp
 
+from goldens._case import biased, dense
 from kdjax.heads import _nce, fuse, project
+from kdjax.losses._selection import select_rows
+from kdjax.losses._views import stack_views, view_similarities
 from kdjax.losses.clip import clip as clip_loss
 from kdjax.losses.clip_ckd import clip_ckd
 from kdjax.losses.clip_cross_kd import clip_cross_kd
@@ -24,83 +27,154 @@ VIEWS = 4
 
 def crd(case):
   """Both directions on a new memory, with Z of this batch."""
-  size = case.hyper["n_data"]
   scores = []
-  for bank, embedding in zip(("mem2", "mem1"), _embedded(case), strict=True):
+  first, second = _banks(case)
+  for bank, embedding in zip((second, first), _embedded(case), strict=True):
     log_scores = _scores(case, bank, embedding)
-    log_z = jax.lax.stop_gradient(_nce.log_partition(log_scores, size))
+    log_z = jax.lax.stop_gradient(_nce.log_partition(log_scores, len(bank)))
     scores.append(log_scores - log_z)
-  return {"loss": jnp.mean(crd_loss(*scores, data_size=size))}
+  return case.answer(_crd(case, *scores))
 
 
 def crd_contrast(case):
   tiny = jnp.finfo(jnp.float32).tiny
   scores = jnp.log(jnp.maximum(case["s"], tiny)).reshape(case["s"].shape[:2])
-  size = case.hyper["n_data"]
-  return {"loss": jnp.mean(crd_loss(scores, data_size=size))}
+  return case.answer(_crd(case, scores))
 
 
 def crd_memory_update(case):
   """The banks after one update, and Z of both directions."""
   student, teacher = _embedded(case)
+  first, second = _banks(case)
+  (index,) = _indices(case, 1)
+  momentum = case.option(0.5, "nce_m", "momentum")
   renewed = lambda bank, embedding: _nce.update_rows(
-    case[bank], embedding, case["idx"], momentum=case.hyper["nce_m"]
+    bank, embedding, index, momentum=momentum
   )
   log_z = [
-    _nce.log_partition(_scores(case, bank, embedding), case.hyper["n_data"])
-    for bank, embedding in (("mem2", student), ("mem1", teacher))
+    _nce.log_partition(_scores(case, bank, embedding), len(bank))
+    for bank, embedding in ((second, student), (first, teacher))
   ]
-  return {
-    "aux_memory_v1": renewed("mem1", student),
-    "aux_memory_v2": renewed("mem2", teacher),
+  answers = {
+    "aux_memory_v1": renewed(first, student),
+    "aux_memory_v2": renewed(second, teacher),
     "aux_Z": jnp.exp(jnp.stack(log_z)),
   }
+  return {name: answers[name] for name in case.outputs}
+
+
+def _crd(case, *scores):
+  epsilon = case.option(1e-7, "eps")
+  loss = crd_loss(*scores, data_size=_data_size(case), epsilon=epsilon)
+  return jnp.mean(loss)
+
+
+def _data_size(case):
+  rows = [len(bank) for bank in _banks(case)] or [None]
+  return case.option(rows[0], "n_data", "num_samples", "num_data")
 
 
 def _embedded(case):
-  """The head's embeddings of both sides."""
+  """Embeddings of both sides; without layers, the inputs are."""
+  layers = [biased(dense(layer)) for layer in case.linears()]
+  if not layers:
+    return [case["s"], case["t"]]
   return [
-    _nce.NormalizedDense(case.hyper["feat_dim"]).apply(
-      {"params": {"Dense_0": case.dense(f"embed_{side}.linear")}}, case[side]
+    _nce.NormalizedDense(len(layer["bias"])).apply(
+      {"params": {"Dense_0": layer}}, case.flat(side)
     )
-    for side in ("s", "t")
+    for side, layer in zip(("s", "t"), layers, strict=True)
+  ]
+
+
+def _others(case):
+  """Inputs that are neither features nor parameters, in order."""
+  return [
+    array
+    for name, array in case.inputs.items()
+    if name not in ("s", "t") and not name.startswith("param:")
+  ]
+
+
+def _banks(case):
+  """The banks of student and teacher."""
+  return [x for x in _others(case) if jnp.issubdtype(x.dtype, jnp.floating)]
+
+
+def _indices(case, rank):
+  return [
+    x
+    for x in _others(case)
+    if jnp.issubdtype(x.dtype, jnp.integer) and x.ndim == rank
   ]
 
 
 def _scores(case, bank, embedding):
-  return _nce.scores(
-    case[bank], embedding, case["cidx"], temperature=case.hyper["nce_t"]
-  )
+  (rows,) = _indices(case, 2)
+  temperature = case.option(0.07, "nce_t", "temperature", "T")
+  return _nce.scores(bank, embedding, rows, temperature=temperature)
 
 
 def sskd(case):
-  hyper = case.hyper
   logits, taught = _views(case["sl"]), _views(case["tl"])
-  weights = hyper.get("loss_weights") or (1.0, 1.0, 1.0, 1.0)
-  parts = (
-    jnp.mean(cross_entropy(logits[0], case["y"])),
-    jnp.mean(kd(logits[0], taught[0], temperature=hyper["kl_temp"])),
-    sskd_loss(
-      _views(case["s"]),
-      _views(case["t"]),
-      temperature=hyper["ss_temp"],
-      ratio=hyper["ss_ratio"],
-      ties="order",
+  label = case["y"]
+  examples, classes = logits[0].shape
+  weights = case.option((1.0, 1.0, 1.0, 1.0), "loss_weights")
+  plain = kd(logits[0], taught[0], temperature=case.option(4.0, "kl_temp"))
+  hard = cross_entropy(logits[0], label)
+  self_supervised = {
+    "temperature": case.option(0.5, "ss_temp"),
+    "ratio": case.option(0.75, "ss_ratio"),
+    "ties": "order",
+  }
+  transformed = {
+    "temperature": case.option(4.0, "tf_temp"),
+    "ratio": case.option(1.0, "tf_ratio"),
+    "ties": "order",
+  }
+  student, teacher = _views(case["s"]), _views(case["t"])
+  cosines = lambda views: view_similarities(views, jnp.ones(examples, bool))
+  own = jnp.repeat(jnp.arange(examples), VIEWS - 1)
+  kept = [
+    _kept(cosines(teacher), own, self_supervised["ratio"]),
+    _kept(
+      stack_views(taught[1:]),
+      jnp.repeat(label, VIEWS - 1),
+      transformed["ratio"],
     ),
-    sskd_transformed(
-      logits[1:],
-      taught[1:],
-      case["y"],
-      temperature=hyper["tf_temp"],
-      ratio=hyper["tf_ratio"],
-      ties="order",
-    ),
-  )
-  return {"loss": sum(w * part for w, part in zip(weights, parts, strict=True))}
+  ]
+  means = [
+    jnp.mean(hard),
+    jnp.mean(plain),
+    sskd_loss(student, teacher, **self_supervised),
+    sskd_transformed(logits[1:], taught[1:], label, **transformed),
+  ]
+  # Of the mean over rows: times the rows, or divided by the columns.
+  factors = {
+    "batchmean": (1, 1, 1, 1),
+    "mean": (1, 1 / classes, 1 / examples, 1 / classes),
+    "sum": (examples, examples, *kept),
+  }[case.option("batchmean", "reduction")]
+  parts = zip(weights, factors, means, strict=True)
+  return case.answer(sum(w * f * mean for w, f, mean in parts))
+
+
+def _kept(scores, label, ratio):
+  """The number of rows that SSKD keeps."""
+  rows = jnp.ones(len(label), bool)
+  return jnp.sum(select_rows(scores, label, rows, ratio, "order"))
 
 
 def sskd_aux(case):
-  return {"loss": sskd_aux_loss(_views(case["s"]))}
+  views = _views(case["s"])
+  examples = len(views[0])
+  reduction = case.option("mean", "reduction")
+  if reduction == "none":
+    scores = view_similarities(views, jnp.ones(examples, bool))
+    own = jnp.repeat(jnp.arange(examples), VIEWS - 1)
+    return case.answer(cross_entropy(scores, own))
+  count = examples * (VIEWS - 1) if reduction == "sum" else 1
+  return case.answer(count * sskd_aux_loss(views))
 
 
 def _views(rows):
@@ -111,20 +185,23 @@ def _views(rows):
 def clip(case):
   scale = _rows(case, "scale", "s_i")
   value = clip_loss(case["s_i"], case["s_t"], scale, normalize=False)
-  return {"loss": value}
+  return case.answer(value)
 
 
 def clip_soft(case):
   student, teacher = _sides(case)
   scales = _rows(case, "scale", "s_i"), _rows(case, "tscale", "s_i")
-  return {"loss": clip_soft_loss(student, teacher, *scales, normalize=False)}
+  return case.answer(clip_soft_loss(student, teacher, *scales, normalize=False))
 
 
 def clip_kd(case):
   """The weighted terms that the case has as outputs."""
   student, teacher = _sides(case)
   scale, taught = _rows(case, "scale", "s_i"), _rows(case, "tscale", "s_i")
-  cross = _rows(case, "param:cross_logit_scale", "s_i")
+  cross, fused = (
+    jnp.broadcast_to((case.singles(name) or case.singles())[0], scale.shape)
+    for name in ("cross", "fusion")
+  )
   wide = _projected(case, student, teacher)
   terms = {
     "task": lambda: clip_loss(*student, scale),
@@ -133,17 +210,13 @@ def clip_kd(case):
     "cross_kd": lambda: clip_cross_kd(wide, teacher, cross, taught),
     "fd": lambda: jnp.mean(clip_fd(wide, teacher)),
     "gd": lambda: clip_gd(wide, teacher, scale, taught, form="code"),
-    "afd": lambda: clip_loss(
-      _fused(case, "visual", wide[0], teacher[0]),
-      _fused(case, "text", wide[1], teacher[1]),
-      _rows(case, "param:fusion_logit_scale", "s_i"),
-    ),
+    "afd": lambda: clip_loss(*_fused(case, wide, teacher), fused),
   }
+  shared = case.option(1.0, "weight")
   weights = {
-    name: case.hyper.get(f"alpha_{name}", case.hyper.get("weight", 1.0))
+    name: case.option(shared, f"alpha_{name}", f"alpha_{name}_loss")
     for name in terms
   }
-  weights["task"] = case.hyper.get("weight", 1.0)
   return {name: weights[name] * terms[name]() for name in case.outputs}
 
 
@@ -184,17 +257,24 @@ def _sides(case):
   return (case["s_i"], case["s_t"]), (case["t_i"], case["t_t"])
 
 
+def _layers(case, width):
+  """The layers of images and texts with inputs of a width."""
+  towers = [case.linears("visual", "image"), case.linears("text")]
+  layers = [*towers[0], *towers[1]] if all(towers) else case.linears()
+  layers = [biased(dense(layer)) for layer in layers]
+  return [layer for layer in layers if len(layer["kernel"]) == width]
+
+
 def _projected(case, student, teacher):
   """The student's embeddings, projected to the teacher's width."""
-  params = {}
-  if "param:visual_proj.weight" in case:
-    params = {
-      "part0": case.dense("visual_proj"),
-      "part1": case.dense("text_proj"),
-    }
+  layers = _layers(case, student[0].shape[1])
+  params = {f"part{index}": layer for index, layer in enumerate(layers)}
   return project.Head().apply({"params": params}, student, teacher)
 
 
-def _fused(case, tower, student, teacher):
-  params = {"Dense_0": case.dense(f"{tower}_fusion_proj")}
-  return fuse.Head().apply({"params": params}, (student, teacher))
+def _fused(case, student, teacher):
+  layers = _layers(case, student[0].shape[1] + teacher[0].shape[1])
+  return [
+    fuse.Head().apply({"params": {"Dense_0": layer}}, tuple(pair))
+    for layer, *pair in zip(layers, student, teacher, strict=True)
+  ]

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from goldens._case import Array, Case
+from goldens._case import Array, Case, biased, conv, dense, trained, unbiased
 from kdjax.heads import (
   afd as afd_head,
 )
@@ -32,31 +32,15 @@ from kdjax.losses.semckd import semckd as semckd_loss
 from kdjax.losses.sobolev import sobolev as sobolev_loss
 from kdjax.losses.srd import srd as srd_loss
 from kdjax.losses.srrl_fm import srrl_fm as srrl_fm_loss
-
-
-def _trained(head, params: dict, *arrays, **options):
-  """A head's output in training, with statistics of the batch."""
-  statistics = {
-    name: {
-      "mean": jnp.zeros_like(one["scale"]),
-      "var": jnp.ones_like(one["scale"]),
-    }
-    for name, one in params.items()
-    if "scale" in one
-  }
-  output, _ = head.apply(
-    {"params": params, "batch_stats": statistics},
-    *arrays,
-    train=True,
-    mutable=["batch_stats"],
-    **options,
-  )
-  return output
+from kdjax.numerics import average_pool
 
 
 def ofd(case: Case) -> dict[str, Array]:
   margin = case.raw("margin").reshape(-1)
-  return {"loss": jnp.sum(ofd_loss(case["s"], case["t"], margin))}
+  loss = ofd_loss(case["s"], case["t"], margin)
+  # mdistiller has the mean over the batch.
+  mean = "mdistiller" in case.code
+  return case.answer(jnp.mean(loss) if mean else jnp.sum(loss))
 
 
 def ofd_margin(case: Case) -> dict[str, Array]:
@@ -66,61 +50,84 @@ def ofd_margin(case: Case) -> dict[str, Array]:
 
 def ofd_zoo(case: Case) -> dict[str, Array]:
   teacher = case["t"]
-  params = {
-    "Dense_0": {"kernel": case.kernel("connector.0")[0, 0]},
-    "BatchNorm_0": case.norm("connector.1"),
-  }
-  student = _trained(connector.Head(), params, case["s"], teacher)
+  student = _connected(case, connector.Head(), case["s"], teacher)
   margin = negative_mean.Head().apply({}, teacher)
   loss = ofd_loss(student, teacher, margin, reduction="mean")
-  return {"loss": jnp.mean(loss)}
+  return case.answer(jnp.mean(loss))
+
+
+def _connected(case: Case, head, student: Array, teacher: Array) -> Array:
+  """The output of a connector: a linear layer and BatchNorm."""
+  (layer,), (norm,) = case.linears(), case.norms()
+  params = {"Dense_0": unbiased(dense(layer)), "BatchNorm_0": norm}
+  return trained(head, params, student, teacher)
 
 
 def reviewkd_hcl(case: Case) -> dict[str, Array]:
-  levels = case.option((4, 2, 1), "levels", "output_sizes")
-  student, teacher = zip(*case.pairs(), strict=True)
-  return {"loss": jnp.mean(hcl(student, teacher, levels=tuple(levels)))}
+  levels = tuple(case.option((4, 2, 1), "levels", "output_sizes"))
+  if case.option("mean", "reduction") == "sum":
+    return case.answer([_summed_hcl(s, t, levels) for s, t in case.pairs()])
+  return case.answer(
+    [jnp.mean(hcl((s,), (t,), levels=levels)) for s, t in case.pairs()]
+  )
+
+
+def _summed_hcl(student: Array, teacher: Array, levels: tuple) -> Array:
+  """The same weighted mean over levels, of sums over all values of a level."""
+  maps = [(student, teacher)]
+  for level in levels:
+    if level < student.shape[1]:
+      pool = lambda x, size=level: average_pool(x, size, size)
+      maps.append((pool(student), pool(teacher)))
+  weights = [0.5**power for power in range(len(maps))]
+  total = sum(
+    weight * s[0].size * jnp.sum(hcl((s,), (t,), levels=()))
+    for weight, (s, t) in zip(weights, maps, strict=True)
+  )
+  return total / sum(weights)
 
 
 def reviewkd_abf(case: Case) -> dict[str, Array]:
-  params = {
-    "enter": case.dense("conv1.0"),
-    "enter_norm": case.norm("conv1.1"),
-    "leave": case.dense("conv2.0"),
-    "leave_norm": case.norm("conv2.1"),
-  }
-  previous = ()
-  if "param:att_conv.0.weight" in case:
-    params["attention"] = case.dense("att_conv.0")
-    (name,) = (
-      name
-      for name in case.inputs
-      if name != "s" and not name.startswith("param:")
+  # The gate is the convolution to two channels, the last one is 3x3.
+  layers = [conv(layer) for layer in case.linears()]
+  deeper = [n for n in case.inputs if n != "s" and not n.startswith("param:")]
+  params = {}
+  if deeper:
+    width = case[deeper[0]].shape[-1]
+    (params["attention"],) = (
+      layer for layer in layers if layer["kernel"].shape[2:] == (2 * width, 2)
     )
-    previous = (case[name],)
+  for layer in layers:
+    if layer is not params.get("attention"):
+      name = "enter" if "enter" not in params else "leave"
+      params[name] = unbiased(layer)
+  params["enter_norm"], params["leave_norm"] = case.norms()
   inner, outer = (
     params[name]["kernel"].shape[-1] for name in ("enter", "leave")
   )
-  width = case["s"].shape[2]
-  size = case.hyper.get("out_shape", width)
-  y, x = _trained(
+  size = (case.option(case["s"].shape[2], "out_shape"),) * 2
+  y, x = trained(
     Fusion(inner, outer),
     params,
     case["s"],
-    *previous,
-    size=None if size == width else (size, size),
+    *(case[name] for name in deeper),
+    size=None if size == case["s"].shape[1:3] else size,
   )
-  return {"y": jnp.moveaxis(y, 3, 1), "x": jnp.moveaxis(x, 3, 1)}
+  answers = {"y": jnp.moveaxis(y, 3, 1), "x": jnp.moveaxis(x, 3, 1)}
+  return {name: answers[name] for name in case.outputs}
 
 
 def simkd(case: Case) -> dict[str, Array]:
   student, teacher = case["s"], case["t"]
   params = {}
-  for layer in range(3):
-    params[f"Conv_{layer}"] = case.dense(f"transfer.{3 * layer}")
-    params[f"BatchNorm_{layer}"] = case.norm(f"transfer.{3 * layer + 1}")
-  head = simkd_head.Head(factor=case.hyper.get("factor", 2))
-  projected = _trained(head, params, student, teacher)
+  for index, (layer, norm) in enumerate(
+    zip(case.linears(), case.norms(), strict=True)
+  ):
+    params[f"Conv_{index}"] = unbiased(conv(layer))
+    params[f"BatchNorm_{index}"] = norm
+  inner = params["Conv_0"]["kernel"].shape[-1]
+  head = simkd_head.Head(factor=teacher.shape[-1] // inner)
+  projected = trained(head, params, student, teacher)
   teacher = pool.Head().apply({}, teacher, student)
   answers = {
     "mse": jnp.mean(mse(projected, teacher)),
@@ -136,21 +143,15 @@ def _classified(case: Case, feature: Array) -> Array:
 
 
 def srrl(case: Case) -> dict[str, Array]:
-  params = {
-    "Dense_0": {"kernel": case.kernel("transfer.0")[0, 0]},
-    "BatchNorm_0": case.norm("transfer.1"),
-  }
   head = connector.Head(relu=True)
-  student = _trained(head, params, case["s"], case["t"])
+  student = _connected(case, head, case["s"], case["t"])
   logits = _classified(case, student)
-  return {
-    "feat_mse": jnp.mean(mse(student, case["t"])),
-    "reg_mse": jnp.mean(mse(logits, case["tl"])),
-  }
+  features = jnp.mean(mse(student, case["t"]))
+  return case.answer([features, jnp.mean(mse(logits, case["tl"]))])
 
 
 def srrl_fm(case: Case) -> dict[str, Array]:
-  return {"loss": jnp.mean(srrl_fm_loss(case["s"], case["t"]))}
+  return case.answer([jnp.mean(srrl_fm_loss(s, t)) for s, t in case.maps()])
 
 
 def semckd(case: Case) -> dict[str, Array]:
@@ -162,30 +163,38 @@ def semckd(case: Case) -> dict[str, Array]:
   )
   weights = tuple(weights[:, i, j] for i, j in pairs)
   loss = semckd_loss(student, teacher, weights, layers=layers)
-  return {"loss": jnp.mean(loss)}
+  return case.answer(jnp.mean(loss))
 
 
 def srd(case: Case) -> dict[str, Array]:
-  temperature = case.hyper.get("temperature", 1.0)
-  exponent = case.hyper.get("exponent", 1.0)
+  temperature = case.option(1.0, "temperature", "T", "tau")
+  exponent = case.option(1.0, "exponent")
   features = srd_loss(case["s"], case["t"], exponent=exponent)
   logits = jnp.mean(
     kd(case["sl"], case["tl"], temperature=temperature, scale=False)
   )
-  return {"loss": 2.0 * features + logits}
+  return case.answer(2.0 * features + logits)
 
 
 def ickd(case: Case) -> dict[str, Array]:
-  size = case["s"].shape[0]
-  return {"loss": jnp.mean(ickd_loss(case["s"], case["t"], divisor=size))}
+  layers, norms, values = case.linears(), case.norms(), []
+  # Only torchdistill divides by the batch twice; it has no layer of its own.
+  original = bool(layers) or "ICKD" in case.code
+  for student, teacher in case.maps():
+    if layers:
+      params = {"Dense_0": unbiased(dense(layers[0])), "BatchNorm_0": norms[0]}
+      head = connector.Head(width=len(norms[0]["bias"]))
+      student = trained(head, params, student)
+    loss = ickd_loss(student, teacher, divisor=1 if original else len(student))
+    values.append(jnp.mean(loss))
+  return case.answer(values)
 
 
 def pad_l2(case: Case) -> dict[str, Array]:
-  loss = pad(
-    (case["s"], case["slogvar"]), case["t"], eps=case.hyper.get("eps", 1e-6)
-  )
-  reduce = jnp.sum if case.hyper.get("reduction") == "sum" else jnp.mean
-  return {"loss": reduce(loss)}
+  student, teacher, log_variance = map(case.flat, ("s", "t", "slogvar"))
+  loss = pad((student, log_variance), teacher, eps=case.option(1e-6, "eps"))
+  mean = case.option("mean", "reduction") == "mean"
+  return case.answer(jnp.mean(loss) if mean else jnp.sum(loss))
 
 
 def cwd(case: Case) -> dict[str, Array]:
@@ -209,21 +218,22 @@ def cwd(case: Case) -> dict[str, Array]:
     # The code compares only the first example, and divides by the whole batch.
     numbers = student.shape[0] * student.shape[1] * student.shape[2]
     loss = mse(student[:1], teacher[:1], reduction="sum") / numbers
-  return {"loss": jnp.mean(loss)}
+  return case.answer(jnp.mean(loss))
 
 
 def afd(case: Case) -> dict[str, Array]:
   params = {
-    f"Dense_{layer}": {
-      "kernel": case.kernel(f"attention.{2 * layer}")[0, 0],
-      "bias": case.raw(f"param:attention.{2 * layer}.bias"),
-    }
-    for layer in (0, 1)
+    f"Dense_{index}": biased(dense(layer))
+    for index, layer in enumerate(case.linears())
   }
-  head = afd_head.Head(share=case.hyper.get("att_f", 0.5))
+  channels, hidden = params["Dense_0"]["kernel"].shape
+  # Above the exact share, which rounding could bring below the hidden width.
+  head = afd_head.Head(share=(hidden + 0.5) / channels)
   attention = head.apply({"params": params}, case["t"])
-  eps = case.hyper.get("eps", 1e-6)
-  return {"loss": jnp.mean(afd_loss(case["s"], case["t"], attention, eps=eps))}
+  eps = case.option(1e-6, "eps")
+  return case.answer(
+    jnp.mean(afd_loss(case["s"], case["t"], attention, eps=eps))
+  )
 
 
 def sobolev(case: Case) -> dict[str, Array]:
@@ -237,4 +247,4 @@ def sobolev(case: Case) -> dict[str, Array]:
     jax.grad(of_label)(case.raw("x"), case[inner], case[outer])
     for inner, outer in (("W", "sV"), ("Wt", "tV"))
   )
-  return {"loss": jnp.mean(sobolev_loss(student, teacher))}
+  return case.answer(jnp.mean(sobolev_loss(student, teacher)))

@@ -6,15 +6,16 @@ import jax.numpy as jnp
 from goldens._case import Array, Case
 from kdjax import registry
 from kdjax.heads.standardize import Head as Standardize
+from kdjax.numerics import times_log
 
-LOSS = lambda name: registry.find("losses", name)
-CROSS_ENTROPY = LOSS("cross_entropy")
-KD = LOSS("kd")
-DKD = LOSS("dkd")
+_LOSS = lambda name: registry.find("losses", name)
+CROSS_ENTROPY = _LOSS("cross_entropy")
+KD = _LOSS("kd")
+DKD = _LOSS("dkd")
 
 
-def _mean(values):
-  return {"loss": jnp.mean(values)}
+def _mean(case, values):
+  return case.answer(jnp.mean(values))
 
 
 def _temperature(case, default):
@@ -23,18 +24,29 @@ def _temperature(case, default):
 
 
 def _standardized(case):
-  head = Standardize(epsilon=case.hyper.get("eps", 1e-7))
+  head = Standardize(epsilon=case.option(1e-7, "eps"))
   if not case.hyper.get("logit_stand", True):
     return case["s"], case["t"]
   return head.apply({}, case["s"]), head.apply({}, case["t"])
 
 
-def _reduced(values, case):
-  """Reduces [B] to a scalar, by the torch name of the reduction."""
-  reduction = case.hyper.get("reduction", "batchmean")
-  if reduction == "mean":
-    return jnp.mean(values) / case["s"].shape[-1]
-  return jnp.sum(values) if reduction == "sum" else jnp.mean(values)
+def _divergence(case, student, teacher, temperature, *, scale=True):
+  """KL, reduced by the torch name of the reduction.
+
+  "batchmean" divides by the examples, also where each has many positions.
+  """
+  reduction = case.option("batchmean", "reduction")
+  if reduction == "none":
+    log_p, log_q = (
+      jax.nn.log_softmax(x / temperature) for x in (teacher, student)
+    )
+    # The terms of the loss's sum over classes, in the layout of the inputs.
+    terms = times_log(jnp.exp(log_p), log_p - log_q)
+    terms = jnp.moveaxis(terms, 3, 1) if terms.ndim == 4 else terms
+    return terms * (temperature**2 if scale else 1.0)
+  values = KD(student, teacher, temperature=temperature, scale=scale)
+  counts = {"batchmean": len(values), "sum": 1, "mean": student.size}
+  return jnp.sum(values) / counts[reduction]
 
 
 def kd(case: Case) -> dict[str, Array]:
@@ -44,26 +56,27 @@ def kd(case: Case) -> dict[str, Array]:
 
 def _mixed(case, student, teacher, temperature):
   """KD on these logits, with the label part on the case's logits."""
-  soft = lambda scale: _reduced(
-    KD(student, teacher, temperature=temperature, scale=scale), case
+  soft = lambda scale: _divergence(
+    case, student, teacher, temperature, scale=scale
   )
   if "alpha" not in case.hyper:
-    return {"loss": case.option(1.0, "beta") * soft(True)}
+    return case.answer(case.option(1.0, "beta") * soft(True))
   share = case.hyper["alpha"]
   if not share or "y" not in case:
-    return {"loss": soft(False)}
+    return case.answer(soft(False))
   hard = CROSS_ENTROPY(case["s"], case["y"])
-  sums = case.hyper.get("reduction") == "sum"
+  sums = case.option("batchmean", "reduction") == "sum"
   hard = jnp.sum(hard) if sums else jnp.mean(hard)
   weight = case.option(1 - share, "beta")
-  return {"loss": share * hard + weight * soft(True)}
+  return case.answer(share * hard + weight * soft(True))
 
 
 def kd_noT2(case: Case) -> dict[str, Array]:  # noqa: N802
   """KL without the factor T^2."""
   temperature = _temperature(case, 4.0)
-  soft = KD(case["s"], case["t"], temperature=temperature, scale=False)
-  return {"loss": _reduced(soft, case)}
+  return case.answer(
+    _divergence(case, case["s"], case["t"], temperature, scale=False)
+  )
 
 
 def kd_elementmean(case: Case) -> dict[str, Array]:
@@ -78,15 +91,16 @@ def kd_elementmean(case: Case) -> dict[str, Array]:
   )
   soft *= case.hyper.get("multiplier", 1.0)
   if "y" not in case:
-    return {"loss": soft}
+    return case.answer(soft)
   share = case.option(0.5, "alpha", "lambda", "lambda_")
   hard = jnp.mean(CROSS_ENTROPY(case["s"], case["y"]))
-  return {"loss": (1 - share) * hard + share * soft}
+  return case.answer((1 - share) * hard + share * soft)
 
 
 def kd_hard(case: Case) -> dict[str, Array]:
   """Cross-entropy with the teacher's class."""
-  return _mean(LOSS("hard_label")(case["s"], case["t"]))
+  rows = lambda x: x.reshape(-1, x.shape[-1])
+  return _mean(case, _LOSS("hard_label")(rows(case["s"]), rows(case["t"])))
 
 
 def skd_instance(case: Case) -> dict[str, Array]:
@@ -94,15 +108,16 @@ def skd_instance(case: Case) -> dict[str, Array]:
   temperature = _temperature(case, 4.0)
   if case.hyper.get("mode", "paper") == "paper":
     return kd_noT2(case)
-  loss = LOSS("mlkd_instance")(
+  loss = _LOSS("mlkd_instance")(
     case["s"], case["t"], temperatures=(temperature,), select="low"
   )
-  return {"loss": loss}
+  return case.answer(loss)
 
 
 def dml(case: Case) -> dict[str, Array]:
   """KL with the peer's probabilities."""
-  return _mean(KD(case["s"], case["t"], temperature=_temperature(case, 1.0)))
+  temperature = _temperature(case, 1.0)
+  return case.answer(_divergence(case, case["s"], case["t"], temperature))
 
 
 def kl(case: Case) -> dict[str, Array]:
@@ -112,7 +127,7 @@ def kl(case: Case) -> dict[str, Array]:
   if "mask" in case:
     mask = case["mask"].reshape(loss.shape)
     loss = jnp.where(mask.astype(bool), loss, 0.0)
-  return {"loss": jnp.sum(loss)}
+  return case.answer(jnp.sum(loss))
 
 
 def dkd(case: Case) -> dict[str, Array]:
@@ -134,9 +149,9 @@ def _dkd(case, student, teacher, target=1.0, others=8.0):
   target, others = case.option(target, "alpha"), case.option(others, "beta")
   temperature = _temperature(case, 4.0)
   if others == 0 and target == 1:
-    loss = LOSS("tckd")(student, teacher, case["y"], temperature=temperature)
+    loss = _LOSS("tckd")(student, teacher, case["y"], temperature=temperature)
   elif target == 0 and others == 1:
-    loss = LOSS("nckd")(student, teacher, case["y"], temperature=temperature)
+    loss = _LOSS("nckd")(student, teacher, case["y"], temperature=temperature)
   else:
     loss = DKD(
       student,
@@ -146,7 +161,7 @@ def _dkd(case, student, teacher, target=1.0, others=8.0):
       tckd_weight=target,
       nckd_weight=others,
     )
-  return _mean(loss)
+  return _mean(case, loss)
 
 
 def logit_std_kd(case: Case) -> dict[str, Array]:
@@ -161,49 +176,49 @@ def logit_std_dkd(case: Case) -> dict[str, Array]:
 
 def nkd(case: Case) -> dict[str, Array]:
   """Normalised KD."""
-  loss = LOSS("nkd")(
+  loss = _LOSS("nkd")(
     case["s"],
     case["t"],
     case["y"],
     temperature=_temperature(case, 1.0),
     others_weight=case.option(1.5, "gamma"),
   )
-  return _mean(loss)
+  return _mean(case, loss)
 
 
 def wsld(case: Case) -> dict[str, Array]:
   """Weighted soft labels; the weights have no gradient."""
-  loss = LOSS("wsld")(
+  loss = _LOSS("wsld")(
     case["s"],
     case["t"],
     case["y"],
     jax.lax.stop_gradient(case["s"]),
     temperature=_temperature(case, 4.0),
   )
-  return _mean(case.hyper.get("alpha", 1.0) * loss)
+  return _mean(case, case.hyper.get("alpha", 1.0) * loss)
 
 
 def ofa(case: Case) -> dict[str, Array]:
   """OFA with its enhanced target."""
-  loss = LOSS("ofa")(
+  loss = _LOSS("ofa")(
     case["s"],
     case["t"],
     case["y"],
     temperature=_temperature(case, 1.0),
     power=case.option(1.0, "eps"),
   )
-  return _mean(loss)
+  return _mean(case, loss)
 
 
 def dist(case: Case) -> dict[str, Array]:
   """DIST; torchdistill, which has a tau, clamps norms as torch does."""
-  return {"loss": _dist(case, case["s"], case["t"])}
+  return case.answer(_dist(case, case["s"], case["t"]))
 
 
 def _dist(case, student, teacher):
   if student.ndim == 4:  # logits of every position: each is an example
     student, teacher = (x.reshape(-1, x.shape[-1]) for x in (student, teacher))
-  return LOSS("dist")(
+  return _LOSS("dist")(
     student,
     teacher,
     temperature=float(_temperature(case, 1.0)),
@@ -216,7 +231,7 @@ def _dist(case, student, teacher):
 
 def dist_plus(case: Case) -> dict[str, Array]:
   """DIST on logits, and torchdistill's two parts on maps."""
-  maps = LOSS("dist_plus")(
+  maps = _LOSS("dist_plus")(
     case["s"],
     case["t"],
     channel_weight=case.option(1.0, "iota"),
@@ -226,32 +241,32 @@ def dist_plus(case: Case) -> dict[str, Array]:
   )
   hyper = {"tau": 1.0, **case.hyper}
   logits = _dist(Case(hyper, case.inputs, case.outputs), case["sl"], case["tl"])
-  return {"loss": logits + maps}
+  return case.answer(logits + maps)
 
 
 def skd_direction(case: Case) -> dict[str, Array]:
   """Whitened differences of cosines."""
-  loss = LOSS("skd_direction")(
+  loss = _LOSS("skd_direction")(
     case["s"],
     case["t"],
     tikhonov=case.option(0.1, "tikhonov"),
     mode=case.hyper.get("mode", "paper"),
   )
-  return {"loss": loss}
+  return case.answer(loss)
 
 
 def mlkd_cc(case: Case) -> dict[str, Array]:
   """MLKD's class correlation, at one temperature."""
   temperatures = (_temperature(case, 4.0),)
-  loss = LOSS("mlkd_class")(case["s"], case["t"], temperatures=temperatures)
-  return {"loss": loss}
+  loss = _LOSS("mlkd_class")(case["s"], case["t"], temperatures=temperatures)
+  return case.answer(loss)
 
 
 def mlkd_bc(case: Case) -> dict[str, Array]:
   """MLKD's batch correlation, at one temperature."""
   temperatures = (_temperature(case, 4.0),)
-  loss = LOSS("mlkd_batch")(case["s"], case["t"], temperatures=temperatures)
-  return {"loss": loss}
+  loss = _LOSS("mlkd_batch")(case["s"], case["t"], temperatures=temperatures)
+  return case.answer(loss)
 
 
 def mlkd(case: Case) -> dict[str, Array]:
@@ -260,23 +275,23 @@ def mlkd(case: Case) -> dict[str, Array]:
   Of the strong view it has the instances alone, at three temperatures; at the
   others it takes the weak view again.
   """
-  first = case.option(4.0, "TEMPERATURE")
+  first = case.option(4.0, "TEMPERATURE", "temperature", "T")
   temperatures = case.option((first, 3, 5, 2, 6), "temperatures")
   temperatures = tuple(float(T) for T in temperatures)
-  weight = case.option(1.0, "KD_WEIGHT")
+  weight = case.option(1.0, "KD_WEIGHT", "kd_weight")
   weak = case["sw"], case["tw"]
   shared = {"temperatures": temperatures, "select": "share"}
-  instances = LOSS("mlkd_instance")
+  instances = _LOSS("mlkd_instance")
   mean = lambda logits: jnp.mean(CROSS_ENTROPY(logits, case["y"]))
   total = {
     "loss_ce": mean(case["sw"]) + mean(case["ss"]),
     "loss_kd": instances(*weak, **shared)
     + instances(case["ss"], case["ts"], temperatures=temperatures[:3])
     + instances(*weak, temperatures=temperatures[3:]),
-    "loss_cc": LOSS("mlkd_class")(*weak, **shared),
-    "loss_bc": LOSS("mlkd_batch")(*weak, **shared),
+    "loss_cc": _LOSS("mlkd_class")(*weak, **shared),
+    "loss_bc": _LOSS("mlkd_batch")(*weak, **shared),
   }
-  labels = case.option(1.0, "CE_WEIGHT")
+  labels = case.option(1.0, "CE_WEIGHT", "ce_weight")
   weights = {name: labels if name == "loss_ce" else weight for name in total}
   return {name: weights[name] * total[name] for name in case.outputs}
 
@@ -284,7 +299,7 @@ def mlkd(case: Case) -> dict[str, Array]:
 def tfkd_reg(case: Case) -> dict[str, Array]:
   """(1 - a) CE + a times the virtual teacher's KL, divided as in its code."""
   share = case.option(0.1, "reg_alpha", "alpha")
-  soft = LOSS("tfkd")(
+  soft = _LOSS("tfkd")(
     case["s"],
     case["y"],
     temperature=case.option(20.0, "reg_temperature", "temperature"),
@@ -293,7 +308,7 @@ def tfkd_reg(case: Case) -> dict[str, Array]:
   )
   soft = case.hyper.get("multiplier", 1.0) * jnp.mean(soft)
   hard = jnp.mean(CROSS_ENTROPY(case["s"], case["y"]))
-  return {"loss": (1 - share) * hard + share * soft}
+  return case.answer((1 - share) * hard + share * soft)
 
 
 def label_smoothing(case: Case) -> dict[str, Array]:
@@ -304,7 +319,7 @@ def label_smoothing(case: Case) -> dict[str, Array]:
     label_smoothing=case.option(0.1, "alpha"),
     smoothing="others",
   )
-  return _mean(loss)
+  return _mean(case, loss)
 
 
 def deit_soft(case: Case) -> dict[str, Array]:
@@ -320,18 +335,18 @@ def deit_soft(case: Case) -> dict[str, Array]:
 
 def deit_hard(case: Case) -> dict[str, Array]:
   """Labels for one head, the teacher's class for the other."""
-  return _deit(case, jnp.mean(LOSS("hard_label")(case["s_dist"], case["t"])))
+  return _deit(case, jnp.mean(_LOSS("hard_label")(case["s_dist"], case["t"])))
 
 
 def _deit(case, distilled):
   share = case.option(0.5, "alpha")
   hard = jnp.mean(CROSS_ENTROPY(case["s"], case["y"]))
-  return {"loss": (1 - share) * hard + share * distilled}
+  return case.answer((1 - share) * hard + share * distilled)
 
 
 def logits_mse(case: Case) -> dict[str, Array]:
   """Mean squared error."""
-  return _mean(LOSS("mse")(case["s"], case["t"]))
+  return _mean(case, _LOSS("mse")(case["s"], case["t"]))
 
 
 def kd_mse(case: Case) -> dict[str, Array]:
@@ -340,4 +355,6 @@ def kd_mse(case: Case) -> dict[str, Array]:
     temperature = case["temp"][..., None]
   else:
     temperature = _temperature(case, 1.0)
-  return _mean(LOSS("mse")(case["s"] / temperature, case["t"] / temperature))
+  return _mean(
+    case, _LOSS("mse")(case["s"] / temperature, case["t"] / temperature)
+  )

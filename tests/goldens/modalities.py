@@ -20,26 +20,24 @@ def kd_ce(case: Case) -> dict[str, Array]:
         x.reshape(-1, x.shape[-1]) for x in (student, teacher)
       )
   numbers = {}
-  if "temperature" in case.hyper:
-    numbers["default_temperature"] = case.hyper["temperature"]
-  elif temperature is None:
-    numbers["default_temperature"] = 1.0
+  if temperature is None:
+    numbers["default_temperature"] = _temperature(case)
   loss = soft_cross_entropy(student, teacher, temperature, **numbers)
-  return {"loss": jnp.mean(loss)}
+  return case.answer(jnp.mean(loss))
 
 
 def jsd(case: Case) -> dict[str, Array]:
   """DistillKit: the sum over all positions that are not padding."""
-  temperature = case.hyper.get("temperature", 1.0)
+  temperature = _temperature(case)
   loss = jsd_loss(case["s"], case["t"], temperature=temperature, scale=False)
-  return {"loss": _total(case, loss)}
+  return case.answer(_total(case, loss))
 
 
 def tvd(case: Case) -> dict[str, Array]:
   """DistillKit: the sum over all positions that are not padding."""
-  temperature = case.hyper.get("temperature", 1.0)
+  temperature = _temperature(case)
   loss = tvd_loss(case["s"], case["t"], temperature=temperature, scale=False)
-  return {"loss": _total(case, loss)}
+  return case.answer(_total(case, loss))
 
 
 def c2kd_ntkl(case: Case) -> dict[str, Array]:
@@ -49,11 +47,15 @@ def c2kd_ntkl(case: Case) -> dict[str, Array]:
     case["t"],
     case["y"],
     case["mask"] != 0 if "mask" in case else None,
-    temperature=case.hyper.get("temperature", 1.0),
+    temperature=_temperature(case),
     target="zero",
     selection=False,
   )
-  return {"loss": jnp.mean(loss)}
+  return case.answer(jnp.mean(loss))
+
+
+def _temperature(case: Case) -> float:
+  return case.option(1.0, "temperature", "T", "tau")
 
 
 def _total(case: Case, loss: Array) -> Array:

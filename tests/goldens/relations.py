@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 
-from goldens._case import Case
+from goldens._case import Case, biased, dense
+from kdjax.heads import linear
 from kdjax.losses import affinity as _affinity
 from kdjax.losses import cc as _cc
 from kdjax.losses import cc_adjacent as _cc_adjacent
@@ -18,20 +19,19 @@ from kdjax.losses import sp as _sp
 
 
 def sp(case: Case) -> dict:
-  # Only torchdistill has a reduction; it uses the l1 norm.
-  reduction = case.hyper.get("reduction")
+  # Only torchdistill has a reduction; it uses the l1 norm, and sums for every
+  # other name than "batchmean".
+  reduction = case.option(None, "reduction")
   options = {
     "norm": "l2" if reduction is None else "l1",
     "reduction": "mean" if reduction in (None, "batchmean") else "sum",
   }
   values = [_sp.sp(s, t, **options) for s, t in case.pairs()]
-  if len(case.outputs) == 1:
-    return {case.outputs[0]: sum(values)}
-  return dict(zip(case.outputs, values, strict=True))
+  return case.answer(values)
 
 
 def inter_similarity(case: Case) -> dict:
-  return {"loss": _sp.sp(case["s"], case["t"])}
+  return case.answer([_sp.sp(s, t) for s, t in case.pairs()])
 
 
 def rkd(case: Case) -> dict:
@@ -49,13 +49,14 @@ def rkd_angle(case: Case) -> dict:
 def _rkd(case: Case, distance: float, angle: float) -> dict:
   """Both parts, with these default weights."""
   hyper, size = case.hyper, case["s"].shape[0]
-  names = "w_d", "distance_weight", "dist_factor", "distance_factor"
+  names = "w_d", "w_dist", "distance_weight", "dist_factor", "distance_factor"
   distance = case.option(distance, *names)
-  angle = case.option(angle, "w_a", "angle_weight", "angle_factor")
+  names = "w_a", "w_angle", "angle_weight", "angle_factor"
+  angle = case.option(angle, *names)
   options = {name: hyper[name] for name in ("squared", "eps") if name in hyper}
   # Over all pairs and triples; torchdistill may sum them instead.
   pairs = triples = 1
-  if hyper.get("reduction") == "sum":
+  if case.option("mean", "reduction") == "sum":
     pairs, triples = size**2, size**3
   loss = jnp.zeros(())
   if distance:
@@ -64,7 +65,7 @@ def _rkd(case: Case, distance: float, angle: float) -> dict:
     )
   if angle:
     loss += (angle * triples) * _rkd_angle.rkd_angle(case["s"], case["t"])
-  return {"loss": loss}
+  return case.answer(loss)
 
 
 def darkrank(case: Case) -> dict:
@@ -75,21 +76,27 @@ def darkrank(case: Case) -> dict:
     power=case.option(3.0, "beta"),
     length=case.option(4, "permute_len"),
   )
-  return {"loss": loss}
+  return case.answer(loss)
 
 
 def pkt(case: Case) -> dict:
   eps = case.option(1e-7, "eps")
-  return {"loss": _pkt.pkt(case["s"], case["t"], eps=eps)}
+  return case.answer(_pkt.pkt(case["s"], case["t"], eps=eps))
 
 
 def pkt_eps1e_6(case: Case) -> dict:
   eps = case.option(1e-6, "eps")
-  return {"loss": _pkt.pkt(case["s"], case["t"], eps=eps)}
+  return case.answer(_pkt.pkt(case["s"], case["t"], eps=eps))
 
 
 def cc(case: Case) -> dict:
-  return {"loss": _cc_adjacent.cc_adjacent(case["s"], case["t"])}
+  student, teacher = case.flat("s"), case.flat("t")
+  if layers := [biased(dense(layer)) for layer in case.linears()]:
+    student, teacher = (
+      linear.Head(len(layer["bias"])).apply({"params": {"Dense_0": layer}}, x)
+      for x, layer in zip((student, teacher), layers, strict=True)
+    )
+  return case.answer(_cc_adjacent.cc_adjacent(student, teacher))
 
 
 def cckd_bilinear(case: Case) -> dict:
@@ -112,7 +119,7 @@ def _cckd(case: Case, form: str) -> dict:
       "bandwidth": case.option(0.4, "gamma"),
       "order": case.option(2, "max_p"),
     }
-  return {"loss": _cc.cc(case["s"], case["t"], **options)}
+  return case.answer(_cc.cc(case["s"], case["t"], **options))
 
 
 def cc_gaussian(case: Case) -> dict:
@@ -120,7 +127,7 @@ def cc_gaussian(case: Case) -> dict:
     "bandwidth": case.option(0.4, "gamma"),
     "order": case.option(2, "P_order"),
   }
-  return {"loss": _cc.cc(case["s"], case["t"], **options)}
+  return case.answer(_cc.cc(case["s"], case["t"], **options))
 
 
 def irg(case: Case) -> dict:
@@ -134,23 +141,24 @@ def irg(case: Case) -> dict:
   loss = case.option(0.1, "w_irg_vert") * vertices
   loss += case.option(5.0, "w_irg_edge") * sum(edges) / 3
   loss += case.option(5.0, "w_irg_tran") * transform
-  return {"loss": loss}
+  return case.answer(loss)
 
 
 def affinity(case: Case) -> dict:
-  losses = _affinity.affinity(case["s"], case["t"], form="channels")
+  ((student, teacher),) = case.maps()
+  losses = _affinity.affinity(student, teacher, form="channels")
   mean = case.option("mean", "reduction") == "mean"
   reduce = jnp.mean if mean else jnp.sum
-  return {"loss": reduce(losses)}
+  return case.answer(reduce(losses))
 
 
 def tb_mmd(case: Case) -> dict:
   student = (case["s0"], case["s1"])
   teacher = (case["t0"], case["t1"])
   if "mask" not in case:
-    return {"loss": jnp.mean(_mmd.mmd(student, teacher))}
+    return case.answer(jnp.mean(_mmd.mmd(student, teacher)))
   # TextBrewer has a mean over the pairs of positions of the whole batch.
   mask = case["mask"].astype(bool)
   pairs = jnp.sum(mask, axis=1) ** 2
   losses = _mmd.mmd(student, teacher, mask)
-  return {"loss": jnp.sum(losses * pairs) / jnp.sum(pairs)}
+  return case.answer(jnp.sum(losses * pairs) / jnp.sum(pairs))

@@ -5,7 +5,8 @@ import re
 
 import jax.numpy as jnp
 
-from goldens._case import Case
+from goldens._case import Case, biased, dense
+from kdjax.heads import linear
 from kdjax.losses.attention_cross_entropy import attention_cross_entropy
 from kdjax.losses.attention_mse import attention_mse
 from kdjax.losses.cosine import cosine
@@ -19,47 +20,47 @@ FLOOR = -1e-3
 
 
 def tb_att_mse(case: Case):
-  return _out(case, _attention_mse(case, summed=False))
+  return case.answer(_attention_mse(case, summed=False))
 
 
 def tb_att_mse_sum(case: Case):
-  return _out(case, _attention_mse(case, summed=True))
+  return case.answer(_attention_mse(case, summed=True))
 
 
 def tb_att_ce(case: Case):
-  return _out(case, _attention_cross_entropy(case, averaged=False))
+  return case.answer(_attention_cross_entropy(case, averaged=False))
 
 
 def tb_att_ce_mean(case: Case):
-  return _out(case, _attention_cross_entropy(case, averaged=True))
+  return case.answer(_attention_cross_entropy(case, averaged=True))
 
 
 def tb_hid_mse(case: Case):
-  value = hidden_mse(case["s"], case["t"])
-  return _out(case, _over_tokens(value, _mask(case)))
+  value = hidden_mse(*_projected(case)[0])
+  return case.answer(_over_tokens(value, _mask(case)))
 
 
 def tb_cos(case: Case):
-  value = cosine(case["s"], case["t"])
-  return _out(case, _over_tokens(value, _mask(case)))
+  value = cosine(*_projected(case)[0])
+  return case.answer(_over_tokens(value, _mask(case)))
 
 
 def tb_pkd(case: Case):
   first = lambda x: x[:, 0] if x.ndim == 3 else x
-  return _out(case, jnp.mean(pkd(first(case["s"]), first(case["t"]))))
+  return case.answer(jnp.mean(pkd(first(case["s"]), first(case["t"]))))
 
 
 def tb_fsp(case: Case):
   student, teacher = _layers(case, "s"), _layers(case, "t")
-  return _out(case, jnp.mean(token_fsp(student, teacher, _mask(case))))
+  return case.answer(jnp.mean(token_fsp(student, teacher, _mask(case))))
 
 
 def hs_mse(case: Case):
-  return _out(case, _over_layers(case, hidden_mse))
+  return case.answer(_over_layers(case, hidden_mse))
 
 
 def hs_cosine(case: Case):
-  return _out(case, _over_layers(case, cosine))
+  return case.answer(_over_layers(case, cosine))
 
 
 def minilm(case: Case):
@@ -72,15 +73,10 @@ def minilm(case: Case):
         pick("s", pair),
         pick("t", pair),
         _mask(case),
-        relation_heads=int(case.hyper["A_r"]),
+        relation_heads=int(case.option(1, "A_r", "num_relation_heads")),
       )
     )
-  return _out(case, total)
-
-
-def _out(case, value):
-  (name,) = case.outputs
-  return {name: value}
+  return case.answer(total)
 
 
 def _mask(case):
@@ -125,6 +121,22 @@ def _layers(case, side):
   return tuple(case[name] for name in sorted(names, key=lambda x: int(x[1:])))
 
 
+def _projected(case):
+  """Pairs of states; the student's by its linear layer, if it has one."""
+  pairs, layers = case.pairs(), case.linears()
+  if not layers:
+    return pairs
+  return [
+    (
+      linear.Head(teacher.shape[-1]).apply(
+        {"params": {"Dense_0": biased(dense(layer))}}, student
+      ),
+      teacher,
+    )
+    for (student, teacher), layer in zip(pairs, layers, strict=True)
+  ]
+
+
 def _over_tokens(values, mask):
   """The mean over all tokens of the batch, as in the objective."""
   if mask is None:
@@ -134,6 +146,5 @@ def _over_tokens(values, mask):
 
 def _over_layers(case, loss):
   """The mean over pairs of layers."""
-  pairs = list(zip(_layers(case, "s"), _layers(case, "t"), strict=True))
-  values = [_over_tokens(loss(*pair), _mask(case)) for pair in pairs]
+  values = [_over_tokens(loss(*pair), _mask(case)) for pair in _projected(case)]
   return sum(values) / len(values)
