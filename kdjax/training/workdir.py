@@ -194,9 +194,13 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
 
 def _folders(workdir: pathlib.Path) -> list[str]:
   """The folders that a workdir's relative paths were looked for in."""
-  path = workdir / "environment.json"
-  found = strict_json.read(path).get(FOLDERS) if path.exists() else None
-  return [it for it in found or () if isinstance(it, str)]
+  try:
+    content = strict_json.read(workdir / "environment.json")
+  except (OSError, UserError):
+    return []  # the file has no other use
+  found = content.get(FOLDERS) if isinstance(content, dict) else None
+  listed = found if isinstance(found, list) else []
+  return [it for it in listed if isinstance(it, str)]
 
 
 def _with_tuples(tree: Any) -> Any:
