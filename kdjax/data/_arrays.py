@@ -116,7 +116,8 @@ def _brightness(
   """
   if not image.size or (values is None and image.dtype in (np.uint8, bool)):
     return image
-  low, high = float(image.min()), float(image.max())
+  # What is not a number is named elsewhere.
+  low, high = float(np.nanmin(image)), float(np.nanmax(image))
   what = f"The array 'image' of {where} is {image.dtype} from {low:g} to"
   if values is None:
     # Floats with a negative value were standardised by somebody.
