@@ -424,7 +424,9 @@ def test_the_command_makes_a_cache_and_verifies_it(runs, tmp_path, capsys):
   verb.main(values, ["verify"])
   printed = capsys.readouterr().out
   assert "1 of 2 chunks" in printed
-  assert "compared 2 of 4 batches: each matches the teacher's outputs" in printed
+  assert (
+    "compared 2 of 4 batches: each matches the teacher's outputs" in printed
+  )
 
 
 @pytest.mark.parametrize("part", ["", "1", "2/2", "a/b", "1/0", "-1/2"])
