@@ -122,8 +122,8 @@ def test_a_frozen_teacher_has_the_variables_of_its_checkpoint(
   bert, tmp_path, chunks
 ):
   folder, leaves = bert
-  _, one = build_stage(one=distilled_stage(folder, chunks=chunks))
-  fixed = initialization.load_fixed(one, [0, 1], workdir=tmp_path)
+  plain, one = build_stage(one=distilled_stage(folder, chunks=chunks))
+  fixed = initialization.load_fixed(one, [0, 1], config=plain, workdir=tmp_path)
   same(flat(fixed[0].teachers["teacher"]), leaves)
   # All seeds share one copy in memory.
   assert fixed[0].teachers["teacher"] is fixed[1].teachers["teacher"]
@@ -131,8 +131,8 @@ def test_a_frozen_teacher_has_the_variables_of_its_checkpoint(
 
 @pytest.mark.slow
 def test_a_step_reads_the_frozen_teacher(bert, tmp_path):
-  _, one = build_stage(one=distilled_stage(bert[0]))
-  fixed = initialization.load_fixed(one, [0], workdir=tmp_path)[0]
+  plain, one = build_stage(one=distilled_stage(bert[0]))
+  fixed = initialization.load_fixed(one, [0], config=plain, workdir=tmp_path)[0]
   batch = one.train_feeds([0])[0].batch(0)
   step = jax.jit(one.train_step)
   _, metrics = step(one.init(0, fixed), fixed, batch)
@@ -161,10 +161,10 @@ def test_teachers_with_different_pooling_have_different_caches(bert, tmp_path):
   paths = []
   for pooling in ("mean", "cls", "mean"):
     frozen = config.frozen(network(bert[0], pooling=pooling), cache="auto")
-    _, one = build_stage(
+    plain, one = build_stage(
       one=stage(conv(), {"teacher": frozen}, embedding_terms())
     )
-    fixed = initialization.load_fixed(one, [0], workdir=tmp_path)
+    fixed = initialization.load_fixed(one, [0], config=plain, workdir=tmp_path)
     orders = one.train_feeds([0])
     (plan,) = cache_plan.plan(one, tmp_path, "teacher", orders, fixed)
     paths.append(plan.path)
@@ -175,8 +175,8 @@ def test_a_copy_of_a_checkpoint_shares_its_cache(bert, tmp_path):
   shutil.copytree(bert[0], tmp_path / "copy")
   paths = []
   for folder in (bert[0], tmp_path / "copy"):
-    _, one = build_stage(one=distilled_stage(folder, cache="auto"))
-    fixed = initialization.load_fixed(one, [0], workdir=tmp_path)
+    plain, one = build_stage(one=distilled_stage(folder, cache="auto"))
+    fixed = initialization.load_fixed(one, [0], config=plain, workdir=tmp_path)
     orders = one.train_feeds([0])
     (plan,) = cache_plan.plan(one, tmp_path, "teacher", orders, fixed)
     paths.append(plan.path)
@@ -278,16 +278,6 @@ def test_layers_without_a_source_are_refused():
 def test_an_empty_name_is_no_checkpoint():
   with pytest.raises(UserError, match=r"pretrained=''.*name of a checkpoint"):
     config.network("bert", pretrained="")
-
-
-def test_a_part_of_a_network_cannot_be_pretrained(bert):
-  towers = config.network(
-    "two_tower",
-    encoders={"image": conv(), "pieces": network(bert[0])},
-    num_classes=K,
-  )
-  with pytest.raises(UserError, match="'bert' inside of 'two_tower'"):
-    check.plan(workdir.resolve(experiment(one=stage(towers))), ["one"])
 
 
 # Checkpoints that do not fit

@@ -390,7 +390,9 @@ def test_a_separate_teacher_runs_once_over_a_validation_split(
   plain_config = workdir.resolve(plan_of(separate=True))
   stage = build.build(plain_config, "student", "devices")
   placement = placed.placement_of(plain_config, "student")
-  fixed = initialization.load_fixed(stage, [0, 1], workdir=folders["separate"])
+  fixed = initialization.load_fixed(
+    stage, [0, 1], config=plain_config, workdir=folders["separate"]
+  )
   on_devices = placement.put_fixed(fixed)
   source = stage.load("validation")
   again = evaluation.SplitEvaluator(stage, placement, [source], on_devices)

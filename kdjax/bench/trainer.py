@@ -10,6 +10,7 @@ import jax
 
 from kdjax.feed import loaders
 from kdjax.stage.stage import Stage
+from kdjax.step import parts
 from kdjax.step.state import Fixed
 from kdjax.teachers import cache_reader, outputs, programs
 from kdjax.training import placed
@@ -195,9 +196,27 @@ class FirstOutputs(outputs.TeacherProgram):
 def initial_fixed(stage: Stage, seeds: Sequence[int]) -> list[Fixed]:
   """The initial teachers of each seed, with the terms' numbers."""
   return [
-    stage.fixed(initial_teachers(stage, seed), stage.data_statistics(seed))
+    stage.fixed(
+      {**initial_teachers(stage, seed), **_initial_still(stage, seed)},
+      stage.data_statistics(seed),
+    )
     for seed in seeds
   ]
+
+
+def _initial_still(stage: Stage, seed: int) -> dict[str, Any]:
+  """Initial values of what networks hold still."""
+  still = stage.objective.still
+  if not any(still.values()):
+    return {}
+  fixed = stage.fixed(initial_teachers(stage, seed))
+  init = jax.jit(stage.objective.init)
+  networks = init(jax.random.key(seed), fixed, stage.example())["networks"]
+  return {
+    f"{parts.STILL}{name}": parts.split(networks[name], patterns)[1]
+    for name, patterns in still.items()
+    if patterns
+  }
 
 
 def initial_teachers(stage: Stage, seed: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from kdjax.config.recipes import (
   named,
 )
 from kdjax.config.results import result
-from kdjax.config.rules import optimizer, schedule
+from kdjax.config.rules import layer_rates, optimizer, schedule
 
 __all__ = [
   "ConfigDict",
@@ -32,6 +32,7 @@ __all__ = [
   "frozen",
   "head",
   "kind_of",
+  "layer_rates",
   "method",
   "methods",
   "metric",

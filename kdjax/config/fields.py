@@ -43,7 +43,10 @@ class ConfigDict(ml_collections.ConfigDict):
 # Keys that a config has beside the options of a component.
 RESERVED = {
   "losses": ("loss", "weight", "reads", "heads", "targets", "group"),
-  "models": ("name", "init_from", "pretrained", "from_layers", "arrays"),
+  "models": (
+    *("name", "init_from", "pretrained", "from_layers", "arrays"),
+    *("still", "rates"),
+  ),
   "heads": ("name", "init_from", "still", "of"),
   "data": (
     "name",

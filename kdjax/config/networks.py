@@ -46,14 +46,21 @@ def network(
   pretrained: str | None = None,
   from_layers: str | tuple[int, ...] | None = None,
   arrays: tuple[str, dict[str, str]] | None = None,
+  still: bool | str | tuple[str, ...] = (),
+  rates: dict[str, float | ConfigDict] | None = None,
   **options,
 ) -> ConfigDict:
   """A network, with the options of its `Model`.
 
+  A network inside of another, such as an encoder of `fusion`, has an origin and
+  parts held still of its own.
+
   Args:
     name: a file of `kdjax/models`, or a name as `kdjax.find` takes it.
     init_from: the stage that trained its first variables: those of the network
-      with the same key, or of another one, "stage/network".
+      with the same key; of another one, "stage/network"; or of a part,
+      "stage/image". The last layer, `head`, and parts that the source lacks
+      start fresh.
     pretrained: a checkpoint with its first weights: a folder,
       "package:name/folder", or a name on the hub, best with a revision,
       "name@revision". Options that are not set are the checkpoint's.
@@ -62,6 +69,11 @@ def network(
       `kdjax.pretrained.inherit`.
     arrays: (path, layers): an .npz of PyTorch arrays with its first weights,
       and layer -> name of the arrays: {"dense0": "start.{seed}.0", ..}.
+    still: the parts that do not train, by the beginnings of their paths, with *
+      and ?: ("encoders/text", "embeddings", "block0[0-3]"); True is all. They
+      need an origin; they have no gradient and no place in checkpoints.
+    rates: part -> factor of the learning rate, a number or a `schedule()`, in
+      the same way: {"encoders/text": 0.1}. The longest that matches counts.
     **options: of the network; one that contains networks takes `network()`s.
 
   Raises:
@@ -79,6 +91,10 @@ def network(
     )
   known = options_of("models", name, options, whole=pretrained is None)
   start = {"pretrained": pretrained, "from_layers": from_layers}
+  if still:
+    start["still"] = ("",) if still is True else still
+  if rates:
+    start["rates"] = dict(rates)
   if arrays is not None:
     start["arrays"] = dict(zip(("path", "layers"), arrays, strict=True))
   start = {key: value for key, value in start.items() if value is not None}
@@ -117,7 +133,7 @@ def frozen(network: ConfigDict, **changes) -> ConfigDict:
   Raises:
     UserError: the network has no weights.
   """
-  if "pretrained" not in network:
+  if "pretrained" not in network and "arrays" not in network:
     raise UserError(
       f"The frozen network '{network['name']}' has no weights.",
       'Name them: network("bert", pretrained="name@revision").',

@@ -31,7 +31,8 @@ SCHEDULE = {
   "warmup": Knob(0, "Steps of a linear rise from 0, before anything else."),
   "milestones": Knob(
     (),
-    '"step": shares of all steps at which the value is multiplied by `factor`.',
+    '"step": shares of all steps at which the value is multiplied by `factor`;'
+    ' "late": the one share until which it is 0.',
   ),
   "factor": Knob(0.1, '"step" and "decay": the multiplier.'),
   "every": Knob(
@@ -58,12 +59,36 @@ def optimizer(name: str = "adamw", **changes) -> ConfigDict:
   return ConfigDict({"name": name, **knobs})
 
 
+def layer_rates(blocks: int, factor: float, part: str = "") -> dict[str, float]:
+  """Rates of a Transformer that fall layer by layer from its head.
+
+  Clark et al., "ELECTRA", ICLR 2020, arXiv:2003.10555, Appendix B (layer-wise
+  learning-rate decay): the head and the last block have the rate 1, each block
+  before has `factor` times that of the next, and all else, such as embeddings,
+  that of a block before the first.
+
+  Args:
+    blocks: of the network.
+    factor: from 0 to 1.
+    part: of the network that has them, "encoders/text"; "" is the whole.
+
+  Returns:
+    For `network(.., rates=..)`.
+  """
+  path = f"{part}/" if part else ""
+  rates = {
+    f"{path}block{number:02d}": factor ** (blocks - 1 - number)
+    for number in reversed(range(blocks))
+  }
+  return {f"{path}head": 1.0, **rates, part: factor**blocks}
+
+
 @documented(SCHEDULE)
 def schedule(kind: str, value: float, **changes) -> ConfigDict:
   """A number that changes with the step: a rate, a weight, a temperature.
 
   Args:
-    kind: "constant", "linear", "cosine", "step" or "decay".
+    kind: "constant", "linear", "cosine", "step", "decay" or "late".
     value: the first value, after the warm-up.
     **changes: knobs that differ from their defaults.
   """

@@ -11,12 +11,13 @@ from kdjax import registry
 from kdjax.config import fields
 from kdjax.config.fields import without
 from kdjax.errors import UserError
-from kdjax.stage import networks, sample_rates
+from kdjax.stage import networks, parts, sample_rates
 from kdjax.stage.grids import numbers_of
 from kdjax.stage.stage import Stage
 from kdjax.step import optimizer, schedules
 from kdjax.step.flow import Address
 from kdjax.step.objective import Objective
+from kdjax.step.parts import with_rates
 from kdjax.step.pipeline import Pipeline, parse
 from kdjax.step.step import Family, make_eval_step, make_train_step
 from kdjax.step.terms import Adapter, Term
@@ -57,8 +58,14 @@ def build(
     ),
     axis_name=axis_name,
     micro_batches=spec["micro_batches"],
+    still={key: parts.still(it) for key, it in spec["networks"].items()},
   )
   rule = optimizer.make(spec["optimizer"], spec["steps"])
+  rates = {
+    key: parts.rates(it, spec["steps"]) for key, it in spec["networks"].items()
+  }
+  if any(rates.values()):
+    rule = with_rates(rule, rates)
   families = {
     key: registry.find("metrics", metric["name"])
     for key, metric in spec["metrics"].items()

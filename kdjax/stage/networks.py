@@ -161,11 +161,6 @@ def _network(spec: Mapping[str, Any], common: Mapping[str, Any]) -> nn.Module:
   def value_of(value):
     if isinstance(value, Mapping):
       if "name" in value:
-        if value.get("pretrained"):
-          raise UserError(
-            f"'{value['name']}' inside of '{spec['name']}' is pretrained.",
-            "Only a whole network can start from a checkpoint.",
-          )
         return _network(value, common)
       return {key: value_of(part) for key, part in value.items()}
     return value

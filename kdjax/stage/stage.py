@@ -15,7 +15,7 @@ from kdjax.config import fields
 from kdjax.feed import buckets as bucketing
 from kdjax.feed.index_stream import TrainFeed
 from kdjax.stage import grids
-from kdjax.step import schedules
+from kdjax.step import parts, schedules
 from kdjax.step import state as states
 from kdjax.step.objective import Objective
 from kdjax.step.state import Fixed, State
@@ -146,15 +146,16 @@ class Stage:
       seed: i32 [].
       fixed: the seed's teachers and numbers.
       initial: {"networks": {name: variables}, "heads": {name: variables}} that
-        replace fresh ones.
+        replace fresh ones; of some parts or of all.
     """
     key = key_of(seed, INIT)
     variables = self.objective.init(key, fixed, self.example())
     for kind, trees in (initial or {}).items():
-      variables[kind].update(trees)
+      for name, tree in trees.items():
+        variables[kind][name] = parts.merged(variables[kind][name], tree)
     return states.create(
       seed,
-      variables,
+      parts.without_still(variables, self.objective.still),
       self.optimizer,
       tuple(term.name for term in self.objective.terms),
       average=self.config["ema_decay"] > 0,
@@ -176,6 +177,26 @@ class Stage:
       )
       for name, module in self.objective.teachers.items()
       if name not in self.objective.averages
+    }
+
+  def network_shapes(self) -> dict[str, Any]:
+    """The shapes of every trained network's variables, still ones included."""
+    return dict(self._network_shapes)
+
+  @functools.cached_property
+  def _network_shapes(self) -> dict[str, Any]:
+    fixed = jax.eval_shape(self.fixed, self.teacher_shapes())
+    init = lambda fixed: self.objective.init(
+      jax.random.key(0), fixed, self.example()
+    )
+    return jax.eval_shape(init, fixed)["networks"]
+
+  def still_shapes(self) -> dict[str, Any]:
+    """The shapes of what is held still, by their keys in `Fixed.teachers`."""
+    return {
+      f"{parts.STILL}{name}": parts.split(self._network_shapes[name], held)[1]
+      for name, held in self.objective.still.items()
+      if held
     }
 
   def data_statistics(self, seed: int | None = None) -> dict[str, np.ndarray]:
@@ -237,7 +258,8 @@ class Stage:
 
   @functools.cached_property
   def _state_shapes(self) -> tuple[State, Fixed]:
-    fixed = jax.eval_shape(self.fixed, self.teacher_shapes())
+    held = {**self.teacher_shapes(), **self.still_shapes()}
+    fixed = jax.eval_shape(self.fixed, held)
     return jax.eval_shape(self.init, 0, fixed), fixed
 
   def corrupted(self, name: str) -> "Stage":

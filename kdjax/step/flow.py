@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.errors import UserError
+from kdjax.step import parts
 from kdjax.step import state as states
 from kdjax.types import Array, Batch, Outputs, Variables
 
@@ -75,6 +76,8 @@ class Flow:
     axis_name: of the devices that share the batch.
     precomputed: teachers that do not run here; the batch holds their outputs
       as `precomputed/<address>`.
+    still: network -> patterns of its parts that are held still; `fixed` has
+      their variables.
   """
 
   def __init__(
@@ -89,10 +92,13 @@ class Flow:
     train: bool = False,
     axis_name: str | None = None,
     precomputed: Collection[str] = (),
+    still: Mapping[str, tuple[str, ...]] | None = None,
   ):
     self.networks, self.teachers = networks, teachers
     self.precomputed = precomputed
-    self.variables, self.fixed, self.batch = variables, fixed, batch
+    self.still = still or {}
+    self.variables = parts.with_still(variables, fixed, self.still)
+    self.fixed, self.batch = fixed, batch
     self.train, self.shared_key, self.key = train, key, key
     if key is not None and axis_name:
       self.key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
@@ -100,7 +106,7 @@ class Flow:
     # The mutable collections, updated by every forward pass.
     self.collections = {
       kind: {name: states.split(tree)[1] for name, tree in trees.items()}
-      for kind, trees in variables.items()
+      for kind, trees in self.variables.items()
     }
 
   def __getitem__(self, address: Address) -> Array:
@@ -280,13 +286,15 @@ class Flow:
     params, _ = states.split(variables)
     seed = zlib.crc32(f"{kind}/{name}{tag}".encode())
     key = jax.random.fold_in(self.shared_key if shared else self.key, seed)
-    outputs, updated = module.apply(
-      states.merge(params, collections),
-      *reads,
-      train=True,
-      rngs={"dropout": key, "draw": jax.random.fold_in(key, 1)},
-      mutable=list(collections),
-      **extra,
-    )
+    still = self.still.get(name, ()) if kind == "networks" else ()
+    with parts.evaluating(still):
+      outputs, updated = module.apply(
+        states.merge(params, collections),
+        *reads,
+        train=True,
+        rngs={"dropout": key, "draw": jax.random.fold_in(key, 1)},
+        mutable=list(collections),
+        **extra,
+      )
     self.collections[kind][name] = {**collections, **updated}
     return outputs

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.errors import UserError
-from kdjax.step import calls
+from kdjax.step import calls, parts
 from kdjax.step import state as states
 from kdjax.step.accumulation import in_parts
 from kdjax.step.flow import DATA, PRECOMPUTED, Address, Flow, addresses
@@ -46,6 +46,8 @@ class Objective:
   precomputed: tuple[str, ...] = ()
   # The number of parts of a batch, computed in sequence to save memory.
   micro_batches: int = 1
+  # Network -> patterns of its parts that are held still; see `parts`.
+  still: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
   @property
   def addresses(self) -> tuple[Address, ...]:
@@ -101,12 +103,16 @@ class Objective:
       train=train,
       axis_name=self.axis_name,
       precomputed=self.precomputed,
+      still=self.still,
     )
 
   def averaged(self, fixed: states.Fixed, variables) -> states.Fixed:
     """`fixed` with the teachers that are averages of networks added."""
     averages = {
-      name: variables["networks"][network]
+      name: parts.merged(
+        variables["networks"][network],
+        fixed.teachers.get(f"{parts.STILL}{network}"),
+      )
       for name, network in self.averages.items()
     }
     return fixed.replace(teachers={**fixed.teachers, **averages})
@@ -171,6 +177,8 @@ class Objective:
     def differentiate(collections, batch, key, counts=None):
       """Gradients by group, collections and values of one part of a batch."""
 
+      without_still = lambda it: parts.without_still(it, self.still)
+
       def shares(params):
         variables = states.join(params, collections)
         flow = self.flow(variables, fixed, batch, key=key, train=True)
@@ -180,7 +188,7 @@ class Objective:
           value = values[term.name]
           group = term.group if term.group in groups else ALL
           totals[group] += value.weight * value.part
-        return totals, (flow.collections, values)
+        return totals, (without_still(flow.collections), values)
 
       totals, pull, (new, values) = jax.vjp(shares, params, has_aux=True)
       unit = lambda group: {name: jnp.float32(name == group) for name in totals}

@@ -50,10 +50,14 @@ def make(spec: float | Mapping, steps: int) -> Schedule:
     after = optax.exponential_decay(
       value, period, spec["factor"], staircase=True
     )
+  elif spec["kind"] == "late":
+    share = spec["milestones"][0] if spec["milestones"] else 0.0
+    begin = round(share * (span + warmup)) - warmup
+    after = lambda step: jnp.where(step >= begin, value, 0.0)
   else:
     raise UserError(
       f"No schedule '{spec['kind']}'.",
-      exists=("constant", "linear", "cosine", "step", "decay"),
+      exists=("constant", "linear", "cosine", "step", "decay", "late"),
       near=spec["kind"],
     )
   if not warmup:

@@ -5,13 +5,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdjax.errors import UserError
+from kdjax.stage import parts
 from kdjax.training import workdir
 
 
 def sources(stage: Mapping[str, Any]) -> list[str]:
   """The stages that a stage's config takes networks or heads from."""
   names = [teacher["stage"] for teacher in trained_teachers(stage).values()]
-  names += [network["init_from"] for network in stage["networks"].values()]
+  names += [
+    part.spec.get("init_from")
+    for network in stage["networks"].values()
+    for part in parts.all_of(network)
+  ]
   names += [
     head.get("init_from")
     for term in stage["terms"].values()

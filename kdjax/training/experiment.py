@@ -114,9 +114,13 @@ def run_stage(
       print(f"{name}: finished, {result['steps']} steps")
     return result
   teacher_steps = dependencies.finished_steps(config, workdir, name)
-  load_fixed = functools.partial(initialization.load_fixed, workdir=workdir)
+  load_fixed = functools.partial(
+    initialization.load_fixed, config=config, workdir=workdir
+  )
   placed_stage = placed.place(config, name, load_fixed)
   stage, seeds = placed_stage.stage, placed.seeds_of(config)
+  for sentence in [] if quiet else initialization.check(config, stage):
+    print(f"{name}: {sentence}")
   initial = initialization.initial_variables(config, stage, workdir, seeds)
   initial = grids.repeat_per_point(stage.config["grid"], initial)
   loop = Loop(placed_stage, workdir, initial, quiet=quiet)
@@ -153,7 +157,9 @@ def caches(
   plain = workdirs.resolve(config)
   names = [only] if only else list(plain["order"])
   check.plan(plain, names)
-  load_fixed = functools.partial(initialization.load_fixed, workdir=workdir)
+  load_fixed = functools.partial(
+    initialization.load_fixed, config=plain, workdir=workdir
+  )
   has_cache = False
   for name in names:
     teachers = plain["stages"][name]["teachers"].items()

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kdjax.devices.placement import Placement
-from kdjax.stage import build, grids
+from kdjax.stage import build, grids, parts
 from kdjax.stage.stage import Stage
+from kdjax.step.parts import STILL
 from kdjax.step.state import Fixed
 
 
@@ -65,6 +66,8 @@ def placement_of(config: Mapping[str, Any], name: str) -> Placement:
     for teacher, options in stage["teachers"].items()
     if "paired" in options
   }
+  for network, spec in stage["networks"].items():
+    paired[f"{STILL}{network}"] = not parts.is_shared(spec)
   states = config["seeds"] * grids.count(stage["grid"])
   return Placement(config["placement"], states, config["seed_axis"], paired)
 

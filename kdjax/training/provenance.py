@@ -26,6 +26,7 @@ from kdjax.config import strict_json
 from kdjax.config.files import write_atomically
 from kdjax.preprocess import content
 from kdjax.pretrained import files
+from kdjax.stage import parts
 from kdjax.stage.stage import Stage
 from kdjax.training import dependencies, source_hashes
 
@@ -94,9 +95,15 @@ def teachers_of(
   for teacher in stage["teachers"].values():
     if "outputs" in teacher:
       hashes[teacher["outputs"]] = imported.identity(teacher["outputs"])
-    elif "frozen" in teacher:
+    elif teacher.get("frozen", {}).get("pretrained"):
       path = teacher["frozen"]["pretrained"]
       hashes[path] = published_hash(path)
+  for network in stage["networks"].values():
+    # What is held still is in no checkpoint: its origin is.
+    for part in parts.all_of(network) if parts.still(network) else ():
+      path = part.spec.get("pretrained")
+      if path:
+        hashes[path] = published_hash(path)
   return hashes
 
 

@@ -15,6 +15,7 @@ from kdjax.step.views import EVALUATION
 from kdjax.training import (
   evaluation,
   initialization,
+  origins,
   placed,
   provenance_check,
   stage_variables,
@@ -51,7 +52,9 @@ def evaluate(
   config = workdirs.read_config(workdir)
   build.stage_config(config, stage)  # before anything is compared
   provenance_check.check(config, workdir, stage, accept)
-  load_fixed = functools.partial(initialization.load_fixed, workdir=workdir)
+  load_fixed = functools.partial(
+    initialization.load_fixed, config=config, workdir=workdir
+  )
   placed_stage = placed.place(config, stage, load_fixed)
   built, placement = placed_stage.stage, placed_stage.placement
   seeds = placed_stage.seeds
@@ -137,9 +140,8 @@ def restore(
       exists=networks,
       near=network,
     )
-  shapes = initialization.variable_shapes(built)["networks"][network]
-  variables = stage_variables.load(
-    workdir, stage, network, which=which, template=shapes, seeds=states
+  variables = origins.trained(
+    code, workdir, (stage, network), which, seeds, states
   )
   module = networks[network]
   if _reads_raw_inputs(built, module):
@@ -187,7 +189,7 @@ def _restore_with_head(config, workdir, stage, position, which):
   """A student and the head that it keeps, of one state."""
   built = build.build(config, stage)
   fixed = initialization.load_fixed(
-    built, placed.seeds_of(config), workdir=workdir
+    built, placed.seeds_of(config), config=config, workdir=workdir
   )
   fixed = grids.fixed_per_point(built.config["grid"], fixed)
   shapes = initialization.variable_shapes(built)

@@ -75,7 +75,7 @@ class TrainedStage:
       "best_step": [int(best.step) for best in self.best][:: grids.count(grid)],
       "parameters": {
         name: sum(leaf.size for leaf in jax.tree.leaves(tree["params"]))
-        for name, tree in self.best[0].variables["networks"].items()
+        for name, tree in self.stage.network_shapes().items()
       },
     }
 

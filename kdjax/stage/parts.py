@@ -1,0 +1,276 @@
+"""The parts of a network's config: their origins, what is still, their rates.
+
+A part is a network inside of another, such as an encoder of `fusion`. Its
+variables are at a path of modules: "encoders_text".
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from kdjax.errors import UserError
+from kdjax.step import parts, schedules
+
+# Keys of a config that say where first variables are from.
+ORIGINS = ("init_from", "pretrained", "arrays")
+
+# The last layer of every network that classifies.
+HEAD = "head"
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """A network, or one inside of it.
+
+  Attributes:
+    path: of its modules, "encoders_text"; "" is the whole.
+    spec: its config.
+    field: from the whole module to its own.
+  """
+
+  path: str
+  spec: Mapping[str, Any]
+  field: Callable[[Any], Any]
+
+  @property
+  def origin(self) -> str:
+    """Which of ORIGINS the part starts from; "" starts fresh."""
+    return next((key for key in ORIGINS if self.spec.get(key)), "")
+
+
+def all_of(spec: Mapping[str, Any], path: str = "") -> Iterator[Part]:
+  """A network and all that are inside of it, the outermost first.
+
+  Args:
+    spec: the config of a network.
+    path: of the network, if it is a part itself.
+  """
+  yield Part(path, spec, lambda module: module)
+  for option, value in spec.items():
+    if not isinstance(value, Mapping):
+      continue
+    inside = {option: value} if "name" in value else {
+      f"{option}_{key}": it for key, it in value.items()
+      if isinstance(it, Mapping) and "name" in it
+    }  # fmt: skip
+    for name, inner in inside.items():
+      key = name.removeprefix(f"{option}_") if "name" not in value else None
+      for part in all_of(inner, f"{path}/{name}".strip("/")):
+        yield dataclasses.replace(part, field=_within(option, key, part.field))
+
+
+def _within(option: str, key: str | None, inner: Callable) -> Callable:
+  """From a module to a part of the one that is its option."""
+
+  def field(module):
+    value = getattr(module, option)
+    return inner(value if key is None else value[key])
+
+  return field
+
+
+def still(spec: Mapping[str, Any]) -> tuple[str, ...]:
+  """The patterns of all that a network holds still."""
+  return tuple(
+    f"{part.path}/{pattern}".strip("/")
+    for part in all_of(spec)
+    for pattern in _patterns(part.spec.get("still") or ())
+  )
+
+
+def is_shared(spec: Mapping[str, Any]) -> bool:
+  """Whether all seeds hold the same variables still: published ones."""
+  return all(part.origin in ("", "pretrained") for part in all_of(spec))
+
+
+def rates(spec: Mapping[str, Any], steps: int) -> parts.Rates:
+  """The patterns of a network, the longest first, and factors of its rate.
+
+  Args:
+    spec: the config of a network.
+    steps: of the stage, for schedules.
+  """
+  found = [
+    (f"{part.path}/{pattern}".strip("/"), schedules.make(rate, steps))
+    for part in all_of(spec)
+    for pattern, rate in (part.spec.get("rates") or {}).items()
+  ]
+  # A config does not keep the order of its keys.
+  return tuple(sorted(found, key=lambda pair: -len(pair[0])))
+
+
+def check_patterns(spec: Mapping[str, Any], variables: Any, name: str) -> None:
+  """Raises `UserError` for a pattern of `still` or `rates` without a match.
+
+  Args:
+    spec: the config of a network.
+    variables: of it, or their shapes.
+    name: of the network, for messages.
+  """
+  paths = list(leaf_paths(variables["params"]))
+  for key, patterns in (
+    ("still", still(spec)),
+    ("rates", [pattern for pattern, _ in rates(spec, 1)]),
+  ):
+    for pattern in patterns:
+      if not any(parts.matches(path, (pattern,)) for path in paths):
+        raise UserError(
+          f"{key} of the network '{name}' has '{pattern}', which no part is"
+          " called.",
+          exists={path.partition("/")[0] for path in paths},
+          near=pattern.replace("/", "_"),
+        )
+
+
+def leaf_paths(tree: Mapping[str, Any], path: str = "") -> Iterator[str]:
+  """The paths of all leaves: "block00/attention/query/kernel"."""
+  for key, value in tree.items():
+    here = f"{path}/{key}".strip("/")
+    if isinstance(value, Mapping):
+      yield from leaf_paths(value, here)
+    else:
+      yield here
+
+
+def at(variables: Mapping[str, Any], path: str) -> dict[str, Any]:
+  """The variables of a part: {collection: tree}."""
+  found = {}
+  for collection, tree in variables.items():
+    for step in filter(None, path.split("/")):
+      tree = tree.get(step, {}) if isinstance(tree, Mapping) else {}
+    if tree:
+      found[collection] = tree
+  return found
+
+
+def placed(variables: Mapping[str, Any], path: str) -> dict[str, Any]:
+  """A part's variables as those of the whole, without the other parts."""
+  result = {}
+  for collection, tree in variables.items():
+    for step in reversed([*filter(None, path.split("/"))]):
+      tree = {step: tree}
+    result[collection] = tree
+  return result
+
+
+def find(spec: Mapping[str, Any], text: str) -> str | None:
+  """The path of a part by its name; None: no or several parts have it.
+
+  Args:
+    spec: the config of a network.
+    text: "image", "encoders/image" or the path encoders_image.
+  """
+  name = text.replace("/", "_")
+  paths = [part.path for part in all_of(spec) if part.path]
+  plain = {path.replace("/", "_"): path for path in paths}
+  found = [plain[name]] if name in plain else [
+    path for key, path in plain.items() if key.endswith(f"_{name}")
+  ]  # fmt: skip
+  return found[0] if len(found) == 1 else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Adoption:
+  """What a part takes from another network's variables.
+
+  Attributes:
+    taken: paths of leaves, "params/block00/..".
+    fresh: those that start fresh.
+    left: those of the source that are not taken.
+  """
+
+  taken: tuple[str, ...]
+  fresh: tuple[str, ...]
+  left: tuple[str, ...]
+
+  def __str__(self) -> str:
+    modules = lambda leaves: ", ".join(
+      dict.fromkeys(leaf.split("/")[1] for leaf in leaves)
+    )
+    text = f"{len(self.taken)} arrays"
+    if self.fresh:
+      text += f"; new: {modules(self.fresh)}"
+    if self.left:
+      text += f"; left over: {modules(self.left)}"
+    return text
+
+
+def adopt(template: Any, source: Any, name: str, origin: str) -> Adoption:
+  """Which leaves a part takes from a source with another head, or without.
+
+  Args:
+    template: the part's variables, or their shapes.
+    source: those of the network or part that it starts from.
+    name: of the part, for messages.
+    origin: names the source, for messages.
+
+  Raises:
+    UserError: layers before the head have other shapes or are missing, or
+      nothing fits.
+  """
+  wanted = dict(_leaves(template))
+  there = dict(_leaves(source))
+  differs = [
+    path
+    for path, leaf in wanted.items()
+    if path in there and leaf.shape != there[path].shape
+  ]
+  fresh_modules = {_module(path) for path in differs}
+  fresh_modules |= {_module(path) for path in wanted if path not in there}
+  wrong = [
+    f"{path} is {list(there[path].shape)} there and {list(wanted[path].shape)}"
+    " here"
+    if path in there
+    else f"{path} is missing there"
+    for path in wanted
+    if (path not in there or path in differs)
+    and _module(path) != HEAD
+    and any(_module(path) == _module(other) for other in there)
+  ]
+  taken = [path for path in wanted if _module(path) not in fresh_modules]
+  if wrong or not taken:
+    more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    raise UserError(
+      f"'{name}' cannot start from {origin}:"
+      f" {'; '.join(wrong[:3]) or 'no array fits'}{more}.",
+      "Expected the same layers but for the head; from_layers= takes some of"
+      " more or wider ones.",
+    )
+  return Adoption(
+    tuple(taken),
+    tuple(path for path in wanted if path not in taken),
+    tuple(path for path in there if path not in taken),
+  )
+
+
+def chosen(variables: Any, paths: tuple[str, ...]) -> dict[str, Any]:
+  """The leaves at some paths, as a tree."""
+  result: dict[str, Any] = {}
+  leaves = dict(_leaves(variables))
+  for path in paths:
+    *above, last = path.split("/")
+    tree = result
+    for step in above:
+      tree = tree.setdefault(step, {})
+    tree[last] = leaves[path]
+  return result
+
+
+def _leaves(variables: Any) -> Iterator[tuple[str, Any]]:
+  for key, value in variables.items():
+    if isinstance(value, Mapping):
+      for path, leaf in _leaves(value):
+        yield f"{key}/{path}", leaf
+    else:
+      yield key, value
+
+
+def _module(path: str) -> str:
+  """The outermost module of a leaf "params/head/kernel"."""
+  return path.split("/")[1]
+
+
+def _patterns(value: Any) -> tuple[str, ...]:
+  if value is True:
+    return ("",)
+  return (value,) if isinstance(value, str) else tuple(value)

@@ -1,0 +1,170 @@
+"""Parts of a network by pattern: held still, merged, and slowed down.
+
+A path is that of a module or leaf without its collection, such as
+"encoders_text/block00/attention/query/kernel". A pattern is a path's beginning:
+"encoders/text", "block00", with * and ? as in file names; "" is all.
+
+Variables that are held still are not in the state of a stage: they have no
+gradient, no place in the optimizer's memory and none in checkpoints. `Fixed`
+holds them, with the teachers.
+"""
+
+import contextlib
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from kdjax.types import Variables
+
+# The key in `Fixed.teachers` of what a network holds still: "still/<network>".
+STILL = "still/"
+
+# A module's arguments that say whether it trains, with their value if not.
+_MODES = {"train": False, "deterministic": True, "use_running_average": True}
+
+# (pattern, factor of the learning rate by step); the first match counts.
+Rates = tuple[tuple[str, Callable], ...]
+
+
+def matches(path: str, patterns: Sequence[str]) -> bool:
+  """Whether a path begins with one of the patterns."""
+  # Flax names the parts of a dict `encoders` encoders_text, encoders_image.
+  name = path.replace("/", "_")
+  for pattern in patterns:
+    start = pattern.strip("/").replace("/", "_")
+    if not start or fnmatch.fnmatchcase(name, start):
+      return True
+    if fnmatch.fnmatchcase(name, f"{start}_*"):
+      return True
+  return False
+
+
+def split(
+  variables: Variables, patterns: Sequence[str]
+) -> tuple[Variables, Variables]:
+  """A network's variables as (trained, still), each without the other's."""
+  if not patterns:
+    return variables, {}
+  trained, still = {}, {}
+  for collection, tree in variables.items():
+    trained[collection], still[collection] = _split(tree, patterns, "")
+  return trained, {key: tree for key, tree in still.items() if tree}
+
+
+def merged(variables: Variables, still: Variables | None) -> Variables:
+  """The variables with those that are held still."""
+  if not still:
+    return variables
+  result = dict(variables)
+  for key, tree in still.items():
+    below = isinstance(tree, Mapping) and isinstance(result.get(key), Mapping)
+    result[key] = merged(result[key], tree) if below else tree
+  return result
+
+
+def with_still(
+  variables: Mapping[str, Any], fixed: Any, still: Mapping[str, Sequence[str]]
+) -> Mapping[str, Any]:
+  """{"networks": .., "heads": ..} with what networks hold still.
+
+  Args:
+    variables: of a stage.
+    fixed: `state.Fixed`; None has nothing.
+    still: network -> patterns.
+  """
+  if fixed is None or not any(still.values()) or "networks" not in variables:
+    return variables
+  networks = {
+    name: merged(tree, fixed.teachers.get(f"{STILL}{name}"))
+    for name, tree in variables["networks"].items()
+  }
+  return {**variables, "networks": networks}
+
+
+def without_still(
+  variables: Mapping[str, Any], still: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+  """The inverse of `with_still`."""
+  if not any(still.values()) or "networks" not in variables:
+    return dict(variables)
+  networks = {
+    name: split(tree, still.get(name, ()))[0]
+    for name, tree in variables["networks"].items()
+  }
+  return {**variables, "networks": networks}
+
+
+def evaluating(patterns: Sequence[str]):
+  """A context in which the parts are in evaluation mode.
+
+  Their dropout is off, and their batch statistics stay as they are.
+  """
+
+  if not patterns:
+    return contextlib.nullcontext()
+
+  def intercept(call, arguments, options, context):
+    if matches("/".join(context.module.path), patterns):
+      options = {key: _MODES.get(key, value) for key, value in options.items()}
+    return call(*arguments, **options)
+
+  return nn.intercept_methods(intercept)
+
+
+def with_rates(
+  rule: optax.GradientTransformation, rates: Mapping[str, Rates]
+) -> optax.GradientTransformation:
+  """An optimizer whose updates of some parts are multiplied by factors.
+
+  Args:
+    rule: of all parameters; `optimizer.Grouped` too.
+    rates: network -> its rates.
+  """
+
+  def factor(path, count):
+    kind, network, *rest = (str(step.key) for step in path)
+    of_network = rates.get(network, ()) if kind == "networks" else ()
+    for pattern, schedule in of_network:
+      if matches("/".join(rest), (pattern,)):
+        return schedule(count)
+    return None
+
+  def scaled(path, update, count):
+    by = factor(path, count)
+    return update if by is None else update * jnp.asarray(by, update.dtype)
+
+  def init(params):
+    return rule.init(params), jnp.zeros((), jnp.int32)
+
+  def update(gradients, state, params):
+    inner, count = state
+    updates, inner = rule.update(gradients, inner, params)
+    updates = jax.tree_util.tree_map_with_path(
+      lambda path, leaf: scaled(path, leaf, count), updates
+    )
+    return updates, (inner, count + 1)
+
+  if hasattr(rule, "groups"):
+    return rule._replace(init=init, update=update)
+  return optax.GradientTransformation(init, update)
+
+
+def _split(tree: Any, patterns: Sequence[str], path: str) -> tuple[Any, Any]:
+  trained, still = {}, {}
+  for key, value in tree.items():
+    here = f"{path}/{key}" if path else key
+    if matches(here, patterns):
+      still[key] = value
+    elif isinstance(value, Mapping):
+      inner = _split(value, patterns, here)
+      for whole, part in zip((trained, still), inner, strict=True):
+        if part:
+          whole[key] = part
+    else:
+      trained[key] = value
+  return trained, still
