@@ -1,10 +1,12 @@
 """Parts of networks: each with its origin, held still, slowed down."""
 
 import dataclasses
+import shutil
 
 import checkpoints
 import flax
 import jax
+import layouts
 import numpy as np
 import pytest
 
@@ -404,6 +406,113 @@ def test_a_pattern_without_a_part_or_an_origin_is_an_error(bert, case):
   options, message = FRESH[case]
   with pytest.raises(UserError, match=message):
     checked(one=stage(fused(conv(None), published(bert[0]), **options)))
+
+
+# Adapters
+
+
+@pytest.mark.slow
+def test_adapters_train_while_the_published_part_stays(bert, tmp_path):
+  network = published(bert[0], lora=2, num_classes=K)
+  run(
+    tmp_path,
+    one=stage(
+      network, steps=6, optimizer=config.optimizer("sgd", learning_rate=0.5)
+    ),
+  )
+  with stage_variables.Checkpoints(
+    tmp_path / "stages/one/checkpoints"
+  ) as found:
+    names = {name for name in found.read("params.networks.student.")}
+  assert names and all("lora_" in it or it.startswith("head") for it in names)
+  _, variables = kdjax.restore(tmp_path, "one", which="last")
+  leaves = flat(variables)
+  assert not any("lora" in leaf for leaf in leaves)
+  moved = set()
+  for leaf, value in bert[1].items():
+    change = np.asarray(leaves[leaf]) - value
+    if np.any(change):
+      moved.add(leaf.rpartition("/")[2])
+      assert np.linalg.matrix_rank(change, tol=1e-5) <= 2
+  assert moved == {"kernel"}
+  again = kdjax.evaluate(tmp_path, "one", which="last")
+  result = workdir.stage_result(tmp_path, "one")
+  assert again["accuracy"] == pytest.approx(result["test"]["last"]["accuracy"])
+
+
+def test_new_adapters_change_no_output(bert):
+  step, state, fixed, batch = step_of(published(bert[0], lora=2, num_classes=K))
+  plain, other, nothing, _ = step_of(published(bert[0], num_classes=K))
+  _, one = step(state, fixed, batch)
+  _, two = plain(other, nothing, batch)
+  np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-3)
+
+
+def test_a_wrong_rank_is_an_error(bert):
+  for options in ({"lora": -1}, {"lora": 2, "still": ("block00",)}):
+    with pytest.raises(UserError, match="a rank of 1 or more"):
+      published(bert[0], **options)
+
+
+# Tokenizers
+
+
+def write_tokenizer(folder, words):
+  """A fast tokenizer of whole words."""
+  from tokenizers import Tokenizer, models, pre_tokenizers
+  from transformers import PreTrainedTokenizerFast
+
+  ids = {word: number for number, word in enumerate(["[PAD]", "[UNK]", *words])}
+  made = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
+  made.pre_tokenizer = pre_tokenizers.Whitespace()
+  PreTrainedTokenizerFast(
+    tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]"
+  ).save_pretrained(folder)
+
+
+def test_ids_of_another_tokenizer_are_refused(bert, tmp_path):
+  own, other = tmp_path / "own", tmp_path / "other"
+  for folder, words in ((own, "red blue"), (other, "blue red")):
+    shutil.copytree(bert[0], folder)
+    write_tokenizer(folder, words.split())
+  rows = [{"text": "red blue", "label": "ab"[row % 2]} for row in range(40)]
+  layouts.table(tmp_path / "t.csv", rows)
+
+  def attempt(network, tokenizer, key="text", **stages):
+    column = {"column": "text:text", "tokenizer": str(tokenizer)}
+    texts = config.data(
+      "manifest",
+      root=str(tmp_path),
+      table="t.csv",
+      length=T,
+      columns={key: column, "label": "label"},
+    )
+    whole = config.experiment(
+      "t", seeds=1, data=texts, stages={**stages, "one": stage(network)}
+    )
+    plain = workdir.resolve(whole)
+    check.plan(plain, list(plain["order"]))
+
+  reads = lambda folder, key="text", **options: config.network(
+    "bert", pretrained=str(folder), modality=key, num_classes=2, **options
+  )
+  attempt(reads(own), own)
+  attempt(reads(own, "pieces"), own, "pieces")
+  for network, named in (
+    (reads(own), other),
+    (reads(own), "words"),
+    (fused(conv(None), reads(own)), "characters"),
+  ):
+    with pytest.raises(UserError, match="has ids of the tokenizer"):
+      attempt(network, named)
+  # A stage that trained on other ids.
+  first = stage(reads(own))
+  column = {"column": "text:text", "tokenizer": str(own)}
+  first.data = config.ConfigDict(
+    {"columns": {"text": column, "label": "label"}}
+  )
+  with pytest.raises(UserError, match="was trained in the stage 'first'"):
+    attempt(reads(other, init_from="first"), other, first=first)
 
 
 # Rates

@@ -45,7 +45,7 @@ RESERVED = {
   "losses": ("loss", "weight", "reads", "heads", "targets", "group"),
   "models": (
     *("name", "init_from", "pretrained", "from_layers", "arrays"),
-    *("still", "rates"),
+    *("still", "rates", "lora"),
   ),
   "heads": ("name", "init_from", "still", "of"),
   "data": (

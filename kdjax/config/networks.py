@@ -48,6 +48,7 @@ def network(
   arrays: tuple[str, dict[str, str]] | None = None,
   still: bool | str | tuple[str, ...] = (),
   rates: dict[str, float | ConfigDict] | None = None,
+  lora: int = 0,
   **options,
 ) -> ConfigDict:
   """A network, with the options of its `Model`.
@@ -74,6 +75,8 @@ def network(
       need an origin; they have no gradient and no place in checkpoints.
     rates: part -> factor of the learning rate, a number or a `schedule()`, in
       the same way: {"encoders/text": 0.1}. The longest that matches counts.
+    lora: rank of low-rank adapters of its matrices; all else but `head` is held
+      still. 0 is none. Hu et al., "LoRA", ICLR 2022, arXiv:2106.09685.
     **options: of the network; one that contains networks takes `network()`s.
 
   Raises:
@@ -95,6 +98,13 @@ def network(
     start["still"] = ("",) if still is True else still
   if rates:
     start["rates"] = dict(rates)
+  if lora < 0 or (lora and still):
+    raise UserError(
+      f"The network '{name}' has lora={lora} and still={still!r}.",
+      "Expected a rank of 1 or more, which holds all still but `head`.",
+    )
+  if lora:
+    start["lora"] = lora
   if arrays is not None:
     start["arrays"] = dict(zip(("path", "layers"), arrays, strict=True))
   start = {key: value for key, value in start.items() if value is not None}

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from kdjax.errors import UserError
-from kdjax.preprocess import tokenizer as tokenizers
+from kdjax.preprocess import tokenizer as text_tokenizer
 from kdjax.preprocess.words import Vocabulary
 from kdjax.types import Spec
 
@@ -40,9 +40,21 @@ def columns(
   arrays = {}
   arrays["text"], arrays["mask/text"] = vocabulary.encode(texts, length)
   if tokenizer:
-    reader = tokenizers.make(tokenizer, ())
+    reader = text_tokenizer.make(tokenizer, ())
     arrays["pieces"], arrays["mask/pieces"] = reader.encode(texts, pieces)
   return arrays
+
+
+def tokenizers(chosen: Mapping[str, Any]) -> dict[str, str]:
+  """The tokenizer of each text.
+
+  Args:
+    chosen: the options of `load`.
+  """
+  named = {"text": "words"}
+  return named | (
+    {"pieces": chosen["tokenizer"]} if chosen["tokenizer"] else {}
+  )
 
 
 def ids(
@@ -60,5 +72,5 @@ def ids(
     return {}  # `load` reports it
   sizes = {"text": len(words)}
   if chosen["tokenizer"]:
-    sizes["pieces"] = len(tokenizers.make(chosen["tokenizer"], ()))
+    sizes["pieces"] = len(text_tokenizer.make(chosen["tokenizer"], ()))
   return sizes

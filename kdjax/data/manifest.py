@@ -97,6 +97,22 @@ def text_state(**options) -> str:
   return open_table(_chosen(options)).texts
 
 
+def tokenizers(**options) -> dict[str, str]:
+  """The tokenizer of each text column.
+
+  Args:
+    **options: of `load`. The table is read only if `columns` is None.
+  """
+  chosen = _chosen(options)
+  if chosen.columns is None and not chosen.there:
+    return {}  # `load` reports it
+  return {
+    column.key: column.option("tokenizer", chosen)
+    for column in chosen.columns or open_table(chosen).columns
+    if column.kind == "text"
+  }
+
+
 def sample_rates(**options) -> dict[str, int]:
   """The sample rate of each audio column, in Hz.
 

@@ -53,6 +53,15 @@ def ids(**options) -> dict[str, int]:
   return _texts.ids(vocabulary, _options.chosen(load, options))
 
 
+def tokenizers(**options) -> dict[str, str]:
+  """The tokenizer of each text.
+
+  Args:
+    **options: of `load`.
+  """
+  return _texts.tokenizers(_options.chosen(load, options))
+
+
 def spec(**options) -> Spec:
   """Shapes and dtypes of one example.
 

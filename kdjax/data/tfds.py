@@ -32,7 +32,7 @@ from kdjax.data._tfds_records import Records, reader
 from kdjax.errors import UserError
 from kdjax.feed.sources import RecordSource
 from kdjax.preprocess import images
-from kdjax.preprocess import tokenizer as tokenizers
+from kdjax.preprocess import tokenizer as text_tokenizer
 from kdjax.types import Spec
 
 # All seeds have the same examples.
@@ -66,6 +66,17 @@ def ids(**options) -> dict[str, int]:
   return dict.fromkeys(texts, len(reader(chosen)))
 
 
+def tokenizers(**options) -> dict[str, str]:
+  """The tokenizer of each text.
+
+  Args:
+    **options: of `load`.
+  """
+  chosen = _chosen(options)
+  texts = [known.key for known in chosen.known if known.kind == "text"]
+  return dict.fromkeys(texts, chosen.tokenizer)
+
+
 def text_state(**options) -> str:
   """All that the ids of a text depend on; "" without texts.
 
@@ -74,7 +85,7 @@ def text_state(**options) -> str:
   """
   chosen = _chosen(options)
   has_text = any(known.kind == "text" for known in chosen.known)
-  return tokenizers.state(reader(chosen)) if has_text else ""
+  return text_tokenizer.state(reader(chosen)) if has_text else ""
 
 
 def spec(**options) -> Spec:

@@ -59,6 +59,7 @@ def build(
     axis_name=axis_name,
     micro_batches=spec["micro_batches"],
     still={key: parts.still(it) for key, it in spec["networks"].items()},
+    adapted={key: parts.adapted(it) for key, it in spec["networks"].items()},
   )
   rule = optimizer.make(spec["optimizer"], spec["steps"])
   rates = {

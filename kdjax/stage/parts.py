@@ -10,6 +10,7 @@ from typing import Any
 
 from kdjax.errors import UserError
 from kdjax.step import parts, schedules
+from kdjax.step.parts import EXCEPT
 
 # Keys of a config that say where first variables are from.
 ORIGINS = ("init_from", "pretrained", "arrays")
@@ -71,11 +72,25 @@ def _within(option: str, key: str | None, inner: Callable) -> Callable:
 
 def still(spec: Mapping[str, Any]) -> tuple[str, ...]:
   """The patterns of all that a network holds still."""
-  return tuple(
-    f"{part.path}/{pattern}".strip("/")
+  found = []
+  for part in all_of(spec):
+    patterns = _patterns(part.spec.get("still") or ())
+    if part.spec.get("lora"):
+      patterns = ("", f"{EXCEPT}{HEAD}")
+    for pattern in patterns:
+      sign = EXCEPT if pattern.startswith(EXCEPT) else ""
+      path = f"{part.path}/{pattern.removeprefix(EXCEPT)}".strip("/")
+      found.append(f"{sign}{path}")
+  return tuple(found)
+
+
+def adapted(spec: Mapping[str, Any]) -> dict[str, int]:
+  """The paths of the parts with low-rank adapters, and their ranks."""
+  return {
+    part.path: part.spec["lora"]
     for part in all_of(spec)
-    for pattern in _patterns(part.spec.get("still") or ())
-  )
+    if part.spec.get("lora")
+  }
 
 
 def is_shared(spec: Mapping[str, Any]) -> bool:
@@ -113,7 +128,10 @@ def check_patterns(spec: Mapping[str, Any], variables: Any, name: str) -> None:
     ("rates", [pattern for pattern, _ in rates(spec, 1)]),
   ):
     for pattern in patterns:
-      if not any(parts.matches(path, (pattern,)) for path in paths):
+      plain = pattern.removeprefix(EXCEPT)
+      if plain.endswith(HEAD) and plain != pattern:
+        continue  # an encoder has none
+      if not any(parts.matches(path, (plain,)) for path in paths):
         raise UserError(
           f"{key} of the network '{name}' has '{pattern}', which no part is"
           " called.",

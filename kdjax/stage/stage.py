@@ -153,9 +153,12 @@ class Stage:
     for kind, trees in (initial or {}).items():
       for name, tree in trees.items():
         variables[kind][name] = parts.merged(variables[kind][name], tree)
+    variables = parts.without_still(variables, self.objective.still)
+    adapted, held = self.objective.adapted, self.still_shapes()
+    variables = parts.with_adapters(variables, held, adapted, key)
     return states.create(
       seed,
-      parts.without_still(variables, self.objective.still),
+      variables,
       self.optimizer,
       tuple(term.name for term in self.objective.terms),
       average=self.config["ema_decay"] > 0,

@@ -48,6 +48,10 @@ class Objective:
   micro_batches: int = 1
   # Network -> patterns of its parts that are held still; see `parts`.
   still: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+  # Network -> path of a part -> rank of its low-rank adapters.
+  adapted: Mapping[str, Mapping[str, int]] = dataclasses.field(
+    default_factory=dict
+  )
 
   @property
   def addresses(self) -> tuple[Address, ...]:

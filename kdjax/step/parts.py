@@ -11,6 +11,7 @@ holds them, with the teachers.
 
 import contextlib
 import fnmatch
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,12 @@ from kdjax.types import Variables
 # The key in `Fixed.teachers` of what a network holds still: "still/<network>".
 STILL = "still/"
 
+# Begins a pattern of what is not meant: ("", "!head") is all but the head.
+EXCEPT = "!"
+
+# Leaves of low-rank adapters, next to the kernel that they add to.
+LORA_A, LORA_B = "lora_a", "lora_b"
+
 # A module's arguments that say whether it trains, with their value if not.
 _MODES = {"train": False, "deterministic": True, "use_running_average": True}
 
@@ -32,16 +39,18 @@ Rates = tuple[tuple[str, Callable], ...]
 
 
 def matches(path: str, patterns: Sequence[str]) -> bool:
-  """Whether a path begins with one of the patterns."""
+  """Whether a path begins with a pattern, and with none of the exceptions."""
   # Flax names the parts of a dict `encoders` encoders_text, encoders_image.
   name = path.replace("/", "_")
-  for pattern in patterns:
-    start = pattern.strip("/").replace("/", "_")
-    if not start or fnmatch.fnmatchcase(name, start):
-      return True
-    if fnmatch.fnmatchcase(name, f"{start}_*"):
-      return True
-  return False
+
+  def begins(pattern: str) -> bool:
+    start = pattern.removeprefix(EXCEPT).strip("/").replace("/", "_")
+    ways = (start, f"{start}_*")
+    return not start or any(fnmatch.fnmatchcase(name, way) for way in ways)
+
+  excepted = [it for it in patterns if it.startswith(EXCEPT)]
+  meant = [it for it in patterns if not it.startswith(EXCEPT)]
+  return any(map(begins, meant)) and not any(map(begins, excepted))
 
 
 def split(
@@ -57,14 +66,68 @@ def split(
 
 
 def merged(variables: Variables, still: Variables | None) -> Variables:
-  """The variables with those that are held still."""
+  """The variables with those that are held still, adapters added to them."""
   if not still:
     return variables
   result = dict(variables)
   for key, tree in still.items():
     below = isinstance(tree, Mapping) and isinstance(result.get(key), Mapping)
     result[key] = merged(result[key], tree) if below else tree
+  if LORA_A in result and "kernel" in result:
+    low = result.pop(LORA_A) @ result.pop(LORA_B)
+    result["kernel"] = result["kernel"] + low.astype(result["kernel"].dtype)
   return result
+
+
+def with_adapters(
+  variables: Mapping[str, Any],
+  held: Mapping[str, Variables],
+  adapted: Mapping[str, Mapping[str, int]],
+  key: jax.Array,
+) -> Mapping[str, Any]:
+  """A stage's trained variables with its networks' `adapters`."""
+  networks = dict(variables["networks"])
+  for name, ranks in adapted.items():
+    low = adapters(held.get(f"{STILL}{name}", {}), ranks, key)
+    networks[name] = merged(networks[name], low)
+  return {**variables, "networks": networks}
+
+
+def adapters(
+  still: Variables, ranks: Mapping[str, int], key: jax.Array
+) -> Variables:
+  """Low-rank adapters: for a still kernel W [D E], W + A B, and B is 0.
+
+  Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022,
+  arXiv:2106.09685, Section 4.1, with alpha equal to the rank.
+
+  Args:
+    still: what a network holds still, or its shapes.
+    ranks: path of a part -> rank.
+    key: draws A, normal with variance 1 / D.
+
+  Returns:
+    {"params": ..}: A [D rank] and B [rank E] beside each kernel.
+  """
+
+  def of(tree, path):
+    found = {}
+    for name, value in tree.items():
+      here = f"{path}/{name}".strip("/")
+      if isinstance(value, Mapping):
+        found |= {name: inner} if (inner := of(value, here)) else {}
+      elif name == "kernel" and len(value.shape) == 2:
+        rank = next(
+          (it for part, it in ranks.items() if matches(here, (part,))), 0
+        )
+        if rank:
+          own = jax.random.fold_in(key, zlib.crc32(here.encode()))
+          wide, narrow = value.shape
+          draw = jax.random.normal(own, (wide, rank)) / wide**0.5
+          found |= {LORA_A: draw, LORA_B: jnp.zeros((rank, narrow))}
+    return found
+
+  return {"params": of(still.get("params", {}), "")} if ranks else {}
 
 
 def with_still(

@@ -11,7 +11,7 @@ from typing import Any
 
 from kdjax.devices import processes
 from kdjax.errors import UserError
-from kdjax.stage import build, grids, ranges, trace, vocabulary
+from kdjax.stage import build, grids, ranges, tokenizers, trace, vocabulary
 from kdjax.stage.stage import Stage
 from kdjax.step.flow import addresses
 from kdjax.step.step import training_only
@@ -146,6 +146,7 @@ def _check_networks(config: Mapping[str, Any], stage: Stage) -> None:
   """Checks what depends on the networks; traces all steps on shapes."""
   try:
     _check_vocabularies(stage)
+    tokenizers.check(config, stage.name)
     _check_imported_teachers(stage)
     initialization.check(config, stage)
     trace.trace(stage)

@@ -95,14 +95,15 @@ def trained(
   """
   stage, network = source
   built = build.build(config, stage)
-  template = built.network_shapes()[network]
+  state, _, _ = built.shapes()
+  template = state.best.variables["networks"][network]
   patterns = built.objective.still.get(network, ())
   loaded = stage_variables.load(
     workdir,
     stage,
     network,
     which=which,
-    template=held.split(template, patterns)[0],
+    template=template,
     seeds=states or len(seeds),
   )
   if not patterns:
