@@ -423,7 +423,7 @@ def test_adapters_train_while_the_published_part_stays(bert, tmp_path):
   with stage_variables.Checkpoints(
     tmp_path / "stages/one/checkpoints"
   ) as found:
-    names = {name for name in found.read("params.networks.student.")}
+    names = set(found.read("params.networks.student."))
   assert names and all("lora_" in it or it.startswith("head") for it in names)
   _, variables = kdjax.restore(tmp_path, "one", which="last")
   leaves = flat(variables)

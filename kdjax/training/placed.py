@@ -67,7 +67,8 @@ def placement_of(config: Mapping[str, Any], name: str) -> Placement:
     if "paired" in options
   }
   for network, spec in stage["networks"].items():
-    paired[f"{STILL}{network}"] = not parts.is_shared(spec)
+    if parts.still(spec):
+      paired[f"{STILL}{network}"] = not parts.is_shared(spec)
   states = config["seeds"] * grids.count(stage["grid"])
   return Placement(config["placement"], states, config["seed_axis"], paired)
 
