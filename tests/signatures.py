@@ -15,6 +15,9 @@ import numpy as np
 
 SIZES = {"B": 3, "K": 5, "D": 7, "T": 4, "H": 8, "W": 6, "C": 2, "F": 10}
 
+# The axis of the arrays of a tuple of any length.
+SIZES["N"] = 2
+
 # Sizes of other names in shapes, in the order in which they appear.
 OTHERS = (11, 13, 9, 15, 17, 19)
 

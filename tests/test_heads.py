@@ -39,7 +39,8 @@ class Example:
     self.head = registry.find("heads", name)
     self.about = registry.describe("heads", name)
     self.signature = Signature(self.head.__call__, **LIKE)
-    self.signature.hints.pop("mask", None)
+    for name in ("mask", "present"):
+      self.signature.hints.pop(name, None)
     self.options = {
       option: VALUES[self.about.annotations[option]]
       for option, default in self.about.options.items()
@@ -174,11 +175,13 @@ def test_a_head_takes_x_like_and_train(example):
   message = (
     f"heads/{example.name}.py must define `class Head(nn.Module)` with"
     " `__call__(self, x, like=None, *, train=False)` and, if it needs the valid"
-    " examples, `mask=None` after `train`."
+    " examples, `mask=None` after `train`; with `enough`, also `present=None`."
   )
-  assert set(parameters) - {"mask"} == {"self", "x", "like", "train"}, message
+  further = {"mask"} | ({"present"} & {*parameters})
+  assert set(parameters) - further == {"self", "x", "like", "train"}, message
+  assert ("present" in parameters) == hasattr(example.head, "enough"), message
   assert parameters["like"].default is None, message
-  for option, default in (("train", False), ("mask", None)):
+  for option, default in (("train", False), ("mask", None), ("present", None)):
     if option in parameters:
       assert parameters[option].kind == inspect.Parameter.KEYWORD_ONLY, message
       assert parameters[option].default is default, message

@@ -2,9 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from kdjax.errors import same_shape
+from kdjax.losses._teachers import count_of, of_present, stacked
 from kdjax.numerics import kl_divergence, times_log
 from kdjax.types import Array
 
@@ -13,6 +13,7 @@ def ca_mkd(
   student: Float[Array, "B K"],
   teacher: tuple[Float[Array, "B K"], ...],
   truth: Int[Array, "B"],
+  present: Bool[Array, "B N"] | None = None,
   *,
   temperature: float = 4.0,
   scale: bool = True,
@@ -24,8 +25,8 @@ def ca_mkd(
     w_im = (1 - exp(c_im) / sum_n exp(c_in)) / (M - 1)
     c_im = - log softmax(teacher_mi)[y_i]
 
-  over M teachers: a teacher with a high cross-entropy on an example has a low
-  weight there. Unlabelled examples have equal weights 1/M; so has M = 1.
+  over the M teachers that an example has: one with a high cross-entropy has a
+  low weight there. Unlabelled examples have equal weights 1/M; so has M = 1.
 
   Zhang, Chen and Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation",
   ICASSP 2022, arXiv:2201.00007, Section 2.
@@ -34,25 +35,27 @@ def ca_mkd(
 
   Args:
     student: logits.
-    teacher: logits of each teacher.
+    teacher: logits of each of N teachers.
     truth: the class, -1 if unlabelled. It is not called `label` because
       unlabelled examples contribute to the loss.
+    present: which teachers an example has; None: all.
     temperature: T of all networks; the weights use temperature 1.
     scale: whether to multiply by T^2.
   """
-  for member in teacher:
-    same_shape(student=student, teacher=member)
-  M = len(teacher)
-  logits = jnp.stack([member.astype(jnp.float32) for member in teacher])
+  logits = stacked(student, teacher, present)
+  M = count_of(present, len(teacher))
   log_p = jax.nn.log_softmax(logits / temperature)
   log_q = jax.nn.log_softmax(student.astype(jnp.float32) / temperature)
   kl = kl_divergence(log_p, log_q[None])
   labelled = truth >= 0
   target = jax.nn.one_hot(jnp.where(labelled, truth, 0), student.shape[1])
   cost = times_log(target[None], jax.nn.log_softmax(logits))
-  weights = (1.0 - _shares(-jnp.sum(cost, axis=-1))) / max(M - 1, 1)
+  cost = of_present(-jnp.sum(cost, axis=-1), present, -jnp.inf)
+  cost = jnp.where(M[None] > 0, cost, 0.0)
+  weights = (1.0 - _shares(cost)) / jnp.maximum(M - 1, 1)[None]
   weighted = labelled & (M > 1)
-  weights = jnp.where(weighted[None], weights, 1.0 / M)
+  weights = jnp.where(weighted[None], weights, 1.0 / jnp.maximum(M, 1.0)[None])
+  weights = of_present(weights, present, 0.0)
   loss = jnp.sum(times_log(weights, kl), axis=0)
   return loss * temperature**2 if scale else loss
 

@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from kdjax.errors import UserError, same_shape
+from kdjax.errors import UserError
+from kdjax.losses._teachers import count_of, of_present, stacked
 from kdjax.numerics import kl_divergence, logsumexp
 from kdjax.types import Array
 
@@ -12,6 +13,7 @@ from kdjax.types import Array
 def ensemble_kd(
   student: Float[Array, "B K"],
   teacher: tuple[Float[Array, "B K"], ...],
+  present: Bool[Array, "B N"] | None = None,
   *,
   temperature: float = 4.0,
   average: str = "probabilities",
@@ -23,7 +25,8 @@ def ensemble_kd(
     p_i = mean over teachers m of softmax(teacher_mi / T)      "probabilities"
     p_i = softmax(mean over teachers m of teacher_mi / T)      "logits"
 
-  The first is the teachers' arithmetic mean, the second the geometric mean.
+  The first is the teachers' arithmetic mean, the second the geometric mean. It
+  is over the teachers that an example has; without any, the loss is 0.
 
   Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network",
   NIPS Deep Learning Workshop 2014, arXiv:1503.02531, Section 2.
@@ -33,7 +36,8 @@ def ensemble_kd(
 
   Args:
     student: logits.
-    teacher: logits of each teacher.
+    teacher: logits of each of N teachers.
+    present: which teachers an example has; None: all.
     temperature: T of all networks.
     average: the mean of "probabilities" or of "logits".
     scale: whether to multiply by T^2.
@@ -42,14 +46,15 @@ def ensemble_kd(
     raise UserError(
       f"No average '{average}'.", exists=("probabilities", "logits")
     )
-  for member in teacher:
-    same_shape(student=student, teacher=member)
-  logits = jnp.stack([member.astype(jnp.float32) for member in teacher])
+  logits = stacked(student, teacher, present)
+  number = count_of(present, len(teacher))
+  count = jnp.maximum(number, 1.0)[:, None]
   if average == "logits":
-    log_p = jax.nn.log_softmax(jnp.mean(logits, axis=0) / temperature)
+    log_p = jax.nn.log_softmax(jnp.sum(logits, axis=0) / count / temperature)
   else:
     members = jax.nn.log_softmax(logits / temperature)
-    log_p = logsumexp(members, axis=0) - jnp.log(float(len(teacher)))
+    members = of_present(members, present, -jnp.inf)
+    log_p = logsumexp(members, axis=0) - jnp.log(count)
   log_q = jax.nn.log_softmax(student.astype(jnp.float32) / temperature)
-  loss = kl_divergence(log_p, log_q)
+  loss = jnp.where(number > 0, kl_divergence(log_p, log_q), 0.0)
   return loss * temperature**2 if scale else loss

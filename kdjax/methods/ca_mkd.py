@@ -20,7 +20,8 @@ def ca_mkd(
   Zhang, Chen and Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation",
   ICASSP 2022, arXiv:2201.00007. Defaults: the paper's, without its second term
   on features. Unlabelled examples weight all teachers equally.
-  Needs: two or more teachers with the student's classes.
+  Needs: two or more teachers with the student's classes. An example that lacks
+  the modality of some is taught by the others.
   Costs: a forward pass of each teacher; no parameters.
 
   Args:

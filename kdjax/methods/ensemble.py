@@ -18,7 +18,8 @@ def ensemble(
 
   Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network",
   NIPS 2014 workshop, arXiv:1503.02531. Defaults: the weight and T of 'kd'.
-  Needs: teachers with the student's classes, each of any modality.
+  Needs: teachers with the student's classes, each of any modality. An example
+  that lacks the modality of some is taught by the others.
   Costs: a forward pass of each teacher; no parameters.
 
   Args:

@@ -27,7 +27,8 @@ def soft_router(
   best teachers and gets no gradient from the distillation; this is a soft form,
   without its masks and its balancing. Defaults: T and weight are those of its
   baseline.
-  Needs: two or more teachers with the student's classes.
+  Needs: two or more teachers with the student's classes. An example that lacks
+  the modality of some is taught by the others.
   Costs: a forward pass of each teacher, and a linear layer.
 
   Args:

@@ -183,9 +183,16 @@ class Flow:
 
   def present(self, address: Address) -> Array:
     """bool [B]: which examples have all modalities that an address needs."""
-    mask = self.batch["valid"]
+    masks = [self.batch["valid"], *self.presence(address)]
+    return functools.reduce(jnp.logical_and, masks)
+
+  def presence(self, address: Address) -> list[Array]:
+    """bool [B] of each modality that an address needs and that may be absent.
+
+    It is empty where every example has all that the address needs.
+    """
     if address.network == DATA:
-      return mask
+      return []
     if address.network == "batch":
       needs = (address.output,)
     else:
@@ -193,13 +200,14 @@ class Flow:
       # A module made of several encoders reports the needs of each output.
       needs_of = getattr(module, "needs_of", lambda output: module.needs)
       needs = needs_of(address.output)
+    masks = []
     for modality in needs:
       # Where a corruption removed the modality, the example still counts.
       for key in (f"had/{modality}", f"has/{modality}"):
         if key in self.batch:
-          mask = mask & self.batch[key]
+          masks.append(self.batch[key])
           break
-    return mask
+    return masks
 
   def inputs(self, name: str, view: str = "") -> Batch:
     """The arrays of the batch that a network reads, in a view.

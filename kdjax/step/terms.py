@@ -1,12 +1,14 @@
 """Loss terms, and their arguments: arrays of a flow with heads applied."""
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from kdjax.errors import UserError
 from kdjax.step.flow import DATA, Address, Flow
@@ -14,6 +16,10 @@ from kdjax.types import Array
 
 # The first part of the address of a head's output: heads/term/argument.
 HEADS = "heads"
+
+# The argument of a loss or head that says which arrays of a tuple are there:
+# bool [B N]. Of a loss it is about the argument PARTLY.
+PRESENT, PARTLY = "present", "teacher"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +45,14 @@ class Adapter:
     """Whether it takes the mask of rows that count."""
     return "mask" in inspect.signature(self.module.__call__).parameters
 
+  @property
+  def enough(self) -> Callable[[Array], Array] | None:
+    """bool [B N] -> [B]: which examples have enough of its arrays.
+
+    None: it needs all arrays that it reads.
+    """
+    return getattr(self.module, "enough", None)
+
 
 @dataclasses.dataclass(frozen=True)
 class Term:
@@ -60,6 +74,17 @@ class Term:
     """The addresses that an argument reads."""
     read = self.reads[argument]
     return read if isinstance(read, tuple) else (read,)
+
+  def enough(self, argument: str) -> Callable[[Array], Array] | None:
+    """bool [B N] -> [B]: which examples have enough arrays of an argument.
+
+    None: an example needs all of them.
+    """
+    if argument in self.heads:
+      return self.heads[argument].enough
+    accepts = PRESENT in inspect.signature(self.loss).parameters
+    some = lambda present: jnp.any(present, axis=1)
+    return some if accepts and argument == PARTLY else None
 
   @property
   def gathered(self) -> bool:
@@ -121,14 +146,10 @@ class Reader:
     return self.done[term.name]
 
   def present(self, address: Address) -> Array:
-    """bool [B]: which examples have all modalities that an address needs."""
+    """bool [B]: which examples have the modalities that an address needs."""
     if address.network != HEADS:
       return self.flow.present(address)
-    term, argument = self._owner(address)
-    mask = self.flow.batch["valid"]
-    for read in term.addresses(argument):
-      mask = mask & self.present(read)
-    return mask
+    return self._present(*self._owner(address))[0]
 
   def gather(self, term: Term, arrays: dict[str, Any], mask: Array):
     """Arguments and mask with the rows of all devices.
@@ -145,25 +166,55 @@ class Reader:
 
   def _arguments(self, term: Term) -> tuple[dict[str, Any], Array]:
     reads = {argument: self._read(term, argument) for argument in term.reads}
-    mask = self.flow.batch["valid"]
+    mask, parts = self.flow.batch["valid"], {}
     for argument in term.reads:
-      for address in term.addresses(argument):
-        mask = mask & self.present(address)
+      there, each = self._present(term, argument)
+      mask = mask & there
+      if each is not None:
+        parts[argument] = each
     if term.gathered and self.axis_name:
       reads = {
         argument: self._gather(term, argument, array, adapted=False)
         for argument, array in reads.items()
       }
-      mask = self._all(mask)
+      mask, parts = self._all(mask), jax.tree.map(self._all, parts)
     arrays = dict(reads)
     for argument, adapter in term.heads.items():
       other = {"student": "teacher", "teacher": "student"}.get(argument)
-      adapted = self._adapt(adapter, reads[argument], reads.get(other), mask)
+      extra = {"mask": mask} if adapter.takes_mask else {}
+      if argument in parts:
+        extra[PRESENT] = parts.pop(argument)
+      adapted = self._adapt(adapter, reads[argument], reads.get(other), extra)
       if adapter.both:
         arrays["student"], arrays["teacher"] = adapted
       else:
         arrays[argument] = adapted
+    if PARTLY in parts:
+      own, each = arrays.get(PRESENT), parts[PARTLY]
+      arrays[PRESENT] = each if own is None else own & each
     return arrays, mask
+
+  def _present(self, term: Term, argument: str) -> tuple[Array, Array | None]:
+    """Which examples have enough of what an argument reads, and its arrays.
+
+    Returns:
+      bool [B]; and bool [B N], which examples have each of its N arrays, or
+      None where all that count have all.
+    """
+    read = term.addresses(argument)
+    each = [self.present(address) for address in read]
+    enough = term.enough(argument)
+    if enough is None or not any(map(self._may_lack, read)):
+      return functools.reduce(jnp.logical_and, each), None
+    present = jnp.stack(each, axis=1)
+    return self.flow.batch["valid"] & enough(present), present
+
+  def _may_lack(self, address: Address) -> bool:
+    """Whether an example may lack what an address needs."""
+    if address.network != HEADS:
+      return bool(self.flow.presence(address))
+    term, argument = self._owner(address)
+    return any(map(self._may_lack, term.addresses(argument)))
 
   def _read(self, term: Term, argument: str):
     """The array, or tuple of arrays, at an argument's address.
@@ -173,8 +224,7 @@ class Reader:
     array = self.at(term.reads[argument])
     return jax.lax.stop_gradient(array) if argument in term.targets else array
 
-  def _adapt(self, adapter: Adapter, read, like, mask: Array):
-    extra = {"mask": mask} if adapter.takes_mask else {}
+  def _adapt(self, adapter: Adapter, read, like, extra: dict[str, Array]):
     if self.create and adapter.name not in self.flow.variables["heads"]:
       variables = self.create(adapter, read, like, **extra)
       self.flow.variables["heads"][adapter.name] = variables

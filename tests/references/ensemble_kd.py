@@ -14,21 +14,32 @@ def _probabilities(logits, temperature):
 
 
 def ensemble_kd(
-  student, teacher, *, temperature=4.0, average="probabilities", scale=True
+  student,
+  teacher,
+  present=None,
+  *,
+  temperature=4.0,
+  average="probabilities",
+  scale=True,
 ):
   losses = np.zeros(len(student))
   for i in range(len(student)):
     own = _probabilities(student[i], temperature)
-    shares = [_probabilities(one[i], temperature) for one in teacher]
+    there = [
+      one for m, one in enumerate(teacher) if present is None or present[i][m]
+    ]
+    if not there:
+      continue
+    shares = [_probabilities(one[i], temperature) for one in there]
     mean = []
     for k in range(student.shape[1]):
       if average == "logits":
         product = 1.0
         for one in shares:
-          product *= one[k] ** (1 / len(teacher))
+          product *= one[k] ** (1 / len(there))
         mean.append(product)
       else:
-        mean.append(sum(one[k] for one in shares) / len(teacher))
+        mean.append(sum(one[k] for one in shares) / len(there))
     total = sum(mean)
     for k in range(student.shape[1]):
       p = mean[k] / total
