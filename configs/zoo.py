@@ -51,6 +51,10 @@ VIEWS = ("strong", "rotate90", "rotate180", "rotate270", "masked")
 
 # method -> its options that differ from the paper's, and the reason.
 CHANGED: dict[str, tuple[dict, str]] = {
+  "agglomerative": (
+    {"labels": 1.0},
+    "With labels beside: they train the classifier.",
+  ),
   "crd": (
     {"data_size": 1797, "negatives": 255},
     "Negatives in proportion: 255 of 1,797 examples.",
