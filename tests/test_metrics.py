@@ -162,6 +162,8 @@ def test_lower_is_better_exactly_for_the_metrics_that_say_so():
     "calibration": ({"label": label}, "student", 20 * hot, -20 * hot),
     "cka": ({"teacher": noise}, "student", noise, other),
     "classification": ({"label": label}, "student", 9 * hot, -9 * hot),
+    "knn": ({"label": label}, "student", 9 * hot + noise, noise),
+    "linear_probe": ({"label": label}, "student", 9 * hot + noise, noise),
     "multilabel": ({"label": hot.astype(int)}, "student", hot - 0.5, 0.5 - hot),
     "ranking": ({"label": label}, "student", 9 * hot, -9 * hot),
     "regression": ({"target": noise}, "student", noise + 0.01, -noise),

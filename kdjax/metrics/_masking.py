@@ -38,3 +38,18 @@ def zero_masked(
     )
   wide = mask.reshape(rows + (1,) * (array.ndim - 1))
   return jnp.where(wide, array.astype(jnp.float32), 0.0)
+
+
+def embeddings_with_labels(
+  embedding: Float[Array, "B D"], label: Int[Array, "B"], mask: Bool[Array, "B"]
+) -> dict[str, Array]:
+  """Embeddings in float32 and labels; 0 and -1 in the masked rows."""
+  if label.shape != mask.shape:
+    raise ShapeError(
+      f"The label is {list(label.shape)} and the mask {list(mask.shape)}.",
+      "Expected equal shapes.",
+    )
+  return {
+    "student": zero_masked(mask, embedding),
+    "label": jnp.where(mask, label, -1).astype(jnp.int32),
+  }
