@@ -64,6 +64,10 @@ CHANGED: dict[str, tuple[dict, str]] = {
     "The least-squares form, whose game is bounded.",
   ),
   "clip_kd": ({"labels": 1.0}, "With labels beside: they train the classes."),
+  "matryoshka": (
+    {"labels": 1.0},
+    "With labels beside: they train the classes.",
+  ),
   "seed": (
     {"labels": 1.0, "size": 1024},
     "With labels beside, and a queue of 1,024 embeddings.",

@@ -3,6 +3,7 @@
 from jaxtyping import Bool, Float, Int
 
 from kdjax.losses import _pairs
+from kdjax.losses._prefixes import over_prefixes
 from kdjax.types import Array
 
 
@@ -14,6 +15,7 @@ def clip(
   group: Int[Array, "B"] | None = None,
   *,
   normalize: bool = True,
+  prefixes: tuple[int, ...] = (),
 ) -> Float[Array, ""]:
   """Matches each image with its text, and each text with its image.
 
@@ -41,10 +43,18 @@ def clip(
       no group; None: a row has its own text or image only.
     normalize: whether to normalise embeddings to length 1; False if they
       already are.
+    prefixes: numbers of first values of both sides, such as
+      (32, 64, 256): the loss is the sum over these (Matryoshka, Kusupati et
+      al., NeurIPS 2022, arXiv:2205.13147). Those of the width or more are the
+      whole, which counts once; () is the whole.
   """
   mask = _pairs.default_mask(mask, image)
   scale = _pairs.shared_scalar(scale, mask)
-  rows = _pairs.similarity_logits(image, text, scale, mask, normalize)
-  columns = _pairs.similarity_logits(text, image, scale, mask, normalize)
-  loss = _pairs.matching_cross_entropy
-  return (loss(rows, mask, group) + loss(columns, mask, group)) / 2.0
+
+  def contrast(image, text):
+    rows = _pairs.similarity_logits(image, text, scale, mask, normalize)
+    columns = _pairs.similarity_logits(text, image, scale, mask, normalize)
+    loss = _pairs.matching_cross_entropy
+    return (loss(rows, mask, group) + loss(columns, mask, group)) / 2.0
+
+  return over_prefixes(contrast, prefixes, image, text)

@@ -3,6 +3,7 @@
 from jaxtyping import Bool, Float
 
 from kdjax.losses import _pairs
+from kdjax.losses._prefixes import over_prefixes
 from kdjax.types import Array
 
 
@@ -14,6 +15,7 @@ def clip_ckd(
   mask: Bool[Array, "B"] | None = None,
   *,
   temperature: float = 1.0,
+  prefixes: tuple[int, ...] = (),
 ) -> Float[Array, ""]:
   """Matches the student's image-text similarity distributions.
 
@@ -36,19 +38,27 @@ def clip_ckd(
     teacher_scale: the factor of the teacher's cosines, repeated in each row.
     mask: True for valid rows; None is all.
     temperature: T of both networks.
+    prefixes: numbers of first values of the student's embeddings, such as
+      (32, 64, 256): the loss is the sum over these (Matryoshka, Kusupati et
+      al., NeurIPS 2022, arXiv:2205.13147). Those of the width or more are the
+      whole, which counts once; () is the whole.
   """
   mask = _pairs.default_mask(mask, student[0])
   student_factor = _pairs.shared_scalar(student_scale, mask) / temperature
   teacher_factor = _pairs.shared_scalar(teacher_scale, mask) / temperature
-  loss = 0.0
-  for first, second in ((0, 1), (1, 0)):
-    loss += _pairs.mean_divergence(
-      _pairs.similarity_logits(
-        student[first], student[second], student_factor, mask
-      ),
-      _pairs.similarity_logits(
-        teacher[first], teacher[second], teacher_factor, mask
-      ),
-      mask,
-    )
-  return temperature**2 * loss / 2.0
+
+  def divergence(*student):
+    loss = 0.0
+    for first, second in ((0, 1), (1, 0)):
+      loss += _pairs.mean_divergence(
+        _pairs.similarity_logits(
+          student[first], student[second], student_factor, mask
+        ),
+        _pairs.similarity_logits(
+          teacher[first], teacher[second], teacher_factor, mask
+        ),
+        mask,
+      )
+    return loss
+
+  return temperature**2 * over_prefixes(divergence, prefixes, *student) / 2.0

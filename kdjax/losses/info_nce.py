@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 
 from kdjax.errors import same_shape
 from kdjax.losses._pairs import positives
+from kdjax.losses._prefixes import over_prefixes
 from kdjax.losses._relations import (
   default_mask,
   masked_rows,
@@ -24,6 +25,7 @@ def info_nce(
   *,
   temperature: float = 0.07,
   symmetric: bool = False,
+  prefixes: tuple[int, ...] = (),
 ) -> Float[Array, ""]:
   """Matches the student's embedding with the teacher's of the same example.
 
@@ -52,9 +54,29 @@ def info_nce(
       no group; None: a row has its own teacher's embedding only.
     temperature: divides the cosines.
     symmetric: whether to add the direction from teacher to student.
+    prefixes: numbers of first values of both sides, such as
+      (32, 64, 256): the loss is the sum over these (Matryoshka, Kusupati et
+      al., NeurIPS 2022, arXiv:2205.13147). Those of the width or more are the
+      whole, which counts once; () is the whole.
   """
   same_shape(student=student, teacher=teacher)
   mask = default_mask(student, mask)
+
+  def contrast(student, teacher):
+    return _contrast(student, teacher, mask, group, temperature, symmetric)
+
+  return over_prefixes(contrast, prefixes, student, teacher)
+
+
+def _contrast(
+  student: Float[Array, "B D"],
+  teacher: Float[Array, "B D"],
+  mask: Bool[Array, "B"],
+  group: Int[Array, "B"] | None,
+  temperature: float | Array,
+  symmetric: bool,
+) -> Float[Array, ""]:
+  """The loss of whole embeddings."""
   z = jnp.matmul(
     l2_normalize(masked_rows(student, mask)),
     l2_normalize(masked_rows(teacher, mask)).T,

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from kdjax.errors import same_shape
+from kdjax.errors import UserError, same_shape
 from kdjax.metrics._masking import zero_masked
 from kdjax.types import Array
 
@@ -17,6 +17,9 @@ ROUNDING = 1e-12
 # The cosine of equal embeddings is 1 up to this, the rounding of float32.
 EQUAL = 1e-10
 
+# Start of the names of rows that hold a prefix's width in their name.
+PREFIX = "prefix_"
+
 # Queries per block of the similarity matrix, which bounds memory.
 BLOCK = 1024
 
@@ -26,6 +29,8 @@ def rows(
   key: Float[Array, "B D"],
   mask: Bool[Array, "B"],
   group: Int[Array, "B"] | None = None,
+  *,
+  prefixes: tuple[int, ...] = (),
 ) -> dict[str, Array]:
   """The collected values of each example.
 
@@ -36,16 +41,29 @@ def rows(
     group: rows of equal value also match each other, except -1. Keys of a group
       that are equal count once, such as the image of several captions. None: a
       query matches its own key only.
+    prefixes: numbers of first values of the embeddings, such as (32, 64), by
+      which retrieval is measured too.
 
   Returns:
     query, key: f32 [B D].
     group: i32 [B], if not None.
+    prefix_<d>: f32 [B], zeros; the name passes d on to `result`.
+
+  Raises:
+    UserError: a prefix is not from 1 to D.
   """
   same_shape(query=query, key=key)
+  for prefix in prefixes:
+    if not 1 <= prefix <= query.shape[1]:
+      raise UserError(
+        f"The prefix {prefix} of embeddings of width {query.shape[1]}.",
+        f"Expected numbers from 1 to {query.shape[1]}.",
+      )
   kept = {"query": zero_masked(mask, query), "key": zero_masked(mask, key)}
   if group is not None:
     kept["group"] = jnp.where(mask, group, -1).astype(jnp.int32)
-  return kept
+  zeros = jnp.zeros(mask.shape, jnp.float32)
+  return kept | {f"{PREFIX}{prefix}": zeros for prefix in prefixes}
 
 
 def result(rows: dict[str, np.ndarray]) -> dict[str, float | np.ndarray]:
@@ -65,9 +83,25 @@ def result(rows: dict[str, np.ndarray]) -> dict[str, float | np.ndarray]:
     query_to_key_median_rank: the median of the ranks.
     key_to_query_...: the same for keys as queries.
     mean_recall: the mean of the six recalls.
+    mean_recall_at_<d>: the same by the first d values of the embeddings, for
+      each of the prefixes.
   """
-  query, key = _directions(rows["query"]), _directions(rows["key"])
-  group = np.asarray(rows.get("group", np.full(len(query), -1)))
+  group = np.asarray(rows.get("group", np.full(len(rows["query"]), -1)))
+  metrics = _metrics(rows["query"], rows["key"], group)
+  for name in rows:
+    if name.startswith(PREFIX):
+      prefix = int(name.removeprefix(PREFIX))
+      cut = (rows[side][:, :prefix] for side in ("query", "key"))
+      recall = _metrics(*cut, group)["mean_recall"]
+      metrics[f"mean_recall_at_{prefix}"] = recall
+  return metrics
+
+
+def _metrics(
+  query: np.ndarray, key: np.ndarray, group: np.ndarray
+) -> dict[str, float]:
+  """The metrics of whole embeddings."""
+  query, key = _directions(query), _directions(key)
   metrics = {}
   for name, ranks in (
     ("query_to_key", _ranks(query, key, group)),

@@ -22,7 +22,17 @@ def _positives(rows, group, i):
   return [j for j, row in enumerate(rows) if group[row] == group[rows[i]]]
 
 
-def clip(image, text, scale, mask=None, group=None, *, normalize=True):
+OPTIONS = ({"prefixes": (2, 7)}, {"prefixes": (3,), "normalize": False})
+
+
+def clip(
+  image, text, scale, mask=None, group=None, *, normalize=True, prefixes=()
+):
+  if prefixes:
+    return sum(
+      clip(image[:, :m], text[:, :m], scale, mask, group, normalize=normalize)
+      for m in prefixes
+    )
   rows = [i for i in range(len(image)) if mask is None or mask[i]]
   made = lambda x: _direction(x) if normalize else [float(v) for v in x]
   images, texts = [made(image[i]) for i in rows], [made(text[i]) for i in rows]

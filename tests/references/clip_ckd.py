@@ -16,9 +16,25 @@ def _softmax(logits):
   return [power / sum(powers) for power in powers]
 
 
+OPTIONS = ({"prefixes": (2, 7)}, {"prefixes": (1, 5), "temperature": 2.0})
+
+
 def clip_ckd(
-  student, teacher, student_scale, teacher_scale, mask=None, *, temperature=1.0
+  student,
+  teacher,
+  student_scale,
+  teacher_scale,
+  mask=None,
+  *,
+  temperature=1.0,
+  prefixes=(),
 ):
+  if prefixes:
+    rest = teacher, student_scale, teacher_scale, mask
+    cut = lambda m: tuple(side[:, :m] for side in student)
+    return sum(
+      clip_ckd(cut(m), *rest, temperature=temperature) for m in prefixes
+    )
   rows = [i for i in range(len(student[0])) if mask is None or mask[i]]
   loss = 0.0
   for queries, keys in ((0, 1), (1, 0)):

@@ -2,7 +2,11 @@
 
 import math
 
-OPTIONS = ({"symmetric": True, "temperature": 0.5},)
+OPTIONS = (
+  {"symmetric": True, "temperature": 0.5},
+  {"prefixes": (2, 7), "temperature": 0.5},
+  {"prefixes": (3, 5), "temperature": 0.5, "symmetric": True},
+)
 
 
 def _cosine(one, other):
@@ -25,8 +29,21 @@ def _positives(kept, group, i):
 
 
 def info_nce(
-  student, teacher, mask=None, group=None, *, temperature=0.07, symmetric=False
+  student,
+  teacher,
+  mask=None,
+  group=None,
+  *,
+  temperature=0.07,
+  symmetric=False,
+  prefixes=(),
 ):
+  if prefixes:
+    rest = {"temperature": temperature, "symmetric": symmetric}
+    return sum(
+      info_nce(student[:, :m], teacher[:, :m], mask, group, **rest)
+      for m in prefixes
+    )
   kept = [i for i in range(len(student)) if mask is None or mask[i]]
   mine, theirs = ([side[i] for i in kept] for side in (student, teacher))
   value = back = 0.0
