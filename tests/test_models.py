@@ -133,7 +133,14 @@ VARIANTS = {
 # Keys of a batch that no network reads.
 UNREAD = ("label", "index")
 
-JOINS = ("concatenate", "average", "gated", "cross_attention", "bottleneck")
+JOINS = (
+  "concatenate",
+  "average",
+  "gated",
+  "cross_attention",
+  "bottleneck",
+  "graph",
+)
 
 
 class Example:

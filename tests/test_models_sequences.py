@@ -549,6 +549,51 @@ def test_for_two_modalities_the_gated_unit_equals_the_paper():
   close(outputs["logits"], dense(embedding, "head"))
 
 
+def test_graph_attention_equals_the_paper_over_what_is_present():
+  network = joined("graph", layers=2, heads=2)
+  inputs = {**several(), **presence()}
+  outputs = network(inputs)
+  params = jax.tree.map(np.float64, network.variables["params"])
+  dense = lambda x, name: x @ params[name]["kernel"] + params[name]["bias"]
+  leaky = lambda x: x if x > 0 else 0.2 * x
+  for row, subset in enumerate(SUBSETS):
+    nodes = {
+      n: np.maximum(
+        dense(np.float64(inputs[name][row]).mean(0), f"project_{name}"), 0
+      )
+      for n, name in enumerate(NAMES)
+      if subset[n]
+    }
+    for layer in range(2):
+      made = {n: [] for n in nodes}
+      for head in range(2):
+        weight = params[f"graph0{layer}_value"]["kernel"][:, head]
+        to, back = (
+          params[f"graph0{layer}_{side}"][head] for side in ("to", "from")
+        )
+        values = {n: x @ weight for n, x in nodes.items()}
+        for n in nodes:
+          scores = {
+            m: leaky(values[n] @ to + y @ back) for m, y in values.items()
+          }
+          total = sum(np.exp(score) for score in scores.values())
+          shares = {m: np.exp(score) / total for m, score in scores.items()}
+          for m in range(3):
+            close(
+              outputs[f"graph0{layer}"][row, head, n, m], shares.get(m, 0.0)
+            )
+          made[n].append(sum(shares[m] * values[m] for m in nodes))
+      nodes = {n: np.concatenate(parts) for n, parts in made.items()}
+      nodes = {n: np.where(x > 0, x, np.expm1(x)) for n, x in nodes.items()}
+    mean = np.mean([*nodes.values()], axis=0) if nodes else np.zeros(8)
+    close(outputs["embedding"][row], np.maximum(dense(mean, "hidden"), 0))
+
+
+def test_heads_of_a_graph_divide_the_width():
+  with pytest.raises(ShapeError, match="heads=3"):
+    joined("graph", heads=3)
+
+
 def test_late_fusion_is_the_mean_of_the_present_logits():
   network = joined("average")
   outputs = network({**several(), **presence()})

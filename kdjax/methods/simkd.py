@@ -1,7 +1,8 @@
 """SimKD: the student reuses the teacher's classifier."""
 
-from kdjax.config import extended, head, metric, term
+from kdjax.config import extended, head, term
 from kdjax.config.fields import ConfigDict
+from kdjax.methods import _predictions
 
 
 def simkd(
@@ -53,19 +54,5 @@ def simkd(
     },
   )
   result = extended(stage, {"simkd": new_term}, labels=0.0)
-  predicted = ("heads/simkd/student", *classifier)
-  for name, family in stage.metrics.items():
-    if family.reads.get("student") == "student/logits":
-      result.metrics[name] = _through_classifier(family, predicted)
+  _predictions.through_classifier(result, "heads/simkd/student", classifier)
   return [result]
-
-
-def _through_classifier(family: ConfigDict, addresses: tuple) -> ConfigDict:
-  """The same metrics, of the predictions through the teacher's classifier."""
-  keys = ("name", "reads", "heads")
-  return metric(
-    family.name,
-    reads={**family.reads, "student": addresses},
-    heads={**family.heads, "student": head("classifier")},
-    **{key: value for key, value in family.items() if key not in keys},
-  )

@@ -107,12 +107,7 @@ def cross_attention(
   tokens = jnp.concatenate([*_tokens(model, parts, drop).values()], axis=1)
   masks = [part.mask for part in _with_inputs(parts).values()]
   mask = jnp.concatenate(masks, axis=1)
-  if model.width % model.heads:
-    raise ShapeError(
-      f"The width {model.width} is not a multiple of heads={model.heads}.",
-      "The heads must divide the width.",
-    )
-  shape = (model.heads, model.width // model.heads)
+  shape = _head_shape(model)
   project = lambda name: nn.DenseGeneral(shape, dtype=model.dtype, name=name)
   query = model.param("query", _block.SMALL, shape)
   scores = jnp.einsum(
@@ -167,9 +162,58 @@ def bottleneck(
   return _classify(model, mean(means), drop)
 
 
+def graph(
+  model: nn.Module, parts: Parts, outputs: Outputs, drop: Callable
+) -> Joined:
+  """Graph attention between encoders, then the mean of those present."""
+  rows, nodes, present = _rows(parts), [], []
+  for name, part in parts.items():
+    if part is None:
+      nodes.append(jnp.zeros((rows, model.width), model.dtype))
+      present.append(jnp.zeros(rows, bool))
+      continue
+    x = nn.relu(_project(model, name, part))
+    nodes.append(jnp.where(part.present[:, None], drop(x), 0))
+    present.append(part.present)
+  x, there = jnp.stack(nodes, axis=1), jnp.stack(present, axis=1)
+  for layer in range(model.layers):
+    x = _attend(model, layer, x, there, outputs)
+  return _classify(model, _pool.mean(x, there).astype(model.dtype), drop)
+
+
+def _attend(
+  model: nn.Module,
+  layer: int,
+  x: Float[Array, "B N D"],
+  present: Bool[Array, "B N"],
+  outputs: Outputs,
+) -> Float[Array, "B N D"]:
+  """A layer of graph attention over the nodes that are present."""
+  shape = _head_shape(model)
+  name = f"graph{layer:02d}"
+  values = nn.DenseGeneral(
+    shape, use_bias=False, dtype=model.dtype, name=f"{name}_value"
+  )(x)
+  score = lambda side: jnp.einsum(
+    "bnhd,hd->bnh",
+    values.astype(jnp.float32),
+    model.param(f"{name}_{side}", _block.SMALL, shape),
+  )
+  pairs = score("to")[:, :, None] + score("from")[:, None]
+  there = present[:, None, :, None]
+  # A finite floor: with nothing present this is uniform here, and 0 below.
+  scores = jnp.where(there, nn.leaky_relu(pairs, 0.2), -1e30)
+  attention = jnp.where(there, jax.nn.softmax(scores, axis=2), 0)
+  outputs[name] = jnp.moveaxis(attention, 3, 1)
+  attended = jnp.einsum(
+    "bnmh,bmhd->bnhd", attention.astype(model.dtype), values
+  )
+  return nn.elu(attended.reshape(x.shape))
+
+
 JOINS = {
   join.__name__: join
-  for join in (concatenate, average, gated, cross_attention, bottleneck)
+  for join in (concatenate, average, gated, cross_attention, bottleneck, graph)
 }
 
 
@@ -180,6 +224,16 @@ def _with_inputs(parts: Parts) -> dict[str, Part]:
 
 def _rows(parts: Parts) -> int:
   return next(iter(_with_inputs(parts).values())).present.shape[0]
+
+
+def _head_shape(model) -> tuple[int, int]:
+  """The number of attention heads, and the width of each."""
+  if model.width % model.heads:
+    raise ShapeError(
+      f"The width {model.width} is not a multiple of heads={model.heads}.",
+      "The heads must divide the width.",
+    )
+  return model.heads, model.width // model.heads
 
 
 def _project(model, name: str, part: Part) -> Float[Array, "B D"]:

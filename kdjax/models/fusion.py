@@ -40,6 +40,13 @@ class Model(nn.Module):
     Multimodal Fusion", NeurIPS 2021, arXiv:2107.00135, Eqs. 8 and 9. Differs
     from it: the layers follow the encoders instead of being their last layers,
     and the mean of tokens is classified instead of class tokens.
+  "graph": the encoders' projected embeddings h are nodes of a complete graph;
+    a layer is h_n = ELU(sum_m a_nm W h_m) of several heads side by side, with
+    a_nm = softmax_m LeakyReLU(u W h_n + v W h_m) over the present encoders m,
+    n included. The mean of the present nodes is classified. Outputs: graph00 ..
+    [B heads N N], a of each layer. Velickovic et al., "Graph Attention
+    Networks", ICLR 2018, arXiv:1710.10903, Eqs. 3 to 5. Differs from it: no
+    dropout of a, and the last layer has side by side heads too.
 
   Attributes:
     encoders: name -> network with the output `embedding`. Attention uses its
@@ -48,8 +55,8 @@ class Model(nn.Module):
     width: D.
     join: one of the above.
     heads: number of attention heads; they divide the width.
-    layers: number of layers of the join "bottleneck". With one layer, encoders
-      do not interact before they are averaged.
+    layers: number of layers of the joins "bottleneck" and "graph". With one
+      layer of "bottleneck", encoders do not interact before they are averaged.
     bottlenecks: number of bottleneck tokens.
     modality_dropout: probability p, in training, that the join treats a
       modality of an example as absent; the encoders still read it. If all M

@@ -191,7 +191,7 @@ class Flow:
 
     It is empty where every example has all that the address needs.
     """
-    if address.network == DATA:
+    if address.network == DATA or address.output.startswith("params/"):
       return []
     if address.network == "batch":
       needs = (address.output,)
