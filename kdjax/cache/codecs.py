@@ -6,7 +6,8 @@ A codec encodes in NumPy on the host and decodes in JAX inside the step:
   encode(x [N ...])     {part: [N ...]}
   decode(parts, shape)  f32 [N ...]
 
-`find` returns a codec by its name: float32, bfloat16, float16, int8, top<k>.
+`find` returns a codec by its name: float32, bfloat16, float16, int8, top<k>,
+pca<k>. The last has a basis of each cache, see `pca.py`.
 """
 
 import dataclasses
@@ -18,6 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.cache._finite import finite
+from kdjax.cache.pca import Pca
 from kdjax.errors import ShapeError, UserError, same_shape
 from kdjax.types import Array, Spec
 
@@ -25,7 +28,7 @@ Shape = tuple[int, ...]
 Parts = dict[str, np.ndarray]
 
 CASTS = ("float32", "bfloat16", "float16")
-NAMES = (*CASTS, "int8", "top<k>")
+NAMES = (*CASTS, "int8", "top<k>", "pca<k>")
 
 # What the classes outside the k largest get. "spread": equal shares of the
 # remaining probability. "drop": no probability.
@@ -76,7 +79,7 @@ class Cast:
 
   def encode(self, x: np.ndarray) -> Parts:
     """See `Codec`."""
-    x = _finite(x)
+    x = finite(x)
     with np.errstate(over="ignore"):
       values = x.astype(jnp.dtype(self.dtype))
     over = ~np.isfinite(values.astype(np.float32))
@@ -110,7 +113,7 @@ class Int8:
 
   def encode(self, x: np.ndarray) -> Parts:
     """See `Codec`."""
-    x = _finite(x)
+    x = finite(x)
     flat = x.reshape(len(x), math.prod(x.shape[1:]))
     scale = np.abs(flat).max(axis=1, initial=0) / np.float32(127)
     # A row of zeros has scale 0, and so has a row of denormal values.
@@ -165,7 +168,7 @@ class Top:
   def encode(self, x: np.ndarray) -> Parts:
     """See `Codec`."""
     spec = self.parts(x.shape[1:])
-    x = _finite(x)
+    x = finite(x)
     classes, kept = _largest(x, self.k)
     values = np.take_along_axis(x, classes, axis=1)
     with np.errstate(over="ignore"):
@@ -209,6 +212,8 @@ def find(name: str) -> Codec:
     return Int8()
   if match := re.fullmatch(r"top([1-9]\d*)", name):
     return Top(int(match[1]))
+  if match := re.fullmatch(r"pca([1-9]\d*)", name):
+    return Pca(int(match[1]))
   raise UserError(f"No codec '{name}'.", exists=NAMES, near=name)
 
 
@@ -243,22 +248,6 @@ def distortion(full: np.ndarray, decoded: np.ndarray) -> Distortion:
 def _log_softmax(x: np.ndarray) -> np.ndarray:
   x = x - x.max(axis=-1, keepdims=True)
   return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
-
-
-def _finite(x: np.ndarray) -> np.ndarray:
-  """Rows as f32; raises `UserError` unless all values are finite."""
-  wide = np.asarray(x)
-  x = wide.astype(np.float32)
-  wrong = ~np.isfinite(x.reshape(len(x), math.prod(x.shape[1:])))
-  if wrong.any():
-    rows = np.flatnonzero(wrong.any(axis=1))
-    value = wide.reshape(wrong.shape)[wrong][0]
-    raise UserError(
-      f"The teacher's output is not finite in {len(rows)} of {len(x)} rows: "
-      f"row {rows[0]} has {value}.",
-      "Expected finite numbers.",
-    )
-  return x
 
 
 def _largest(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

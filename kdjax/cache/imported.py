@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.cache import codecs, logit_values, outputs
+from kdjax.cache import codecs, logit_values, outputs, pca
 from kdjax.cache.manifest import Manifest, Output, hash_of
 from kdjax.cache.store import Reader, Writer
 from kdjax.errors import UserError, check_archive
@@ -156,12 +156,17 @@ def import_file(
     kdjax=metadata.version("kdjax"),
   )
   writer = Writer(path, manifest, outputs.parts(stored), index, 1)
+  for name, k in pca.of_outputs(stored).items():
+    basis = pca.fit([arrays[name]], k)
+    pca.write(writer.layout, name, basis)
+    log(pca.described(name, basis))
+  bases = pca.all_of(writer.layout, stored)
   for view, chunk in writer.missing():
     rows = writer.rows(chunk)
     values = {
       name: array[rows].astype(np.float32) for name, array in arrays.items()
     }
-    writer.write(view, chunk, outputs.encode(stored, values))
+    writer.write(view, chunk, outputs.encode(stored, values, bases))
   writer.finish()
   size = codecs.bytes_per_row(outputs.parts(stored)) * len(index)
   shapes = ", ".join(f"{key} {list(one.shape)}" for key, one in stored.items())

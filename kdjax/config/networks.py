@@ -24,7 +24,8 @@ FROZEN = {
   "store": Knob(
     "float32",
     "How a cache stores outputs: float32, bfloat16, float16, int8; of logits"
-    ' also top<k>. By output: {"logits": "top10"}; others are float32.',
+    ' also top<k>, of wide vectors pca<k>. By output: {"logits": "top10"};'
+    " others are float32.",
   ),
   "rest": Knob(
     "spread",

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kdjax.cache import codecs, imported, outputs
+from kdjax.cache import codecs, imported, outputs, pca
 from kdjax.cache.store import Reader
 from kdjax.devices.placement import Placement
+from kdjax.errors import UserError
 from kdjax.feed import loaders
 from kdjax.feed.index_stream import TrainFeed
 from kdjax.teachers import cache_plan
@@ -98,6 +99,7 @@ class CachedOutputs:
     self.name, self.readers, self.orders = name, readers, orders
     self.placement, self.rest = placement, rest
     self.stored = readers[0].manifest.outputs
+    self.bases = _bases(name, readers)
 
   def decode(
     self, arrays: dict[str, Array], drawn: dict[str, Array]
@@ -109,7 +111,7 @@ class CachedOutputs:
       drawn: positions and views of the batch's examples.
     """
     del drawn
-    decoded = outputs.decode(self.stored, arrays, rest=self.rest)
+    decoded = outputs.decode(self.stored, arrays, self.bases, rest=self.rest)
     return {
       cache_plan.batch_key(self.name, output): array.astype(
         self.stored[output].dtype
@@ -189,6 +191,26 @@ def _row_reader(reader: Reader) -> Callable:
     return {part: column[at] for part, column in columns.items()}
 
   return take
+
+
+def _bases(name: str, readers: Sequence[Reader]) -> dict[str, pca.Basis]:
+  """The bases of a teacher's outputs that are stored as pca<k>.
+
+  Raises:
+    UserError: seeds have caches of their own, and so bases of their own.
+  """
+  stored = readers[0].manifest.outputs
+  if (
+    pca.of_outputs(stored)
+    and len({reader.layout.path for reader in readers}) > 1
+  ):
+    raise UserError(
+      f"The teacher '{name}' has a cache for each seed, and its `store` has a"
+      " basis for each cache.",
+      "Use pca<k> with one teacher for all seeds, paired=False, or another"
+      " `store`.",
+    )
+  return pca.all_of(readers[0].layout, stored)
 
 
 def _bytes(reader: Reader) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from kdjax.cache import codecs, outputs
+from kdjax.cache import codecs, outputs, pca
 from kdjax.cache.manifest import Output
 from kdjax.cache.store import Writer
 from kdjax.devices.placement import Placement
@@ -19,6 +19,9 @@ from kdjax.teachers.cache_plan import Plan, open_cache, stored_name
 
 # The approximate number of examples in a chunk.
 CHUNK = 4096
+
+# A basis of pca<k> is fitted to the outputs of at most so many batches.
+FITTED = 64
 
 # The allowed error of a stored output, relative to its size, when the teacher
 # runs again.
@@ -57,6 +60,7 @@ def write(
   missing = writer.missing_of_process(*part)
   if missing and run_teacher is None:
     run_teacher = compile_teacher(stage, plan)
+  bases = _bases(writer, plan, examples.length, run_teacher, log)
   for count, (view, chunk) in enumerate(missing, 1):
     first = view * examples.length + chunk * batches
     last = min(first + batches, (view + 1) * examples.length)
@@ -64,11 +68,11 @@ def write(
     values = {
       key: np.concatenate([batch[key] for batch in rows]) for key in rows[0]
     }
-    stored = outputs.encode(plan.manifest.outputs, values)
+    stored = outputs.encode(plan.manifest.outputs, values, bases)
     writer.write(view, chunk, stored)
     log(f"{count} of {len(missing)} chunks")
     if count == 1:
-      for line in _distortions(plan.manifest.outputs, values, stored):
+      for line in _distortions(plan.manifest.outputs, values, stored, bases):
         log(line)
   if part == (0, 1):
     writer.finish()
@@ -92,12 +96,15 @@ def verify(
   total = plan.manifest.augmentations * examples.length
   steps = np.random.default_rng(0).permutation(total)[:batches]
   codecs_of = plan.manifest.outputs
+  bases = pca.all_of(reader.layout, codecs_of)
   for step in np.sort(steps).tolist():
     (values,) = run_teacher(step, step + 1)
     drawn = examples.draw(step, slice(examples.valid(step)))
     index = plan.order.source.index[drawn["position"]]
-    stored = outputs.decode(codecs_of, reader.take(index, drawn["view"]))
-    again = outputs.decode(codecs_of, outputs.encode(codecs_of, values))
+    stored = reader.take(index, drawn["view"])
+    stored = outputs.decode(codecs_of, stored, bases)
+    again = outputs.encode(codecs_of, values, bases)
+    again = outputs.decode(codecs_of, again, bases)
     for key in codecs_of:
       error = np.abs(np.asarray(stored[key]) - np.asarray(again[key])).max()
       scale = max(np.abs(values[key]).max(), 1.0)
@@ -177,13 +184,45 @@ def compile_teacher(stage: Stage, plan: Plan) -> Callable:
   return run
 
 
+def _bases(
+  writer: Writer,
+  plan: Plan,
+  batches: int,
+  run_teacher: Callable | None,
+  log: Callable[[str], None],
+) -> dict[str, pca.Basis]:
+  """The bases of outputs that are stored as pca<k>, fitted if need be.
+
+  They are fitted to the first view of batches from all over the training split.
+
+  Raises:
+    UserError: the cache has chunks, and lost a basis.
+  """
+  layout, stored = writer.layout, plan.manifest.outputs
+  widths = pca.of_outputs(stored)
+  known = pca.read(layout, stored)
+  if widths.keys() == known.keys() or run_teacher is None:
+    return known
+  if len(writer.missing()) < len(writer.chunks()):
+    return pca.all_of(layout, stored)
+  steps = np.linspace(0, batches - 1, min(batches, FITTED)).astype(int)
+  values = [next(iter(run_teacher(step, step + 1))) for step in steps.tolist()]
+  for name, k in widths.items():
+    pca.write(layout, name, pca.fit([batch[name] for batch in values], k))
+  bases = pca.all_of(layout, stored)
+  for name, basis in bases.items():
+    log(pca.described(name, basis))
+  return bases
+
+
 def _distortions(
   codecs_of: Mapping[str, Output],
   values: Mapping[str, np.ndarray],
   stored: Mapping[str, np.ndarray],
+  bases: Mapping[str, pca.Basis],
 ) -> Iterator[str]:
   """Lines with the error of every output that is not stored exactly."""
-  decoded = outputs.decode(codecs_of, stored)
+  decoded = outputs.decode(codecs_of, stored, bases)
   for key, output in codecs_of.items():
     if output.codec == "float32":
       continue

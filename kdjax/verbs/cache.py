@@ -39,7 +39,11 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   text("stage", None, "the stage with the teachers; all stages by default")
   text("part", "0/1", "i/n: write the i-th of n parts")
   text("to", None, "import: a path or URL to write the cache to")
-  text("store", "float32", "import: float32, bfloat16, float16, int8 or top<k>")
+  text(
+    "store",
+    "float32",
+    "import: float32, bfloat16, float16, int8, top<k>, pca<k>",
+  )
   cli.define_accept(values)
   flags.DEFINE_integer(
     "batches", 8, "verify: how many batches to run again", flag_values=values
