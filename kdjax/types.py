@@ -12,6 +12,7 @@ A batch is a flat dict of arrays with a leading axis B. Its keys:
   has/record        bool [B], where a record can be broken: False is one that
                     cannot be read, which no batch statistic sees
   label             int [B], -1 where unlabelled
+  label/<task>      the same, where examples have labels of several tasks
   index             int [B], stable over epochs and machines
   view              int [B], the number of the example's augmentation
   valid             bool [B], False on rows that pad the last batch, and on

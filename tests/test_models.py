@@ -40,6 +40,8 @@ VALUES = {
     "image": conv.Model(widths=(4, 6)),
     "text": text_transformer.Model(vocabulary=WORDS, width=8, depth=1),
   },
+  "network": lambda: conv.Model(widths=(4, 6)),
+  "tasks": lambda: {"kind": 3, "colour": 2},
 }
 
 # Smaller sizes than the defaults of encoders with public weights.

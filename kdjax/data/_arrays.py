@@ -4,16 +4,20 @@ import functools
 import math
 import pathlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from kdjax.data import _splits
 from kdjax.data._array_layout import SPLIT
 from kdjax.errors import UserError, check_memory
 
 # Floats up to here may be brightness from 0 to 1, with some rounding.
 _BRIGHT = 1.5
+
+# Starts the key of one of several labels.
+LABEL_OF = "label/"
 
 Range = tuple[float, float]
 
@@ -150,10 +154,11 @@ def _form(key, shape, dtype, where):
       "`index` numbers the examples and is made by kdjax; rename the array.",
     )
   ranks = {"image": (3, 4), "audio": (2,), "text": (2,), "label": (1, 2)}
-  if len(shape) not in ranks.get(key, (len(shape),)):
+  kind = "label" if key.startswith(LABEL_OF) else key
+  if len(shape) not in ranks.get(kind, (len(shape),)):
     raise UserError(
       f"The array '{key}' of {where} has shape {list(shape)}.",
-      f"Expected {' or '.join(map(str, ranks[key]))} axes.",
+      f"Expected {' or '.join(map(str, ranks[kind]))} axes.",
     )
   if key == "image" and len(shape) == 3:
     shape = (*shape, 1)
@@ -163,7 +168,7 @@ def _form(key, shape, dtype, where):
       " before height and width.",
       "Expected [N, H, W, C]: array.transpose(0, 2, 3, 1).",
     )
-  if key in ("label", "text"):
+  if kind in ("label", "text"):
     return shape, np.dtype(np.int32)
   if dtype.kind == "f":
     return shape, np.dtype(np.float32)
@@ -181,8 +186,9 @@ def _check(key: str, value: np.ndarray, dtype: np.dtype, where: str) -> None:
   if dtype.kind == "i" and not wrong.any():
     least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
     wrong, expected = (value < least) | (value > most), f"{least} to {most}"
-  if key in ("label", "text") and not wrong.any():
-    least = -1 if key == "label" else 0
+  label = key == "label" or key.startswith(LABEL_OF)
+  if (label or key == "text") and not wrong.any():
+    least = -1 if label else 0
     wrong, expected = value < least, f"{least} or more"
   if wrong.any():
     position = tuple(int(axis) for axis in np.argwhere(wrong)[0])
@@ -190,6 +196,32 @@ def _check(key: str, value: np.ndarray, dtype: np.dtype, where: str) -> None:
       f"The array '{key}' of {where} has {wrong.sum()} values that are not"
       f" {expected}; the first is {value[position]}, at {list(position)}."
     )
+
+
+def classes(
+  parts: Sequence[Mapping[str, np.ndarray]],
+) -> dict[str, tuple[str, ...]]:
+  """The numbers of the classes of each label, as names.
+
+  Args:
+    parts: key -> array, of each split.
+  """
+  found: dict[str, list[np.ndarray]] = {}
+  for part in parts:
+    for key, array in part.items():
+      if key == "label" or key.startswith(LABEL_OF):
+        found.setdefault(key, []).append(array)
+  names = {}
+  for key, labels in found.items():
+    several = labels[0].ndim == 2
+    if not several:
+      values = np.unique(np.concatenate(labels))
+      _splits.check_classes(int(values.max(initial=-1)), len(values))
+    most = max(
+      array.shape[1] if several else int(array.max()) + 1 for array in labels
+    )
+    names[key] = tuple(map(str, range(most)))
+  return names
 
 
 @functools.lru_cache(maxsize=2)

@@ -58,19 +58,16 @@ def class_names(**options) -> tuple[str, ...]:
     **options: of `load`.
   """
   chosen = _chosen(options)
-  if chosen.classes:
-    return chosen.classes
-  labels = [part["label"] for part in _whole(chosen)[0] if "label" in part]
-  if not labels:
-    return ()
-  several = labels[0].ndim == 2
-  if not several:
-    values = np.unique(np.concatenate(labels))
-    _splits.check_classes(int(values.max(initial=-1)), len(values))
-  most = max(
-    array.shape[1] if several else int(array.max()) + 1 for array in labels
-  )
-  return tuple(map(str, range(most)))
+  return chosen.classes or label_names(**options).get("label", ())
+
+
+def label_names(**options) -> dict[str, tuple[str, ...]]:
+  """Names of classes of each label, which are numbers: {"label/kind": names}.
+
+  Args:
+    **options: of `load`.
+  """
+  return _arrays.classes(_whole(_chosen(options))[0])
 
 
 def ids(**options) -> dict[str, int]:

@@ -58,7 +58,9 @@ def _is_of_one(stage: Stage, at: Address) -> bool:
   networks = {**objective.networks, **objective.teachers}.values()
   inputs = {key for network in networks for key in network.reads}
   other = at.output not in {*inputs, *objective.views.mixed, *KEPT}
-  return at.network == "batch" and "/" not in at.output and other
+  # A mask has a slash in its key, and so has a label of several.
+  value = "/" not in at.output or at.output.startswith(f"{LABEL.output}/")
+  return at.network == "batch" and value and other
 
 
 def _is_only_measured(stage: Stage, name: str) -> bool:

@@ -160,7 +160,7 @@ def _network(spec: Mapping[str, Any], common: Mapping[str, Any]) -> nn.Module:
 
   def value_of(value):
     if isinstance(value, Mapping):
-      if "name" in value:
+      if isinstance(value.get("name"), str):
         return _network(value, common)
       return {key: value_of(part) for key, part in value.items()}
     return value

@@ -94,6 +94,15 @@ class Stage:
     names = getattr(self.dataset, "class_names", lambda **_: ())
     return tuple(names(**self.data_options))
 
+  def label_names(self) -> dict[str, tuple[str, ...]]:
+    """The names of the classes of each label: {"label/kind": names}.
+
+    Without those of the label "label", which are `class_names`.
+    """
+    names = getattr(self.dataset, "label_names", lambda **_: {})
+    found = names(**self.data_options)
+    return {key: tuple(found[key]) for key in found if key != "label"}
+
   def train_feeds(self, seeds: Sequence[int]) -> list[TrainFeed]:
     """The order in which each seed sees the training examples."""
     sources = self.load_per_seed("train", seeds)

@@ -89,17 +89,17 @@ def _check_classes(
   stage: Stage, state: State, fixed: Fixed, batch: Spec
 ) -> None:
   """Raises `UserError` for logits of fewer classes than the data has."""
-  classes = len(stage.class_names())
-  if not classes:
-    return
+  labels = {"label": stage.class_names(), **stage.label_names()}
   objective = stage.objective
   data = stage.config["data"]["name"]
-  label = Address.parse("batch/label")
   for term in objective.terms:
-    read = term.reads.get("student")
-    if term.reads.get("label") != label or "student" in term.heads:
+    read, label = term.reads.get("student"), term.reads.get("label")
+    if not isinstance(label, Address) or "student" in term.heads:
       continue
-    if isinstance(read, tuple) or read.network == HEADS:
+    if not isinstance(read, Address) or HEADS in (read.network, label.network):
+      continue
+    classes = len(labels.get(label.output, ()))
+    if label.network != "batch" or not classes:
       continue
     array = jax.eval_shape(
       lambda variables, fixed, batch, read=read: objective.flow(
@@ -112,6 +112,9 @@ def _check_classes(
     if array.ndim == 2 and array.shape[1] < classes:
       raise UserError(
         f"The term '{term.name}' reads {array.shape[1]} classes from "
-        f"'{read.network}'; the data '{data}' has {classes} classes.",
-        f"Set num_classes={classes} of the network.",
+        f"'{read.network}'; the data '{data}' has {classes} classes"
+        + ("." if label.output == "label" else f" at '{label}'."),
+        f"Set num_classes={classes} of the network."
+        if read.output == "logits"
+        else f"Let '{read}' have {classes} classes.",
       )

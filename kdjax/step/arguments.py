@@ -206,7 +206,8 @@ def _is_number(term: Term, argument: str) -> bool:
   Those of a data set are, such as a target of a regression; labels are classes.
   """
   reads = term.addresses(argument) if argument in term.reads else ()
-  return all(at.network == "batch" and at.output != "label" for at in reads)
+  labels = lambda at: at.output.partition("/")[0] == "label"
+  return all(at.network == "batch" and not labels(at) for at in reads)
 
 
 def _sizes(array: Any, hint: Any) -> dict[str, int]:

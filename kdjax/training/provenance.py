@@ -72,9 +72,12 @@ def data_of(stage: Stage, seeds: Sequence[int]) -> dict[str, Any]:
     data[split] = found[:1] if len(set(found)) == 1 else found
   state = getattr(stage.dataset, "text_state", None)
   texts = state(**stage.data_options) if state else ""
+  # Of one label alone, the record is as before there were several.
+  labels = {key: [*names] for key, names in stage.label_names().items()}
   return {
     **data,
     "classes": list(stage.class_names()),
+    **({"labels": labels} if labels else {}),
     "texts": _hash(texts.encode()) if texts else None,
   }
 

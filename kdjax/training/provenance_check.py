@@ -207,9 +207,25 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
       continue
     if key == "classes":
       sentences.append(f"classes were {_some(before)}, are {_some(after)}")
+    elif key == "labels":
+      sentences += _labels(before, after or {})
     else:
       sentences.append(f"{key} was {_short(before)}, is {_short(after)}")
   return sentences
+
+
+def _labels(
+  old: Mapping[str, Sequence[str]] | None, new: Mapping[str, Sequence[str]]
+) -> list[str]:
+  """What differs between the classes of several labels.
+
+  A record from before they were recorded says nothing.
+  """
+  return [
+    f"classes of {name} were {_some(old.get(name))}, are {_some(new.get(name))}"
+    for name in (sorted({*old, *new}) if old is not None else ())
+    if old.get(name) != new.get(name)
+  ]
 
 
 def _remedy(part: str, name: str) -> str:

@@ -133,7 +133,8 @@ def _is_numeric(key: str, batch: Mapping[str, np.ndarray]) -> bool:
   """Whether the mean of a key's values is meaningful."""
   kind = batch[key].dtype.kind
   is_text = f"mask/{key}" in batch and kind == "i" and not _is_audio(key)
-  return kind in "iuf" and key not in ("label", "index") and not is_text
+  named = key == "index" or key.partition("/")[0] == "label"
+  return kind in "iuf" and not named and not is_text
 
 
 def _is_audio(key: str) -> bool:
