@@ -44,6 +44,13 @@ STAGE = {
   ),
   "batch_size": Knob(64, "Examples in a step, over all devices of all hosts."),
   "optimizer": Knob(optimizer, "From `optimizer()`.", "optimizer()"),
+  "weighting": Knob(
+    "fixed",
+    '"fixed": the weights of terms are those of the config. "uncertainty":'
+    " each is multiplied by a learned exp(-s), and s/2 is added, as of several"
+    " tasks (Kendall et al., 2018); s is logged as log_variance/<term>. For"
+    " losses that are never negative.",
+  ),
   "ema_decay": Knob(
     0.0,
     "Decay of an exponential average of the parameters and the batch"

@@ -14,7 +14,7 @@ from kdjax.errors import UserError
 from kdjax.stage import networks, parts, sample_rates
 from kdjax.stage.grids import numbers_of
 from kdjax.stage.stage import Stage
-from kdjax.step import optimizer, schedules
+from kdjax.step import optimizer, schedules, uncertainty
 from kdjax.step.flow import Address
 from kdjax.step.objective import Objective
 from kdjax.step.parts import with_rates
@@ -60,6 +60,8 @@ def build(
     micro_batches=spec["micro_batches"],
     still={key: parts.still(it) for key, it in spec["networks"].items()},
     adapted={key: parts.adapted(it) for key, it in spec["networks"].items()},
+    # A workdir from before the knob existed has none.
+    weighting=spec.get("weighting", uncertainty.FIXED),
   )
   rule = optimizer.make(spec["optimizer"], spec["steps"])
   rates = {

@@ -61,7 +61,14 @@ def in_parts(
         mean=value.mean.sum(0),
         count=value.count.sum(0),
         part=value.part.sum(0),
+        log_variance=_first(value.log_variance),
+        penalty=_first(value.penalty),
       )
       for name, value in values.items()
     },
   )
+
+
+def _first(values: Array | None) -> Array | None:
+  """What is the same in all parts."""
+  return None if values is None else values[0]

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.errors import UserError
-from kdjax.step import calls, parts
+from kdjax.step import calls, parts, uncertainty
 from kdjax.step import state as states
 from kdjax.step.accumulation import in_parts
 from kdjax.step.flow import DATA, PRECOMPUTED, Address, Flow, addresses
@@ -52,6 +52,8 @@ class Objective:
   adapted: Mapping[str, Mapping[str, int]] = dataclasses.field(
     default_factory=dict
   )
+  # Whether the terms' weights are learned, see `uncertainty`.
+  weighting: str = uncertainty.FIXED
 
   @property
   def addresses(self) -> tuple[Address, ...]:
@@ -155,6 +157,8 @@ class Objective:
     reader = Reader(self.terms, flow, create=create)
     for term in self.terms:
       reader.arguments(term)
+    if self.weighting == uncertainty.UNCERTAINTY:
+      variables["heads"] |= uncertainty.initial(self.terms)
     return variables
 
   def gradients(
@@ -187,11 +191,17 @@ class Objective:
         variables = states.join(params, collections)
         flow = self.flow(variables, fixed, batch, key=key, train=True)
         values = self.values(self.reader(flow), step, counts)
+        learned = uncertainty.log_variances(variables["heads"])
+        if learned:
+          values = uncertainty.weighted(values, learned, counts or {})
         totals = {group: jnp.float32(0) for group in groups}
         for term in self.terms:
           value = values[term.name]
           group = term.group if term.group in groups else ALL
           totals[group] += value.weight * value.part
+          if value.penalty is not None:
+            shared_by = self._devices() * self.micro_batches
+            totals[group] += value.penalty / shared_by
         return totals, (without_still(flow.collections), values)
 
       totals, pull, (new, values) = jax.vjp(shares, params, has_aux=True)

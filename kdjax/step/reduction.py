@@ -21,6 +21,10 @@ class Value:
   mean: Array  # f32 [], over all devices
   count: Array  # f32 [], over all devices
   part: Array  # f32 []: the shares of all devices add up to `mean`
+  # Where the weight is learned, see `uncertainty`: its log variance, f32 [],
+  # and what is added to the objective over all devices, f32 [].
+  log_variance: Array | None = None
+  penalty: Array | None = None
 
 
 def recorded(values: dict[str, Value]) -> dict[str, Array]:
@@ -29,6 +33,9 @@ def recorded(values: dict[str, Value]) -> dict[str, Array]:
   for name, value in values.items():
     named[f"loss/{name}"] = value.mean
     named[f"count/{name}"] = value.count
+    if value.penalty is not None:
+      named["loss"] += value.penalty
+      named[f"log_variance/{name}"] = value.log_variance
   return named
 
 

@@ -13,6 +13,7 @@ from kdjax.devices import processes
 from kdjax.errors import UserError
 from kdjax.stage import build, grids, ranges, tokenizers, trace, vocabulary
 from kdjax.stage.stage import Stage
+from kdjax.step import uncertainty
 from kdjax.step.flow import addresses
 from kdjax.step.step import training_only
 from kdjax.step.views import EVALUATION, TRAIN
@@ -94,6 +95,8 @@ def _check_values(name: str, stage: Mapping[str, Any]) -> None:
       f"The stage '{name}' has no terms.", "Expected at least one loss."
     )
   _one_of(f"{path}.select_mode", stage["select_mode"], ("max", "min"))
+  weighting = stage.get("weighting", uncertainty.FIXED)
+  _one_of(f"{path}.weighting", weighting, uncertainty.WEIGHTINGS)
   grids.check(stage["grid"], stage["terms"])
   ranges.check(name, stage)
 

@@ -15,6 +15,7 @@ from kdjax.errors import UserError
 from kdjax.feed import loaders
 from kdjax.stage import grids
 from kdjax.step import state as states
+from kdjax.step import uncertainty
 from kdjax.step.state import State
 from kdjax.teachers import outputs
 from kdjax.training import continued, diagnosis, evaluation, faults
@@ -221,10 +222,10 @@ class Loop:
     weights = grids.term_weights(self.config["grid"], weights, len(results))
     for name, values in evaluation.by_metric(results).items():
       self.log.write(step, f"validation/{name}", values)
-    losses = [
-      sum(weight * metrics[f"loss/{name}"] for name, weight in own.items())
-      for own, metrics in zip(weights, results, strict=True)
-    ]
+    learned = self.placement.fetch(
+      [uncertainty.log_variances(it["heads"]) for it in variables]
+    )
+    losses = list(map(uncertainty.total, weights, results, learned))
     self.log.write(step, "validation/loss", losses)
     select = self.config["select"]
     values = [np.float32(metrics[select]) for metrics in results]

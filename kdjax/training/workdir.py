@@ -18,6 +18,7 @@ import jax
 
 from kdjax import registry
 from kdjax.config import fields, locations, records, strict_json
+from kdjax.config.experiment import STAGE
 from kdjax.config.files import write_atomically
 from kdjax.errors import UserError
 from kdjax.registry import folders
@@ -94,7 +95,7 @@ def check_config(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
   refused = {
     key: pair
     for key, pair in differences(old, new).items()
-    if not changeable(key) and not _is_new(key, trained)
+    if not (changeable(key) or _is_new(key, trained) or _is_default(key, *pair))
   }
   if refused:
     lines = "; ".join(
@@ -228,6 +229,13 @@ def changeable(path: str) -> bool:
     and all(map(fnmatch.fnmatchcase, words, pattern.split(".")))
     for pattern in CHANGEABLE
   )
+
+
+def _is_default(path: str, old: Any, new: Any) -> bool:
+  """Whether a stage's knob is newer than the workdir, and not set."""
+  words = path.split(".")
+  is_knob = words[0] == "stages" and len(words) == 3 and words[2] in STAGE
+  return is_knob and old == MISSING and new == STAGE[words[2]].value()
 
 
 def _is_new(path: str, trained: set[str]) -> bool:
