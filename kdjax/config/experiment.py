@@ -74,6 +74,13 @@ STAGE = {
   "eval_every": Knob(
     100, "Steps between evaluations on validation; 0 is only at the end."
   ),
+  "patience": Knob(
+    0,
+    "Evaluations without a better `select` of any seed after which the stage"
+    " stops; 0 is never. Schedules are those of all `steps`. A stage that"
+    " stopped stays so with more steps, and goes on with a larger patience or"
+    " 0.",
+  ),
   "log_every": Knob(
     20, "Steps between records of training metrics, at least 1."
   ),

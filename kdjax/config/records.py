@@ -1,7 +1,7 @@
 """Files of a workdir that are read by more than the code that writes them."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import NoneType
 from typing import Any
 
@@ -52,3 +52,19 @@ def result(path: pathlib.Path) -> dict[str, Any] | None:
       "A run writes it anew: delete it and run the same command again.",
     )
   return content
+
+
+def is_of(result: Mapping[str, Any], stage: Mapping[str, Any]) -> bool:
+  """Whether a result is of all steps of a stage's config, or of an early stop.
+
+  A stage that stopped early is finished whatever its steps are, and not for a
+  larger patience, or none.
+
+  Args:
+    result: the stage's result.json.
+    stage: its config.
+  """
+  stopped = result.get("stopped")
+  if stopped:
+    return 0 < stage.get("patience", 0) <= stopped["patience"]
+  return result["steps"] >= stage["steps"]

@@ -33,6 +33,7 @@ def facts(record: Record, results: dict[str, Any]) -> list[str]:
     _split(record),
     *_selection(record),
     _deviations(record),
+    *_stopped(record),
     *(line for lines in teachers for line in lines),
     *(line for stage in record.order for line in _accepted(record, stage)),
     "`parameters` counts those of the student. `seconds` and `examples/s` are "
@@ -74,6 +75,13 @@ def setup(record: Record, stage: str) -> list[str]:
     f"{knobs['steps']:,} steps of {knobs['batch_size']:,} examples with "
     f"`{text(knobs['optimizer'])}`."
   )
+  if result.get("stopped"):
+    at = result["stopped"]
+    lines.append(
+      f"Stopped early, after step {at['step']:,}: no seed had a better"
+      f" {knobs['select']} on validation in"
+      f" {at['patience']} evaluation{'s' * (at['patience'] > 1)}."
+    )
   if knobs.get("ema_decay"):
     lines.append(
       "Evaluation uses an exponential moving average of the parameters with "
@@ -172,6 +180,18 @@ def _selection(record: Record) -> list[str]:
       "last variables."
     )
   return lines
+
+
+def _stopped(record: Record) -> list[str]:
+  """The stages that ended before their last step."""
+  return [
+    f"`{stage}` was stopped early, after step {it['stopped']['step']:,} of"
+    f" {it['steps']:,}: no seed had improved in"
+    f" {it['stopped']['patience']} evaluation"
+    f"{'s' * (it['stopped']['patience'] > 1)}."
+    for stage, it in record.results.items()
+    if it.get("stopped")
+  ]
 
 
 def _deviations(record: Record) -> str:

@@ -17,7 +17,7 @@ from kdjax.step import uncertainty
 from kdjax.step.flow import addresses
 from kdjax.step.step import training_only
 from kdjax.step.views import EVALUATION, TRAIN
-from kdjax.training import dependencies, initialization, placed
+from kdjax.training import dependencies, initialization, patience, placed
 
 DTYPES = ("float32", "bfloat16")
 # The first words of other addresses: no network or teacher has such a name.
@@ -94,6 +94,7 @@ def _check_values(name: str, stage: Mapping[str, Any]) -> None:
     raise UserError(
       f"The stage '{name}' has no terms.", "Expected at least one loss."
     )
+  patience.check(path, stage)
   _one_of(f"{path}.select_mode", stage["select_mode"], ("max", "min"))
   weighting = stage.get("weighting", uncertainty.FIXED)
   _one_of(f"{path}.weighting", weighting, uncertainty.WEIGHTINGS)

@@ -3,9 +3,21 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from kdjax.errors import UserError
 from kdjax.stage.stage import Stage
 from kdjax.step import state as states
 from kdjax.step.state import State
+from kdjax.training import patience
+
+
+def check_steps(stage: Stage, start: int) -> None:
+  """Raises `UserError` for a checkpoint of more steps than the stage has."""
+  if start > stage.config["steps"]:
+    raise UserError(
+      f"The checkpoint of '{stage.name}' is of step {start}, and the config has"
+      f" {stage.config['steps']} steps.",
+      "Set at least as many steps as the checkpoint.",
+    )
 
 
 def with_changes(
@@ -30,7 +42,8 @@ def with_changes(
   """
   config = stage.config
   steps, before = config["steps"], facts.get("steps", config["steps"])
-  if before != steps:
+  best = [int(it.best.step) for it in state]
+  if before != steps and not patience.is_over(config, start, best):
     say(
       f"goes on after step {start}, with {steps} steps in place of {before};"
       " from here on, its schedules are those of the new length"

@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kdjax.config import records
 from kdjax.errors import UserError
 from kdjax.stage import parts
 from kdjax.training import workdir
@@ -82,10 +83,18 @@ def check_history(
       )
     for source, steps in (result["teachers"] if result else {}).items():
       new_steps = config["stages"][source]["steps"]
-      if new_steps > steps and "teachers" not in accept:
+      stopped = _has_stopped(folder, source)
+      if stopped:
+        goes_on = not records.is_of(stopped, config["stages"][source])
+      else:
+        goes_on = new_steps > steps
+      if goes_on and "teachers" not in accept:
         raise UserError(
           f"The finished stage '{name}' learned from '{source}' after {steps} "
-          f"steps, and '{source}' has {new_steps} steps in the config.",
+          f"steps, and '{source}' has {new_steps} steps in the config."
+          if not stopped
+          else f"The finished stage '{name}' learned from '{source}', which"
+          " stopped early, and goes on with another patience.",
           f"To train '{name}' again, delete {folder / 'stages' / name};"
           " --accept=teachers keeps it.",
         )
@@ -95,10 +104,16 @@ def check_history(
         _steps_of(config, folder, name, source)
 
 
+def _has_stopped(folder: pathlib.Path, source: str) -> dict[str, Any] | None:
+  """The result of a stage that stopped early; None of any other."""
+  result = workdir.stage_result(folder, source)
+  return result if result and result.get("stopped") else None
+
+
 def _steps_of(config, folder, name: str, source: str) -> int:
   """The steps of the finished stage `source`, which the stage `name` uses."""
   result = workdir.stage_result(folder, source)
-  if result is None or result["steps"] < config["stages"][source]["steps"]:
+  if result is None or not records.is_of(result, config["stages"][source]):
     raise UserError(
       f"The stage '{name}' learns from '{source}', which is not finished.",
       f"Run that first: --stage={source}.",

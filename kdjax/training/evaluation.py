@@ -10,7 +10,9 @@ import numpy as np
 from kdjax.devices.placement import Placement
 from kdjax.feed import loaders
 from kdjax.feed.index_stream import EvalFeed
+from kdjax.stage import grids
 from kdjax.stage.stage import Stage
+from kdjax.step import uncertainty
 from kdjax.step.state import Fixed
 from kdjax.step.views import Views
 from kdjax.teachers import outputs
@@ -125,6 +127,26 @@ def by_metric(results: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
     for name, value in results[0].items()
     if np.ndim(value) == 0
   }
+
+
+def losses(
+  stage: Stage,
+  step: int,
+  results: Sequence[Mapping[str, Any]],
+  learned: Sequence[Mapping[str, float]],
+) -> list[float]:
+  """The objective on a split, of each seed and point.
+
+  Args:
+    stage: that is evaluated.
+    step: number of its completed steps.
+    results: the metrics.
+    learned: term -> log variance, where weights are learned.
+  """
+  weights = grids.term_weights(
+    stage.config["grid"], stage.weights(step - 1), len(results)
+  )
+  return list(map(uncertainty.total, weights, results, learned))
 
 
 def predict(

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from kdjax.config import records
 from kdjax.config.fields import ConfigDict
 from kdjax.devices import compilation_cache
 from kdjax.errors import UserError
@@ -111,7 +112,8 @@ def run_stage(
   provenance_check.settle(config, workdir, name, accept)
   if result and _is_finished(result, config["stages"][name]):
     if not quiet:
-      print(f"{name}: finished, {result['steps']} steps")
+      steps = result.get("stopped", {}).get("step", result["steps"])
+      print(f"{name}: finished, {steps} steps")
     return result
   teacher_steps = dependencies.finished_steps(config, workdir, name)
   load_fixed = functools.partial(
@@ -128,9 +130,9 @@ def run_stage(
 
 
 def _is_finished(result: Mapping[str, Any], stage: Mapping[str, Any]) -> bool:
-  """Whether a result has all steps, and its best is of the metric to select."""
+  """Whether a result is whole, and its best is of the metric to select."""
   selected = result["validation"]["best"]
-  return result["steps"] >= stage["steps"] and stage["select"] in selected
+  return records.is_of(result, stage) and stage["select"] in selected
 
 
 def caches(

@@ -8,26 +8,19 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from kdjax.config import strict_json
-from kdjax.config.files import write_atomically
 from kdjax.devices import multistep
-from kdjax.errors import UserError
 from kdjax.feed import loaders
-from kdjax.stage import grids
 from kdjax.step import state as states
 from kdjax.step import uncertainty
 from kdjax.step.state import State
 from kdjax.teachers import outputs
-from kdjax.training import continued, diagnosis, evaluation, faults
+from kdjax.training import continued, diagnosis, evaluation, faults, patience
 from kdjax.training.checkpoints import Checkpoints, unflatten
 from kdjax.training.idle_terms import IdleTerms
-from kdjax.training.metrics_log import (
-  MetricsLog,
-  NoLog,
-)
+from kdjax.training.metrics_log import MetricsLog, NoLog
 from kdjax.training.placed import PlacedStage
 from kdjax.training.progress import Clock, Progress
-from kdjax.training.results import TrainedStage
+from kdjax.training.results import TrainedStage, broken
 from kdjax.training.step_metrics import StepMetrics, means_of
 from kdjax.training.termination import Termination
 
@@ -105,41 +98,63 @@ class Loop:
       try:
         self._compile(start)
         state = self._start(restored, teacher_steps, progress)
-        step = start
-        batches = self.feed.batches(start, steps)
-        for call in multistep.grouped(batches, self.steps_per_call):
-          state = self._train(state, call)
-          step += len(call)
-          last = step == steps
-          record, save = self._due("log", step), self._due("save", step)
-          if record or save or last:
-            loss = self._record(step, state)
-            progress.update(step, loss, self.clock.lap(step))
-          with self.clock.paused():
-            stop = termination.requested(step, record)
-            if stop:
-              self._check(state)
-            if self._due("eval", step) or last:
-              state = self._validate(step, state)
-            if save or last or stop:
-              self._save(step, state, teacher_steps)
-            if stop:
-              self.checkpoints.wait()
-              termination.leave(step, progress.print_line)
+        step, state = self._steps(
+          start, state, teacher_steps, termination, progress
+        )
         if termination.received:
           termination.leave(step, progress.print_line)
         if start == steps and not self.selected:
           # Trained before; only the metric that selects is another one.
           state = self._validate(step, state)
           self._save(step, state, teacher_steps)
+        if step < steps:
+          progress.print_line(patience.sentence(self.config, step))
       finally:
         progress.close()
         self.log.close()
-    result = self._finish(state, teacher_steps)
+    result = self._finish(step, state, teacher_steps)
     if jax.process_count() > 1:
       # The next stage reads files that the first process has written.
       multihost_utils.sync_global_devices(f"finished {self.stage.name}")
     return result
+
+  def _steps(
+    self,
+    start: int,
+    state: list[State],
+    teacher_steps: Mapping[str, int],
+    termination: Termination,
+    progress: Progress,
+  ) -> tuple[int, list[State]]:
+    """Trains to the last step, or to an early stop; returns step and state."""
+    step, steps = start, self.config["steps"]
+    over = self._is_over(start, state)
+    batches = self.feed.batches(start, start if over else steps)
+    for call in multistep.grouped(batches, self.steps_per_call):
+      state = self._train(state, call)
+      step += len(call)
+      last = step == steps
+      record, save = self._due("log", step), self._due("save", step)
+      if record or save or last:
+        loss = self._record(step, state)
+        progress.update(step, loss, self.clock.lap(step))
+      with self.clock.paused():
+        stop = termination.requested(step, record)
+        if stop:
+          self._check(state)
+        if self._due("eval", step) or last:
+          state = self._validate(step, state)
+          over = self._is_over(step, state)
+        if over and not (record or save):
+          self._record(step, state)
+        if save or last or stop or over:
+          self._save(step, state, teacher_steps)
+        if stop:
+          self.checkpoints.wait()
+          termination.leave(step, progress.print_line)
+      if over:
+        break
+    return step, state
 
   def _start(
     self,
@@ -155,12 +170,7 @@ class Loop:
       state = [init(*of_seed) for of_seed in zip(*arguments, strict=True)]
     else:
       start, stored, facts = restored
-      if start > self.config["steps"]:
-        raise UserError(
-          f"The checkpoint of '{self.stage.name}' is of step {start}, and the"
-          f" config has {self.config['steps']} steps.",
-          "Set at least as many steps as the checkpoint.",
-        )
+      continued.check_steps(self.stage, start)
       shapes = jax.eval_shape(init, 0, self.host_fixed[0], self.initial[0])
       folder = self.checkpoints.folder
       state = unflatten(shapes, stored, len(self.seeds), folder)
@@ -217,21 +227,19 @@ class Loop:
   def _validate(self, step: int, state: list[State]) -> list[State]:
     """Evaluates on validation and keeps the best variables of each seed."""
     variables = [states.evaluated(group) for group in state]
-    results = self.validation.measure(variables, self.fixed)
-    weights = self.stage.weights(step - 1)
-    weights = grids.term_weights(self.config["grid"], weights, len(results))
-    for name, values in evaluation.by_metric(results).items():
+    measured = self.validation.measure(variables, self.fixed)
+    for name, values in evaluation.by_metric(measured).items():
       self.log.write(step, f"validation/{name}", values)
     learned = self.placement.fetch(
       [uncertainty.log_variances(it["heads"]) for it in variables]
     )
-    losses = list(map(uncertainty.total, weights, results, learned))
+    losses = evaluation.losses(self.stage, step, measured, learned)
     self.log.write(step, "validation/loss", losses)
     select = self.config["select"]
-    values = [np.float32(metrics[select]) for metrics in results]
+    values = [np.float32(metrics[select]) for metrics in measured]
     if not self.selected:
       self.log.flush()
-      faults.check_selection(self.stage, step, self.seeds, results)
+      faults.check_selection(self.stage, step, self.seeds, measured)
     self.selected = True
     return self.keep_best(state, self.placement.put(values))
 
@@ -248,46 +256,42 @@ class Loop:
       "steps": self.config["steps"],
       "select": [self.config["select"], self.config["select_mode"]],
       "teachers": dict(teacher_steps),
-      "broken": self._broken(),
+      "broken": broken(self.sources, self.broken),
       # Of steps without a record, if the run is stopped after them.
       "pending": self.metrics.saved(),
     }
     self.checkpoints.save(step, self.placement.fetch(state), facts)
 
+  def _is_over(self, step: int, state: list[State]) -> bool:
+    """Whether the stage stops early, after an evaluation."""
+    best = self.placement.fetch([group.best.step for group in state])
+    return patience.is_over(self.config, step, best)
+
   def _finish(
-    self, state: list[State], teacher_steps: Mapping[str, int]
+    self, step: int, state: list[State], teacher_steps: Mapping[str, int]
   ) -> dict[str, Any]:
-    """Evaluates on test and writes the stage's result."""
+    """Evaluates on test and writes the stage's result, after a last step."""
     seeds = list(dict.fromkeys(self.seeds))
     test = self.stage.load_for_evaluation("test", self.seeds)
     self.sources += test
     facts = {
       "stage": self.stage.name,
       "steps": self.config["steps"],
+      **patience.facts(self.config, step),
       "seeds": seeds,
       "teachers": dict(teacher_steps),
     }
     trained = TrainedStage(self.stage, self.placement, seeds, test, state)
     metrics = trained.measure(self.fixed)
-    speed = {
-      "examples_per_second": self.clock.rate,
-      "seconds": self.clock.total(),
-      "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-    }
     facts["variables"] = trained.variables_hash()
-    result = {**facts, **metrics, "broken": self._broken(), **speed}
+    device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    result = {
+      **facts,
+      **metrics,
+      "broken": broken(self.sources, self.broken),
+      **self.clock.facts(),
+      "device": device,
+    }
     if jax.process_index() == 0:
-      if self.config["predictions"]:
-        trained.write_predictions(self.host_fixed, self.folder)
-      text = strict_json.dumps(result, indent=2)
-      write_atomically(self.folder / "result.json", text + "\n")
+      trained.write(result, self.host_fixed, self.folder)
     return result
-
-  def _broken(self) -> list[str]:
-    """The skipped records of the data: file, line, column and reason."""
-    skipped = [
-      str(fault)
-      for source in self.sources
-      for fault in getattr(source, "records", list)()
-    ]
-    return list(dict.fromkeys([*self.broken, *skipped]))

@@ -117,6 +117,10 @@ class Clock:
     yield
     self.mark += time.monotonic() - began
 
+  def facts(self) -> dict[str, float]:
+    """Throughput and time, for result.json."""
+    return {"examples_per_second": self.rate, "seconds": self.total()}
+
   def total(self) -> float:
     """Seconds of training, with those of earlier runs."""
     return self.before + time.monotonic() - self.began

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from kdjax.config import strict_json
 from kdjax.config.files import write_atomically
 from kdjax.devices.placement import Placement
 from kdjax.stage import grids
@@ -85,6 +86,24 @@ class TrainedStage:
     best = [it.variables for it in self.best]
     return provenance.variables_hash([*best, *last])
 
+  def write(
+    self,
+    result: Mapping[str, Any],
+    fixed: Sequence[Fixed],
+    folder: pathlib.Path,
+  ) -> None:
+    """Writes result.json, and predictions.npz where the stage keeps them.
+
+    Args:
+      result: of the stage.
+      fixed: teachers and numbers of each state, on the host.
+      folder: of the stage.
+    """
+    if self.stage.config["predictions"]:
+      self.write_predictions(fixed, folder)
+    text = strict_json.dumps(result, indent=2)
+    write_atomically(folder / "result.json", text + "\n")
+
   def write_predictions(
     self, fixed: Sequence[Fixed], folder: pathlib.Path
   ) -> None:
@@ -118,3 +137,18 @@ class TrainedStage:
       return {"best": metrics, "last": metrics}
     best = [group.best.variables for group in self.state]
     return {"best": measure(best), "last": measure(last)}
+
+
+def broken(sources: Sequence[Source], before: Sequence[str]) -> list[str]:
+  """The skipped records of the data: file, line, column and reason.
+
+  Args:
+    sources: that were read.
+    before: records that an earlier run skipped.
+  """
+  skipped = [
+    str(fault)
+    for source in sources
+    for fault in getattr(source, "records", list)()
+  ]
+  return list(dict.fromkeys([*before, *skipped]))

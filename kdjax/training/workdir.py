@@ -34,6 +34,8 @@ CHANGEABLE = (
   # A stage whose metric was wrong selects by another one from then on.
   "stages.*.select",
   "stages.*.select_mode",
+  # A stage that stopped early goes on with a larger one.
+  "stages.*.patience",
   "seed_axis",
   "placement",
   "notes.*",
