@@ -50,14 +50,18 @@ def all_of(spec: Mapping[str, Any], path: str = "") -> Iterator[Part]:
   for option, value in spec.items():
     if not isinstance(value, Mapping):
       continue
-    inside = {option: value} if "name" in value else {
+    inside = {option: value} if _is_network(value) else {
       f"{option}_{key}": it for key, it in value.items()
-      if isinstance(it, Mapping) and "name" in it
+      if _is_network(it)
     }  # fmt: skip
     for name, inner in inside.items():
-      key = name.removeprefix(f"{option}_") if "name" not in value else None
+      key = None if _is_network(value) else name.removeprefix(f"{option}_")
       for part in all_of(inner, f"{path}/{name}".strip("/")):
         yield dataclasses.replace(part, field=_within(option, key, part.field))
+
+
+def _is_network(value: Any) -> bool:
+  return isinstance(value, Mapping) and isinstance(value.get("name"), str)
 
 
 def _within(option: str, key: str | None, inner: Callable) -> Callable:
