@@ -175,10 +175,12 @@ def test_a_head_takes_x_like_and_train(example):
   message = (
     f"heads/{example.name}.py must define `class Head(nn.Module)` with"
     " `__call__(self, x, like=None, *, train=False)` and, if it needs the valid"
-    " examples, `mask=None` after `train`; with `enough`, also `present=None`."
+    " examples or positions, `mask=None` or `positions=None` after `train`; with"
+    " `enough`, also `present=None`."
   )
-  further = {"mask"} | ({"present"} & {*parameters})
-  assert set(parameters) - further == {"self", "x", "like", "train"}, message
+  own = {"self", "x", "like", "train"}
+  further = {"mask", "positions"} | ({"present"} & {*parameters})
+  assert set(parameters) - further == own, message
   assert ("present" in parameters) == hasattr(example.head, "enough"), message
   assert parameters["like"].default is None, message
   for option, default in (("train", False), ("mask", None), ("present", None)):

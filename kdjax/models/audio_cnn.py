@@ -50,6 +50,12 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
+  LAYERS = {
+    "stage{}": ("spectrum", "widths"),
+    "preact{}": ("spectrum", "widths"),
+    "params/norm{}b": ("norm", "widths"),
+  }
+
   USES = ("mask", "has")
 
   @nn.compact

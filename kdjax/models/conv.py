@@ -39,6 +39,12 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
+  LAYERS = {
+    "stage{}": ("map", "widths"),
+    "preact{}": ("map", "widths"),
+    "params/norm{}": ("norm", "widths"),
+  }
+
   USES = ("has",)
 
   @nn.compact

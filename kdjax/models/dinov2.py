@@ -82,6 +82,14 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
+  LAYERS = {
+    "embedded": ("patches", 1),
+    "block{:02d}": ("patches", "depth"),
+    "tokens": ("patches", 1),
+    "scores{:02d}": ("attention", "depth"),
+  }
+  NO_PATCHES = ((1, "registers"), ())
+
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
     """Reads `inputs[modality]`, [B H W C]."""

@@ -37,6 +37,7 @@ class Description:
   optional: tuple[str, ...]  # those of `reads` that have a default
   options: dict[str, Any]  # name -> default or REQUIRED
   annotations: dict[str, str]  # name -> its annotation, as written
+  constants: dict[str, Any]  # NAME -> literal, of a class
   result: str  # the annotation of what a function returns
   path: str
   source: str
@@ -68,6 +69,7 @@ def describe(
   """
   tree = parsed(source, path)
   doc, reads, optional, options, annotations = "", (), (), {}, {}
+  constants = {}
   node = tree
   wanted = (entry,) if entry else OPTIONS_OF_MODULE[kind]
   for child in tree.body:
@@ -75,6 +77,7 @@ def describe(
       node = child
   if isinstance(node, ast.ClassDef):
     options, annotations = _class_options(node)
+    constants = _constants(node)
   elif isinstance(node, ast.FunctionDef):
     reads, optional, options, annotations = _function_options(node)
   doc = ast.get_docstring(node) if entry else None
@@ -86,6 +89,7 @@ def describe(
     optional=optional,
     options=options,
     annotations=annotations,
+    constants=constants,
     result=ast.unparse(node.returns) if getattr(node, "returns", None) else "",
     path=path,
     source=source,
@@ -113,6 +117,18 @@ def _class_options(node: ast.ClassDef):
     {field.target.id: _literal(field.value) for field in fields},
     {field.target.id: ast.unparse(field.annotation) for field in fields},
   )
+
+
+def _constants(node: ast.ClassDef) -> dict[str, Any]:
+  """The literals that a class gives to names in capitals."""
+  return {
+    child.targets[0].id: value
+    for child in node.body
+    if isinstance(child, ast.Assign)
+    and isinstance(child.targets[0], ast.Name)
+    and child.targets[0].id.isupper()
+    and not isinstance(value := _literal(child.value), Code)
+  }
 
 
 def _function_options(node: ast.FunctionDef):
