@@ -42,7 +42,15 @@ class ConfigDict(ml_collections.ConfigDict):
 
 # Keys that a config has beside the options of a component.
 RESERVED = {
-  "losses": ("loss", "weight", "reads", "heads", "targets", "group"),
+  "losses": (
+    "loss",
+    "weight",
+    "reads",
+    "heads",
+    "bridges",
+    "targets",
+    "group",
+  ),
   "models": (
     *("name", "init_from", "pretrained", "from_layers", "arrays"),
     *("still", "rates", "lora"),

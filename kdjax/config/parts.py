@@ -123,6 +123,7 @@ def term(
   weight: float | ConfigDict = 1.0,
   reads: dict[str, Any] | None = None,
   heads: dict[str, ConfigDict] | None = None,
+  bridges: dict[str, ConfigDict] | None = None,
   targets: tuple[str, ...] = ("teacher",),
   group: str = "task",
   **options,
@@ -137,6 +138,9 @@ def term(
       modality from which the networks make their positions, "" is none.
     heads: argument of the loss -> `head()` applied to what it reads; a head on
       both student and teacher is given to "student".
+    bridges: argument of the loss -> `head("bridge", ..)` applied before any
+      head, to each array that it reads. Methods have one by default where
+      student and teacher differ in form; {} is none.
     targets: arguments without gradient.
     group: of its gradient, for the optimizer "dot", which has a momentum a
       group: "task" or "kd".
@@ -154,6 +158,8 @@ def term(
   check(reads, {*known.reads, "mask"}, f"the arguments of the loss '{loss}'")
   heads = heads or {}
   check(heads, reads, f"the arguments of '{loss}' that can have a head")
+  added = {} if bridges is None else {"bridges": bridges}
+  check(bridges or {}, reads, f"the arguments of '{loss}' with a bridge")
   weight = float(weight) if isinstance(weight, int) else weight
   return ConfigDict(
     {
@@ -161,6 +167,7 @@ def term(
       "weight": weight,
       "reads": reads,
       "heads": heads,
+      **added,
       "targets": targets,
       "group": group,
       **options_of("losses", loss, options),

@@ -11,8 +11,8 @@ def ab(
   weight: float = 1.0,
   margin: float = 1.0,
   share: float = 0.125,
-  student_preacts: tuple = ("student/preact0", "student/preact1"),
-  teacher_preacts: tuple = ("teacher/preact0", "teacher/preact1"),
+  student_preacts: tuple = ("student/preact0|middle", "student/preact1|last"),
+  teacher_preacts: tuple = ("teacher/preact0|middle", "teacher/preact1|last"),
 ) -> list[ConfigDict]:
   """AB: match which teacher neurons are active, then train on labels.
 

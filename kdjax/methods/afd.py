@@ -9,8 +9,8 @@ def afd(
   *,
   weight: float = 500.0,
   share: float = 1.0,
-  student_map: str = "student/stage1",
-  teacher_map: str = "teacher/stage1",
+  student_map: str = "student/stage1|last",
+  teacher_map: str = "teacher/stage1|last",
 ) -> list[ConfigDict]:
   """AFD: normalised channels, weighted by attention on the teacher's map.
 

@@ -9,8 +9,8 @@ def affinity(
   *,
   weight: float = 1.0,
   form: str = "pixels",
-  student_map: str = "student/stage1",
-  teacher_map: str = "teacher/stage1",
+  student_map: str = "student/stage1|last",
+  teacher_map: str = "teacher/stage1|last",
 ) -> list[ConfigDict]:
   """Match the similarities between all positions of a feature map.
 

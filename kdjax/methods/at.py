@@ -15,8 +15,8 @@ def at(
   weight: float | None = None,
   power: float = 2.0,
   mode: str = "code",
-  student_maps: tuple = ("student/stage0", "student/stage1"),
-  teacher_maps: tuple = ("teacher/stage0", "teacher/stage1"),
+  student_maps: tuple = ("student/stage0|middle", "student/stage1|last"),
+  teacher_maps: tuple = ("teacher/stage0|middle", "teacher/stage1|last"),
 ) -> list[ConfigDict]:
   """AT: match the spatial attention maps of several layers.
 

@@ -11,8 +11,8 @@ def c2kd(
   threshold: float = 0.0,
   target: str = "minus_infinity",
   teacher_network: ConfigDict | None = None,
-  student_map: str = "student/stage1",
-  teacher_map: str = "teacher/stage1",
+  student_map: str = "student/stage1|last",
+  teacher_map: str = "teacher/stage1|last",
 ) -> list[ConfigDict]:
   """C2KD: bidirectional distillation between proxies, for selected examples.
 

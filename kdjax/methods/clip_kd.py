@@ -32,12 +32,12 @@ def clip_kd(
   afd: float = 0.0,
   labels: float = 0.0,
   masked_view: str = "masked",
-  student_image: str = "student/image/embedding",
-  student_text: str = "student/text/embedding",
-  student_scale: str = "student/scale",
-  teacher_image: str = "teacher/image/embedding",
-  teacher_text: str = "teacher/text/embedding",
-  teacher_scale: str = "teacher/scale",
+  student_image: str = "student/image/embedding|tower",
+  student_text: str = "student/text/embedding|tower",
+  student_scale: str = "student/scale|tower",
+  teacher_image: str = "teacher/image/embedding|tower",
+  teacher_text: str = "teacher/text/embedding|tower",
+  teacher_scale: str = "teacher/scale|tower",
 ) -> list[ConfigDict]:
   """CLIP-KD: CLIP's loss, the teacher's similarities and its embeddings.
 

@@ -12,8 +12,8 @@ def cwd(
   norm: str = "channel",
   divergence: str = "kl",
   connect: bool = True,
-  student_map: str = "student/stage1",
-  teacher_map: str = "teacher/stage1",
+  student_map: str = "student/stage1|last",
+  teacher_map: str = "teacher/stage1|last",
 ) -> list[ConfigDict]:
   """CWD: match each channel's distribution over the positions of a map.
 

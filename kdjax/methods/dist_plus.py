@@ -9,8 +9,8 @@ def dist_plus(
   *,
   weight: float = 2.0,
   map_weight: float = 1.0,
-  student_map: str = "student/stage1",
-  teacher_map: str = "teacher/stage1",
+  student_map: str = "student/stage1|last",
+  teacher_map: str = "teacher/stage1|last",
 ) -> list[ConfigDict]:
   """DIST+: DIST, and correlations over a map's channels and over examples.
 

@@ -12,8 +12,8 @@ def distilbert(
   labels: float = 2.0,
   cosine: float = 1.0,
   temperature: float = 2.0,
-  student_hidden: tuple = ("student/block00", "student/block01"),
-  teacher_hidden: tuple = ("teacher/block01", "teacher/block03"),
+  student_hidden: tuple = ("student/block00|middle", "student/block01|last"),
+  teacher_hidden: tuple = ("teacher/block01|middle", "teacher/block03|last"),
   token_mask: str | None = None,
   project: bool = True,
 ) -> list[ConfigDict]:

@@ -8,8 +8,8 @@ def fitnet(
   stage: ConfigDict,
   *,
   weight: float = 100.0,
-  student_map: str = "student/stage1",
-  teacher_map: str = "teacher/stage1",
+  student_map: str = "student/stage1|last",
+  teacher_map: str = "teacher/stage1|last",
 ) -> list[ConfigDict]:
   """FitNets: squared differences of maps, after a convolution on the student.
 

@@ -11,8 +11,8 @@ def fsp(
   weight: float = 50.0,
   share: float = 0.125,
   adapt: bool = True,
-  student_maps: tuple = ("student/stage0", "student/stage1"),
-  teacher_maps: tuple = ("teacher/stage0", "teacher/stage1"),
+  student_maps: tuple = ("student/stage0|middle", "student/stage1|last"),
+  teacher_maps: tuple = ("teacher/stage0|middle", "teacher/stage1|last"),
 ) -> list[ConfigDict]:
   """FSP: match products of consecutive maps, then train on labels.
 

@@ -17,8 +17,8 @@ def ft(
   share: float = 0.125,
   form: str = "map",
   reduction: str = "mean",
-  student_map: str = "student/stage1",
-  teacher_map: str = "teacher/stage1",
+  student_map: str = "student/stage1|last",
+  teacher_map: str = "teacher/stage1|last",
 ) -> list[ConfigDict]:
   """FT: match factors of a map, from an autoencoder that is trained first.
 

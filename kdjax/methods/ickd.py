@@ -10,8 +10,8 @@ def ickd(
   weight: float = 500.0,
   logits: float = 0.5,
   temperature: float = 4.0,
-  student_map: str = "student/stage1",
-  teacher_map: str = "teacher/stage1",
+  student_map: str = "student/stage1|last",
+  teacher_map: str = "teacher/stage1|last",
 ) -> list[ConfigDict]:
   """ICKD: KD, and correlations between the channels of a map.
 

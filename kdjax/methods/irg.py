@@ -10,8 +10,14 @@ def irg(
   vertex_weight: float = 0.1,
   edge_weight: float = 5.0,
   transform_weight: float = 5.0,
-  student_maps: tuple[str, str] = ("student/stage0", "student/stage1"),
-  teacher_maps: tuple[str, str] = ("teacher/stage0", "teacher/stage1"),
+  student_maps: tuple[str, str] = (
+    "student/stage0|middle",
+    "student/stage1|last",
+  ),
+  teacher_maps: tuple[str, str] = (
+    "teacher/stage0|middle",
+    "teacher/stage1|last",
+  ),
   student_embedding: str = "student/embedding",
   teacher_embedding: str = "teacher/embedding",
 ) -> list[ConfigDict]:

@@ -11,8 +11,8 @@ def kdsvd(
   weight: float = 1.0,
   rank: int = 1,
   adapt: bool = True,
-  student_maps: tuple = ("student/stage0", "student/stage1"),
-  teacher_maps: tuple = ("teacher/stage0", "teacher/stage1"),
+  student_maps: tuple = ("student/stage0|middle", "student/stage1|last"),
+  teacher_maps: tuple = ("teacher/stage0|middle", "teacher/stage1|last"),
 ) -> list[ConfigDict]:
   """KD-SVD: match relations of singular vectors of consecutive maps.
 

@@ -15,8 +15,8 @@ def kta(
   form: str = "pixels",
   order: float = 1.0,
   unit_order: float = 2.0,
-  student_map: str = "student/stage1",
-  teacher_map: str = "teacher/stage1",
+  student_map: str = "student/stage1|last",
+  teacher_map: str = "teacher/stage1|last",
 ) -> list[ConfigDict]:
   """KTA: match an autoencoder's code of a map, and pixel affinities.
 

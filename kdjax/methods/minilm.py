@@ -14,14 +14,14 @@ def minilm(
   version: int = 2,
   relation_heads: int = 4,
   student_qkv: tuple = (
-    "student/query01",
-    "student/key01",
-    "student/value01",
+    "student/query01|last",
+    "student/key01|last",
+    "student/value01|last",
   ),
   teacher_qkv: tuple = (
-    "teacher/query03",
-    "teacher/key03",
-    "teacher/value03",
+    "teacher/query03|last",
+    "teacher/key03|last",
+    "teacher/value03|last",
   ),
   token_mask: str | None = None,
 ) -> list[ConfigDict]:

@@ -10,8 +10,8 @@ def mmd(
   *,
   weight: float = 1.0,
   labels: float = 1.0,
-  student_hidden: tuple = ("student/block00", "student/block01"),
-  teacher_hidden: tuple = ("teacher/block01", "teacher/block03"),
+  student_hidden: tuple = ("student/block00|middle", "student/block01|last"),
+  teacher_hidden: tuple = ("teacher/block01|middle", "teacher/block03|last"),
   token_mask: str | None = None,
 ) -> list[ConfigDict]:
   """Match the similarities between the tokens of a layer.

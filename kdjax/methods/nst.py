@@ -10,8 +10,8 @@ def nst(
   *,
   weight: float = 50.0,
   kernel: str = "polynomial",
-  student_maps: tuple = ("student/stage0", "student/stage1"),
-  teacher_maps: tuple = ("teacher/stage0", "teacher/stage1"),
+  student_maps: tuple = ("student/stage0|middle", "student/stage1|last"),
+  teacher_maps: tuple = ("teacher/stage0|middle", "teacher/stage1|last"),
 ) -> list[ConfigDict]:
   """NST: match the distributions of channel activations with an MMD.
 

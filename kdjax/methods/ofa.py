@@ -11,7 +11,7 @@ def ofa(
   exit_weight: float = 1.0,
   power: float = 1.0,
   temperature: float = 1.0,
-  student_maps: tuple = ("student/stage0", "student/stage1"),
+  student_maps: tuple = ("student/stage0|middle", "student/stage1|last"),
 ) -> list[ConfigDict]:
   """OFA-KD: the student's logits and early exits learn from the teacher.
 

@@ -9,9 +9,12 @@ def ofd(
   stage: ConfigDict,
   *,
   weight: float = 1e-3,
-  student_preacts: tuple = ("student/preact0", "student/preact1"),
-  teacher_preacts: tuple = ("teacher/preact0", "teacher/preact1"),
-  teacher_norms: tuple = ("teacher/params/norm0", "teacher/params/norm1"),
+  student_preacts: tuple = ("student/preact0|middle", "student/preact1|last"),
+  teacher_preacts: tuple = ("teacher/preact0|middle", "teacher/preact1|last"),
+  teacher_norms: tuple = (
+    "teacher/params/norm0|middle",
+    "teacher/params/norm1|last",
+  ),
 ) -> list[ConfigDict]:
   """OFD: match pre-ReLU maps with a partial distance and channel margins.
 

@@ -13,8 +13,8 @@ def pkd(
   kd: float = 0.5,
   temperature: float = 10.0,
   depths: tuple | None = None,
-  student_hidden: tuple = ("student/block00", "student/block01"),
-  teacher_hidden: tuple = ("teacher/block01", "teacher/block03"),
+  student_hidden: tuple = ("student/block00|middle", "student/block01|last"),
+  teacher_hidden: tuple = ("teacher/block01|middle", "teacher/block03|last"),
   project: bool = True,
 ) -> list[ConfigDict]:
   """PKD: match normalised [CLS] states layer by layer, KD, and labels.

@@ -9,8 +9,8 @@ def reviewkd(
   *,
   weight: float = 5.0,
   warmup: float = 20 / 240,
-  student_maps: tuple = ("student/stage0", "student/stage1"),
-  teacher_maps: tuple = ("teacher/stage0", "teacher/stage1"),
+  student_maps: tuple = ("student/stage0|middle", "student/stage1|last"),
+  teacher_maps: tuple = ("teacher/stage0|middle", "teacher/stage1|last"),
   student_embedding: str | None = "student/embedding",
   teacher_embedding: str | None = "teacher/embedding",
 ) -> list[ConfigDict]:

@@ -11,7 +11,10 @@ def self_distillation(
   weight: float = 0.3,
   hint: float = 0.03,
   temperature: float = 3.0,
-  student_maps: tuple[str, ...] = ("student/stage0", "student/stage1"),
+  student_maps: tuple[str, ...] = (
+    "student/stage0|middle",
+    "student/stage1|last",
+  ),
 ) -> list[ConfigDict]:
   """BYOT: classifiers on earlier layers learn from the last, and from labels.
 

@@ -10,8 +10,8 @@ def semckd(
   weight: float = 400.0,
   logits: float = 1.0,
   temperature: float = 4.0,
-  student_maps: tuple = ("student/stage0", "student/stage1"),
-  teacher_maps: tuple = ("teacher/stage0", "teacher/stage1"),
+  student_maps: tuple = ("student/stage0|middle", "student/stage1|last"),
+  teacher_maps: tuple = ("teacher/stage0|middle", "teacher/stage1|last"),
 ) -> list[ConfigDict]:
   """SemCKD: each student layer learns from all teacher layers, by attention.
 

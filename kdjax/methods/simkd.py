@@ -10,8 +10,8 @@ def simkd(
   *,
   weight: float = 1.0,
   factor: int = 2,
-  student_map: str = "student/stage1",
-  teacher_map: str = "teacher/stage1",
+  student_map: str = "student/stage1|last",
+  teacher_map: str = "teacher/stage1|feature",
   classifier: tuple = (
     "teacher/params/head/kernel",
     "teacher/params/head/bias",

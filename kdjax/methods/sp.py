@@ -8,8 +8,8 @@ def sp(
   stage: ConfigDict,
   *,
   weight: float = 3000.0,
-  student_map: str = "student/stage1",
-  teacher_map: str = "teacher/stage1",
+  student_map: str = "student/stage1|last",
+  teacher_map: str = "teacher/stage1|last",
 ) -> list[ConfigDict]:
   """SP: match the similarities between the examples of a batch.
 

@@ -9,8 +9,8 @@ def srrl(
   *,
   weight: float = 1.0,
   statistics: float = 1.0,
-  student_map: str = "student/stage1",
-  teacher_map: str = "teacher/stage1",
+  student_map: str = "student/stage1|last",
+  teacher_map: str = "teacher/stage1|feature",
   classifier: tuple = (
     "teacher/params/head/kernel",
     "teacher/params/head/bias",

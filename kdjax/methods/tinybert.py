@@ -14,12 +14,12 @@ def tinybert(
   share: float = 1.0,
   floor: float | None = -100.0,
   depths: tuple | None = None,
-  student_scores: tuple = ("student/scores00", "student/scores01"),
-  teacher_scores: tuple = ("teacher/scores01", "teacher/scores03"),
-  student_hidden: tuple = ("student/block00", "student/block01"),
-  teacher_hidden: tuple = ("teacher/block01", "teacher/block03"),
-  student_embedded: str | None = "student/embedded",
-  teacher_embedded: str | None = "teacher/embedded",
+  student_scores: tuple = ("student/scores00|middle", "student/scores01|last"),
+  teacher_scores: tuple = ("teacher/scores01|middle", "teacher/scores03|last"),
+  student_hidden: tuple = ("student/block00|middle", "student/block01|last"),
+  teacher_hidden: tuple = ("teacher/block01|middle", "teacher/block03|last"),
+  student_embedded: str | None = "student/embedded|first",
+  teacher_embedded: str | None = "teacher/embedded|first",
   token_mask: str | None = None,
 ) -> list[ConfigDict]:
   """TinyBERT: match layers in a first stage, then softened classes.

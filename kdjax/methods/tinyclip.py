@@ -10,12 +10,12 @@ def tinyclip(
   weight: float = 1.0,
   task: float = 0.0,
   labels: float = 0.0,
-  student_image: str = "student/image/embedding",
-  student_text: str = "student/text/embedding",
-  student_scale: str = "student/scale",
-  teacher_image: str = "teacher/image/embedding",
-  teacher_text: str = "teacher/text/embedding",
-  teacher_scale: str = "teacher/scale",
+  student_image: str = "student/image/embedding|tower",
+  student_text: str = "student/text/embedding|tower",
+  student_scale: str = "student/scale|tower",
+  teacher_image: str = "teacher/image/embedding|tower",
+  teacher_text: str = "teacher/text/embedding|tower",
+  teacher_scale: str = "teacher/scale|tower",
 ) -> list[ConfigDict]:
   """TinyCLIP: match the teacher's affinities of images and texts.
 

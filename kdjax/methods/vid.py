@@ -9,8 +9,8 @@ def vid(
   stage: ConfigDict,
   *,
   weight: float = 1.0,
-  student_maps: tuple = ("student/stage0", "student/stage1"),
-  teacher_maps: tuple = ("teacher/stage0", "teacher/stage1"),
+  student_maps: tuple = ("student/stage0|middle", "student/stage1|last"),
+  teacher_maps: tuple = ("teacher/stage0|middle", "teacher/stage1|last"),
 ) -> list[ConfigDict]:
   """VID: maximise a bound on the mutual information of maps, in nats.
 

@@ -94,12 +94,12 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  LAYERS = {
-    "embedded": ("tokens", 1),
-    "block{:02d}": ("tokens", "depth"),
-    "tokens": ("tokens", 1),
-    "scores{:02d}": ("attention", "depth"),
-  }
+  LAYERS = (
+    ("embedded", "tokens", 1),
+    ("block{:02d}", "tokens", "depth"),
+    ("tokens", "tokens", 1),
+    ("scores{:02d}", "attention", "depth"),
+  )
 
   USES = ("mask", "has")
 

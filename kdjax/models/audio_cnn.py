@@ -50,11 +50,11 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  LAYERS = {
-    "stage{}": ("spectrum", "widths"),
-    "preact{}": ("spectrum", "widths"),
-    "params/norm{}b": ("norm", "widths"),
-  }
+  LAYERS = (
+    ("stage{}", "spectrum", "widths"),
+    ("preact{}", "spectrum", "widths"),
+    ("params/norm{}b", "norm", "widths"),
+  )
 
   USES = ("mask", "has")
 

@@ -56,11 +56,11 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  LAYERS = {
-    "embedded": ("words", 1),
-    "block{:02d}": ("words", "depth"),
-    "tokens": ("words", 1),
-  }
+  LAYERS = (
+    ("embedded", "words", 1),
+    ("block{:02d}", "words", "depth"),
+    ("tokens", "words", 1),
+  )
 
   USES = ("mask",)
 

@@ -89,16 +89,16 @@ class Model(_pair.Pair, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  LAYERS = {
-    "image/embedded": ("patches", 1),
-    "image/block{:02d}": ("patches", "image_depth"),
-    "image/tokens": ("patches", 1),
-    "image/scores{:02d}": ("attention", "image_depth"),
-    "text/embedded": ("words", 1),
-    "text/block{:02d}": ("words", "text_depth"),
-    "text/tokens": ("words", 1),
-    "text/scores{:02d}": ("attention", "text_depth"),
-  }
+  LAYERS = (
+    ("image/embedded", "patches", 1),
+    ("image/block{:02d}", "patches", "image_depth"),
+    ("image/tokens", "patches", 1),
+    ("image/scores{:02d}", "attention", "image_depth"),
+    ("text/embedded", "words", 1),
+    ("text/block{:02d}", "words", "text_depth"),
+    ("text/tokens", "words", 1),
+    ("text/scores{:02d}", "attention", "text_depth"),
+  )
 
   CAUSAL = True
 

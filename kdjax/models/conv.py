@@ -39,11 +39,11 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  LAYERS = {
-    "stage{}": ("map", "widths"),
-    "preact{}": ("map", "widths"),
-    "params/norm{}": ("norm", "widths"),
-  }
+  LAYERS = (
+    ("stage{}", "map", "widths"),
+    ("preact{}", "map", "widths"),
+    ("params/norm{}", "norm", "widths"),
+  )
 
   USES = ("has",)
 

@@ -44,10 +44,10 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  LAYERS = {
-    "stage{}": ("map", 2),
-    "preact{}": ("map", 2),
-  }
+  LAYERS = (
+    ("stage{}", "map", 2),
+    ("preact{}", "map", 2),
+  )
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:

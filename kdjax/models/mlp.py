@@ -43,10 +43,10 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  LAYERS = {
-    "stage{}": ("vector", "widths"),
-    "preact{}": ("vector", "widths"),
-  }
+  LAYERS = (
+    ("stage{}", "vector", "widths"),
+    ("preact{}", "vector", "widths"),
+  )
 
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:

@@ -64,12 +64,12 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  LAYERS = {
-    "embedded": ("patches", 1),
-    "block{:02d}": ("patches", "depth"),
-    "tokens": ("patches", 1),
-    "scores{:02d}": ("attention", "depth"),
-  }
+  LAYERS = (
+    ("embedded", "patches", 1),
+    ("block{:02d}", "patches", "depth"),
+    ("tokens", "patches", 1),
+    ("scores{:02d}", "attention", "depth"),
+  )
   NO_PATCHES = ((("pooling", "cls"), "distillation_token"), ("registers",))
 
   @nn.compact

@@ -48,11 +48,11 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  LAYERS = {
-    "embedded": ("words", 1),
-    "tokens": ("words", 1),
-    "preact{}": ("words", 1),
-  }
+  LAYERS = (
+    ("embedded", "words", 1),
+    ("tokens", "words", 1),
+    ("preact{}", "words", 1),
+  )
 
   USES = ("mask",)
 

@@ -51,12 +51,12 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  LAYERS = {
-    "embedded": ("words", 1),
-    "block{:02d}": ("words", "depth"),
-    "tokens": ("words", 1),
-    "scores{:02d}": ("attention", "depth"),
-  }
+  LAYERS = (
+    ("embedded", "words", 1),
+    ("block{:02d}", "words", "depth"),
+    ("tokens", "words", 1),
+    ("scores{:02d}", "attention", "depth"),
+  )
 
   USES = ("mask",)
 

@@ -52,10 +52,10 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  LAYERS = {
-    "stage{}": ("map", 5),
-    "preact{}": ("map", 5),
-  }
+  LAYERS = (
+    ("stage{}", "map", 5),
+    ("preact{}", "map", 5),
+  )
 
   USES = ("has",)
 

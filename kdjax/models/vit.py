@@ -90,12 +90,12 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  LAYERS = {
-    "embedded": ("patches", 1),
-    "block{:02d}": ("patches", "depth"),
-    "tokens": ("patches", 1),
-    "scores{:02d}": ("attention", "depth"),
-  }
+  LAYERS = (
+    ("embedded", "patches", 1),
+    ("block{:02d}", "patches", "depth"),
+    ("tokens", "patches", 1),
+    ("scores{:02d}", "attention", "depth"),
+  )
   NO_PATCHES = ((1, "distillation_token"), ())
 
   @nn.compact

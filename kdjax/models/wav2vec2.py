@@ -107,12 +107,12 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  LAYERS = {
-    "embedded": ("frames", 1),
-    "block{:02d}": ("frames", "depth"),
-    "tokens": ("frames", 1),
-    "scores{:02d}": ("attention", "depth"),
-  }
+  LAYERS = (
+    ("embedded", "frames", 1),
+    ("block{:02d}", "frames", "depth"),
+    ("tokens", "frames", 1),
+    ("scores{:02d}", "attention", "depth"),
+  )
 
   USES = ("mask", "has")
 

@@ -50,10 +50,10 @@ class Model(OneModality, nn.Module):
   axis_name: str | None = None
   dtype: Any = jnp.float32
 
-  LAYERS = {
-    "stage{}": ("map", 4),
-    "preact{}": ("map", 4),
-  }
+  LAYERS = (
+    ("stage{}", "map", 4),
+    ("preact{}", "map", 4),
+  )
 
   USES = ("has",)
 

@@ -200,6 +200,12 @@ def _term(
     loss=loss,
     reads=_reads(spec["reads"]),
     heads={key: _adapter(terms, name, key, common) for key in spec["heads"]},
+    bridges={
+      key: Adapter(
+        f"{name}:{key}:bridge", _head(bridge, common), bridge["still"]
+      )
+      for key, bridge in spec.get("bridges", {}).items()
+    },
     targets=tuple(spec["targets"]),
     group=spec["group"],
     takes_mask="mask" in inspect.signature(loss).parameters,
@@ -250,9 +256,7 @@ def _adapter(
         near=spec["of"],
       )
     spec = heads[argument]
-  module = networks.build_module(
-    "heads", spec["name"], without(spec, HEAD_KEYS), common
-  )
+  module = _head(spec, common)
   if getattr(module, "both", False) and argument != "student":
     raise UserError(
       f"The head '{spec['name']}' of '{term}' adapts both sides of the term.",
@@ -270,10 +274,11 @@ def _family(
     measured=functools.partial(measured, **options),
     adds=hasattr(family, "sums"),
     reads=_reads(spec["reads"]),
-    heads={
-      key: networks.build_module(
-        "heads", head["name"], without(head, HEAD_KEYS), common
-      )
-      for key, head in spec["heads"].items()
-    },
+    heads={key: _head(head, common) for key, head in spec["heads"].items()},
   )
+
+
+def _head(spec: Mapping[str, Any], common: Mapping[str, Any]) -> Any:
+  """The module of a head from its config."""
+  options = without(spec, HEAD_KEYS)
+  return networks.build_module("heads", spec["name"], options, common)

@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.errors import UserError
+from kdjax.step import masks
 from kdjax.step.flow import DATA, Address, Flow
 from kdjax.types import Array
 
 # The first part of the address of a head's output: heads/term/argument.
 HEADS = "heads"
+OTHER = {"student": "teacher", "teacher": "student"}
 
 # The argument of a loss or head that says which arrays of a tuple are there:
 # bool [B N]. Of a loss it is about the argument PARTLY.
@@ -69,6 +71,8 @@ class Term:
   schedules: Mapping[str, Callable]  # "weight" or an option -> step -> value
   # Whether padding is skipped where the term reads no mask of positions.
   skips_padding: bool = False
+  # Heads that are applied to each array of an argument before its head.
+  bridges: Mapping[str, Adapter] = dataclasses.field(default_factory=dict)
 
   def addresses(self, argument: str) -> tuple[Address, ...]:
     """The addresses that an argument reads."""
@@ -165,7 +169,8 @@ class Reader:
     return whole, self._all(mask)
 
   def _arguments(self, term: Term) -> tuple[dict[str, Any], Array]:
-    reads = {argument: self._read(term, argument) for argument in term.reads}
+    raw = {argument: self._read(term, argument) for argument in term.reads}
+    reads = {key: self._bridged(term, key, raw) for key in raw}
     mask, parts = self.flow.batch["valid"], {}
     for argument in term.reads:
       there, each = self._present(term, argument)
@@ -180,11 +185,11 @@ class Reader:
       mask, parts = self._all(mask), jax.tree.map(self._all, parts)
     arrays = dict(reads)
     for argument, adapter in term.heads.items():
-      other = {"student": "teacher", "teacher": "student"}.get(argument)
+      like = reads.get(OTHER.get(argument))
       extra = {"mask": mask} if adapter.takes_mask else {}
       if argument in parts:
         extra[PRESENT] = parts.pop(argument)
-      adapted = self._adapt(adapter, reads[argument], reads.get(other), extra)
+      adapted = self._adapt(adapter, reads[argument], like, extra)
       if adapter.both:
         arrays["student"], arrays["teacher"] = adapted
       else:
@@ -223,6 +228,33 @@ class Reader:
     """
     array = self.at(term.reads[argument])
     return jax.lax.stop_gradient(array) if argument in term.targets else array
+
+  def _bridged(self, term: Term, argument: str, raw: dict[str, Any]):
+    """An argument, or each array of a tuple, through the term's bridge."""
+    bridge = term.bridges.get(argument)
+    if bridge is None:
+      return raw[argument]
+    read, addresses = raw[argument], term.addresses(argument)
+    like = raw.get(OTHER.get(argument))
+    if not isinstance(read, tuple):
+      return self._cross(bridge, addresses[0], read, like)
+    matched = isinstance(like, tuple) and len(like) == len(read)
+    return tuple(
+      self._cross(
+        dataclasses.replace(bridge, name=f"{bridge.name}{index}"),
+        at,
+        read[index],
+        like[index] if matched else None,
+      )
+      for index, at in enumerate(addresses)
+    )
+
+  def _cross(self, bridge: Adapter, at: Address, array, like):
+    """An array through a bridge, with the mask of its positions."""
+    valid = None
+    if array.ndim > 2 and at.network != HEADS:
+      valid = masks.of_positions(self.flow, at, array.shape[1])
+    return self._adapt(bridge, array, like, {"positions": valid})
 
   def _adapt(self, adapter: Adapter, read, like, extra: dict[str, Array]):
     if self.create and adapter.name not in self.flow.variables["heads"]:

@@ -11,11 +11,10 @@ import jax
 
 from kdjax.errors import UserError
 from kdjax.step import arguments, positions
-from kdjax.step.flow import DATA, Address, Flow
+from kdjax.step.flow import DATA, Address
+from kdjax.step.masks import of_positions
 from kdjax.step.terms import HEADS, Reader, Term
 from kdjax.types import Array
-
-TOKENS = "mask/tokens"
 
 
 def added(
@@ -46,6 +45,8 @@ def added(
     return arrays
   masks = {}
   for argument in term.reads:
+    if argument in term.bridges:
+      continue  # Its positions are others, all valid.
     first = arrays.get(argument)
     first = first[0] if isinstance(first, tuple) and first else first
     axis = arguments.positions_axis(term.loss, argument, first)
@@ -80,7 +81,8 @@ def _check_padding(
     several = isinstance(value, tuple)
     for part, array in enumerate(value if several else (value,)):
       # A map [B H W C] has two axes of positions, none of them of tokens.
-      rank = getattr(array, "ndim", 0) if argument in term.reads else 0
+      own = argument in term.reads and argument not in term.bridges
+      rank = getattr(array, "ndim", 0) if own else 0
       if rank == 3 and _masks_of(reader, term, argument, array.shape[1]):
         positions.check(term, arrays, argument, part if several else None)
 
@@ -91,18 +93,9 @@ def _masks_of(
   """The masks of as many positions as an argument has, by identity."""
   masks = {}
   for at in _outputs_of(reader, term, argument):
-    own = reader.flow.outputs.get((at.network, at.view), {})
-    part = at.output.rpartition("/")[0]
-    name = f"{part}/{TOKENS}" if part else TOKENS
-    for candidates in ([own.get(name)], _of_modalities(reader.flow, at)):
-      fits = [
-        mask
-        for mask in candidates
-        if mask is not None and mask.shape[1:] == (length,)
-      ]
-      if len(fits) == 1:
-        masks[id(fits[0])] = fits[0]
-        break
+    mask = of_positions(reader.flow, at, length)
+    if mask is not None:
+      masks[id(mask)] = mask
   return masks
 
 
@@ -118,19 +111,3 @@ def _outputs_of(reader: Reader, term: Term, argument: str) -> Iterator[Address]:
 
 def _is_parameter(at: Address) -> bool:
   return at.output.startswith("params/")
-
-
-def _of_modalities(flow: Flow, at: Address) -> list[Array]:
-  """The batch's masks of the modalities that an output is made from."""
-  module = flow.module(at.network)
-  needs_of = getattr(module, "needs_of", lambda output: module.needs)
-  modalities = needs_of(at.output) or [
-    key for key in module.reads if "/" not in key
-  ]
-  masks = []
-  for modality in modalities:
-    for key in (f"mask/{modality}@{at.view}", f"mask/{modality}"):
-      if key in flow.batch:
-        masks.append(flow.batch[key])
-        break
-  return masks

@@ -96,7 +96,7 @@ def components(config: Mapping[str, Any], name: str) -> list[tuple[str, str]]:
   pairs |= {
     ("heads", head["name"])
     for part in (*stage["terms"].values(), *stage["metrics"].values())
-    for head in part["heads"].values()
+    for head in (*part["heads"].values(), *part.get("bridges", {}).values())
     if "name" in head  # one shared with another term has no name
   }
   return sorted(pairs)

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 
 from kdjax import registry
-from kdjax.config import fields, locations, records, strict_json
+from kdjax.config import bridges, fields, locations, records, strict_json
 from kdjax.config.experiment import STAGE
 from kdjax.config.files import write_atomically
 from kdjax.errors import UserError
@@ -70,7 +70,7 @@ def resolve(config: fields.ConfigDict) -> dict[str, Any]:
   Raises:
     UserError: a number of the config is not finite.
   """
-  plain = config.to_dict()
+  plain = bridges.resolved(config.to_dict())
   locations.anchor(plain, pathlib.Path.cwd())
   for key, value in fields.flatten(plain).items():
     if not strict_json.holds(value):
