@@ -270,8 +270,11 @@ def _term(
   }
   _check(name, term, asked)
   result = {**term, "reads": reads}
-  if "bridges" in term or term["loss"] in OF_EXAMPLES:
+  if "bridges" in term:
     return result
+  if term["loss"] in OF_EXAMPLES:
+    bridges = _of_examples(term["loss"], asked)
+    return {**result, "bridges": bridges} if bridges else result
   pairs = _pairs(name, terms, asked, choices, twins)
   asked = {key: found for key, found in asked.items() if found[0].form}
   bridges = _bridges(name, term, asked, pairs)
@@ -341,22 +344,53 @@ def _bridges(
     refuse_positions(name, term["loss"], *(one.layer for one in pairs[0]))
   if way is None or form == "attention":
     return {}
-  ours, theirs = pairs[0]
+  first = {argument: found[0].layer for argument, found in asked.items()}
+  sides = {
+    "student": first.get("teacher", pairs[0][1].layer),
+    "teacher": first.get("student", pairs[0][0].layer),
+  }
   return {
     argument: one
     for argument, found in asked.items()
     if len({choice.network for choice in found}) == 1
-    and (one := _bridge(argument, form, way, ours.layer, theirs.layer))
+    and (
+      one := _bridge(
+        argument,
+        form,
+        way,
+        first[argument],
+        sides.get(argument, found[0].layer),
+      )
+    )
+  }
+
+
+def _of_examples(loss: str, asked: Mapping[str, list[Choice]]):
+  """Bridges to maps, each side by itself, unless the loss takes both."""
+  found = [choice.layer for both in asked.values() for choice in both]
+  kinds = {layer.kind for layer in found if layer}
+  vectors = kinds == {"vector"} and loss != "irg_transform"
+  if None in found or kinds <= {"map", "spectrum"} or vectors:
+    return {}
+  ways = {"patches": "grid", "vector": "pool"}
+  return {
+    argument: _head(
+      "map",
+      ways.get(both[0].layer.kind, "line"),
+      keeps=True,
+      skip=both[0].layer.skip,
+    )
+    for argument, both in asked.items()
+    if both[0].layer.kind not in ("map", "spectrum")
   }
 
 
 def _bridge(
-  argument: str, form: str, way: str, ours: Layer, theirs: Layer
+  argument: str, form: str, way: str, own: Layer, other: Layer
 ) -> dict[str, Any] | None:
   """The bridge of an argument; None if it is in the form already."""
   if way != "grid":
     return _head(form, way)
-  own, other = (ours, theirs) if argument == "student" else (theirs, ours)
   natural = ("map", "spectrum") if form == "map" else TOKENS
   if form == "map" and own.kind in natural:
     return None

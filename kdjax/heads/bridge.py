@@ -42,8 +42,8 @@ class Head(nn.Module):
     queries: of the attention; their results are averaged.
     points: number of positions of a line.
     skip: numbers of first and of last tokens that are no patches.
-    keeps: whether a grid keeps its size. Otherwise it is that of the other
-      side, or of its patches if `to` is "tokens".
+    keeps: whether a grid keeps its size; patches are then a square. Otherwise
+      its size is that of the other side's map or patches.
     other_skip: `skip` of the other side.
     dtype: of the output; parameters are float32.
   """
@@ -108,16 +108,19 @@ class Head(nn.Module):
     return x.reshape(shape.get(self.to, (rows, -1)))
 
   def _grid(self, x, like):
-    other = getattr(like, "ndim", 0)
+    if x.ndim == 3:
+      first, last = self.skip
+      x = x[:, first : x.shape[1] - last]
+      if self.keeps and self.to == "tokens":
+        return x
+    other = 0 if self.keeps else getattr(like, "ndim", 0)
     sides = like.shape[1:3] if other == 4 else None
     if other == 3:
       sides = sides_of(like.shape[1] - sum(self.other_skip), (1, 1))
     if x.ndim == 3:
-      first, last = self.skip
-      x = x[:, first : x.shape[1] - last]
       own = sides_of(x.shape[1], sides or (1, 1))
       x = x.reshape(x.shape[0], *own, x.shape[-1])
-    if sides is not None and not self.keeps and sides != x.shape[1:3]:
+    if sides is not None and sides != x.shape[1:3]:
       shape = (x.shape[0], *sides, x.shape[-1])
       x = jax.image.resize(x, shape, "linear")
     if self.to == "tokens":

@@ -44,6 +44,8 @@ def deit(
   has_token = token and "distillation_token" in result.networks.student
   if has_token:
     result.networks.student.distillation_token = True
+    if "distillation_head" in result.networks.student:
+      result.networks.student.distillation_head = True
   output = "distillation_logits" if has_token else "logits"
   reads = {"student": f"student/{output}"}
   if form == "hard":
