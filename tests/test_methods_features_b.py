@@ -25,8 +25,8 @@ def test_ofd_halves_the_weight_of_each_shallower_map():
   terms = made("ofd", weight=8.0).terms
   assert (terms.ofd0.weight, terms.ofd1.weight) == (4.0, 8.0)
   assert terms.ofd0.reads.margin == (
-    "teacher/params/norm0/scale",
-    "teacher/params/norm0/bias",
+    "teacher/params/norm0|middle/scale",
+    "teacher/params/norm0|middle/bias",
   )
 
 
@@ -42,8 +42,8 @@ def test_reviewkd_rises_over_the_first_twelfth_of_the_steps():
 
 def test_reviewkd_without_embeddings_reads_maps_alone():
   reads = made("reviewkd", student_embedding=None).terms.reviewkd.reads
-  assert reads.student == ("student/stage0", "student/stage1")
-  assert reads.teacher == ("teacher/stage0", "teacher/stage1")
+  assert reads.student == ("student/stage0|middle", "student/stage1|last")
+  assert reads.teacher == ("teacher/stage0|middle", "teacher/stage1|last")
 
 
 def test_simkd_uses_no_label_and_evaluates_the_teachers_classifier():

@@ -133,10 +133,10 @@ def test_tinybert_maps_all_layers_by_one_matrix():
 def test_minilm_relates_queries_keys_and_values_or_queries_to_keys():
   (second,), (first,) = call("minilm"), call("minilm", version=1)
   pair = second.terms.minilm_keys.reads.student
-  assert pair == ("student/key01", "student/key01")
+  assert pair == ("student/key01|last", "student/key01|last")
   assert second.terms.minilm_keys.weight == pytest.approx(1 / 3)
   pair = first.terms.minilm_queries_keys.reads.teacher
-  assert pair == ("teacher/query03", "teacher/key03")
+  assert pair == ("teacher/query03|last", "teacher/key03|last")
   assert first.terms.minilm_values.weight == 1.0
   with pytest.raises(UserError, match="No version 3"):
     call("minilm", version=3)
@@ -159,7 +159,7 @@ def test_distilbert_is_a_triple_loss():
     "distilbert_kd": 5.0,
     "distilbert_cosine": 1.0,
   }
-  assert made.terms.distilbert_cosine.reads.teacher == "teacher/block03"
+  assert made.terms.distilbert_cosine.reads.teacher == "teacher/block03|last"
 
 
 def test_deit_gives_the_student_a_distillation_token():

@@ -1,82 +1,24 @@
 """Default addresses of methods, for any two networks, and the bridges between.
 
-A method's default address is an output and a place: "student/stage1|last" is
-`stage1` of a network that has such outputs, and otherwise the last of its
-layers. Where the layers of student and teacher differ in form, or where their
-positions are of different inputs, the term gets `bridges`, one head 'bridge'
-for each argument; a loss that means nothing then is refused.
+`places.py` says which layer a default address is. Where the layers of student
+and teacher differ in form, or where their positions are of different inputs,
+the term gets `bridges`, one head 'bridge' for each argument; a loss that means
+nothing then is refused.
 """
 
-import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from kdjax.config import layers
+from kdjax.config import layers, places, ways
 from kdjax.config.layers import TOKENS, Layer
 from kdjax.config.parts import head
+from kdjax.config.places import MARK, Choice
 from kdjax.config.refusals import (
   refuse_attention,
   refuse_norm,
   refuse_positions,
   refuse_towers,
 )
-
-MARK = "|"
-# Besides: the arrays of two towers, and what a network's classifier reads.
-TOWER, FEATURE = "tower", "feature"
-
-# The form in which a term reads a group of outputs.
-FORMS = {
-  "stage": "map",
-  "preact": "map",
-  "block": "tokens",
-  "embedded": "tokens",
-  "scores": "attention",
-  "query": "attention",
-  "key": "attention",
-  "value": "attention",
-}
-# Losses of relations between examples: each side may have any form.
-OF_EXAMPLES = ("sp", "irg_edge", "irg_transform")
-# Losses that mean nothing with one position, by the option and its value with
-# which they do: "" is always.
-OF_POSITIONS = {
-  "afd": "",
-  "affinity": "",
-  "at": "",
-  "attention_cross_entropy": "",
-  "attention_mse": "",
-  "cwd": ("norm", "channel"),
-  "ft": ("form", "map"),
-  "kdsvd": "",
-  "minilm": "",
-  "mmd": "",
-  "nst": "",
-}
-# Of the first token, which is [CLS] in Transformers alone.
-OF_FIRST = ("pkd",)
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-  """What a marked address stands for.
-
-  Attributes:
-    address: the plain one.
-    form: in which its term reads it; "" is not an array of positions.
-    layer: the output; None if the network does not say its outputs.
-    missing: whether the network says its outputs and has no such one.
-  """
-
-  address: str
-  form: str = ""
-  layer: Layer | None = None
-  missing: bool = False
-
-  @property
-  def network(self) -> str:
-    """The name of the network, without a view."""
-    return _network_of(self.address)
 
 
 def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,41 +36,35 @@ def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _stage(config: Mapping[str, Any], name: str) -> dict[str, Any]:
   spec = config["stages"][name]
-  marked = {
+  read = {
     text: None
     for term in spec["terms"].values()
     for read in term["reads"].values()
-    for text in _texts(read)
-    if MARK in text
+    for text in places.texts(read)
   }
+  marked = [text for text in read if MARK in text]
   if not marked:
     return spec
   known = {
     network: layers.of(found)
-    for network in {_network_of(text) for text in marked} | {"student"}
+    for network in {places.network_of(text) for text in read} | {"student"}
     if (found := _config_of(config, name, network)) is not None
   }
-  choices = {text: _chosen(text, marked, known) for text in marked}
+  choices = {
+    text: places.chosen(text, marked, known)
+    if MARK in text
+    else places.exact(text, known)
+    for text in read
+  }
   twins = {
-    text: _chosen(_of_student(text), [_of_student(text)], known)
+    text: places.chosen(twin, [twin], known)
     for text in marked
+    for twin in (places.of_student(text),)
   }
   terms = {
     key: _term(key, spec["terms"], choices, twins) for key in spec["terms"]
   }
   return {**spec, "terms": terms}
-
-
-def _texts(read: Any) -> tuple[str, ...]:
-  return (read,) if isinstance(read, str) else tuple(read)
-
-
-def _network_of(address: str) -> str:
-  return address.partition("/")[0].partition("@")[0]
-
-
-def _of_student(text: str) -> str:
-  return f"student/{text.partition('/')[2]}"
 
 
 def _config_of(
@@ -147,138 +83,53 @@ def _config_of(
   return source["networks"].get(teacher.get("network"))
 
 
-def _parsed(text: str) -> tuple[str, str, str]:
-  """The output, the place, and what follows it: "/scale" of a norm."""
-  address, _, place = text.partition(MARK)
-  place, slash, rest = place.partition("/")
-  return address.partition("/")[2], place, slash + rest
-
-
-def _chosen(
-  text: str, marked: Iterable[str], known: Mapping[str, tuple[Layer, ...]]
-) -> Choice:
-  """What a marked address stands for.
-
-  Args:
-    text: the address with its mark.
-    marked: all of the stage.
-    known: network -> its layers.
-  """
-  output, place, rest = _parsed(text)
-  network, start = _network_of(text), text.partition("/")[0]
-  own = known.get(network, ())
-  group = layers.DIGITS.sub("", output)
-  form = FORMS.get(group, "")
-  address = f"{start}/{output}{rest}"
-  if not own:
-    return Choice(address, form)
-  if place == TOWER:
-    return Choice(address, missing=not _has_tower(own, output))
-  other = known.get("teacher" if network == "student" else "student", ())
-  own = _matching(own, other)
-  sequence = _sequence(own, group)
-  named = {_named(layer, group): layer for layer in sequence}
-  if _asked(marked, network, group) <= named.keys():
-    return Choice(address, form, named[output])
-  if place == FEATURE:
-    layer = Layer("embedding", "vector", own[0].modality)
-    return Choice(f"{start}/embedding", form, layer)
-  if not sequence:
-    return Choice(address, form, missing=form == "attention" or not form)
-  index = {"first": 0, "middle": (len(sequence) + 1) // 2 - 1}.get(place, -1)
-  layer = sequence[index]
-  return Choice(f"{start}/{_named(layer, group)}{rest}", form, layer)
-
-
-def _has_tower(own: tuple[Layer, ...], output: str) -> bool:
-  """Whether a network has the tower of an output, or any for "scale"."""
-  towers = {layers.part_of(layer) for layer in own} - {""}
-  part = output.rpartition("/")[0]
-  return part in towers if part else len(towers) > 1
-
-
-def _asked(marked, network: str, group: str) -> set[str]:
-  """All outputs of one group that the terms of a stage ask of a network."""
-  outputs = (
-    _parsed(text)[0] for text in marked if _network_of(text) == network
-  )
-  return {
-    output for output in outputs if layers.DIGITS.sub("", output) == group
-  }
-
-
-def _named(layer: Layer, group: str) -> str:
-  """The output of a layer; scores stand for query, key and value."""
-  if FORMS.get(group) != "attention":
-    return layer.output
-  return layer.output.replace("scores", group)
-
-
-def _matching(
-  own: tuple[Layer, ...], other: tuple[Layer, ...]
-) -> tuple[Layer, ...]:
-  """The layers of one encoder: of the other side's modality, or the first."""
-  parts = dict.fromkeys(layers.part_of(layer) for layer in own)
-  modalities = {layer.modality for layer in other}
-  suits = [
-    part
-    for part in parts
-    for layer in own
-    if layers.part_of(layer) == part and layer.modality in modalities
-  ]
-  part = (suits or list(parts))[0]
-  return tuple(layer for layer in own if layers.part_of(layer) == part)
-
-
-def _sequence(own: tuple[Layer, ...], group: str) -> list[Layer]:
-  """The layers that a group of outputs stands for, shallow to deep."""
-  of = lambda *groups: [
-    layer
-    for layer in own
-    if layer.group.rpartition("/")[2] in groups and layer.kind != "norm"
-  ]
-  if FORMS.get(group) == "attention":
-    return of("scores")
-  if group.startswith("params/"):
-    return [layer for layer in own if layer.kind == "norm"]
-  if group == "embedded" and of("embedded"):
-    return of("embedded")
-  found = of("preact") if group == "preact" else []
-  found = found or of("stage") or of("block")
-  if len(found) < 2 and group != "preact":
-    found = of("embedded") + (found or of("tokens"))
-  return found or of("tokens")
-
-
 def _term(
   name: str, terms: Mapping[str, Any], choices: Mapping[str, Choice], twins
 ) -> dict[str, Any]:
   term = terms[name]
-  asked = {
+  marked = {
     argument: found
     for argument, read in term["reads"].items()
-    if (found := [choices[text] for text in _texts(read) if text in choices])
+    if (found := _asked(read, choices, marked=True))
   }
-  if not asked:
+  if not marked:
     return term
-  plain = lambda text: choices[text].address if text in choices else text
+  plain = lambda text: choices[text].address
   reads = {
     argument: plain(read)
     if isinstance(read, str)
     else type(read)(plain(text) for text in read)
     for argument, read in term["reads"].items()
   }
-  _check(name, term, asked)
+  _check(name, term, marked)
   result = {**term, "reads": reads}
   if "bridges" in term:
     return result
-  if term["loss"] in OF_EXAMPLES:
-    bridges = _of_examples(term["loss"], asked)
+  if term["loss"] in ways.OF_EXAMPLES:
+    bridges = _of_examples(term["loss"], marked)
     return {**result, "bridges": bridges} if bridges else result
+  # The other side of a default address may be set.
+  asked = {
+    argument: found
+    for argument, read in term["reads"].items()
+    if (found := marked.get(argument) or _asked(read, choices))
+  }
   pairs = _pairs(name, terms, asked, choices, twins)
   asked = {key: found for key, found in asked.items() if found[0].form}
-  bridges = _bridges(name, term, asked, pairs)
+  forms = [one.form for found in marked.values() for one in found if one.form]
+  bridges = _bridges(name, term, asked, pairs, forms[0]) if forms else {}
   return {**result, "bridges": bridges} if bridges else result
+
+
+def _asked(
+  read: Any, choices: Mapping[str, Choice], *, marked: bool = False
+) -> list[Choice]:
+  """The layers that an argument reads, or of those the marked ones."""
+  return [
+    choices[text]
+    for text in places.texts(read)
+    if (MARK in text if marked else choices[text].layer)
+  ]
 
 
 def _check(name: str, term, asked: Mapping[str, list[Choice]]) -> None:
@@ -307,7 +158,7 @@ def _pairs(
   networks = {choice.network for both in sides.values() for choice in both}
   if len(networks) == 1 and networks != {"student"}:
     # A head of one network: its form is that of the terms that follow.
-    read = _texts(terms[name]["reads"]["student"])
+    read = places.texts(terms[name]["reads"]["student"])
     sides["student"] = [twins[text] for text in read if text in twins]
   return list(zip(sides["student"], sides["teacher"], strict=False))
 
@@ -319,28 +170,36 @@ def _behind(terms, term, argument: str, choices) -> list[Choice]:
     return []
   _, owner, argument = read.split("/")
   read = terms.get(owner, {"reads": {}})["reads"].get(argument, ())
-  return [choices[text] for text in _texts(read) if text in choices]
+  return _asked(read, choices)
 
 
 def _bridges(
-  name: str, term, asked: Mapping[str, list[Choice]], pairs
+  name: str, term, asked: Mapping[str, list[Choice]], pairs, form: str
 ) -> dict[str, dict]:
   """argument -> the config of its head 'bridge'."""
   if pairs is None:
-    return {
-      argument: _head("vector", "pool")
-      for argument, found in asked.items()
-      if all(one.layer and one.layer.kind in TOKENS for one in found)
-    }
+    alone = all(
+      argument in asked or text.endswith("/logits") or text[:5] == "batch"
+      for argument in ("student", "teacher")
+      for text in places.texts(term["reads"].get(argument, ()))
+    )
+    return (
+      {}
+      if not alone
+      else {
+        argument: _head("vector", "pool")
+        for argument, found in asked.items()
+        if all(one.layer and one.layer.kind in TOKENS for one in found)
+      }
+    )
   if any(one.layer is None for pair in pairs for one in pair):
     return {}
-  form = pairs[0][0].form
-  ways = {
-    way_between(ours.layer, theirs.layer, form, term["loss"])
+  found = {
+    ways.between(ours.layer, theirs.layer, form, term["loss"])
     for ours, theirs in pairs
   }
-  way = ways.pop() if len(ways) == 1 else "pool"
-  if way == "pool" and _needs_positions(term):
+  way = found.pop() if len(found) == 1 else "pool"
+  if way == "pool" and ways.needs_positions(term):
     refuse_positions(name, term["loss"], *(one.layer for one in pairs[0]))
   if way is None or form == "attention":
     return {}
@@ -372,11 +231,11 @@ def _of_examples(loss: str, asked: Mapping[str, list[Choice]]):
   vectors = kinds == {"vector"} and loss != "irg_transform"
   if None in found or kinds <= {"map", "spectrum"} or vectors:
     return {}
-  ways = {"patches": "grid", "vector": "pool"}
+  by = {"patches": "grid", "vector": "pool"}
   return {
     argument: _head(
       "map",
-      ways.get(both[0].layer.kind, "line"),
+      by.get(both[0].layer.kind, "line"),
       keeps=True,
       skip=both[0].layer.skip,
     )
@@ -401,39 +260,3 @@ def _bridge(
 
 def _head(form: str, way: str, **options) -> dict[str, Any]:
   return head("bridge", to=form, by=way, **options).to_dict()
-
-
-def _needs_positions(term: Mapping[str, Any]) -> bool:
-  if term["loss"] not in OF_POSITIONS:
-    return False
-  when = OF_POSITIONS[term["loss"]]
-  return not when or term.get(when[0]) == when[1]
-
-
-def way_between(
-  ours: Layer, theirs: Layer, form: str, loss: str = ""
-) -> str | None:
-  """How two layers are brought together; None is as they are.
-
-  Args:
-    ours: the student's layer.
-    theirs: the teacher's.
-    form: "map", "tokens" or "attention".
-    loss: of the term.
-  """
-  kinds = {ours.kind, theirs.kind}
-  if ours.modality != theirs.modality or "vector" in kinds:
-    return "pool"
-  if form == "attention":
-    return None if len(kinds) == 1 else "pool"
-  grids = kinds <= {"map", "patches"} or kinds == {"spectrum"}
-  natural = {"map", "spectrum"} if form == "map" else {*TOKENS}
-  if len(kinds) == 1 and kinds <= natural:
-    blocks = ours.group == theirs.group == "block"
-    return "pool" if loss in OF_FIRST and not blocks else None
-  if loss in OF_FIRST:
-    return "pool"
-  if grids:
-    return "grid"
-  lines = kinds == {"words"} or kinds <= {"frames", "spectrum"}
-  return "line" if lines else "pool"
