@@ -296,3 +296,103 @@ def _trace(stage, modules):
     return {name: value.part for name, value in values.items()}
 
   jax.eval_shape(totals, variables, fixed, batch(), flat)
+
+
+REASONS = {
+  "compares positions": "positions of the two are of different inputs",
+  "compares attention": "both are Transformers over the same inputs",
+  "margins from batch norms": "the teacher says batch norms before its maps",
+  "images with texts": "both have towers of images and of texts",
+  "No view": "both have the views, rotations of an image",
+}
+LETTERS = dict(zip(STUDENTS, "IVATS", strict=True))
+START, END = "<!-- matrix -->", "<!-- /matrix -->"
+
+
+def pairs():
+  """All pairs of a teacher and a student."""
+  return [(teacher, student) for teacher in TEACHERS for student in STUDENTS]
+
+
+def reason(sentence):
+  """The key of `REASONS` that a refusal is of; None if it is of none."""
+  return next((key for key in REASONS if key in sentence), None)
+
+
+def block(outcomes):
+  """The lines of the guide: which methods run with which networks.
+
+  Args:
+    outcomes: (method, teacher, student) -> None or the refusal.
+  """
+  methods = sorted({method for method, _, _ in outcomes})
+  refused = {
+    method: found
+    for method in methods
+    if (
+      found := {
+        outcomes[method, *pair] for pair in pairs() if outcomes[method, *pair]
+      }
+    )
+  }
+  runs = [
+    sum(outcomes[method, *pair] is None for method in methods)
+    for pair in pairs()
+  ]
+  yield (
+    f"{len(methods) - len(refused)} of {len(methods)} methods run in all"
+    f" {len(pairs())} pairs; a pair has {min(runs)} to {max(runs)}."
+  )
+  yield ""
+  yield f"| refused elsewhere | {' | '.join(f'`{it}`' for it in TEACHERS)} |"
+  yield f"| :-- |{' :-- |' * len(TEACHERS)}"
+  for method in refused:
+    cells = [
+      "".join(
+        letter
+        for student, letter in LETTERS.items()
+        if outcomes[method, teacher, student] is None
+      )
+      for teacher in TEACHERS
+    ]
+    yield f"| `{method}` | {' | '.join(cell or '-' for cell in cells)} |"
+  yield ""
+  for key, needs in REASONS.items():
+    names = [
+      f"`{method}`"
+      for method, found in refused.items()
+      if any(reason(sentence) == key for sentence in found)
+    ]
+    if names:
+      yield f"- {', '.join(names)}: needs that {needs}."
+
+
+def steps(method, teacher, student, count=2):
+  """The losses of each step of each stage of a cell, really trained."""
+  plain = workdir.resolve(experiment(method, teacher, student))
+  losses = {}
+  for name in plain["order"][1:]:
+    stage = build.build(plain, name)
+    source = stage.load("train")
+    example = stage.example()
+    teachers = {
+      key: module.init(
+        jax.random.key(1),
+        stage.objective.flow({}, None, example).inputs(key),
+        train=False,
+      )
+      for key, module in stage.objective.teachers.items()
+      if key not in stage.objective.averages
+    }
+    fixed = stage.fixed(teachers)
+    state, step = jax.jit(stage.init)(0, fixed), jax.jit(stage.train_step)
+    rows = stage.config["batch_size"]
+    for number in range(count):
+      batch = {
+        **source.take(np.arange(rows) + number),
+        "view": np.zeros(rows, np.int32),
+        "valid": np.ones(rows, bool),
+      }
+      state, metrics = step(state, fixed, batch)
+      losses[name, number] = float(metrics["loss"])
+  return losses
