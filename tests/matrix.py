@@ -6,6 +6,7 @@ traced once; a cell traces its heads and losses on their shapes.
 
 import functools
 import json
+import textwrap
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from kdjax import config
 from kdjax.data import arrays
 from kdjax.errors import UserError
 from kdjax.stage import build
+from kdjax.step import state as states
 from kdjax.step.flow import Flow
 from kdjax.step.terms import Reader
 from kdjax.training import workdir
@@ -267,26 +269,24 @@ def _trace(stage, modules):
   fixed = jax.eval_shape(stage.fixed, teachers)
 
   def run(variables, fixed, shapes, outputs, key):
-    flow = lambda **options: Flow(
+    flow = Flow(
       objective.networks,
       objective.teachers,
       variables,
       fixed,
       shapes,
       key=key,
-      **options,
+      train=True,
     )
-    first = flow()
-    first.outputs |= outputs
-    create = lambda adapter, *reads, **extra: adapter.module.init(
-      jax.random.key(0), *reads, **extra
-    )
-    reader = Reader(objective.terms, first, create=create)
-    for term in objective.terms:
-      reader.arguments(term)
-    second = flow(train=True)
-    second.outputs |= outputs
-    return objective.values(objective.reader(second), jnp.int32(0))
+    flow.outputs |= outputs
+
+    def create(adapter, *reads, **extra):
+      made = adapter.module.init(jax.random.key(0), *reads, **extra)
+      flow.collections["heads"][adapter.name] = states.split(made)[1]
+      return made
+
+    reader = Reader(objective.terms, flow, create=create)
+    return objective.values(reader, jnp.int32(0))
 
   flat = {f"{name}@{view}": leaf for (name, view), leaf in outputs.items()}
   keyed = lambda tree: {tuple(key.split("@")): tree[key] for key in tree}
@@ -299,11 +299,11 @@ def _trace(stage, modules):
 
 
 REASONS = {
-  "compares positions": "positions of the two are of different inputs",
-  "compares attention": "both are Transformers over the same inputs",
-  "margins from batch norms": "the teacher says batch norms before its maps",
-  "images with texts": "both have towers of images and of texts",
-  "No view": "both have the views, rotations of an image",
+  "compares positions": "positions of both networks are of one input",
+  "compares attention": "both networks are Transformers",
+  "margins from batch norms": "the teacher has batch norms before its maps",
+  "images with texts": "both networks have towers of images and of texts",
+  "No view": "both networks have the views, by default rotations of an image",
 }
 LETTERS = dict(zip(STUDENTS, "IVATS", strict=True))
 START, END = "<!-- matrix -->", "<!-- /matrix -->"
@@ -364,7 +364,8 @@ def block(outcomes):
       if any(reason(sentence) == key for sentence in found)
     ]
     if names:
-      yield f"- {', '.join(names)}: needs that {needs}."
+      line = f"- {', '.join(names)}: refused unless {needs}."
+      yield textwrap.fill(line, 120, subsequent_indent="  ")
 
 
 def steps(method, teacher, student, count=2):
@@ -389,7 +390,7 @@ def steps(method, teacher, student, count=2):
     rows = stage.config["batch_size"]
     for number in range(count):
       batch = {
-        **source.take(np.arange(rows) + number),
+        **source.take((np.arange(rows) + number) % len(source)),
         "view": np.zeros(rows, np.int32),
         "valid": np.ones(rows, bool),
       }

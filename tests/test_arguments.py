@@ -8,7 +8,7 @@ from signatures import Signature
 from kdjax import registry
 from kdjax.errors import UserError
 from kdjax.step import arguments, one_class, reduction
-from kdjax.step.flow import Address
+from kdjax.step.addresses import Address
 from kdjax.step.terms import Term
 
 LOSSES = registry.names("losses")

@@ -12,7 +12,7 @@ from kdjax.errors import UserError
 from kdjax.heads.autoencoder import Head
 from kdjax.stage import build
 from kdjax.stage.grids import numbers_of
-from kdjax.step.flow import Address
+from kdjax.step.addresses import Address
 from kdjax.step.objective import Objective
 from kdjax.step.state import Fixed
 

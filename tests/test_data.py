@@ -17,7 +17,7 @@ from kdjax.data import digits
 from kdjax.errors import UserError
 from kdjax.preprocess import words
 from kdjax.preprocess.words import UNKNOWN, Vocabulary
-from kdjax.stage.stage import seed_draws
+from kdjax.stage.seeds import seed_draws
 
 ROOT = pathlib.Path(__file__).parents[1]
 SPLITS = ("train", "validation", "test")

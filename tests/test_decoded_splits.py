@@ -15,7 +15,7 @@ from kdjax.errors import UserError
 from kdjax.feed import decoded_splits, loaders
 from kdjax.feed.sources import ArraySource, digest
 from kdjax.stage.build import build
-from kdjax.stage.stage import seed_draws
+from kdjax.stage.seeds import seed_draws
 from kdjax.training import check_data, workdir
 
 

@@ -175,8 +175,8 @@ def test_a_head_takes_x_like_and_train(example):
   message = (
     f"heads/{example.name}.py must define `class Head(nn.Module)` with"
     " `__call__(self, x, like=None, *, train=False)` and, if it needs the valid"
-    " examples or positions, `mask=None` or `positions=None` after `train`; with"
-    " `enough`, also `present=None`."
+    " examples or positions, `mask=None` or `positions=None` after `train`;"
+    " with `enough`, also `present=None`."
   )
   own = {"self", "x", "like", "train"}
   further = {"mask", "positions"} | ({"present"} & {*parameters})

@@ -9,7 +9,7 @@ import kdjax
 from kdjax import config
 from kdjax.data import arrays
 from kdjax.errors import UserError
-from kdjax.step.flow import Address
+from kdjax.step.addresses import Address
 from kdjax.training.idle_terms import IdleTerms
 
 N, BATCH, STEPS = 48, 8, 4

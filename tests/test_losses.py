@@ -27,7 +27,7 @@ from kdjax.losses.cross_entropy import cross_entropy
 from kdjax.losses.kd import kd
 from kdjax.losses.l1 import l1
 from kdjax.losses.mse import mse
-from kdjax.step.flow import Address
+from kdjax.step.addresses import Address
 from kdjax.step.objective import Objective
 from kdjax.step.state import Fixed
 from kdjax.step.terms import Term

@@ -14,12 +14,13 @@ from kdjax.losses.cross_entropy import cross_entropy
 from kdjax.losses.kd import kd
 from kdjax.losses.mse import mse
 from kdjax.step import state as states
-from kdjax.step.flow import Address
+from kdjax.step.adapter import Adapter
+from kdjax.step.addresses import Address
 from kdjax.step.objective import Objective
 from kdjax.step.optimizer import make as make_optimizer
 from kdjax.step.state import Fixed
 from kdjax.step.step import make_train_step
-from kdjax.step.terms import Adapter, Term
+from kdjax.step.terms import Term
 
 B, D, K, DEVICES = 16, 7, 5, 8
 

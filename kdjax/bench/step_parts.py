@@ -14,7 +14,7 @@ import optax
 
 from kdjax.bench.trainer import Trainer
 from kdjax.step import state as states
-from kdjax.step.flow import Address
+from kdjax.step.addresses import Address
 from kdjax.step.objective import Objective
 from kdjax.step.step import TRAIN, key_of
 from kdjax.step.terms import Term

@@ -12,7 +12,7 @@ WORDS = {
   "words": "words",
   "frames": "times",
   "tokens": "tokens",
-  "vector": "no positions",
+  "vector": "a vector without any",
   "attention": "attention between positions",
 }
 
@@ -22,8 +22,8 @@ def refuse_positions(
 ) -> NoReturn:
   """Raises `UserError`: positions of two networks do not correspond."""
   raise UserError(
-    f"The term '{term}' compares positions (loss '{loss}'): the student has"
-    f" {_of(ours)}, the teacher {_of(theirs)}, and none is that of another.",
+    f"The term '{term}' compares positions (loss '{loss}'), and those of the"
+    f" student, {_of(ours)}, are not those of the teacher, {_of(theirs)}.",
     "Use a method that compares whole examples, such as 'feature_l2' or 'rkd';"
     " or set the method's addresses to outputs whose positions correspond.",
   )

@@ -180,7 +180,8 @@ def resampled(
   valid = jnp.ones(x.shape[:2], bool) if valid is None else valid
   count = jnp.sum(valid, axis=1, dtype=jnp.float32)[:, None]
   place = jnp.cumsum(valid, axis=1, dtype=jnp.float32) - 1.0
-  at = (jnp.arange(points, dtype=jnp.float32) + 0.5) * count / points - 0.5
+  at = jnp.arange(points, dtype=jnp.float32)[None] + 0.5
+  at = at * count / points - 0.5
   at = jnp.clip(at, 0.0, jnp.maximum(count - 1.0, 0.0))
   reach = jnp.maximum(count / points, 1.0)[..., None]
   weights = 1.0 - jnp.abs(at[:, :, None] - place[:, None]) / reach

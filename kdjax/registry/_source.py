@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 from typing import Any
 
 from kdjax.errors import UserError
@@ -43,6 +44,7 @@ class Description:
   source: str
 
 
+@functools.lru_cache(maxsize=1024)
 def parsed(source: str, path: str) -> ast.Module:
   """The syntax tree of a source.
 

@@ -15,12 +15,13 @@ from kdjax.stage import networks, parts, sample_rates
 from kdjax.stage.grids import numbers_of
 from kdjax.stage.stage import Stage
 from kdjax.step import optimizer, schedules, uncertainty
-from kdjax.step.flow import Address
+from kdjax.step.adapter import Adapter
+from kdjax.step.addresses import Address
 from kdjax.step.objective import Objective
 from kdjax.step.parts import with_rates
 from kdjax.step.pipeline import Pipeline, parse
 from kdjax.step.step import Family, make_eval_step, make_train_step
-from kdjax.step.terms import Adapter, Term
+from kdjax.step.terms import Term
 from kdjax.step.views import EVALUATION, TRAIN, Corruption, Views
 
 # Keys of a config that are not options of the component.

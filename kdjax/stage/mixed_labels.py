@@ -8,7 +8,7 @@ import numpy as np
 
 from kdjax.errors import UserError
 from kdjax.stage.stage import Stage
-from kdjax.step.flow import DATA, Address
+from kdjax.step.addresses import DATA, Address
 from kdjax.step.terms import HEADS, Term
 from kdjax.step.views import TRAIN
 

@@ -15,6 +15,7 @@ from kdjax.config import fields
 from kdjax.feed import buckets as bucketing
 from kdjax.feed.index_stream import TrainFeed
 from kdjax.stage import grids
+from kdjax.stage.seeds import seed_draws
 from kdjax.step import parts, schedules
 from kdjax.step import state as states
 from kdjax.step.objective import Objective
@@ -22,22 +23,6 @@ from kdjax.step.state import Fixed, State
 from kdjax.step.step import COUNTS, INIT, Family, key_of, make_eval_step
 from kdjax.step.views import Corruption
 from kdjax.types import Source, Spec
-
-
-def seed_draws(dataset: Any, options: Mapping[str, Any]) -> str:
-  """Which splits of a data set depend on the seed: "none", "train" or "all".
-
-  Args:
-    dataset: its module, with a function `seed_draws` of the options, or one of
-      the constants SEED_DRAWS and SEED_DRAWS_ALL; without any, train does.
-    options: of its `load`.
-  """
-  draws = getattr(dataset, "seed_draws", None)
-  if draws:
-    return draws(**options)
-  if getattr(dataset, "SEED_DRAWS_ALL", False):
-    return "all"
-  return "train" if getattr(dataset, "SEED_DRAWS", True) else "none"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from kdjax.feed import buckets, sampling
 from kdjax.stage import class_order, mixed_labels, selection
 from kdjax.stage.stage import Stage
 from kdjax.step import state as states
-from kdjax.step.flow import Address
+from kdjax.step.addresses import Address
 from kdjax.step.state import Fixed, State
 from kdjax.step.terms import HEADS
 from kdjax.types import Spec

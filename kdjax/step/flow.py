@@ -4,7 +4,6 @@ An address names an array: `student/logits`, `teacher/stage2`, `batch/label`;
 with a view `student@strong/logits`; a parameter `teacher/params/head/kernel`.
 """
 
-import dataclasses
 import functools
 import zlib
 from collections.abc import Collection, Mapping
@@ -16,49 +15,8 @@ import jax.numpy as jnp
 from kdjax.errors import UserError
 from kdjax.step import parts
 from kdjax.step import state as states
+from kdjax.step.addresses import DATA, PRECOMPUTED, Address
 from kdjax.types import Array, Batch, Outputs, Variables
-
-# The first part of addresses of training data statistics: data/class_count.
-DATA = "data"
-
-# Prefix of the batch keys of teacher outputs computed outside of the step.
-PRECOMPUTED = "precomputed/"
-
-
-@dataclasses.dataclass(frozen=True)
-class Address:
-  """The name of an array of the flow: network, view and output."""
-
-  network: str  # or "batch", or "data"
-  view: str  # "" is the default view
-  output: str
-
-  def __str__(self) -> str:
-    view = f"@{self.view}" if self.view else ""
-    return f"{self.network}{view}/{self.output}"
-
-  @classmethod
-  def parse(cls, text: str) -> "Address":
-    """Reads `network/output` or `network@view/output`."""
-    owner, slash, output = text.partition("/")
-    network, _, view = owner.partition("@")
-    if not (slash and network and output):
-      raise UserError(
-        f"'{text}' is not an address.",
-        "Expected network/output or network@view/output.",
-      )
-    return cls(network, view, output)
-
-
-def addresses(
-  reads: Mapping[str, Address | tuple[Address, ...]],
-) -> tuple[Address, ...]:
-  """All addresses that a mapping of arguments reads."""
-  return tuple(
-    address
-    for read in reads.values()
-    for address in (read if isinstance(read, tuple) else (read,))
-  )
 
 
 class Flow:
@@ -264,10 +222,7 @@ class Flow:
     self.module(address.network)
     frozen = address.network in self.teachers
     trees = self.fixed.teachers if frozen else self.variables["networks"]
-    leaves = {
-      "/".join(str(step.key) for step in path): leaf
-      for path, leaf in jax.tree.leaves_with_path(trees[address.network])
-    }
+    leaves = parts.leaves(trees[address.network])
     if address.output not in leaves:
       raise UserError(
         f"The network '{address.network}' has no parameter '{address.output}'.",

@@ -1,6 +1,7 @@
 """Which positions of a network's output are valid."""
 
-from kdjax.step.flow import Address, Flow
+from kdjax.step.addresses import Address
+from kdjax.step.flow import Flow
 from kdjax.types import Array
 
 TOKENS = "mask/tokens"

@@ -20,8 +20,9 @@ from kdjax.errors import UserError
 from kdjax.step import calls, parts, uncertainty
 from kdjax.step import state as states
 from kdjax.step.accumulation import in_parts
-from kdjax.step.flow import DATA, PRECOMPUTED, Address, Flow, addresses
-from kdjax.step.reduction import Value, counted, is_whole, recorded
+from kdjax.step.addresses import DATA, PRECOMPUTED, Address, addresses
+from kdjax.step.flow import Flow
+from kdjax.step.reduction import Value, agreed, counted, is_whole, recorded
 from kdjax.step.terms import Reader, Term
 from kdjax.step.views import Views
 from kdjax.types import Array, Batch
@@ -214,7 +215,7 @@ class Objective:
     gradients = self.sum(gradients)
     if groups == (ALL,):
       gradients = gradients[ALL]
-    return gradients, self._agreed(new), recorded(values)
+    return gradients, agreed(new, self.axis_name), recorded(values)
 
   def reader(self, flow: Flow) -> Reader:
     """The reader of the terms' arguments from a flow."""
@@ -286,22 +287,3 @@ class Objective:
 
   def _devices(self) -> int:
     return jax.lax.psum(1, self.axis_name) if self.axis_name else 1
-
-  def _agreed(self, collections):
-    """Collections made equal on every device.
-
-    Batch statistics are averaged. A head's memory is equal already: it is
-    computed from the rows of all devices.
-    """
-    if not self.axis_name:
-      return collections
-    mean = lambda name, tree: (
-      jax.lax.pmean(tree, self.axis_name) if name == "batch_stats" else tree
-    )
-    return {
-      kind: {
-        owner: {name: mean(name, tree) for name, tree in trees.items()}
-        for owner, trees in owners.items()
-      }
-      for kind, owners in collections.items()
-    }

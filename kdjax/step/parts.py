@@ -130,6 +130,14 @@ def adapters(
   return {"params": of(still.get("params", {}), "")} if ranks else {}
 
 
+def leaves(variables: Variables) -> dict[str, jax.Array]:
+  """The leaves by their paths: {"params/head/kernel": array}."""
+  return {
+    "/".join(str(step.key) for step in path): leaf
+    for path, leaf in jax.tree.leaves_with_path(variables)
+  }
+
+
 def with_still(
   variables: Mapping[str, Any], fixed: Any, still: Mapping[str, Sequence[str]]
 ) -> Mapping[str, Any]:

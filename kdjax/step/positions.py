@@ -8,7 +8,7 @@ import numpy as np
 
 from kdjax.errors import UserError
 from kdjax.step import trial
-from kdjax.step.flow import DATA
+from kdjax.step.addresses import DATA
 from kdjax.step.terms import Term
 
 # As many examples show whether padding counts.

@@ -97,3 +97,27 @@ def counted(values: Array, mask: Array, arrays: Mapping[str, Any]) -> Array:
       positions = jnp.any(positions, axis=-1)
     mask = mask & wide(positions)
   return jnp.broadcast_to(mask, values.shape)
+
+
+def agreed(collections: Mapping[str, Any], axis_name: str | None):
+  """Collections made equal on every device.
+
+  Batch statistics are averaged. A head's memory is equal already: it is
+  computed from the rows of all devices.
+
+  Args:
+    collections: {"networks": .., "heads": ..}.
+    axis_name: of the devices; None is one.
+  """
+  if not axis_name:
+    return collections
+  mean = lambda name, tree: (
+    jax.lax.pmean(tree, axis_name) if name == "batch_stats" else tree
+  )
+  return {
+    kind: {
+      owner: {name: mean(name, tree) for name, tree in trees.items()}
+      for owner, trees in owners.items()
+    }
+    for kind, owners in collections.items()
+  }

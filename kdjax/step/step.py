@@ -10,7 +10,7 @@ import optax
 
 from kdjax.errors import UserError
 from kdjax.step import state as states
-from kdjax.step.flow import Address, addresses
+from kdjax.step.addresses import Address, addresses
 from kdjax.step.objective import Objective
 from kdjax.step.state import Fixed, State
 from kdjax.step.terms import Reader

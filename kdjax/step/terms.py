@@ -6,13 +6,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from kdjax.errors import UserError
 from kdjax.step import masks
-from kdjax.step.flow import DATA, Address, Flow
+from kdjax.step.adapter import Adapter
+from kdjax.step.addresses import DATA, Address
+from kdjax.step.flow import Flow
 from kdjax.types import Array
 
 # The first part of the address of a head's output: heads/term/argument.
@@ -22,38 +23,6 @@ OTHER = {"student": "teacher", "teacher": "student"}
 # The argument of a loss or head that says which arrays of a tuple are there:
 # bool [B N]. Of a loss it is about the argument PARTLY.
 PRESENT, PARTLY = "present", "teacher"
-
-
-@dataclasses.dataclass(frozen=True)
-class Adapter:
-  """A head as a term uses it."""
-
-  name: str  # of its variables: "term:argument" of the term that owns it
-  module: nn.Module
-  still: bool = False  # frozen: no gradient for its parameters, no state update
-
-  @property
-  def both(self) -> bool:
-    """Whether it returns both the student and the teacher argument."""
-    return getattr(self.module, "both", False)
-
-  @property
-  def gathered(self) -> bool:
-    """Whether it needs the batch of all devices."""
-    return getattr(self.module, "gathered", False)
-
-  @property
-  def takes_mask(self) -> bool:
-    """Whether it takes the mask of rows that count."""
-    return "mask" in inspect.signature(self.module.__call__).parameters
-
-  @property
-  def enough(self) -> Callable[[Array], Array] | None:
-    """bool [B N] -> [B]: which examples have enough of its arrays.
-
-    None: it needs all arrays that it reads.
-    """
-    return getattr(self.module, "enough", None)
 
 
 @dataclasses.dataclass(frozen=True)

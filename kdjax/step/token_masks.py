@@ -11,7 +11,7 @@ import jax
 
 from kdjax.errors import UserError
 from kdjax.step import arguments, positions
-from kdjax.step.flow import DATA, Address
+from kdjax.step.addresses import DATA, Address
 from kdjax.step.masks import of_positions
 from kdjax.step.terms import HEADS, Reader, Term
 from kdjax.types import Array

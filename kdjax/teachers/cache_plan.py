@@ -26,7 +26,7 @@ from kdjax.feed.index_stream import TrainFeed
 from kdjax.feed.sampling import REPEATING
 from kdjax.feed.sources import ArraySource, digest
 from kdjax.stage.stage import Stage
-from kdjax.step.flow import PRECOMPUTED, Address
+from kdjax.step.addresses import PRECOMPUTED, Address
 from kdjax.step.state import Fixed
 from kdjax.teachers import programs
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 import jax
 
 from kdjax.stage.stage import Stage
-from kdjax.step.flow import Address, addresses
+from kdjax.step.addresses import Address, addresses
 from kdjax.step.step import make_eval_step, make_train_step
 from kdjax.step.views import EVALUATION, Views
 

@@ -14,7 +14,7 @@ from kdjax.errors import UserError
 from kdjax.stage import build, grids, ranges, tokenizers, trace, vocabulary
 from kdjax.stage.stage import Stage
 from kdjax.step import uncertainty
-from kdjax.step.flow import addresses
+from kdjax.step.addresses import addresses
 from kdjax.step.step import training_only
 from kdjax.step.views import EVALUATION, TRAIN
 from kdjax.training import dependencies, initialization, patience, placed

@@ -7,8 +7,9 @@ import numpy as np
 
 from kdjax.errors import UserError
 from kdjax.feed import class_counts
-from kdjax.stage.stage import Stage, seed_draws
-from kdjax.step.flow import Address, addresses
+from kdjax.stage.seeds import seed_draws
+from kdjax.stage.stage import Stage
+from kdjax.step.addresses import Address, addresses
 from kdjax.types import Source
 
 LABEL = Address.parse("batch/label")

@@ -1,0 +1,48 @@
+"""Addresses: the names of the arrays of one step, see `flow`."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from kdjax.errors import UserError
+
+# The first part of addresses of training data statistics: data/class_count.
+DATA = "data"
+
+# Prefix of the batch keys of teacher outputs computed outside of the step.
+PRECOMPUTED = "precomputed/"
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+  """The name of an array of the flow: network, view and output."""
+
+  network: str  # or "batch", or "data"
+  view: str  # "" is the default view
+  output: str
+
+  def __str__(self) -> str:
+    view = f"@{self.view}" if self.view else ""
+    return f"{self.network}{view}/{self.output}"
+
+  @classmethod
+  def parse(cls, text: str) -> "Address":
+    """Reads `network/output` or `network@view/output`."""
+    owner, slash, output = text.partition("/")
+    network, _, view = owner.partition("@")
+    if not (slash and network and output):
+      raise UserError(
+        f"'{text}' is not an address.",
+        "Expected network/output or network@view/output.",
+      )
+    return cls(network, view, output)
+
+
+def addresses(
+  reads: Mapping[str, Address | tuple[Address, ...]],
+) -> tuple[Address, ...]:
+  """All addresses that a mapping of arguments reads."""
+  return tuple(
+    address
+    for read in reads.values()
+    for address in (read if isinstance(read, tuple) else (read,))
+  )
