@@ -7,11 +7,13 @@ import pytest
 import scipy.linalg
 from test_methods import base
 
+import kdjax
 from kdjax import config, registry
 from kdjax.errors import UserError
 from kdjax.heads import _hadamard
 from kdjax.heads.balance import Head
 from kdjax.training import check, workdir
+from kdjax.training.checkpoints import Checkpoints
 
 # Widths of Sylvester's and of Paley's constructions, and of neither.
 WIDTHS = (1, 2, 3, 7, 8, 12, 20, 28, 36, 50, 52)
@@ -151,6 +153,13 @@ def test_an_unknown_form_is_an_error():
     Head(form="phis").init(jax.random.key(0), jnp.ones((3, 4)))
 
 
+BOTH = {
+  "embeddings": ("teacher/embedding", "other/embedding"),
+  "student_tokens": "student/stage1",
+  "tokens": ("teacher/stage1", "other/stage1"),
+}
+
+
 def experiment(**options):
   network = lambda *widths: config.network(
     "conv", widths=widths, num_classes=10
@@ -163,28 +172,21 @@ def experiment(**options):
     registry.find("methods", "agglomerative")(student, **options),
   )
   teachers = {"teacher": network(5, 8), "other": network(7, 12)}
-  return workdir.resolve(
-    config.experiment(
-      "method",
-      data=config.data("digits"),
-      stages={
-        name: config.stage(one, terms=labels, batch_size=8)
-        for name, one in teachers.items()
-      }
-      | made,
-    )
+  return config.experiment(
+    "method",
+    data=config.data("digits"),
+    stages={
+      name: config.stage(one, terms=labels, batch_size=8, steps=6)
+      for name, one in teachers.items()
+    }
+    | made,
   )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("balance", ["phi_s", "whiten"])
 def test_two_teachers_with_summary_and_maps_trace(balance):
-  plain = experiment(
-    balance=balance,
-    embeddings=("teacher/embedding", "other/embedding"),
-    student_tokens="student/stage1",
-    tokens=("teacher/stage1", "other/stage1"),
-  )
+  plain = workdir.resolve(experiment(balance=balance, **BOTH))
   names = {"summary0", "summary1", "dense0", "dense1"}
   assert set(plain["stages"]["agglomerative-1"]["terms"]) == names
   last = plain["stages"]["agglomerative"]["terms"]
@@ -194,3 +196,26 @@ def test_two_teachers_with_summary_and_maps_trace(balance):
     balanced = last[name]["heads"]["teacher"]
     assert balanced["still"] and balanced["init_from"] == "agglomerative-1"
   check.plan(plain, ["agglomerative-1", "agglomerative"])
+
+
+@pytest.mark.slow
+def test_the_student_learns_from_statistics_that_no_longer_change(tmp_path):
+  kdjax.run(experiment(share=0.25, **BOTH), tmp_path, quiet=True)
+
+  def memory(stage):
+    with Checkpoints(tmp_path / "stages" / stage / "checkpoints") as saved:
+      arrays = saved.read()
+    return {
+      key: value
+      for key, value in arrays.items()
+      if key.startswith("collections.heads") and "memory" in key
+    }
+
+  measured, used = memory("agglomerative-1"), memory("agglomerative")
+  assert len(used) == 4 * 4 and measured.keys() == used.keys()
+  for key, value in used.items():
+    np.testing.assert_array_equal(value, measured[key])
+  # 6 of 24 steps of 8 images; of maps, each position.
+  counts = {key: value for key, value in used.items() if key.endswith("count")}
+  for key, count in counts.items():
+    assert np.all(count >= 48) if "dense" in key else np.all(count == 48), key

@@ -30,8 +30,8 @@ class Head(nn.Module):
   known (C is no multiple of 4, or one of few others), H / sqrt(C) is replaced
   by rotations of pairs of axes that depend on v and make the variances equal.
 
-  Mean and covariance are over all valid rows and positions that it has read in
-  training, each counted once; they are memory, not parameters. A head of an
+  Mean and covariance are over all positions, padding too, of the valid examples
+  that it has read in training; they are memory, not parameters. A head of an
   earlier stage that is `still` no longer changes.
 
   Ranzinger et al., "PHI-S: Distribution Balancing for Label-Free Multi-Teacher
