@@ -16,11 +16,14 @@ class Head(nn.Module):
   It has no parameters. A softmax over the selection is renormalised.
 
   Attributes:
-    classes: the columns, in the order of the other side's classes.
+    classes: the columns, in the order of the other side's classes; or their
+      names, ("cat", "dog"); "names" is all classes of the data by their names.
+      A stage finds the columns of names: those of its data, of a teacher's
+      stage, or of a published network's config.json.
     dtype: no effect; the output has the dtype of the input.
   """
 
-  classes: tuple[int, ...]
+  classes: tuple[int | str, ...] | str
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -34,6 +37,12 @@ class Head(nn.Module):
     """Maps `x` to the columns `classes`."""
     del like, train
     K = x.shape[-1]
+    if not all(isinstance(column, int) for column in self.classes):
+      raise UserError(
+        f"A head 'select' has classes={self.classes!r}.",
+        "Names are for a stage, which finds their columns; here, expected"
+        " numbers.",
+      )
     missing = [column for column in self.classes if not 0 <= column < K]
     if missing:
       raise UserError(

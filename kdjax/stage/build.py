@@ -11,7 +11,7 @@ from kdjax import registry
 from kdjax.config import fields
 from kdjax.config.fields import without
 from kdjax.errors import UserError
-from kdjax.stage import networks, parts, sample_rates
+from kdjax.stage import class_names, networks, parts, sample_rates
 from kdjax.stage.grids import numbers_of
 from kdjax.stage.stage import Stage
 from kdjax.step import optimizer, schedules, uncertainty
@@ -46,7 +46,7 @@ def build(
     UserError: the experiment has no such stage, or a component or a reference
       of its config does not exist.
   """
-  spec = stage_config(config, name)
+  spec = class_names.resolved(config, name, stage_config(config, name))
   common = {"axis_name": axis_name, "dtype": jnp.dtype(config["dtype"])}
   trained, teachers = networks.build_networks(config, name, common)
   objective = Objective(
@@ -90,6 +90,7 @@ def build(
     measured=measured,
     eval_step=make_eval_step(objective, measured),
     corruptions=_corruptions(spec),
+    teacher_classes=class_names.of_teachers(config, name, spec),
   )
 
 

@@ -1,4 +1,4 @@
-"""Compares the classes of frozen published networks with the data's."""
+"""Compares the classes of teachers with other classes with the data's."""
 
 import re
 import sys
@@ -7,15 +7,17 @@ from typing import Any
 
 from kdjax import pretrained
 from kdjax.errors import UserError
+from kdjax.stage.class_names import LOGITS, plain
 from kdjax.stage.stage import Stage
 
-LOGITS = "logits"
 # A warning shows so many classes.
 SHOWN = 10
 
 
 def check(stage: Stage) -> None:
-  """Checks that logits of frozen classifiers are in the order of the data.
+  """Checks that logits of teachers are in the order of the data.
+
+  They are frozen published classifiers, or were trained on other data.
 
   Raises:
     UserError: the data's classes are those of a classifier in another order,
@@ -25,13 +27,15 @@ def check(stage: Stage) -> None:
   for key, teacher in stage.config["teachers"].items():
     path = (teacher.get("frozen") or {}).get("pretrained")
     module = stage.objective.teachers.get(key)
-    if not (path and ours and getattr(module, "num_classes", None)):
+    of_stage = stage.teacher_classes.get(key, ())
+    if not ((path or of_stage) and ours and getattr(module, "num_classes", 0)):
       continue
-    theirs = pretrained.class_names(path)
+    theirs = pretrained.class_names(path) if path else of_stage
+    source = "its config.json" if path else f"the stage '{teacher['stage']}'"
     if len(theirs) != module.num_classes:
       continue  # another classifier, or one without names
     for where, selected in _readers(stage.config, f"{key}/{LOGITS}"):
-      _compare(key, theirs, ours, where, selected)
+      _compare(key, theirs, ours, where, selected, source)
 
 
 def _readers(
@@ -49,8 +53,7 @@ def _readers(
           yield at, head.get("classes")
 
 
-def _compare(key, theirs, ours, where, selected) -> None:
-  plain = lambda names: [re.sub(r"[\W_]+", " ", n).casefold() for n in names]
+def _compare(key, theirs, ours, where, selected, source) -> None:
   found, wanted = plain(theirs), plain(ours)
   if selected is not None:
     picked = [found[i] for i in selected if 0 <= i < len(found)]
@@ -63,7 +66,7 @@ def _compare(key, theirs, ours, where, selected) -> None:
     columns = tuple(map(found.index, wanted))
     argument = where.rpartition(" as ")[2].strip("'")
     raise UserError(
-      f"{where}, whose classes are {_listed(theirs)} in its config.json; those"
+      f"{where}, whose classes are {_listed(theirs)} in {source}; those"
       f" of the data are {_listed(ours)}: another order.",
       f"Add to it: heads={{'{argument}': head('select', classes={columns})}}",
     )

@@ -39,6 +39,8 @@ class Stage:
   train_step: Callable
   eval_step: Callable
   corruptions: Mapping[str, Corruption]
+  # teacher -> its classes, of those that were trained on other data
+  teacher_classes: Mapping[str, tuple[str, ...]]
 
   @property
   def maximise(self) -> bool:
