@@ -43,9 +43,19 @@ def limited(
 
 
 def keep_labels(
-  labels: Int[np.ndarray, "N"] | None, per_class: int, seed: int
+  labels: Int[np.ndarray, "N"] | None,
+  per_class: int,
+  seed: int,
+  *,
+  or_all: bool = False,
 ) -> Int[np.ndarray, "N"]:
   """`per_class` labels of each class, drawn by `seed`; the others are -1.
+
+  Args:
+    labels: the class of each; -1 is none.
+    per_class: labels to keep.
+    seed: draws them.
+    or_all: whether a class that has fewer keeps all.
 
   Raises:
     UserError: a class has fewer, or there is not one label per example.
@@ -60,10 +70,11 @@ def keep_labels(
   kept = np.full_like(labels, -1)
   for label in np.unique(labels[labels >= 0]):
     members = np.flatnonzero(labels == label)
-    if not 0 < per_class <= len(members):
+    count = min(per_class, len(members)) if or_all else per_class
+    if not 0 < count <= len(members):
       raise UserError(
         f"labels_per_class={per_class} does not fit class {label}.",
         f"It has {len(members)} training examples; 0 keeps all labels.",
       )
-    kept[rng.choice(members, per_class, replace=False)] = label
+    kept[rng.choice(members, count, replace=False)] = label
   return kept

@@ -46,8 +46,6 @@ _WHAT = (
   " the name, keywords, group and split of each."
 )
 
-# All seeds have the same examples.
-SEED_DRAWS = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +63,16 @@ class Emoji:
   texts: tuple[str, ...]
   group: Int[np.ndarray, "N"]
   split: np.ndarray
+
+
+def seed_draws(**options) -> str:
+  """Which splits depend on the seed: "train" if it draws labels, or "none".
+
+  Args:
+    **options: of `load`.
+  """
+  chosen = _options.chosen(load, options)
+  return "train" if chosen["labels_per_class"] else "none"
 
 
 def class_names(**options) -> tuple[str, ...]:
@@ -122,13 +130,14 @@ def load(
   length: int = 32,
   tokenizer: str = "",
   pieces: int = 64,
+  labels_per_class: int = 0,
   limit: int = 0,
 ) -> ArraySource:
   """The examples of a split; `index` is the position on the sheet.
 
   Args:
     split: "train", "validation" or "test".
-    seed: not used.
+    seed: draws the labels that are kept, if not all are.
     root: the folder that holds emoji/.
     size: pixels a side, 64, 32 or 16: means of squares of 1, 2 or 4.
     vocabulary_size: the largest vocabulary, with 0 for padding and 1 for
@@ -137,27 +146,33 @@ def load(
     tokenizer: of a pretrained network that reads the same texts, as `pieces`:
       a folder, "package:name/folder" or a name of the hub; "" is none.
     pieces: the tokenizer's ids of a text; longer texts are cut.
+    labels_per_class: training labels kept per class, drawn by the seed; the
+      others are -1. A class with fewer keeps all; 0 keeps all of every class.
     limit: the largest size of any split, stratified by group; 0 is no limit.
 
   Raises:
     UserError: a file is missing or broken.
   """
-  del seed
   check(split, 0.0)
-  _options.check_counts(limit=limit)
+  _options.check_counts(limit=limit, labels_per_class=labels_per_class)
   if size not in (64, 32, 16):
     raise UserError(f"size={size} is not available.", exists=("64", "32", "16"))
   whole = emoji(root)
   rows = np.flatnonzero(whole.split == split)
   rows = rows[_subset.limited(whole.group[rows], limit)]
   texts = [whole.texts[row] for row in rows]
+  labels = whole.group[rows]
+  if labels_per_class and split == "train":
+    labels = _subset.keep_labels(
+      labels, labels_per_class, seed or 0, or_all=True
+    )
   return ArraySource(
     {
       "image": _smaller(whole.images[rows], SIDE // size),
       **_texts.columns(
         vocabulary(root, vocabulary_size), texts, length, tokenizer, pieces
       ),
-      "label": whole.group[rows],
+      "label": labels,
       "index": rows.astype(np.int32),
     }
   )
