@@ -4,6 +4,7 @@ import ast
 import functools
 import inspect
 import pathlib
+import re
 
 import flax.errors
 import flax.linen as nn
@@ -14,6 +15,7 @@ import pytest
 from scipy import special
 
 from kdjax import config, registry
+from kdjax.config import layers
 from kdjax.errors import ShapeError, UserError
 from kdjax.models import conv, fusion, patch_transformer, text_transformer
 from kdjax.stage import networks
@@ -472,6 +474,35 @@ def test_a_network_has_the_fields_of_the_framework(example):
     )
   # With the name of an axis, it can still be initialized outside of that axis.
   assert example.half
+
+
+def test_layers_are_the_outputs_and_their_axes(example):
+  if any(isinstance(value, dict) for value in example.options.values()):
+    pytest.skip("It is made of other networks, which have layers.")
+  name = pathlib.Path(example.about.path).stem
+  network = {"name": name, **example.options}
+  made = shapes(example.model, example.inputs)[0]
+  found = layers.of(network)
+  for layer in found:
+    if layer.kind == "norm":
+      continue
+    axes = {"map": 4, "spectrum": 4, "attention": 4, "vector": 2}
+    shape = made[layer.output].shape if layer.output in made else ()
+    assert len(shape) == axes.get(layer.kind, 3), (
+      f"{example.model_of} has {layer.output} of kind '{layer.kind}' in"
+      f" LAYERS, and an output of shape {shape}."
+    )
+    if layer.kind == "patches":
+      grid = (shape[1] - sum(layer.skip)) ** 0.5
+      last = layer.output.rpartition("/")[2] in ("embedded", "tokens")
+      assert last or grid == int(grid), f"NO_PATCHES of {example.model_of}"
+  missing = {
+    output
+    for output, array in made.items()
+    if re.search(r"(^|/)(stage|block|preact|scores)\d+$", output)
+    and (array.ndim > 2 or name == "mlp")
+  } - {layer.output for layer in found}
+  assert not missing, f"LAYERS of {example.model_of} lacks {sorted(missing)}"
 
 
 def test_every_option_is_in_the_docstring(example):

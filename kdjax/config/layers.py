@@ -1,8 +1,9 @@
 """What outputs a network has, in order, read from its source.
 
-A network says them in `LAYERS`: (output, kind, number), shallow to deep. A
-number is an option's value, or its length; "{}" in the output counts from 0.
-The kinds:
+A network says them in `LAYERS`: (output, kind, number), shallow to deep; "{}"
+in the output counts from 0. A number is itself, or an option: its value or its
+length; (1, "blocks") is a sum, and ("blocks", 4) in it is 4 if the option is
+empty. The kinds:
 
   map        [B H W C], over an image
   spectrum   [B T F C], over a spectrogram
@@ -105,12 +106,18 @@ def _parts(network: Mapping[str, Any]) -> list[str]:
   return list(parts) if isinstance(parts, Mapping) else []
 
 
-def _count(options: Mapping[str, Any], number: int | str) -> int:
-  """How many outputs: a number, or an option that is one or has a length."""
-  value = options.get(number) if isinstance(number, str) else number
-  if isinstance(value, list | tuple):
-    return len(value)
-  return value if isinstance(value, int) else 0
+def _count(options: Mapping[str, Any], number: Any) -> int:
+  """How many outputs there are; 0 if the config does not say."""
+  parts = number if isinstance(number, tuple) else (number,)
+  counts = []
+  for part in parts:
+    option, empty = part if isinstance(part, tuple) else (part, 0)
+    value = options.get(option) if isinstance(option, str) else option
+    count = len(value) if isinstance(value, list | tuple) else value
+    if not isinstance(count, int):
+      return 0
+    counts.append(count or empty)
+  return sum(counts)
 
 
 def _number(options: Mapping[str, Any], what: Any, found) -> int:

@@ -99,6 +99,7 @@ class Model(_pair.Pair, nn.Module):
     ("text/tokens", "words", 1),
     ("text/scores{:02d}", "attention", "text_depth"),
   )
+  NO_PATCHES = ((1,), ())
 
   CAUSAL = True
 

@@ -97,8 +97,8 @@ class Model(OneModality, nn.Module):
   dtype: Any = jnp.float32
 
   LAYERS = (
-    ("stage{}", "map", 5),
-    ("preact{}", "map", 5),
+    ("stage{}", "map", (1, ("blocks", 4))),
+    ("preact{}", "map", (1, ("blocks", 4))),
   )
 
   USES = ("has",)

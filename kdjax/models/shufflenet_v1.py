@@ -46,8 +46,8 @@ class Model(OneModality, nn.Module):
   dtype: Any = jnp.float32
 
   LAYERS = (
-    ("stage{}", "map", 4),
-    ("preact{}", "map", 4),
+    ("stage{}", "map", (1, "blocks")),
+    ("preact{}", "map", (1, "blocks")),
   )
 
   USES = ("has",)
