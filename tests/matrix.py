@@ -344,7 +344,7 @@ def block(outcomes):
     f" {len(pairs())} pairs; a pair has {min(runs)} to {max(runs)}."
   )
   yield ""
-  yield f"| refused elsewhere | {' | '.join(f'`{it}`' for it in TEACHERS)} |"
+  yield f"| refused | {' | '.join(f'`{it}`' for it in TEACHERS)} |"
   yield f"| :-- |{' :-- |' * len(TEACHERS)}"
   for method in refused:
     cells = [

@@ -151,6 +151,7 @@ class Example:
   """A file of kdjax/models, a small instance of it and its inputs."""
 
   def __init__(self, name, options):
+    self.name = name
     self.about = registry.describe("models", name)
     path = pathlib.Path(self.about.path)
     # The subject of a failed contract's message.
@@ -479,8 +480,7 @@ def test_a_network_has_the_fields_of_the_framework(example):
 def test_layers_are_the_outputs_and_their_axes(example):
   if any(isinstance(value, dict) for value in example.options.values()):
     pytest.skip("It is made of other networks, which have layers.")
-  name = pathlib.Path(example.about.path).stem
-  network = {"name": name, **example.options}
+  network = {"name": example.name, **example.options}
   made = shapes(example.model, example.inputs)[0]
   found = layers.of(network)
   for layer in found:
@@ -500,7 +500,7 @@ def test_layers_are_the_outputs_and_their_axes(example):
     output
     for output, array in made.items()
     if re.search(r"(^|/)(stage|block|preact|scores)\d+$", output)
-    and (array.ndim > 2 or name == "mlp")
+    and (array.ndim > 2 or example.name == "mlp")
   } - {layer.output for layer in found}
   assert not missing, f"LAYERS of {example.model_of} lacks {sorted(missing)}"
 
