@@ -7,7 +7,7 @@ import pytest
 from test_objective import B, D, K, Net
 
 from kdjax import config, registry
-from kdjax.errors import ShapeError
+from kdjax.errors import ShapeError, UserError
 from kdjax.heads.router import Head as Router
 from kdjax.losses.ca_mkd import ca_mkd
 from kdjax.losses.ensemble_kd import ensemble_kd
@@ -31,9 +31,12 @@ PRESENT = np.array(
   ]
 )
 
+WEIGHTS = (3.0, 1.0, 0.5)
+
 METHODS = {
   "probabilities": ("ensemble", {}),
   "logits": ("ensemble", {"average": "logits"}),
+  "fixed": ("ensemble", {"weights": WEIGHTS}),
   "ca_mkd": ("ca_mkd", {}),
   "soft_router": ("soft_router", {"guides": (GUIDE,)}),
   "follow": ("soft_router", {"guides": (GUIDE,), "follow": True}),
@@ -141,12 +144,19 @@ def near(one, other, tolerance=1e-5):
   )
 
 
+def same_bits(one, other):
+  jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
 @pytest.mark.parametrize("form", METHODS)
 def test_the_others_teach_an_example_as_if_the_absent_one_did_not_exist(form):
   trial = Trial(*METHODS[form], NAMES)
   for row in (1, 2, 3, 5):
     keep = np.flatnonzero(PRESENT[row])
-    fewer = Trial(*METHODS[form], [list(NAMES)[i] for i in keep])
+    method, options = METHODS[form]
+    if "weights" in options:
+      options = {"weights": tuple(WEIGHTS[i] for i in keep)}
+    fewer = Trial(method, options, [list(NAMES)[i] for i in keep])
     found, gradients = trial(only(partly(), row))
     expected, slopes = fewer(only(whole(), row), without(trial.variables, keep))
     for name, (value, count) in found.items():
@@ -172,10 +182,12 @@ def test_an_example_without_any_teacher_does_not_count(form):
 
 @pytest.mark.parametrize("form", METHODS)
 def test_the_numbers_are_the_same_where_nothing_is_absent(form):
+  # A program with and one without `present` divide weights at other times.
+  equal = near if form == "fixed" else same_bits
   trial = Trial(*METHODS[form], NAMES)
   there = {f"has/{name}": np.ones(B, bool) for name in NAMES.values()}
   plain, stated = trial(whole()), trial({**whole(), **there})
-  jax.tree.map(np.testing.assert_array_equal, plain, stated)
+  equal(plain, stated)
 
 
 @pytest.mark.parametrize("form", ["probabilities", "ca_mkd", "soft_router"])
@@ -219,6 +231,20 @@ def test_an_absent_teacher_has_the_gate_zero():
   present = jnp.array([[True, False]] * B)
   mixture = head.apply(variables, absent, present=present)
   near(mixture, jax.nn.log_softmax(x[0]))
+
+
+def test_equal_weights_are_the_mean_and_others_are_refused():
+  student, teachers = drawn(0, B, K), (drawn(1, B, K), drawn(2, B, K))
+  for average in ("probabilities", "logits"):
+    mean = ensemble_kd(student, teachers, average=average)
+    call = lambda average=average, **options: ensemble_kd(
+      student, teachers, average=average, **options
+    )
+    near(call(weights=(2.0, 2.0)), mean)
+    near(call(weights=(1.0, 1e-9)), ensemble_kd(student, teachers[:1]), 1e-4)
+  for weights in ((1.0,), (1.0, 0.0), (1.0, 1.0, 1.0)):
+    with pytest.raises(UserError, match="weights of 2 teachers"):
+      ensemble_kd(student, teachers, weights=weights)
 
 
 def test_presence_of_another_number_of_teachers_is_an_error():

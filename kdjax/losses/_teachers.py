@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.errors import ShapeError, same_shape
+from kdjax.errors import ShapeError, UserError, same_shape
 from kdjax.types import Array
 
 
@@ -49,3 +49,26 @@ def count_of(
   if present is None:
     return jnp.full(1, float(teachers))
   return jnp.sum(present, axis=1, dtype=jnp.float32)
+
+
+def shares_of(
+  weights: Sequence[float], present: Bool[Array, "B N"] | None, teachers: int
+) -> Float[Array, "N _"]:
+  """The weights of the teachers that an example has, divided by their sum.
+
+  Without any teacher they are 0.
+
+  Raises:
+    UserError: a weight is not above 0, or there are more or fewer than
+      teachers.
+  """
+  if len(weights) != teachers or min(weights) <= 0:
+    raise UserError(
+      f"The weights of {teachers} teachers are {tuple(weights)}.",
+      "Expected a number above 0 for each teacher.",
+    )
+  columns = jnp.array(weights, jnp.float32)[:, None]
+  if present is not None:
+    columns = jnp.where(present.T, columns, 0.0)
+  total = jnp.sum(columns, axis=0, keepdims=True)
+  return columns / jnp.where(total > 0, total, 1.0)

@@ -5,7 +5,12 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError
-from kdjax.losses._teachers import count_of, of_present, stacked
+from kdjax.losses._teachers import (
+  count_of,
+  of_present,
+  shares_of,
+  stacked,
+)
 from kdjax.numerics import kl_divergence, logsumexp
 from kdjax.types import Array
 
@@ -18,6 +23,7 @@ def ensemble_kd(
   temperature: float = 4.0,
   average: str = "probabilities",
   scale: bool = True,
+  weights: tuple[float, ...] = (),
 ) -> Float[Array, "B"]:
   """Matches softened probabilities with the mean of several teachers.
 
@@ -41,6 +47,8 @@ def ensemble_kd(
     temperature: T of all networks.
     average: the mean of "probabilities" or of "logits".
     scale: whether to multiply by T^2.
+    weights: of the teachers in the mean, divided by the sum of those that an
+      example has; () is equal ones.
   """
   if average not in ("probabilities", "logits"):
     raise UserError(
@@ -49,11 +57,17 @@ def ensemble_kd(
   logits = stacked(student, teacher, present)
   number = count_of(present, len(teacher))
   count = jnp.maximum(number, 1.0)[:, None]
+  if weights:
+    share = shares_of(weights, present, len(teacher))[:, :, None]
+    # A mean is the sum over teachers, divided by the count.
+    count = jnp.ones_like(count)
   if average == "logits":
+    logits = share * logits if weights else logits
     log_p = jax.nn.log_softmax(jnp.sum(logits, axis=0) / count / temperature)
   else:
     members = jax.nn.log_softmax(logits / temperature)
     members = of_present(members, present, -jnp.inf)
+    members = members + jnp.log(share) if weights else members
     log_p = logsumexp(members, axis=0) - jnp.log(count)
   log_q = jax.nn.log_softmax(student.astype(jnp.float32) / temperature)
   loss = jnp.where(number > 0, kl_divergence(log_p, log_q), 0.0)

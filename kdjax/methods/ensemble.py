@@ -10,6 +10,7 @@ def ensemble(
   weight: float = 0.9,
   temperature: float = 4.0,
   average: str = "probabilities",
+  weights: tuple[float, ...] = (),
   teachers: tuple[str, ...] = ("teacher/logits",),
 ) -> list[ConfigDict]:
   """KD from the mean of several teachers' predictions.
@@ -27,6 +28,8 @@ def ensemble(
     weight: weight of the distillation term; labels get 1 - weight.
     temperature: T, for all networks.
     average: what is averaged, "probabilities" or "logits".
+    weights: of the teachers in the mean, divided by the sum of those that an
+      example has; () is equal ones.
     teachers: addresses of the teachers' logits.
 
   Returns:
@@ -38,6 +41,7 @@ def ensemble(
     reads={"teacher": teachers},
     temperature=temperature,
     average=average,
+    weights=weights,
     group="kd",
   )
   return [extended(stage, {"ensemble": new_term}, labels=1.0 - weight)]

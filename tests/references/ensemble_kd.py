@@ -4,7 +4,11 @@ import math
 
 import numpy as np
 
-OPTIONS = ({"average": "logits", "temperature": 1.0, "scale": False},)
+OPTIONS = (
+  {"average": "logits", "temperature": 1.0, "scale": False},
+  {"weights": (3.0, 1.0)},
+  {"weights": (0.5, 1.5), "average": "logits"},
+)
 
 
 def _probabilities(logits, temperature):
@@ -21,6 +25,7 @@ def ensemble_kd(
   temperature=4.0,
   average="probabilities",
   scale=True,
+  weights=(),
 ):
   losses = np.zeros(len(student))
   for i in range(len(student)):
@@ -30,16 +35,23 @@ def ensemble_kd(
     ]
     if not there:
       continue
+    parts = [
+      (weights or [1.0] * len(teacher))[m]
+      for m in range(len(teacher))
+      if present is None or present[i][m]
+    ]
+    parts = [part / sum(parts) for part in parts]
     shares = [_probabilities(one[i], temperature) for one in there]
     mean = []
     for k in range(student.shape[1]):
       if average == "logits":
         product = 1.0
-        for one in shares:
-          product *= one[k] ** (1 / len(there))
+        for part, one in zip(parts, shares, strict=True):
+          product *= one[k] ** part
         mean.append(product)
       else:
-        mean.append(sum(one[k] for one in shares) / len(there))
+        pairs = zip(parts, shares, strict=True)
+        mean.append(sum(part * one[k] for part, one in pairs))
     total = sum(mean)
     for k in range(student.shape[1]):
       p = mean[k] / total
