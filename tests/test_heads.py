@@ -25,7 +25,7 @@ KEY = jax.random.key(0)
 LIKE = {"H_like": 4, "W_like": 12}
 
 # Values for options that have no default, by annotation.
-VALUES = {"int": 16, "tuple[int, ...]": (3, 0, 1)}
+VALUES = {"int": 16, "tuple[int | str, ...] | str": (3, 0, 1)}
 
 # Another order of three examples.
 ORDER = np.array([2, 0, 1])
