@@ -47,7 +47,6 @@ _WHAT = (
 )
 
 
-
 @dataclasses.dataclass(frozen=True)
 class Emoji:
   """All emoji, in the order of the sheet.
