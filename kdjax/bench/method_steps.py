@@ -10,6 +10,7 @@ from kdjax.bench import method_costs
 from kdjax.bench.runner import Runner, milliseconds
 from kdjax.bench.timing import interleaved
 from kdjax.bench.trainer import Trainer
+from kdjax.config import bridges
 from kdjax.config.fields import ConfigDict, own
 from kdjax.errors import UserError
 from kdjax.training import workdir
@@ -123,17 +124,20 @@ def _experiments(
 def _experiment(networks, experiment, base, alone, names, left_out):
   """An experiment of one seed with a stage for each method."""
   plain = workdir.resolve(experiment)
-  stages, of_method = {ALONE: alone}, {}
+  stages, of_method = {ALONE: alone.to_dict()}, {}
   for name in dict.fromkeys((KD, *names)):
     stage = STAGE.format(name)
     try:
-      stages |= config.method(name, base, called=stage)
+      made = config.method(name, base, called=stage)
+      made = {key: one.to_dict() for key, one in made.items()}
+      known = {**plain["stages"], **made}
+      known = bridges.resolved({**plain, "stages": known})["stages"]
     except UserError as error:
       left_out[name] = _short(error)
       continue
+    stages |= {key: known[key] for key in made}
     if name in names:
       of_method[name] = stage
-  stages = {name: it.to_dict() for name, it in stages.items()}
   order = [name for name in plain["order"] if name not in stages]
   plain |= {
     "seeds": 1,
