@@ -9,6 +9,8 @@ from kdjax import config, registry
 from kdjax.config import bridges, layers, places, ways
 from kdjax.errors import ShapeError, UserError
 from kdjax.heads import bridge
+from kdjax.stage import build
+from kdjax.training import workdir
 
 B, T, D = 3, 6, 4
 CONV = config.network("conv", widths=(4, 6), num_classes=5)
@@ -246,6 +248,24 @@ def test_a_term_may_say_its_bridges():
   found = bridges.resolved(plan.to_dict())["stages"]["student"]["terms"]["t"]
   assert found["reads"]["teacher"] == "teacher/block03"
   assert list(found["bridges"]) == ["student"]
+
+
+@pytest.mark.parametrize(
+  "made", [config.head("bridge", init_from="teacher"), config.same_head("kd")]
+)
+def test_a_bridge_starts_anew(made):
+  reads = {"student": "student/stage1", "teacher": "teacher/stage1"}
+  term = config.term("mse", reads=reads, bridges={"student": made})
+  labels = {"cross_entropy": config.term("cross_entropy")}
+  stages = {
+    "teacher": config.stage(DEEP, terms=labels),
+    "student": config.stage(
+      CONV, teachers={"teacher": config.teacher("teacher")}, terms={"t": term}
+    ),
+  }
+  plan = config.experiment("x", data=config.data("digits"), stages=stages)
+  with pytest.raises(UserError, match="A bridge starts anew"):
+    build.build(workdir.resolve(plan), "student")
 
 
 def test_an_unknown_place_is_answered_with_the_known_ones():

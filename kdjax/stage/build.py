@@ -203,9 +203,7 @@ def _term(
     reads=_reads(spec["reads"]),
     heads={key: _adapter(terms, name, key, common) for key in spec["heads"]},
     bridges={
-      key: Adapter(
-        f"{name}:{key}:bridge", _head(bridge, common), bridge["still"]
-      )
+      key: _bridge(f"{name}:{key}", bridge, common)
       for key, bridge in spec.get("bridges", {}).items()
     },
     targets=tuple(spec["targets"]),
@@ -220,6 +218,18 @@ def _term(
     # "" says that the term has no mask.
     skips_padding="mask" not in spec["reads"],
   )
+
+
+def _bridge(
+  name: str, spec: Mapping[str, Any], common: Mapping[str, Any]
+) -> Adapter:
+  """The bridge of a term's argument, "term:argument"."""
+  if "of" in spec or spec["init_from"]:
+    raise UserError(
+      f"The bridge of '{name}' is another term's or has an `init_from`.",
+      'A bridge starts anew: head("bridge", ..) without `init_from`.',
+    )
+  return Adapter(f"{name}:bridge", _head(spec, common), spec["still"])
 
 
 def _reads(
