@@ -1,5 +1,7 @@
 import typing
+
 """Every loss is called with what it declares: kinds, ranks, classes."""
+
 
 import jax.numpy as jnp
 import numpy as np
