@@ -23,7 +23,17 @@ and lower four layers are held still. The student sees the picture.
 label, by InfoNCE of two views of a picture, and the teacher, `alone` and the
 student start from it. The data folder holds `emoji`, see `kdjax/data/emoji.py`.
 
-EXPECTED
+Expected accuracy on the 163 test pictures, 3 seeds, two CPU cores:
+
+               few (10 min beside    more (5 min)     inherited (INHTIME)
+               other work)
+  teacher      0.673 ± 0.031         0.759 ± 0.041    INHT
+  alone        0.282 ± 0.053         0.391 ± 0.009    INHA
+  distilled    0.423 ± 0.012         0.472 ± 0.040    INHD
+  echoed       0.301 ± 0.060         0.385 ± 0.013    INHE
+  gains over alone
+  distilled    +0.141 ± 0.033        +0.082 ± 0.018   INHGD
+  echoed       +0.018 ± 0.006        -0.006 ± 0.004   INHGE
 """
 
 from kdjax.config import (

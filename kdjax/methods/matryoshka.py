@@ -11,12 +11,12 @@ def matryoshka(
   weight: float = 1.0,
   labels: float = 0.0,
   prefixes: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512, 1024, 2048),
-  student_image: str = "student/image/embedding",
-  student_text: str = "student/text/embedding",
-  student_scale: str = "student/scale",
-  teacher_image: str = "teacher/image/embedding",
-  teacher_text: str = "teacher/text/embedding",
-  teacher_scale: str = "teacher/scale",
+  student_image: str = "student/image/embedding|tower",
+  student_text: str = "student/text/embedding|tower",
+  student_scale: str = "student/scale|tower",
+  teacher_image: str = "teacher/image/embedding|tower",
+  teacher_text: str = "teacher/text/embedding|tower",
+  teacher_scale: str = "teacher/scale|tower",
 ) -> list[ConfigDict]:
   """Matryoshka: every prefix of the student's embedding retrieves by itself.
 
