@@ -23,18 +23,17 @@ and lower four layers are held still. The student sees the picture.
 label, by InfoNCE of two views of a picture, and the teacher, `alone` and the
 student start from it. The data folder holds `emoji`, see `kdjax/data/emoji.py`.
 
-Expected accuracy on the 163 test pictures, 3 seeds, two CPU cores:
+Expected accuracy on the 163 test pictures, 3 seeds, two CPU cores; "few" took 10
+minutes beside other work, "more" 5 and "inherited" 7:
 
-                       few, 10 min beside     more, 5 min
-                       other work
-  teacher              0.673 ± 0.031          0.759 ± 0.041
-  alone                0.282 ± 0.053          0.391 ± 0.009
-  distilled            0.423 ± 0.012          0.472 ± 0.040
-  echoed               0.301 ± 0.060          0.385 ± 0.013
-  distilled over alone +0.141 ± 0.033, 3 of 3 +0.082 ± 0.018, 3 of 3
-  echoed over alone    +0.018 ± 0.006, 3 of 3 -0.006 ± 0.004, 0 of 3
-
-"inherited" was run in its short form alone.
+               few              more             inherited
+  teacher      0.673 ± 0.031    0.759 ± 0.041    0.640 ± 0.043
+  alone        0.282 ± 0.053    0.391 ± 0.009    0.297 ± 0.026
+  distilled    0.423 ± 0.012    0.472 ± 0.040    0.436 ± 0.054
+  echoed       0.301 ± 0.060    0.385 ± 0.013    0.303 ± 0.041
+  gains over alone; those of distilled are positive in 3 of 3 seeds
+  distilled    +0.141 ± 0.033   +0.082 ± 0.018   +0.139 ± 0.016
+  echoed       +0.018 ± 0.006   -0.006 ± 0.004   +0.006 ± 0.013
 """
 
 from kdjax.config import (
