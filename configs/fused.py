@@ -23,8 +23,8 @@ and lower four layers are held still. The student sees the picture.
 label, by InfoNCE of two views of a picture, and the teacher, `alone` and the
 student start from it. The data folder holds `emoji`, see `kdjax/data/emoji.py`.
 
-Expected accuracy on the 163 test pictures, 3 seeds, two CPU cores; "few" took 10
-minutes beside other work, "more" 5 and "inherited" 7:
+Expected accuracy on the 163 test pictures, 3 seeds, two CPU cores; "few" took
+10 minutes beside other work, "more" 5 and "inherited" 7:
 
                few              more             inherited
   teacher      0.673 ± 0.031    0.759 ± 0.041    0.640 ± 0.043
