@@ -11,6 +11,7 @@ import pytest
 
 import kdjax
 from kdjax import config, registry
+from kdjax.data import arrays
 from kdjax.errors import UserError
 from kdjax.training import check, stage_variables, workdir
 
@@ -519,3 +520,30 @@ def test_bfloat16_applies_only_to_activations(tmp_path):
   assert model.dtype == jnp.bfloat16
   kinds = {leaf.dtype for leaf in jax.tree.leaves(variables)}
   assert kinds == {np.dtype("float32")}
+
+
+def test_metrics_that_cannot_be_computed_are_named(tmp_path):
+  """Targets are numbers, and the metrics by default are of classes."""
+  arrays.hold(
+    "targets",
+    {
+      "numbers": np.ones((32, 3), np.float32),
+      "target": np.ones((32, 2), np.float32),
+    },
+  )
+  reads = {"student": "student/logits", "teacher": "batch/target"}
+  net = config.network("mlp", modality="numbers", widths=(4,), num_classes=2)
+  plan = config.experiment(
+    "targets",
+    data=config.data("arrays", held="targets"),
+    stages={
+      "alone": config.stage(
+        net, terms={"mse": config.term("mse", reads=reads)}, batch_size=8
+      )
+    },
+  )
+  with pytest.raises(UserError) as error:
+    kdjax.run(plan, tmp_path, quiet=True)
+  said = str(error.value)
+  assert "The metrics 'classification' cannot be computed" in said
+  assert "No 'batch/label'" in said and "metric('regression')" in said

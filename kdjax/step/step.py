@@ -149,7 +149,13 @@ def make_eval_step(
     reader = objective.reader(objective.flow(variables, fixed, batch))
     sums = {}
     for name, family in families.items():
-      arrays, mask = family.arguments(reader)
+      try:
+        arrays, mask = family.arguments(reader)
+      except UserError as error:
+        raise UserError(
+          f"The metrics '{name}' cannot be computed. {error}",
+          "Change the stage's `metrics`, such as to metric('regression').",
+        ) from error
       measured = family.measured(**arrays, mask=mask)
       if family.adds:
         sums[name] = objective.sum(measured)
