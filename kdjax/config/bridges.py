@@ -109,15 +109,15 @@ def _term(
     bridges = _of_examples(term["loss"], marked)
     return {**result, "bridges": bridges} if bridges else result
   # The other side of a default address may be set.
-  asked = {
+  marked = {
     argument: found
     for argument, read in term["reads"].items()
     if (found := marked.get(argument) or _asked(read, choices))
   }
-  pairs = _pairs(name, terms, asked, choices, twins)
-  asked = {key: found for key, found in asked.items() if found[0].form}
+  pairs = _pairs(name, terms, marked, choices, twins)
+  marked = {key: found for key, found in marked.items() if found[0].form}
   forms = [one.form for found in marked.values() for one in found if one.form]
-  bridges = _bridges(name, term, asked, pairs, forms[0]) if forms else {}
+  bridges = _bridges(name, term, marked, pairs, forms[0]) if forms else {}
   return {**result, "bridges": bridges} if bridges else result
 
 
@@ -132,9 +132,9 @@ def _asked(
   ]
 
 
-def _check(name: str, term, asked: Mapping[str, list[Choice]]) -> None:
+def _check(name: str, term, marked: Mapping[str, list[Choice]]) -> None:
   """Refuses a term that reads what a network does not have."""
-  for found in asked.values():
+  for found in marked.values():
     for choice in found:
       if not choice.missing:
         continue
@@ -146,11 +146,11 @@ def _check(name: str, term, asked: Mapping[str, list[Choice]]) -> None:
 
 
 def _pairs(
-  name: str, terms, asked: Mapping[str, list[Choice]], choices, twins
+  name: str, terms, marked: Mapping[str, list[Choice]], choices, twins
 ) -> list[tuple[Choice, Choice]] | None:
   """Pairs of layers that are compared; None if a term reads one side alone."""
   sides = {
-    side: asked.get(side) or _behind(terms, terms[name], side, choices)
+    side: marked.get(side) or _behind(terms, terms[name], side, choices)
     for side in ("student", "teacher")
   }
   if not sides["student"] or not sides["teacher"]:
@@ -174,12 +174,12 @@ def _behind(terms, term, argument: str, choices) -> list[Choice]:
 
 
 def _bridges(
-  name: str, term, asked: Mapping[str, list[Choice]], pairs, form: str
+  name: str, term, marked: Mapping[str, list[Choice]], pairs, form: str
 ) -> dict[str, dict]:
   """argument -> the config of its head 'bridge'."""
   if pairs is None:
     alone = all(
-      argument in asked or text.endswith("/logits") or text[:5] == "batch"
+      argument in marked or text.endswith("/logits") or text[:5] == "batch"
       for argument in ("student", "teacher")
       for text in places.texts(term["reads"].get(argument, ()))
     )
@@ -188,7 +188,7 @@ def _bridges(
       if not alone
       else {
         argument: _head("vector", "pool")
-        for argument, found in asked.items()
+        for argument, found in marked.items()
         if all(one.layer and one.layer.kind in TOKENS for one in found)
       }
     )
@@ -203,14 +203,14 @@ def _bridges(
     refuse_positions(name, term["loss"], *(one.layer for one in pairs[0]))
   if way is None or form == "attention":
     return {}
-  first = {argument: found[0].layer for argument, found in asked.items()}
+  first = {argument: found[0].layer for argument, found in marked.items()}
   sides = {
     "student": first.get("teacher", pairs[0][1].layer),
     "teacher": first.get("student", pairs[0][0].layer),
   }
   return {
     argument: one
-    for argument, found in asked.items()
+    for argument, found in marked.items()
     if len({choice.network for choice in found}) == 1
     and (
       one := _bridge(
@@ -224,9 +224,9 @@ def _bridges(
   }
 
 
-def _of_examples(loss: str, asked: Mapping[str, list[Choice]]):
+def _of_examples(loss: str, marked: Mapping[str, list[Choice]]):
   """Bridges to maps, each side by itself, unless the loss takes both."""
-  found = [choice.layer for both in asked.values() for choice in both]
+  found = [choice.layer for both in marked.values() for choice in both]
   kinds = {layer.kind for layer in found if layer}
   vectors = kinds == {"vector"} and loss != "irg_transform"
   if None in found or kinds <= {"map", "spectrum"} or vectors:
@@ -239,7 +239,7 @@ def _of_examples(loss: str, asked: Mapping[str, list[Choice]]):
       keeps=True,
       skip=both[0].layer.skip,
     )
-    for argument, both in asked.items()
+    for argument, both in marked.items()
     if both[0].layer.kind not in ("map", "spectrum")
   }
 

@@ -70,8 +70,8 @@ def fitting(grid: Grid, width: int, gap: int = 1) -> list[Grid]:
   columns = [*zip(grid.head, *grid.rows, strict=True)]
   needed = [max(map(len, cells)) + gap for cells in columns]
   needed = [
-    min(room, NOTE) if cells[0] == "note" else room
-    for room, cells in zip(needed, columns, strict=True)
+    min(space, NOTE) if cells[0] == "note" else space
+    for space, cells in zip(needed, columns, strict=True)
   ]
   parts, used = [[0]], needed[0]
   for column in range(1, len(columns)):
