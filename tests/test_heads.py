@@ -265,7 +265,7 @@ def test_a_head_with_a_width_needs_no_other_side(example):
         f"The output of heads/{example.name}.py must have the width of its"
         " option 'width', also without `like`."
       )
-    with pytest.raises(UserError, match="'width'"):
+    with pytest.raises(UserError, match=f"'{example.name}' has no width"):
       shapes(example(), x)
 
 

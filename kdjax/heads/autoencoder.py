@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.errors import UserError
+from kdjax.heads._width import width_of
 from kdjax.types import Array
 
 
@@ -46,13 +46,8 @@ class Head(nn.Module):
   ) -> Float[Array, "B *T D_out"]:
     """Decodes the features of `like` from `x`."""
     del train
-    if self.width is None and like is None:
-      raise UserError(
-        "A head 'autoencoder' has no width and nothing on its other side.",
-        "Set its option 'width'.",
-      )
+    width = width_of("autoencoder", self.width, like)
     D = x.shape[-1]
-    width = like.shape[-1] if self.width is None else self.width
     code = max(D // 2, 1) if self.code is None else self.code
     dense = lambda size, name: nn.Dense(size, dtype=self.dtype, name=name)
     x = nn.relu(dense(code, "encode")(x))

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.errors import UserError
+from kdjax.heads._width import width_of
 from kdjax.numerics import pool_like
 from kdjax.types import Array
 
@@ -40,12 +40,7 @@ class Head(nn.Module):
     train: bool = False,
   ) -> Float[Array, "B *shape_out D_out"]:
     """Maps `x` to the channels of `like`, and to its size if smaller."""
-    if self.width is None and like is None:
-      raise UserError(
-        "A head 'connector' has no width and nothing on its other side.",
-        "Set its option 'width'.",
-      )
-    width = like.shape[-1] if self.width is None else self.width
+    width = width_of("connector", self.width, like)
     x = x if like is None else pool_like(x, like)
     x = nn.Dense(width, use_bias=False, dtype=self.dtype)(x)
     x = nn.BatchNorm(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import ShapeError, UserError
+from kdjax.heads._width import width_of
 from kdjax.types import Array
 
 
@@ -58,18 +59,13 @@ class Head(nn.Module):
     train: bool = False,
   ) -> Float[Array, "B H_out W_out C_out"]:
     """Maps `x` to the height, width and channels of `like`."""
-    if self.width is None and like is None:
-      raise UserError(
-        "A head 'conv' has no width and nothing on its other side.",
-        "Set its option 'width'.",
-      )
+    width = width_of("conv", self.width, like)
     if self.shrink not in ("stride", "valid"):
       raise UserError(f"No shrink '{self.shrink}'.", exists=("stride", "valid"))
     if self.grow not in ("deconvolve", "repeat"):
       raise UserError(
         f"No grow '{self.grow}'.", exists=("deconvolve", "repeat")
       )
-    width = like.shape[-1] if self.width is None else self.width
     sizes = x.shape if like is None else like.shape
     x = self._resize(x, _pairs(x.shape, sizes), width)
     if self.batch_norm:

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.errors import UserError
+from kdjax.heads._width import width_of
 from kdjax.types import Array
 
 
@@ -33,10 +33,5 @@ class Head(nn.Module):
   ) -> Float[Array, "B *T D_out"]:
     """Maps `x` to the width of `like`."""
     del train
-    if self.width is None and like is None:
-      raise UserError(
-        "A head 'linear' has no width and nothing on its other side.",
-        "Set its option 'width'.",
-      )
-    width = like.shape[-1] if self.width is None else self.width
+    width = width_of("linear", self.width, like)
     return nn.Dense(width, use_bias=self.use_bias, dtype=self.dtype)(x)

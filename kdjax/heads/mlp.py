@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from kdjax.errors import UserError
+from kdjax.heads._width import width_of
 from kdjax.types import Array
 
 
@@ -39,12 +40,7 @@ class Head(nn.Module):
       raise UserError(
         f"A head 'mlp' has {self.layers} layers.", "Expected 1 or more."
       )
-    if self.width is None and like is None:
-      raise UserError(
-        "A head 'mlp' has no width and nothing on its other side.",
-        "Set its option 'width'.",
-      )
-    width = like.shape[-1] if self.width is None else self.width
+    width = width_of("mlp", self.width, like)
     hidden = x.shape[-1] if self.hidden is None else self.hidden
     for _ in range(self.layers - 1):
       x = nn.relu(nn.Dense(hidden, dtype=self.dtype)(x))

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.errors import UserError
+from kdjax.heads._width import width_of
 from kdjax.types import Array
 
 
@@ -40,12 +40,7 @@ class Head(nn.Module):
     train: bool = False,
   ) -> Float[Array, "B K"]:
     """Logits of maps [B H W C], tokens [B T D] or embeddings [B D]."""
-    if self.num_classes is None and like is None:
-      raise UserError(
-        "A head 'proxy' has no num_classes and nothing on its other side.",
-        "Set its option 'num_classes'.",
-      )
-    width = like.shape[-1] if self.num_classes is None else self.num_classes
+    width = width_of("proxy", self.num_classes, like, "num_classes")
     hidden = x.shape[-1] if self.hidden is None else self.hidden
     x = jnp.mean(x.astype(jnp.float32), axis=tuple(range(1, x.ndim - 1)))
     x = nn.Dense(hidden, use_bias=False, dtype=self.dtype)(x)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from kdjax.errors import UserError
+from kdjax.heads._width import width_of
 from kdjax.types import Array
 
 
@@ -36,12 +36,7 @@ class Head(nn.Module):
     train: bool = False,
   ) -> tuple[Float[Array, "B *T D_out"], Float[Array, "B *T D_out"]]:
     """Maps `x` to (mean, log-variance)."""
-    if self.width is None and like is None:
-      raise UserError(
-        "A head 'variance' has no width and nothing on its other side.",
-        "Set its option 'width'.",
-      )
-    width = like.shape[-1] if self.width is None else self.width
+    width = width_of("variance", self.width, like)
     log_variance = nn.Dense(width, dtype=self.dtype, name="variance")(x)
     log_variance = nn.BatchNorm(
       use_running_average=not train,
