@@ -1,10 +1,13 @@
 """CLIP-KD: a two-tower student and a larger two-tower teacher."""
 
-from kdjax.config import extended, head, same_head, term
+from kdjax.config import head, same_head, term
 from kdjax.config.fields import ConfigDict
-
-# Arguments of losses that come from the teacher.
-TARGETS = ("teacher", "teacher_scale")
+from kdjax.methods._towers import (
+  TARGETS,
+  both_networks,
+  of_towers,
+  one_network,
+)
 
 # name of a term -> its loss, the heads that terms share, options
 PARTS = {
@@ -95,29 +98,24 @@ def clip_kd(
     f"{network}@{masked_view}/{output}",
   )
   chosen = {name: weight for name, weight in weights.items() if weight}
-  result = extended(stage, _terms(chosen, reads), labels=labels)
-  # Two towers may have no logits.
-  if not labels and "cross_entropy" not in stage.terms:
-    del result.terms.cross_entropy
-  return [result]
+  return of_towers(stage, _terms(chosen, reads), labels)
 
 
 def _reads(ours: tuple, theirs: tuple, masked: str) -> dict[str, dict]:
   """The `reads` of each term, from (image, text, scale) of both networks."""
-  *student, student_scale = ours
-  *teacher, teacher_scale = theirs
-  sides = {"student": tuple(student), "teacher": tuple(teacher)}
-  scales = {"student_scale": student_scale, "teacher_scale": teacher_scale}
+  both = both_networks(ours, theirs)
+  student, teacher = both["student"], both["teacher"]
+  sides = {"student": student, "teacher": teacher}
   # The head 'scale' has a parameter and uses its input's number of rows alone.
   number = {"scale": ours[0]}
   return {
-    "clip": dict(zip(("image", "text", "scale"), ours, strict=True)),
-    "ckd": {**sides, **scales},
+    "clip": one_network(ours),
+    "ckd": both,
     "icl": {**sides, **number},
-    "cross_kd": {**sides, **number, "teacher_scale": teacher_scale},
+    "cross_kd": {**sides, **number, "teacher_scale": both["teacher_scale"]},
     "fd": sides,
     "mfd": {**sides, "student": (masked, student[1])},
-    "gd": {**sides, **scales},
+    "gd": both,
     "afd": {
       "image": (student[0], teacher[0]),
       "text": (student[1], teacher[1]),

@@ -1,7 +1,13 @@
 """Matryoshka: embeddings of two towers that may be cut after training."""
 
-from kdjax.config import extended, term
+from kdjax.config import term
 from kdjax.config.fields import ConfigDict
+from kdjax.methods._towers import (
+  TARGETS,
+  both_networks,
+  of_towers,
+  one_network,
+)
 
 
 def matryoshka(
@@ -51,32 +57,21 @@ def matryoshka(
   Returns:
     One stage: `stage` with the terms `matryoshka` and `matryoshka_kd`.
   """
+  student = (student_image, student_text, student_scale)
+  teacher = (teacher_image, teacher_text, teacher_scale)
   terms = {
     "matryoshka": term(
       "clip",
       weight=task,
-      reads={
-        "image": student_image,
-        "text": student_text,
-        "scale": student_scale,
-      },
+      reads=one_network(student),
       prefixes=prefixes,
     ),
     "matryoshka_kd": term(
       "clip_ckd",
       weight=weight,
-      reads={
-        "student": (student_image, student_text),
-        "teacher": (teacher_image, teacher_text),
-        "student_scale": student_scale,
-        "teacher_scale": teacher_scale,
-      },
-      targets=("teacher", "teacher_scale"),
+      reads=both_networks(student, teacher),
+      targets=TARGETS,
       prefixes=prefixes,
     ),
   }
-  result = extended(stage, terms, labels=labels)
-  # Two towers may have no logits.
-  if not labels and "cross_entropy" not in stage.terms:
-    del result.terms.cross_entropy
-  return [result]
+  return of_towers(stage, terms, labels)

@@ -1,7 +1,13 @@
 """TinyCLIP: image-text affinities as soft labels."""
 
-from kdjax.config import extended, term
+from kdjax.config import term
 from kdjax.config.fields import ConfigDict
+from kdjax.methods._towers import (
+  TARGETS,
+  both_networks,
+  of_towers,
+  one_network,
+)
 
 
 def tinyclip(
@@ -45,29 +51,17 @@ def tinyclip(
   Returns:
     One stage: `stage` with the term `affinity` and, unless `task` is 0, `clip`.
   """
+  student = (student_image, student_text, student_scale)
+  teacher = (teacher_image, teacher_text, teacher_scale)
   terms = {
     "affinity": term(
       "clip_soft",
       weight=weight,
-      reads={
-        "student": (student_image, student_text),
-        "teacher": (teacher_image, teacher_text),
-        "student_scale": student_scale,
-        "teacher_scale": teacher_scale,
-      },
-      targets=("teacher", "teacher_scale"),
+      reads=both_networks(student, teacher),
+      targets=TARGETS,
       group="kd",
     )
   }
   if task:
-    reads = {
-      "image": student_image,
-      "text": student_text,
-      "scale": student_scale,
-    }
-    terms["clip"] = term("clip", weight=task, reads=reads)
-  result = extended(stage, terms, labels=labels)
-  # Two towers may have no logits.
-  if not labels and "cross_entropy" not in stage.terms:
-    del result.terms.cross_entropy
-  return [result]
+    terms["clip"] = term("clip", weight=task, reads=one_network(student))
+  return of_towers(stage, terms, labels)
