@@ -6,6 +6,7 @@ traced once; a cell traces its heads and losses on their shapes.
 
 import functools
 import json
+import re
 import textwrap
 
 import jax
@@ -317,6 +318,12 @@ def pairs():
 def reason(sentence):
   """The key of `REASONS` that a refusal is of; None if it is of none."""
   return next((key for key in REASONS if key in sentence), None)
+
+
+def alternatives(sentence):
+  """The names of the two methods that a refusal says to use; () if none."""
+  found = re.findall(r"Use a method .*, such as '(\w+)' or '(\w+)'", sentence)
+  return found[0] if len(found) == 1 else ()
 
 
 def block(outcomes):

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.config import refusals
 from kdjax.errors import UserError
 from kdjax.step import parts
 from kdjax.step import state as states
@@ -190,12 +191,8 @@ class Flow:
           exists=(key for key in self.batch if "/" not in key),
         )
     if view and not any(f"{key}@{view}" in self.batch for key in modalities):
-      raise UserError(
-        f"No view '{view}' of {', '.join(modalities)} for the network"
-        f" '{name}'.",
-        "Name one of the views of data.pipelines.",
-        exists=(key for key in self.batch if "@" in key),
-      )
+      views = [key for key in self.batch if "@" in key]
+      refusals.refuse_view(view, modalities, name, views)
     for key in modalities:
       has = self._has(key)
       if has is None:
