@@ -36,33 +36,35 @@ def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _stage(config: Mapping[str, Any], name: str) -> dict[str, Any]:
   spec = config["stages"][name]
-  read = {
+  addresses = {
     text: None
     for term in spec["terms"].values()
     for read in term["reads"].values()
     for text in places.texts(read)
   }
-  marked = [text for text in read if MARK in text]
+  marked = [text for text in addresses if MARK in text]
   if not marked:
     return spec
   known = {
     network: layers.of(found)
-    for network in {places.network_of(text) for text in read} | {"student"}
+    for network in {places.network_of(text) for text in addresses} | {"student"}
     if (found := _config_of(config, name, network)) is not None
   }
   choices = {
     text: places.chosen(text, marked, known)
     if MARK in text
     else places.exact(text, known)
-    for text in read
+    for text in addresses
   }
-  twins = {
-    text: places.chosen(twin, [twin], known)
+  # Of each marked address, the same output and place of the student.
+  student_choices = {
+    text: places.chosen(same, [same], known)
     for text in marked
-    for twin in (places.of_student(text),)
+    for same in (places.of_student(text),)
   }
   terms = {
-    key: _term(key, spec["terms"], choices, twins) for key in spec["terms"]
+    key: _term(key, spec["terms"], choices, student_choices)
+    for key in spec["terms"]
   }
   return {**spec, "terms": terms}
 
@@ -84,13 +86,16 @@ def _config_of(
 
 
 def _term(
-  name: str, terms: Mapping[str, Any], choices: Mapping[str, Choice], twins
+  name: str,
+  terms: Mapping[str, Any],
+  choices: Mapping[str, Choice],
+  student_choices,
 ) -> dict[str, Any]:
   term = terms[name]
   marked = {
     argument: found
     for argument, read in term["reads"].items()
-    if (found := _asked(read, choices, marked=True))
+    if (found := _choices_of(read, choices, marked=True))
   }
   if not marked:
     return term
@@ -112,16 +117,16 @@ def _term(
   marked = {
     argument: found
     for argument, read in term["reads"].items()
-    if (found := marked.get(argument) or _asked(read, choices))
+    if (found := marked.get(argument) or _choices_of(read, choices))
   }
-  pairs = _pairs(name, terms, marked, choices, twins)
+  pairs = _pairs(name, terms, marked, choices, student_choices)
   marked = {key: found for key, found in marked.items() if found[0].form}
   forms = [one.form for found in marked.values() for one in found if one.form]
   bridges = _bridges(name, term, marked, pairs, forms[0]) if forms else {}
   return {**result, "bridges": bridges} if bridges else result
 
 
-def _asked(
+def _choices_of(
   read: Any, choices: Mapping[str, Choice], *, marked: bool = False
 ) -> list[Choice]:
   """The layers that an argument reads, or of those the marked ones."""
@@ -146,11 +151,11 @@ def _check(name: str, term, marked: Mapping[str, list[Choice]]) -> None:
 
 
 def _pairs(
-  name: str, terms, marked: Mapping[str, list[Choice]], choices, twins
+  name: str, terms, marked: Mapping[str, list[Choice]], choices, student_choices
 ) -> list[tuple[Choice, Choice]] | None:
   """Pairs of layers that are compared; None if a term reads one side alone."""
   sides = {
-    side: marked.get(side) or _behind(terms, terms[name], side, choices)
+    side: marked.get(side) or _head_inputs(terms, terms[name], side, choices)
     for side in ("student", "teacher")
   }
   if not sides["student"] or not sides["teacher"]:
@@ -159,18 +164,20 @@ def _pairs(
   if len(networks) == 1 and networks != {"student"}:
     # A head of one network: its form is that of the terms that follow.
     read = places.texts(terms[name]["reads"]["student"])
-    sides["student"] = [twins[text] for text in read if text in twins]
+    sides["student"] = [
+      student_choices[text] for text in read if text in student_choices
+    ]
   return list(zip(sides["student"], sides["teacher"], strict=False))
 
 
-def _behind(terms, term, argument: str, choices) -> list[Choice]:
+def _head_inputs(terms, term, argument: str, choices) -> list[Choice]:
   """The choices that a head of another term, "heads/..", reads."""
   read = term["reads"].get(argument, "")
   if not isinstance(read, str) or not read.startswith("heads/"):
     return []
   _, owner, argument = read.split("/")
   read = terms.get(owner, {"reads": {}})["reads"].get(argument, ())
-  return _asked(read, choices)
+  return _choices_of(read, choices)
 
 
 def _bridges(
