@@ -14,9 +14,10 @@ import kdjax
 from kdjax import config
 from kdjax.data import arrays
 from kdjax.errors import UserError
-from kdjax.stage import build, parts
+from kdjax.stage import build
 from kdjax.step import parts as held
 from kdjax.step import state as states
+from kdjax.teachers import cache_writer, programs
 from kdjax.training import (
   check,
   initialization,
@@ -25,6 +26,7 @@ from kdjax.training import (
   stage_variables,
   workdir,
 )
+from kdjax.training import experiment as experiments
 
 N, T, K, BATCH = 40, 5, 3, 8
 CE = {"cross_entropy": config.term("cross_entropy")}
@@ -75,8 +77,8 @@ def fused(image, text, join="concatenate", **options):
 def stage(network, data=None, **knobs):
   knobs = {"steps": 3, "batch_size": BATCH, "log_every": 1, **knobs}
   if data:
-    knobs["data"] = {"held": data}
-  return config.stage(network, terms=CE, **knobs)
+    knobs["data"] = {"held": data} if isinstance(data, str) else data
+  return config.stage(network, **{"terms": CE, **knobs})
 
 
 def plan(seeds=2, **stages):
@@ -218,7 +220,7 @@ def test_parts_move_between_stages_with_other_heads(bert, tmp_path, capsys):
     taken = first["networks"]["student"]["params"]
     taken = taken.get("encoders_image", taken)
     _, variables = kdjax.restore(tmp_path, source)
-    origin = parts.at(variables, path)["params"]
+    origin = held.at(variables, path)["params"]
     assert "head" not in taken
     for module, tree in taken.items():
       jax.tree.map(np.testing.assert_array_equal, tree, origin[module])
@@ -236,13 +238,42 @@ PATTERNS = {
     "encoders_text/block01",
     "encoders_text/token",
   },
+  ("encoders/text", "!encoders/text/token"): {
+    "encoders_text/block00",
+    "encoders_text/block01",
+    "encoders_text/block010",
+    "encoders_text/block02_dense",
+    "encoders_text/block02_norm",
+    "encoders_text/norm_last",
+  },
+  ("encoders/text/block02",): {
+    "encoders_text/block02_dense",
+    "encoders_text/block02_norm",
+  },
+  # Whole names: not norm_last, token_.. or encoders_textual.
+  (
+    "encoders/text/norm",
+    "encoders/text/tok",
+    "encoders/tex",
+    "encoders",
+  ): set(),
+  ("", "!head", "!encoders/text/block01/dense"): {
+    "encoders_text/block00",
+    "encoders_text/block010",
+    "encoders_text/block02_dense",
+    "encoders_text/block02_norm",
+    "encoders_text/norm_last",
+    "encoders_text/token",
+    "encoders_image",
+    "encoders_textual",
+  },
   (): set(),
   ("",): {""},
 }
 
 
 @pytest.mark.parametrize("patterns", PATTERNS)
-def test_a_pattern_is_the_beginning_of_a_path(patterns):
+def test_a_pattern_is_a_whole_part_or_a_numbered_block(patterns):
   tree = {
     "params": {
       "encoders_text": {
@@ -250,6 +281,9 @@ def test_a_pattern_is_the_beginning_of_a_path(patterns):
         "block00": {"dense": {"kernel": 2}},
         "block01": {"dense": {"kernel": 3}},
         "block010": {"dense": {"kernel": 4}},
+        "block02_dense": {"kernel": 9},
+        "block02_norm": {"scale": 10},
+        "norm_last": {"scale": 11},
       },
       "encoders_image": {"conv": {"kernel": 5}},
       "encoders_textual": {"conv": {"kernel": 6}},
@@ -311,7 +345,36 @@ def test_a_checkpoint_that_is_held_still_and_changes_is_refused(bert, tmp_path):
     kdjax.evaluate(tmp_path / "run", "one")
 
 
-def step_of(network, **knobs):
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["a frozen teacher", "a still part"])
+def test_arrays_are_frozen_and_their_change_is_refused(bert, tmp_path, kind):
+  path = tmp_path / "arrays.npz"
+  rng = np.random.default_rng(3)
+  shapes = {"l.weight": (8, 36), "l.bias": (8,)}
+  shapes |= {"h.weight": (K, 8), "h.bias": (K,)}
+  write = lambda: np.savez(
+    path, **{key: rng.normal(size=it) for key, it in shapes.items()}
+  )
+  write()
+  layers = {"dense0": "l", "head": "h"}
+  network = lambda **options: config.network(
+    "mlp", widths=(8,), num_classes=K, arrays=(str(path), layers), **options
+  )
+  if kind == "a frozen teacher":
+    one = stage(
+      conv(),
+      teachers={"teacher": config.frozen(network())},
+      terms=CE | {"kd": config.term("kd")},
+    )
+  else:
+    one = stage(network(still=("dense0",)))
+  run(tmp_path / "run", one=one)
+  write()
+  with pytest.raises(UserError, match="other teachers"):
+    kdjax.evaluate(tmp_path / "run", "one")
+
+
+def step_of(network, whole=False, **knobs):
   """A stage's compiled step, and its state and inputs of a seed."""
   plain = workdir.resolve(plan(one=stage(network, **knobs)))
   check.plan(plain, ["one"])
@@ -320,7 +383,8 @@ def step_of(network, **knobs):
   (initial,) = initialization.initial_variables(plain, one, None, [0])
   state = jax.jit(one.init)(0, fixed, initial)
   batch = one.train_feeds([0])[0].batch(0)
-  return jax.jit(one.train_step), state, fixed, batch
+  step = jax.jit(one.train_step)
+  return (step, state, fixed, batch) + ((one,) if whole else ())
 
 
 def test_a_still_part_costs_its_forward_pass_alone(bert):
@@ -438,6 +502,53 @@ def test_adapters_train_while_the_published_part_stays(bert, tmp_path):
   again = kdjax.evaluate(tmp_path, "one", which="last")
   result = workdir.stage_result(tmp_path, "one")
   assert again["accuracy"] == pytest.approx(result["test"]["last"]["accuracy"])
+
+
+def test_the_head_of_an_adapted_encoder_trains(bert):
+  """An exception holds inside of a part that is held still."""
+  text = published(bert[0], lora=2, num_classes=K)
+  for network in (text, fused(conv(None), text, join="average")):
+    _, state, *_ = step_of(network)
+    names = parts_of(state)
+    assert any("lora_a" in it for it in names)
+    assert {it for it in names if "head/kernel" in it and "text" in it} or (
+      "head/kernel" in names
+    )
+
+
+def parts_of(state):
+  return {*flat(state.params["networks"]["student"])}
+
+
+def test_each_seed_has_a_fresh_head_of_its_own(bert):
+  """Beside a part that is held still, which the seeds share."""
+  network = published(bert[0], still=("block00",), num_classes=K)
+  plain = workdir.resolve(plan(one=stage(network)))
+  one = build.build(plain, "one")
+  initial = initialization.initial_variables(plain, one, None, [0, 1])
+  one, two = (flat(it["networks"]["student"]) for it in initial)
+  same = {key for key in one if np.array_equal(one[key], two[key])}
+  assert {*one} - same == {"params/head/kernel"}
+
+
+PLACEMENTS = {
+  "loop": {"placement": "mesh", "seed_axis": "loop"},
+  "vmap": {"placement": "mesh", "seed_axis": "vmap"},
+  "pmap": {"placement": "pmap", "seed_axis": "loop"},
+}
+
+
+@pytest.mark.slow
+def test_a_still_part_trains_alike_in_every_placement(bert, tmp_path):
+  losses = {}
+  for name, options in PLACEMENTS.items():
+    text = published(bert[0], lora=2)
+    experiment = plan(one=stage(fused(conv(None), text), steps=6))
+    experiment.update(options)
+    results = kdjax.run(experiment, tmp_path / name, quiet=True)
+    losses[name] = results["stages"]["one"]["loss/cross_entropy"]["mean"]
+  assert losses["vmap"] == pytest.approx(losses["loop"], rel=1e-4)
+  assert losses["pmap"] == pytest.approx(losses["loop"], rel=1e-4)
 
 
 def test_new_adapters_change_no_output(bert):
@@ -575,3 +686,141 @@ def test_a_still_part_in_a_teacher_and_in_a_student_of_it(bert, tmp_path):
     plain, tmp_path, ("one", "student"), "best", [0, 1]
   )[:1]
   assert "encoders_text" in variables["params"]
+
+
+# Parts outside of the step
+
+
+def outside(step, one, fixed, batch):
+  """A step's batch with the outputs of its cached parts."""
+  names = [it for it in one.objective.teachers if "." in it]
+  found = {}
+  for name in names:
+    program = jax.jit(programs.teacher_program(one, name))
+    found |= program((), fixed, batch)
+  return jax.jit(programs.train_step(one, names)), {**batch, **found}
+
+
+HOLDERS = {
+  **{
+    join: lambda image, text, join=join: fused(image, text, join=join)
+    for join in ("concatenate", "average", "gated", "cross_attention")
+  },
+  "bottleneck": lambda image, text: fused(image, text, join="bottleneck"),
+  "graph": lambda image, text: fused(image, text, join="graph"),
+  "tasks": lambda image, text: config.network(
+    "tasks", network=fused(image, text), tasks={"kind": K}
+  ),
+  "two_tower": lambda image, text: config.network(
+    "two_tower",
+    encoders={"image": image, "text": text},
+    width=8,
+    num_classes=K,
+    classifies="text",
+  ),
+}
+# Of each join, what it uses of an encoder.
+TOKENS = {"cross_attention", "bottleneck"}
+
+
+@pytest.mark.parametrize("buckets", [{}, {"pieces": (3,)}], ids=["", "buckets"])
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_a_step_without_a_still_part_equals_the_one_with_it(
+  bert, holder, buckets
+):
+  """Of any network with parts; and only what it uses of them is computed."""
+  text = published(bert[0], still=True, cache="auto")
+  network = HOLDERS[holder](conv(None), text)
+  data = {"buckets": buckets}
+  step, state, fixed, batch, one = step_of(network, data=data, whole=True)
+  other, with_outputs = outside(step, one, fixed, batch)
+  (_, expected), (_, found) = (
+    step(state, fixed, batch),
+    other(state, fixed, with_outputs),
+  )
+  assert found["gradient_norm"] > 0
+  for key in expected:
+    np.testing.assert_allclose(found[key], expected[key], rtol=2e-5)
+  stored = {it for it in with_outputs if it.startswith("precomputed/")}
+  used = {it.rpartition("/")[2] for it in stored}
+  assert used == {"tokens"} if holder in TOKENS else used <= {"embedding"}
+
+
+def test_what_terms_read_of_a_cached_part_is_in_the_cache(bert):
+  """Addresses of the network, of its average, and of other views."""
+  text = published(bert[0], still=True, cache="auto")
+  reads = {
+    "student": "student@other/text/block00",
+    "teacher": "average/text/block01",
+  }
+  step, state, fixed, batch, one = step_of(
+    fused(conv(None), text),
+    whole=True,
+    terms=CE | {"mse": config.term("hidden_mse", reads=reads, targets=())},
+    teachers={"average": config.average()},
+    ema_decay=0.9,
+    data={"pipelines": {"other": {"pieces": "token_dropout(rate=0.5)"}}},
+  )
+  other, with_outputs = outside(step, one, fixed, batch)
+  stored = {it for it in with_outputs if it.startswith("precomputed/")}
+  name = held.teacher_of("student", "encoders_text")
+  assert stored == {
+    f"precomputed/{name}/embedding",
+    f"precomputed/{name}/block01",
+    f"precomputed/{name}@other/block00",
+  }
+  (_, expected), (_, found) = (
+    step(state, fixed, batch),
+    other(state, fixed, with_outputs),
+  )
+  assert found["loss/mse"] > 0
+  for key in expected:
+    np.testing.assert_allclose(found[key], expected[key], rtol=2e-5)
+
+
+def test_a_cached_part_costs_nothing_in_the_step(bert):
+  """Its forward pass is not in the compiled step either."""
+  text = published(bert[0], still=True, cache="auto")
+  step, state, fixed, batch, one = step_of(fused(conv(None), text), whole=True)
+  other, with_outputs = outside(step, one, fixed, batch)
+  cost = lambda it, batch: (
+    it.lower(state, fixed, batch).compile().cost_analysis()["flops"]
+  )
+  program = jax.jit(programs.teacher_program(one, "student.encoders_text"))
+  forward = program.lower((), fixed, batch).compile().cost_analysis()["flops"]
+  saved = cost(step, batch) - cost(other, with_outputs)
+  assert 0.95 < saved / forward < 1.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axis", ["loop", "vmap"])
+def test_a_cached_part_gives_the_numbers_of_one_in_the_step(
+  bert, tmp_path, axis
+):
+  """In real runs; the seeds share the cache, and it can be verified."""
+  found = {}
+  for cache in ("", "auto"):
+    text = published(bert[0], still=True, cache=cache)
+    network = fused(conv(None), text, join="cross_attention")
+    experiment = plan(one=stage(network, steps=12))
+    experiment.seed_axis = axis
+    folder = tmp_path / f"cache-{cache}"
+    kdjax.run(experiment, folder, quiet=True)
+    found[cache] = [
+      kdjax.restore(folder, "one", which="last", seed=seed)[1]
+      for seed in (0, 1)
+    ]
+  assert len([*(folder / "cache").iterdir()]) == 1
+  compare = lambda one, two: np.testing.assert_allclose(
+    one, two, rtol=1e-3, atol=1e-5
+  )
+  jax.tree.map(compare, found["auto"], found[""])
+  ((one, (cache,)),) = experiments.caches(experiment, folder)
+  assert {*cache.manifest.outputs} == {"tokens"}
+  cache_writer.verify(one, cache)
+
+
+def test_a_part_that_changes_has_no_cache(bert):
+  for options in ({}, {"still": ("block00",)}, {"lora": 2}):
+    with pytest.raises(UserError, match="Outputs of a part that trains change"):
+      published(bert[0], cache="auto", **options)

@@ -53,7 +53,7 @@ RESERVED = {
   ),
   "models": (
     *("name", "init_from", "pretrained", "from_layers", "arrays"),
-    *("still", "rates", "lora"),
+    *("still", "rates", "lora", "cache"),
   ),
   "heads": ("name", "init_from", "still", "of"),
   "data": (

@@ -50,6 +50,7 @@ def network(
   still: bool | str | tuple[str, ...] = (),
   rates: dict[str, float | ConfigDict] | None = None,
   lora: int = 0,
+  cache: str = "",
   **options,
 ) -> ConfigDict:
   """A network, with the options of its `Model`.
@@ -71,17 +72,22 @@ def network(
       `kdjax.pretrained.inherit`.
     arrays: (path, layers): an .npz of PyTorch arrays with its first weights,
       and layer -> name of the arrays: {"dense0": "start.{seed}.0", ..}.
-    still: the parts that do not train, by the beginnings of their paths, with *
-      and ?: ("encoders/text", "embeddings", "block0[0-3]"); True is all. They
-      need an origin; they have no gradient and no place in checkpoints.
+    still: the parts that do not train, by their paths, with * and ?, or "!" for
+      those that do: ("encoders/text", "embeddings", "block0[0-3]"); True is
+      all. They need an origin; they have no gradient and no place in
+      checkpoints.
     rates: part -> factor of the learning rate, a number or a `schedule()`, in
       the same way: {"encoders/text": 0.1}. The longest that matches counts.
     lora: rank of low-rank adapters of its matrices; all else but `head` is held
       still. 0 is none. Hu et al., "LoRA", ICLR 2022, arXiv:2106.09685.
+    cache: of a part with still=True, where its outputs are stored, so that it
+      runs once for each training example, as that of a teacher: "auto", a path
+      or URL; "" is no cache.
     **options: of the network; one that contains networks takes `network()`s.
 
   Raises:
-    UserError: an option does not exist; or `from_layers` without a source.
+    UserError: an option does not exist; `from_layers` without a source; or
+      `cache` of a network that trains.
   """
   if pretrained == "":
     raise UserError(
@@ -106,6 +112,13 @@ def network(
     )
   if lora:
     start["lora"] = lora
+  if cache and still is not True:
+    raise UserError(
+      f"The network '{name}' has cache='{cache}' and still={still!r}.",
+      "Outputs of a part that trains change: set still=True.",
+    )
+  if cache:
+    start["cache"] = cache
   if arrays is not None:
     start["arrays"] = dict(zip(("path", "layers"), arrays, strict=True))
   start = {key: value for key, value in start.items() if value is not None}
@@ -135,10 +148,10 @@ def teacher(
 
 @documented(FROZEN)
 def frozen(network: ConfigDict, **changes) -> ConfigDict:
-  """A frozen network with published weights.
+  """A frozen network with published weights, or with arrays.
 
   Args:
-    network: from `network(.., pretrained=..)`.
+    network: from `network(.., pretrained=..)` or `network(.., arrays=..)`.
     **changes: knobs that differ from their defaults.
 
   Raises:

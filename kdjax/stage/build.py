@@ -18,8 +18,8 @@ from kdjax.step import optimizer, schedules, uncertainty
 from kdjax.step.adapter import Adapter
 from kdjax.step.addresses import Address
 from kdjax.step.objective import Objective
-from kdjax.step.parts import with_rates
 from kdjax.step.pipeline import Pipeline, parse
+from kdjax.step.rates import with_rates
 from kdjax.step.step import Family, make_eval_step, make_train_step
 from kdjax.step.terms import Term
 from kdjax.step.views import EVALUATION, TRAIN, Corruption, Views
@@ -49,6 +49,7 @@ def build(
   spec = class_names.resolved(config, name, stage_config(config, name))
   common = {"axis_name": axis_name, "dtype": jnp.dtype(config["dtype"])}
   trained, teachers = networks.build_networks(config, name, common)
+  teachers |= networks.cached_parts(config, name, trained)
   objective = Objective(
     networks=trained,
     teachers=teachers,
@@ -97,6 +98,8 @@ def build(
 def stage_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
   """The config of a stage, with the experiment's data options merged.
 
+  Parts of networks whose outputs are cached are among its teachers.
+
   Raises:
     UserError: the experiment has no such stage.
   """
@@ -105,6 +108,8 @@ def stage_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     raise UserError(f"No stage '{name}'.", exists=exists, near=name)
   spec = dict(config["stages"][name])
   spec["data"] = {**config["data"], **spec["data"]}
+  for key, network in spec["networks"].items():
+    spec["teachers"] = {**spec["teachers"], **parts.cached(network, key)}
   return spec
 
 

@@ -124,8 +124,8 @@ def _of_network(
   if teacher is None or "average_of" in teacher:
     return _of_data(config, name, output)
   if "frozen" in teacher:
-    path = teacher["frozen"]["pretrained"]
-    return pretrained.class_names(path) if output == LOGITS else ()
+    path = teacher["frozen"].get("pretrained")
+    return pretrained.class_names(path) if path and output == LOGITS else ()
   if "stage" in teacher and teacher["stage"] in config["stages"]:
     return _of_data(config, teacher["stage"], output)
   return ()

@@ -13,6 +13,8 @@ from kdjax.cache import imported
 from kdjax.config import fields
 from kdjax.errors import UserError
 from kdjax.preprocess import tokenizer
+from kdjax.stage import parts
+from kdjax.step.parts import teacher_of
 from kdjax.step.terms import HEADS
 from kdjax.types import Outputs
 
@@ -53,6 +55,24 @@ def build_networks(
       "Rename the network or teacher.",
     )
   return networks, teachers
+
+
+def cached_parts(
+  config: Mapping[str, Any], name: str, networks: Mapping[str, nn.Module]
+) -> dict[str, nn.Module]:
+  """The parts of a stage's networks that run like teachers, by their names.
+
+  Args:
+    config: of the experiment, as nested dicts.
+    name: of the stage.
+    networks: of the stage.
+  """
+  return {
+    teacher_of(key, part.path): part.field(networks[key])
+    for key, spec in config["stages"][name]["networks"].items()
+    for part in parts.all_of(spec)
+    if part.spec.get("cache")
+  }
 
 
 def _teacher(config, name: str, key: str, common) -> nn.Module:

@@ -11,6 +11,7 @@ from typing import Any
 from kdjax.errors import UserError
 from kdjax.step import parts, schedules
 from kdjax.step.parts import EXCEPT
+from kdjax.step.rates import Rates
 
 # Keys of a config that say where first variables are from.
 ORIGINS = ("init_from", "pretrained", "arrays")
@@ -97,12 +98,35 @@ def adapted(spec: Mapping[str, Any]) -> dict[str, int]:
   }
 
 
+def cached(spec: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
+  """A network's parts whose outputs are cached, as teachers of its stage.
+
+  Args:
+    spec: the config of a network.
+    name: of the network.
+
+  Returns:
+    {"student.encoders_text": {"part": config of the part, "cache": .., ..}}
+  """
+  return {
+    parts.teacher_of(name, part.path): {
+      "part": part.spec,
+      "paired": not is_shared(spec),
+      "cache": part.spec["cache"],
+      "store": "float32",
+      "rest": "spread",
+    }
+    for part in all_of(spec)
+    if part.spec.get("cache")
+  }
+
+
 def is_shared(spec: Mapping[str, Any]) -> bool:
   """Whether all seeds hold the same variables still: published ones."""
   return all(part.origin in ("", "pretrained") for part in all_of(spec))
 
 
-def rates(spec: Mapping[str, Any], steps: int) -> parts.Rates:
+def rates(spec: Mapping[str, Any], steps: int) -> Rates:
   """The patterns of a network, the longest first, and factors of its rate.
 
   Args:
@@ -152,27 +176,6 @@ def leaf_paths(tree: Mapping[str, Any], path: str = "") -> Iterator[str]:
       yield from leaf_paths(value, here)
     else:
       yield here
-
-
-def at(variables: Mapping[str, Any], path: str) -> dict[str, Any]:
-  """The variables of a part: {collection: tree}."""
-  found = {}
-  for collection, tree in variables.items():
-    for step in filter(None, path.split("/")):
-      tree = tree.get(step, {}) if isinstance(tree, Mapping) else {}
-    if tree:
-      found[collection] = tree
-  return found
-
-
-def placed(variables: Mapping[str, Any], path: str) -> dict[str, Any]:
-  """A part's variables as those of the whole, without the other parts."""
-  result = {}
-  for collection, tree in variables.items():
-    for step in reversed([*filter(None, path.split("/"))]):
-      tree = {step: tree}
-    result[collection] = tree
-  return result
 
 
 def find(spec: Mapping[str, Any], text: str) -> str | None:

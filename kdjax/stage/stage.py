@@ -192,11 +192,13 @@ class Stage:
 
   def still_shapes(self) -> dict[str, Any]:
     """The shapes of what is held still, by their keys in `Fixed.teachers`."""
-    return {
-      f"{parts.STILL}{name}": parts.split(self._network_shapes[name], held)[1]
-      for name, held in self.objective.still.items()
-      if held
-    }
+    found = {}
+    for name, held in self.objective.still.items():
+      still = parts.split(self._network_shapes[name], held)[1]
+      for path in parts.paths_of(self.objective.teachers, name).values():
+        still = parts.without(still, path)
+      found |= {f"{parts.STILL}{name}": still} if held else {}
+    return found
 
   def data_statistics(self, seed: int | None = None) -> dict[str, np.ndarray]:
     """Statistics of the training data that terms read at `data/..`.

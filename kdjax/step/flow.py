@@ -33,10 +33,11 @@ class Flow:
       except for heads that read the batch of all devices.
     train: whether the trained networks and heads are in training mode.
     axis_name: of the devices that share the batch.
-    precomputed: teachers that do not run here; the batch holds their outputs
-      as `precomputed/<address>`.
+    precomputed: teachers, and parts that run like teachers, that do not run
+      here; the batch holds their outputs as `precomputed/<address>`.
     still: network -> patterns of its parts that are held still; `fixed` has
       their variables.
+    averages: teacher -> the network of which it is the moving average.
   """
 
   def __init__(
@@ -52,10 +53,11 @@ class Flow:
     axis_name: str | None = None,
     precomputed: Collection[str] = (),
     still: Mapping[str, tuple[str, ...]] | None = None,
+    averages: Mapping[str, str] | None = None,
   ):
     self.networks, self.teachers = networks, teachers
     self.precomputed = precomputed
-    self.still = still or {}
+    self.still, self.averages = still or {}, averages or {}
     self.variables = parts.with_still(variables, fixed, self.still)
     self.fixed, self.batch = fixed, batch
     self.train, self.shared_key, self.key = train, key, key
@@ -84,21 +86,31 @@ class Flow:
   def run(self, name: str, view: str = "") -> Outputs:
     """The outputs of a network on a view, computed once."""
     if name in self.precomputed:
-      prefix = f"{PRECOMPUTED}{Address(name, view, '')}"
-      return {
-        key.removeprefix(prefix): array
-        for key, array in self.batch.items()
-        if key.startswith(prefix)
-      }
+      return self._precomputed(name, view)
     if (name, view) not in self.outputs:
       module = self.module(name)
       inputs = self.inputs(name, view)
-      if name in self.teachers:
-        outputs = module.apply(self.fixed.teachers[name], inputs, train=False)
-      else:
-        outputs = self._apply("networks", name, module, f"@{view}", inputs)
+      network = self.averages.get(name, name)
+      known = {
+        path: self._precomputed(part, view)
+        for part, path in parts.paths_of(self.precomputed, network).items()
+      }
+      with parts.given(known):
+        if name in self.teachers:
+          outputs = module.apply(self.fixed.teachers[name], inputs, train=False)
+        else:
+          outputs = self._apply("networks", name, module, f"@{view}", inputs)
       self.outputs[name, view] = outputs
     return self.outputs[name, view]
+
+  def _precomputed(self, name: str, view: str) -> Outputs:
+    """The outputs of a teacher that the batch holds."""
+    prefix = f"{PRECOMPUTED}{Address(name, view, '')}"
+    return {
+      key.removeprefix(prefix): array
+      for key, array in self.batch.items()
+      if key.startswith(prefix)
+    }
 
   def adapt(
     self, name: str, head: nn.Module, read, like, *, still, shared, **extra

@@ -111,14 +111,14 @@ class Objective:
       axis_name=self.axis_name,
       precomputed=self.precomputed,
       still=self.still,
+      averages=self.averages,
     )
 
   def averaged(self, fixed: states.Fixed, variables) -> states.Fixed:
     """`fixed` with the teachers that are averages of networks added."""
     averages = {
       name: parts.merged(
-        variables["networks"][network],
-        fixed.teachers.get(f"{parts.STILL}{network}"),
+        variables["networks"][network], parts.still_of(fixed, network)
       )
       for name, network in self.averages.items()
     }

@@ -1,29 +1,38 @@
-"""Parts of a network by pattern: held still, merged, and slowed down.
+"""Parts of a network by pattern or path: held still, merged, taken out.
 
 A path is that of a module or leaf without its collection, such as
-"encoders_text/block00/attention/query/kernel". A pattern is a path's beginning:
-"encoders/text", "block00", with * and ? as in file names; "" is all.
+"encoders_text/block00/attention/query/kernel". A pattern is a whole module or
+leaf, with all that is inside of it: "encoders/text", "head", with * and ? as in
+file names; "" is all. A numbered block, "block00", is also what begins with its
+name, since some networks have "block00_attention" and "block00_norm".
 
 Variables that are held still are not in the state of a stage: they have no
 gradient, no place in the optimizer's memory and none in checkpoints. `Fixed`
 holds them, with the teachers.
+
+A part that is held still whole may run outside of the step, like a teacher: by
+the name `teacher_of(network, path)` the stage has its module, `Fixed` its
+variables and a batch its outputs, which `given` puts in place of its own.
 """
 
 import contextlib
 import fnmatch
+import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 
-from kdjax.types import Variables
+from kdjax.types import Outputs, Variables
 
 # The key in `Fixed.teachers` of what a network holds still: "still/<network>".
 STILL = "still/"
+
+# Ends a pattern of a numbered block.
+_NUMBERED = re.compile(r"(block|stage|layer)\d+$")
 
 # Begins a pattern of what is not meant: ("", "!head") is all but the head.
 EXCEPT = "!"
@@ -34,23 +43,23 @@ LORA_A, LORA_B = "lora_a", "lora_b"
 # A module's arguments that say whether it trains, with their value if not.
 _MODES = {"train": False, "deterministic": True, "use_running_average": True}
 
-# (pattern, factor of the learning rate by step); the first match counts.
-Rates = tuple[tuple[str, Callable], ...]
-
 
 def matches(path: str, patterns: Sequence[str]) -> bool:
-  """Whether a path begins with a pattern, and with none of the exceptions."""
+  """Whether a path is in a pattern, and in none of the exceptions."""
+  steps = path.split("/")
   # Flax names the parts of a dict `encoders` encoders_text, encoders_image.
-  name = path.replace("/", "_")
+  names = ["_".join(steps[: end + 1]) for end in range(len(steps))]
 
-  def begins(pattern: str) -> bool:
-    start = pattern.removeprefix(EXCEPT).strip("/").replace("/", "_")
-    ways = (start, f"{start}_*")
-    return not start or any(fnmatch.fnmatchcase(name, way) for way in ways)
+  def means(pattern: str) -> bool:
+    own = pattern.removeprefix(EXCEPT).strip("/").replace("/", "_")
+    ways = (own, f"{own}_*") if _NUMBERED.search(own) else (own,)
+    return not own or any(
+      fnmatch.fnmatchcase(name, way) for name in names for way in ways
+    )
 
   excepted = [it for it in patterns if it.startswith(EXCEPT)]
   meant = [it for it in patterns if not it.startswith(EXCEPT)]
-  return any(map(begins, meant)) and not any(map(begins, excepted))
+  return any(map(means, meant)) and not any(map(means, excepted))
 
 
 def split(
@@ -138,6 +147,91 @@ def leaves(variables: Variables) -> dict[str, jax.Array]:
   }
 
 
+def at(variables: Mapping[str, Any], path: str) -> dict[str, Any]:
+  """The variables of a part: {collection: tree}."""
+  found = {}
+  for collection, tree in variables.items():
+    for step in filter(None, path.split("/")):
+      tree = tree.get(step, {}) if isinstance(tree, Mapping) else {}
+    if tree:
+      found[collection] = tree
+  return found
+
+
+def placed(variables: Mapping[str, Any], path: str) -> dict[str, Any]:
+  """A part's variables as those of the whole, without the other parts."""
+  result = {}
+  for collection, tree in variables.items():
+    for step in reversed([*filter(None, path.split("/"))]):
+      tree = {step: tree}
+    result[collection] = tree
+  return result
+
+
+def without(variables: Mapping[str, Any], path: str) -> dict[str, Any]:
+  """The variables of the whole without those of a part."""
+
+  def taken(tree, steps):
+    if not steps or not isinstance(tree, Mapping):
+      return {}
+    first, *rest = steps
+    inner = taken(tree.get(first, {}), rest)
+    others = {key: value for key, value in tree.items() if key != first}
+    return others | ({first: inner} if inner else {})
+
+  steps = [*filter(None, path.split("/"))]
+  found = {key: taken(tree, steps) for key, tree in variables.items()}
+  return {key: tree for key, tree in found.items() if tree}
+
+
+def teacher_of(network: str, path: str) -> str:
+  """The name by which a part runs like a teacher: "student.encoders_text"."""
+  return ".".join((network, *path.split("/")))
+
+
+def paths_of(names: Iterable[str], network: str) -> dict[str, str]:
+  """The paths of a network's parts that run like teachers: {name: path}."""
+  start = f"{network}."
+  return {
+    name: name.removeprefix(start).replace(".", "/")
+    for name in names
+    if name.startswith(start)
+  }
+
+
+def still_of(fixed: Any, network: str) -> Variables:
+  """All that a network holds still, from `state.Fixed`."""
+  still = fixed.teachers.get(f"{STILL}{network}", {})
+  for name, path in paths_of(fixed.teachers, network).items():
+    still = merged(still, placed(fixed.teachers[name], path)) or {}
+  return still
+
+
+def given(outputs: Mapping[str, Outputs]):
+  """A context in which parts return outputs that are known.
+
+  Args:
+    outputs: path of a part -> some of its outputs. Of the others the part is
+      traced; if none of them is used, the compiled program has no part of it.
+  """
+
+  def intercept(call, arguments, options, context):
+    result = call(*arguments, **options)
+    path = "/".join(context.module.path)
+    if context.method_name != "__call__" or path not in outputs:
+      return result
+    known = outputs[path]
+    return result | {key: cut(known[key], result[key]) for key in known}
+
+  def cut(known, own):
+    """An output at the positions of a batch that is cut to a bucket."""
+    return known[tuple(map(slice, own.shape))].astype(own.dtype)
+
+  if not outputs:
+    return contextlib.nullcontext()
+  return nn.intercept_methods(intercept)
+
+
 def with_still(
   variables: Mapping[str, Any], fixed: Any, still: Mapping[str, Sequence[str]]
 ) -> Mapping[str, Any]:
@@ -151,7 +245,7 @@ def with_still(
   if fixed is None or not any(still.values()) or "networks" not in variables:
     return variables
   networks = {
-    name: merged(tree, fixed.teachers.get(f"{STILL}{name}"))
+    name: merged(tree, still_of(fixed, name))
     for name, tree in variables["networks"].items()
   }
   return {**variables, "networks": networks}
@@ -187,55 +281,16 @@ def evaluating(patterns: Sequence[str]):
   return nn.intercept_methods(intercept)
 
 
-def with_rates(
-  rule: optax.GradientTransformation, rates: Mapping[str, Rates]
-) -> optax.GradientTransformation:
-  """An optimizer whose updates of some parts are multiplied by factors.
-
-  Args:
-    rule: of all parameters; `optimizer.Grouped` too.
-    rates: network -> its rates.
-  """
-
-  def factor(path, count):
-    kind, network, *rest = (str(step.key) for step in path)
-    of_network = rates.get(network, ()) if kind == "networks" else ()
-    for pattern, schedule in of_network:
-      if matches("/".join(rest), (pattern,)):
-        return schedule(count)
-    return None
-
-  def scaled(path, update, count):
-    by = factor(path, count)
-    return update if by is None else update * jnp.asarray(by, update.dtype)
-
-  def init(params):
-    return rule.init(params), jnp.zeros((), jnp.int32)
-
-  def update(gradients, state, params):
-    inner, count = state
-    updates, inner = rule.update(gradients, inner, params)
-    updates = jax.tree_util.tree_map_with_path(
-      lambda path, leaf: scaled(path, leaf, count), updates
-    )
-    return updates, (inner, count + 1)
-
-  if hasattr(rule, "groups"):
-    return rule._replace(init=init, update=update)
-  return optax.GradientTransformation(init, update)
-
-
 def _split(tree: Any, patterns: Sequence[str], path: str) -> tuple[Any, Any]:
+  """(trained, still), decided leaf by leaf: an exception may be far inside."""
   trained, still = {}, {}
   for key, value in tree.items():
     here = f"{path}/{key}" if path else key
-    if matches(here, patterns):
-      still[key] = value
-    elif isinstance(value, Mapping):
+    if isinstance(value, Mapping):
       inner = _split(value, patterns, here)
       for whole, part in zip((trained, still), inner, strict=True):
         if part:
           whole[key] = part
     else:
-      trained[key] = value
+      (still if matches(here, patterns) else trained)[key] = value
   return trained, still

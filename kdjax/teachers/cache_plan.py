@@ -204,10 +204,12 @@ def _teacher_hash(stage: Stage, name: str, fixed: Fixed) -> str:
   """A hash of a teacher's parameters, options and dtype."""
   dtype = jnp.dtype(stage.objective.teachers[name].dtype).name
   result = hash_of(fixed.teachers[name])
-  frozen = stage.config["teachers"][name].get("frozen")
-  if frozen:
+  teacher = stage.config["teachers"][name]
+  network = teacher.get("frozen") or teacher.get("part")
+  if network:
     # Several teachers may share a checkpoint, with different pooling.
-    text = json.dumps({**frozen, "pretrained": None}, sort_keys=True)
+    options = {key: network[key] for key in network if key != "cache"}
+    text = json.dumps({**options, "pretrained": None}, sort_keys=True)
     result += hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
   return result if dtype == "float32" else f"{result}-{dtype}"
 

@@ -9,6 +9,7 @@ from kdjax.stage.stage import Stage
 from kdjax.step.addresses import Address, addresses
 from kdjax.step.step import make_eval_step, make_train_step
 from kdjax.step.views import EVALUATION, Views
+from kdjax.teachers import part_reads
 
 
 def teacher_program(stage: Stage, name: str, *, train: bool = True) -> Callable:
@@ -18,7 +19,7 @@ def teacher_program(stage: Stage, name: str, *, train: bool = True) -> Callable:
 
   Args:
     stage: its terms, and in evaluation its metrics, read the teacher.
-    name: of the teacher.
+    name: of the teacher, or of a part that runs like one.
     train: whether the teacher sees the training views.
   """
   views = teacher_views(stage, name) if train else stage.objective.views
@@ -26,6 +27,8 @@ def teacher_program(stage: Stage, name: str, *, train: bool = True) -> Callable:
     stage.objective, precomputed=(name,), views=views
   )
   further = () if train else _metric_addresses(stage)
+  read = (*stage.objective.addresses, *further)
+  further = (*further, *part_reads.addresses_of(stage, name, read))
   return lambda _, fixed, batch: objective.teacher_outputs(
     fixed, batch, train=train, further=further
   )

@@ -12,7 +12,7 @@ from kdjax.config import records
 from kdjax.config.fields import ConfigDict
 from kdjax.devices import compilation_cache
 from kdjax.errors import UserError
-from kdjax.stage import grids
+from kdjax.stage import build, grids
 from kdjax.stage.stage import Stage
 from kdjax.teachers import cache_plan
 from kdjax.training import (
@@ -164,7 +164,7 @@ def caches(
   )
   has_cache = False
   for name in names:
-    teachers = plain["stages"][name]["teachers"].items()
+    teachers = build.stage_config(plain, name)["teachers"].items()
     cached = [key for key, teacher in teachers if teacher.get("cache")]
     if not cached:
       continue

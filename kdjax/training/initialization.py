@@ -10,7 +10,7 @@ from kdjax import pretrained
 from kdjax.errors import UserError
 from kdjax.stage import parts
 from kdjax.stage.stage import Stage
-from kdjax.step.parts import STILL
+from kdjax.step import parts as held
 from kdjax.step.state import Fixed
 from kdjax.training import origins, stage_variables
 from kdjax.types import Variables
@@ -37,6 +37,8 @@ def load_fixed(
   teachers: list[dict[str, Any]] = [{} for _ in seeds]
   for name, shape in stage.teacher_shapes().items():
     teacher = stage.config["teachers"][name]
+    if "part" in teacher:
+      continue  # is among what its network holds still
     if "outputs" in teacher:
       loaded = [{}]
     elif "frozen" in teacher:
@@ -52,9 +54,13 @@ def load_fixed(
       )
     for i, of_seed in enumerate(teachers):
       of_seed[name] = loaded[i] if teacher["paired"] else loaded[0]
-  for name, held in origins.still(config, stage, workdir, seeds).items():
-    for of_seed, variables in zip(teachers, held, strict=True):
-      of_seed[f"{STILL}{name}"] = variables
+  for name, loaded in origins.still(config, stage, workdir, seeds).items():
+    outside = held.paths_of(stage.config["teachers"], name)
+    for of_seed, variables in zip(teachers, loaded, strict=True):
+      for part, path in outside.items():
+        of_seed[part] = held.at(variables, path)
+        variables = held.without(variables, path)
+      of_seed[f"{held.STILL}{name}"] = variables
   return [
     stage.fixed(of_seed, stage.data_statistics(seed))
     for seed, of_seed in zip(seeds, teachers, strict=True)

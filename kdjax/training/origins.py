@@ -43,16 +43,11 @@ def load(
       values = _earlier(config, workdir, name, part, template, seeds)
     elif part.origin == "pretrained":
       module = part.field(stage.objective.networks[name])
-      # What all seeds hold still is the same, also where it starts fresh.
-      still = bool(stage.objective.still.get(name))
-      numbers = [seeds[0]] * len(seeds) if still else seeds
-      values = [
-        _published(part.spec, module, template, seed) for seed in numbers
-      ]
+      values = [_published(part.spec, module, template, seed) for seed in seeds]
     else:
       values = [_arrays(part.spec, template, seed) for seed in seeds]
     loaded = [
-      held.merged(whole, parts.placed(value, part.path))
+      held.merged(whole, held.placed(value, part.path))
       for whole, value in zip(loaded, values, strict=True)
     ]
   return loaded
@@ -68,10 +63,12 @@ def still(
   found = {}
   for name, patterns in stage.objective.still.items():
     if patterns:
-      loaded = load(config, stage, workdir, name, seeds)
+      shared = parts.is_shared(stage.config["networks"][name])
+      numbers = seeds[:1] if shared else seeds
+      loaded = load(config, stage, workdir, name, numbers)
       found[name] = [held.split(each, patterns)[1] for each in loaded]
-      if parts.is_shared(stage.config["networks"][name]):
-        found[name] = [found[name][0]] * len(seeds)
+      if shared:
+        found[name] *= len(seeds)
   return found
 
 
@@ -148,7 +145,7 @@ def check(config: Mapping[str, Any], stage: Stage, name: str) -> list[str]:
       pretrained.origins(template, whole[1], layers)
     else:
       _arrays(part.spec, template, config["seed"])
-    covered = held.merged(covered, parts.placed(taken, part.path))
+    covered = held.merged(covered, held.placed(taken, part.path))
   _check_still(stage, name, covered)
   return sentences
 
@@ -172,7 +169,7 @@ def _parts(stage: Stage, name: str) -> Iterator[tuple[Part, Variables]]:
   whole = stage.network_shapes()[name]
   for part in parts.all_of(stage.config["networks"][name]):
     if part.origin:
-      yield part, parts.at(whole, part.path)
+      yield part, held.at(whole, part.path)
 
 
 def _source(
@@ -218,7 +215,7 @@ def _check_earlier(
   """What a part takes from an earlier stage, and that as a sentence."""
   stage, network, path = _source(config, name, part)
   source = build.build(config, stage).network_shapes()[network]
-  source = parts.at(source, path)
+  source = held.at(source, path)
   origin = "/".join(filter(None, (stage, network, path)))
   layers = _layers(part.spec)
   if layers is not None:
@@ -235,7 +232,7 @@ def _earlier(
   """A part's variables from the best ones of an earlier stage."""
   stage, network, path = _source(config, name, part)
   loaded = trained(config, workdir, (stage, network), "best", seeds)
-  loaded = [parts.at(each, path) for each in loaded]
+  loaded = [held.at(each, path) for each in loaded]
   layers = _layers(part.spec)
   if layers is not None:
     return [pretrained.inherit(template, each, layers) for each in loaded]

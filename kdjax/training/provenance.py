@@ -7,8 +7,8 @@ holds hashes:
             examples differ; `classes`, the names of the classes; `texts`, the
             state of the tokenizer
   sources   component -> the hash of its code, see `source_hashes`
-  teachers  what it learns from -> its hash: a stage's variables, the files of a
-            frozen published network, imported outputs
+  teachers  what it learns from -> its hash: a stage's variables, the files that
+            a frozen network or a still part starts from, imported outputs
   accepted  differences that were accepted by name
 
 `provenance_check` compares it with the present.
@@ -87,8 +87,8 @@ def teachers_of(
 ) -> dict[str, str | None]:
   """The hash of all that a stage learns from, by its stage or its path.
 
-  It is that of the variables of a stage, of the files of a frozen published
-  network, or of imported outputs.
+  It is that of the variables of a stage, of the files that a frozen network or
+  a still part starts from, or of imported outputs.
   """
   stage = config["stages"][name]
   hashes = {
@@ -98,15 +98,23 @@ def teachers_of(
   for teacher in stage["teachers"].values():
     if "outputs" in teacher:
       hashes[teacher["outputs"]] = imported.identity(teacher["outputs"])
-    elif teacher.get("frozen", {}).get("pretrained"):
-      path = teacher["frozen"]["pretrained"]
-      hashes[path] = published_hash(path)
+    elif "frozen" in teacher:
+      hashes |= _origins(teacher["frozen"])
   for network in stage["networks"].values():
     # What is held still is in no checkpoint: its origin is.
-    for part in parts.all_of(network) if parts.still(network) else ():
-      path = part.spec.get("pretrained")
-      if path:
-        hashes[path] = published_hash(path)
+    if parts.still(network):
+      hashes |= _origins(network)
+  return hashes
+
+
+def _origins(network: Mapping[str, Any]) -> dict[str, str]:
+  """The hashes of the files that a network and its parts start from."""
+  hashes = {}
+  for part in parts.all_of(network):
+    if path := part.spec.get("pretrained"):
+      hashes[path] = published_hash(path)
+    if path := (part.spec.get("arrays") or {}).get("path"):
+      hashes[path] = content.digests([path])[0]
   return hashes
 
 
