@@ -1,6 +1,7 @@
 """Parts of networks: each with its origin, held still, slowed down."""
 
 import dataclasses
+import itertools
 import shutil
 
 import checkpoints
@@ -723,8 +724,16 @@ HOLDERS = {
 TOKENS = {"cross_attention", "bottleneck"}
 
 
-@pytest.mark.parametrize("buckets", [{}, {"pieces": (3,)}], ids=["", "buckets"])
-@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize(
+  ("holder", "buckets"),
+  [
+    ("cross_attention", {"pieces": (3,)}),
+    *(
+      pytest.param(holder, buckets, marks=pytest.mark.slow)
+      for holder, buckets in itertools.product(HOLDERS, ({}, {"pieces": (3,)}))
+    ),
+  ],
+)
 def test_a_step_without_a_still_part_equals_the_one_with_it(
   bert, holder, buckets
 ):
