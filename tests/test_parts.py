@@ -234,9 +234,11 @@ PATTERNS = {
   ("encoders/text",): {"encoders_text"},
   ("encoders_text",): {"encoders_text"},
   ("encoders/*",): {"encoders_text", "encoders_image"},
-  ("encoders/text/block0[01]", "encoders/text/token"): {
+  ("encoders/text/block0[0-2]", "encoders/text/token"): {
     "encoders_text/block00",
     "encoders_text/block01",
+    "encoders_text/block02_dense",
+    "encoders_text/block02_norm",
     "encoders_text/token",
   },
   ("encoders/text", "!encoders/text/token"): {

@@ -108,8 +108,7 @@ def stage_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     raise UserError(f"No stage '{name}'.", exists=exists, near=name)
   spec = dict(config["stages"][name])
   spec["data"] = {**config["data"], **spec["data"]}
-  for key, network in spec["networks"].items():
-    spec["teachers"] = {**spec["teachers"], **parts.cached(network, key)}
+  spec["teachers"] = {**spec["teachers"], **parts.cached(spec["networks"])}
   return spec
 
 

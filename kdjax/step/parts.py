@@ -31,8 +31,8 @@ from kdjax.types import Outputs, Variables
 # The key in `Fixed.teachers` of what a network holds still: "still/<network>".
 STILL = "still/"
 
-# Ends a pattern of a numbered block.
-_NUMBERED = re.compile(r"(block|stage|layer)\d+$")
+# Ends a pattern of numbered blocks: "block00", "block0[0-3]".
+_NUMBERED = re.compile(r"(block|stage|layer)[\d?*\[\]!-]+$")
 
 # Begins a pattern of what is not meant: ("", "!head") is all but the head.
 EXCEPT = "!"

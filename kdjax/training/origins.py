@@ -10,7 +10,7 @@ from typing import Any
 
 from kdjax import pretrained
 from kdjax.errors import UserError
-from kdjax.stage import build, parts
+from kdjax.stage import adoption, build, parts
 from kdjax.stage.parts import Part
 from kdjax.stage.stage import Stage
 from kdjax.step import parts as held
@@ -221,9 +221,9 @@ def _check_earlier(
   if layers is not None:
     pretrained.origins(template, source, layers)
     return template, f"layers {layers!r} of {origin}."
-  adoption = parts.adopt(template, source, what, origin)
-  taken = parts.chosen(template, adoption.taken)
-  return taken, f"{origin}: {adoption}."
+  taken = adoption.adopt(template, source, what, origin)
+  leaves = adoption.chosen(template, taken.taken)
+  return leaves, f"{origin}: {taken}."
 
 
 def _earlier(
@@ -236,8 +236,8 @@ def _earlier(
   layers = _layers(part.spec)
   if layers is not None:
     return [pretrained.inherit(template, each, layers) for each in loaded]
-  adoption = parts.adopt(template, loaded[0], name, f"{stage}/{network}")
-  return [parts.chosen(each, adoption.taken) for each in loaded]
+  taken = adoption.adopt(template, loaded[0], name, f"{stage}/{network}")
+  return [adoption.chosen(each, taken.taken) for each in loaded]
 
 
 def _arrays(
