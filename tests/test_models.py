@@ -31,6 +31,7 @@ INPUTS = {
   "image": lambda random: random.normal(size=(B, 8, 8, 1)),
   "text": lambda random: random.integers(0, WORDS, size=(B, T)),
   "audio": lambda random: random.normal(size=(B, T, 10)),
+  "sequence": lambda random: random.normal(size=(B, T, 3)),
   "waveform": lambda random: random.normal(size=(B, T)),
 }
 
@@ -84,6 +85,7 @@ OPTIONS_TO_TEST = {
   },
   "resnet": {"depth": 10, "width": 4},
   "resnet_cifar": {"depth": 8, "widths": (4, 4, 6, 8)},
+  "series_cnn": {"widths": (4, 6, 5)},
   "shufflenet_v1": {"widths": (48, 72), "blocks": (1, 2)},
   "shufflenet_v2": {"widths": (12, 16, 24), "blocks": (1, 1)},
   "siglip": {"length": 24, **TOWERS},

@@ -1,4 +1,4 @@
-"""Networks for texts and audio, and the joins of fusion."""
+"""Networks for texts, audio and series, and the joins of fusion."""
 
 import functools
 
@@ -19,6 +19,7 @@ from kdjax.models import (
   conv,
   fusion,
   patch_transformer,
+  series_cnn,
   spectrogram_transformer,
   text_cnn,
   text_transformer,
@@ -43,11 +44,12 @@ EVERY = {
   "audio_cnn": AUDIO_CNN,
   "spectrogram": SPECTROGRAM,
   "spectrogram-cls": WITH_CLASS_TOKEN,
+  "series_cnn": series_cnn.Model(K, widths=(4, 6), kernel=3),
 }
 
 
 def reads(model, seed=0, mask=MASK):
-  """Inputs of a network for texts or audio, with random padding."""
+  """Inputs of a network for sequences, with random padding."""
   random = np.random.default_rng(seed)
   if model.needs == ("text",):
     value = random.integers(0, WORDS, size=mask.shape).astype("i4")
@@ -118,7 +120,7 @@ def close(actual, expected, tolerance=1e-5, message=""):
   )
 
 
-# Every network for texts or audio
+# Every network for texts, audio or series
 
 
 @pytest.mark.slow

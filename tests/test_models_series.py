@@ -1,0 +1,133 @@
+"""Networks for series of numbers, compared with PyTorch's layers."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_models_sequences import Network, close
+
+from kdjax.errors import ShapeError, UserError
+from kdjax.models import series_cnn
+
+_WHY = "Install '.[test,parity]' to compare networks with PyTorch's."
+torch = pytest.importorskip("torch", reason=_WHY)
+
+B, K, T, F = 4, 5, 11, 3
+LENGTHS = (11, 7, 1, 4)
+MASK = np.arange(T) < np.array(LENGTHS)[:, None]
+
+
+def series(seed=0, features=F):
+  value = np.random.default_rng(seed).normal(size=(B, T, features))
+  return {"sequence": value.astype("f4"), "mask/sequence": MASK}
+
+
+def parameters(model, features=F, steps=T):
+  """The number of a network's parameters, without computing them."""
+  x = {"sequence": jnp.zeros((1, steps, features))}
+  start = functools.partial(model.init, jax.random.key(0), train=False)
+  return sum(
+    leaf.size for leaf in jax.tree.leaves(jax.eval_shape(start, x)["params"])
+  )
+
+
+def weights_of(module):
+  """The number of weights of a PyTorch module."""
+  return sum(weight.numel() for weight in module.parameters())
+
+
+def tensor(leaf):
+  return torch.tensor(np.asarray(leaf))
+
+
+def torch_conv(x, params, stride=1):
+  """A convolution over time [T C], padded as Keras pads: less in front."""
+  kernel = tensor(params["kernel"])  # [k C D]
+  size = kernel.shape[0]
+  x = torch.nn.functional.pad(x.T[None], ((size - 1) // 2, size // 2))
+  y = torch.nn.functional.conv1d(x, kernel.permute(2, 1, 0), stride=stride)
+  return y[0].T
+
+
+def torch_norm(x, variables, name):
+  """Batch norm [T C] with running statistics."""
+  params, statistics = (
+    {key: tensor(leaf) for key, leaf in variables[kind][name].items()}
+    for kind in ("params", "batch_stats")
+  )
+  return torch.nn.functional.batch_norm(
+    x,
+    statistics["mean"],
+    statistics["var"],
+    params["scale"],
+    params["bias"],
+    eps=1e-5,
+  )
+
+
+def head_of(variables, embedding):
+  head = variables["params"]["head"]
+  return embedding @ tensor(head["kernel"]) + tensor(head["bias"])
+
+
+def compare(network, forward, tolerance=1e-5):
+  """Compares each row of a network with a PyTorch function of its steps."""
+  outputs = network(network.inputs)
+  for row, length in enumerate(LENGTHS):
+    x = tensor(network.inputs["sequence"][row, :length])
+    for key, value in forward(network.variables, x).items():
+      actual = np.asarray(outputs[key][row])
+      if key not in ("logits", "embedding"):
+        assert not actual[len(value) :].any(), key
+        actual = actual[: len(value)]
+      close(actual, value.numpy(), tolerance, key)
+
+
+# Series CNN
+
+
+def test_series_cnn_equals_layers_of_pytorch():
+  model = series_cnn.Model(K, widths=(4, 6, 5), stride=2)
+
+  def forward(variables, x):
+    outputs = {}
+    for stage in range(3):
+      stride = 2 if stage else 1
+      x = torch_conv(x, variables["params"][f"conv{stage}"], stride)
+      x = torch_norm(x, variables, f"norm{stage}")
+      outputs[f"preact{stage}"] = x
+      x = outputs[f"stage{stage}"] = torch.relu(x)
+    outputs |= {"tokens": x, "embedding": x.mean(0)}
+    return {**outputs, "logits": head_of(variables, x.mean(0))}
+
+  network = Network(model, series())
+  compare(network, forward)
+  steps = np.asarray(network(network.inputs)["mask/tokens"]).sum(1)
+  assert steps.tolist() == [-(-length // 4) for length in LENGTHS]
+
+
+@pytest.mark.parametrize("features", [3, 6])
+def test_series_cnn_has_the_parameters_of_its_layers(features):
+  conv = lambda before, after: torch.nn.Sequential(
+    torch.nn.Conv1d(before, after, 5, bias=False), torch.nn.BatchNorm1d(after)
+  )
+  layers = [conv(features, 32), conv(32, 64), conv(64, 64)]
+  expected = weights_of(torch.nn.Sequential(*layers, torch.nn.Linear(64, K)))
+  assert parameters(series_cnn.Model(K), features) == expected
+  if features == 3:
+    assert f"{expected:,} for F = 3" in series_cnn.Model.__doc__
+
+
+def test_a_stride_longer_than_the_kernel_is_refused():
+  with pytest.raises(UserError, match="kernel=2 and stride=3"):
+    parameters(series_cnn.Model(kernel=2, stride=3))
+
+
+def test_an_image_is_no_series():
+  start = functools.partial(
+    series_cnn.Model().init, jax.random.key(0), train=False
+  )
+  with pytest.raises(ShapeError, match=r"Expected a series \[B T F\]"):
+    jax.eval_shape(start, {"sequence": jnp.zeros((2, 4, 4, 1))})
