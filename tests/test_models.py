@@ -84,6 +84,7 @@ OPTIONS_TO_TEST = {
     "blocks": (1, 2, 0, 0, 0, 0, 0),
   },
   "resnet": {"depth": 10, "width": 4},
+  "resnet1d": {"widths": (4, 5, 5), "kernels": (3, 2)},
   "resnet_cifar": {"depth": 8, "widths": (4, 4, 6, 8)},
   "series_cnn": {"widths": (4, 6, 5)},
   "shufflenet_v1": {"widths": (48, 72), "blocks": (1, 2)},

@@ -19,6 +19,7 @@ from kdjax.models import (
   conv,
   fusion,
   patch_transformer,
+  resnet1d,
   series_cnn,
   spectrogram_transformer,
   text_cnn,
@@ -45,6 +46,7 @@ EVERY = {
   "spectrogram": SPECTROGRAM,
   "spectrogram-cls": WITH_CLASS_TOKEN,
   "series_cnn": series_cnn.Model(K, widths=(4, 6), kernel=3),
+  "resnet1d": resnet1d.Model(K, widths=(4, 5, 5), kernels=(4, 3)),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from test_models_sequences import Network, close
 
 from kdjax.errors import ShapeError, UserError
-from kdjax.models import series_cnn
+from kdjax.models import resnet1d, series_cnn
 
 _WHY = "Install '.[test,parity]' to compare networks with PyTorch's."
 torch = pytest.importorskip("torch", reason=_WHY)
@@ -131,3 +131,49 @@ def test_an_image_is_no_series():
   )
   with pytest.raises(ShapeError, match=r"Expected a series \[B T F\]"):
     jax.eval_shape(start, {"sequence": jnp.zeros((2, 4, 4, 1))})
+
+
+# ResNet
+
+
+def test_resnet1d_equals_layers_of_pytorch():
+  model = resnet1d.Model(K, widths=(4, 6, 6), kernels=(8, 5, 3))
+
+  def layer(variables, x, name):
+    x = torch_conv(x, variables["params"][f"conv{name}"])
+    return torch_norm(x, variables, f"norm{name}")
+
+  def forward(variables, x):
+    outputs = {}
+    for stage in range(3):
+      y = torch.relu(layer(variables, x, f"{stage}_0"))
+      y = torch.relu(layer(variables, y, f"{stage}_1"))
+      y = layer(variables, y, f"{stage}_2")
+      name = f"{stage}_shortcut"
+      y += (
+        layer(variables, x, name)
+        if stage < 2
+        else torch_norm(x, variables, f"norm{name}")
+      )
+      outputs[f"preact{stage}"] = y
+      x = outputs[f"stage{stage}"] = torch.relu(y)
+    return {**outputs, "logits": head_of(variables, x.mean(0))}
+
+  compare(Network(model, series()), forward, 1e-4)
+
+
+@pytest.mark.parametrize("features", [1, 3])
+def test_resnet1d_has_the_parameters_of_its_layers(features):
+  modules, before = [torch.nn.Linear(128, K)], features
+  for width in (64, 128, 128):
+    inner = before
+    for size in (8, 5, 3):
+      modules.append(torch.nn.Conv1d(inner, width, size, bias=False))
+      modules.append(torch.nn.BatchNorm1d(width))
+      inner = width
+    if before != width:
+      modules.append(torch.nn.Conv1d(before, width, 1, bias=False))
+    modules.append(torch.nn.BatchNorm1d(width))
+    before = width
+  expected = weights_of(torch.nn.ModuleList(modules))
+  assert parameters(resnet1d.Model(K), features) == expected

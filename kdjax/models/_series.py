@@ -13,8 +13,9 @@ from kdjax.models import _pool
 from kdjax.models._batch_norm import BatchNorm
 from kdjax.types import Array, Outputs
 
-# Flax's default.
+# The defaults of Flax and of Keras.
 LECUN = nn.initializers.lecun_normal()
+GLOROT = nn.initializers.glorot_uniform()
 
 
 def read(
@@ -114,6 +115,26 @@ class Layers:
     """`conv` and `norm`, with the parameters conv<name> and norm<name>."""
     x = self.conv(x, width, size, f"conv{name}")
     return self.norm(x, mask, f"norm{name}")
+
+
+def layers(
+  network: nn.Module,
+  inputs: dict[str, Array],
+  train: bool,
+  kernel_init: Callable = LECUN,
+) -> Layers:
+  """The convolutions of a network of one modality.
+
+  Args:
+    network: its modality, axis_name and dtype are used.
+    inputs: of the network.
+    train: whether batch norm uses and records the batch's statistics.
+    kernel_init: of the convolutions.
+  """
+  never_empty = f"has/{network.modality}" not in inputs
+  return Layers(
+    train, never_empty, network.axis_name, network.dtype, kernel_init
+  )
 
 
 def stride_mask(mask: Bool[Array, "B T"], stride: int) -> Bool[Array, "B t"]:

@@ -66,12 +66,7 @@ class Model(OneModality, nn.Module):
         f"The convolutions have kernel={self.kernel} and stride={self.stride}.",
         "Expected a stride from 1 to `kernel`.",
       )
-    layers = _series.Layers(
-      train,
-      f"has/{self.modality}" not in inputs,
-      self.axis_name,
-      self.dtype,
-    )
+    layers = _series.layers(self, inputs, train)
     outputs = {}
     x, mask = _series.read(inputs, self.modality)
     x = x.astype(self.dtype)
