@@ -65,6 +65,21 @@ def waveform(x: Shaped[Array, "..."], name: str) -> Shaped[Array, "N"]:
   return x
 
 
+def series(x: Shaped[Array, "..."], name: str) -> Float[Array, "T F"]:
+  """The series as float32; `name` is the transform, for errors.
+
+  Raises:
+    ShapeError: x is not a series.
+    UserError: x holds integers.
+  """
+  if x.ndim != 2:
+    raise ShapeError(
+      f"The transform '{name}' got the shape {[*x.shape]}.",
+      "Expected a series [T F]: steps of F numbers.",
+    )
+  return floats(x, name)
+
+
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:
   """Height and width from a size, which may be one number for both."""
   return (size, size) if isinstance(size, int) else tuple(size)
