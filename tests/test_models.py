@@ -76,6 +76,12 @@ OPTIONS_TO_TEST = {
   "bilstm": {"width": 6, "words": 5},
   "clip": {"width": 5, "length": 24, **TOWERS},
   "dinov2": {**ENCODER, "image_size": (8, 8), "patch": 4},
+  "inception_time": {
+    "depth": 4,
+    "width": 2,
+    "bottleneck": 3,
+    "kernels": (4, 3, 2),
+  },
   "lenet": {"widths": (4, 6, 10, 8), "padding": (2, 2)},
   "mlp": {"widths": (10, 8)},
   "mobilenet_v2": {

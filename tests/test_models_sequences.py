@@ -18,6 +18,7 @@ from kdjax.models import (
   bilstm,
   conv,
   fusion,
+  inception_time,
   patch_transformer,
   resnet1d,
   series_cnn,
@@ -46,6 +47,9 @@ EVERY = {
   "spectrogram": SPECTROGRAM,
   "spectrogram-cls": WITH_CLASS_TOKEN,
   "series_cnn": series_cnn.Model(K, widths=(4, 6), kernel=3),
+  "inception_time": inception_time.Model(
+    K, depth=4, width=2, bottleneck=3, kernels=(4, 3, 2)
+  ),
   "resnet1d": resnet1d.Model(K, widths=(4, 5, 5), kernels=(4, 3)),
 }
 

@@ -9,7 +9,7 @@ import pytest
 from test_models_sequences import Network, close
 
 from kdjax.errors import ShapeError, UserError
-from kdjax.models import resnet1d, series_cnn
+from kdjax.models import inception_time, resnet1d, series_cnn
 
 _WHY = "Install '.[test,parity]' to compare networks with PyTorch's."
 torch = pytest.importorskip("torch", reason=_WHY)
@@ -177,3 +177,57 @@ def test_resnet1d_has_the_parameters_of_its_layers(features):
     before = width
   expected = weights_of(torch.nn.ModuleList(modules))
   assert parameters(resnet1d.Model(K), features) == expected
+
+
+# InceptionTime
+
+
+@pytest.mark.parametrize("features", [1, 3])
+def test_inception_time_equals_layers_of_pytorch(features):
+  model = inception_time.Model(
+    K, depth=6, width=2, bottleneck=3, kernels=(6, 4, 3)
+  )
+
+  def module(variables, x, stage):
+    layer = lambda x, name: torch_conv(
+      x, variables["params"][f"conv{stage}_{name}"]
+    )
+    y = layer(x, "bottleneck") if x.shape[1] > 1 else x
+    parts = [layer(y, index) for index in range(3)]
+    pool = torch.nn.functional.max_pool1d
+    parts.append(layer(pool(x.T[None], 3, 1, 1)[0].T, "pooled"))
+    return torch_norm(torch.cat(parts, 1), variables, f"norm{stage}")
+
+  def forward(variables, x):
+    outputs, before = {}, x
+    for stage in range(6):
+      x = torch.relu(module(variables, x, stage))
+      if stage in (2, 5):
+        name = f"{stage}_shortcut"
+        added = torch_conv(before, variables["params"][f"conv{name}"])
+        x = torch.relu(x + torch_norm(added, variables, f"norm{name}"))
+        before = x
+      outputs[f"stage{stage}"] = x
+    return {**outputs, "logits": head_of(variables, x.mean(0))}
+
+  compare(Network(model, series(features=features)), forward, 1e-4)
+
+
+@pytest.mark.parametrize("features", [1, 3])
+def test_inception_time_has_the_parameters_of_its_layers(features):
+  conv = lambda before, after, size: torch.nn.Conv1d(
+    before, after, size, bias=False
+  )
+  modules, before = [torch.nn.Linear(128, K)], features
+  for _ in range(6):
+    inner = before
+    if before > 1:
+      modules.append(conv(before, 32, 1))
+      inner = 32
+    modules += [conv(inner, 32, size) for size in (40, 20, 10)]
+    modules += [conv(before, 32, 1), torch.nn.BatchNorm1d(128)]
+    before = 128
+  for before in (features, 128):
+    modules += [conv(before, 128, 1), torch.nn.BatchNorm1d(128)]
+  expected = weights_of(torch.nn.ModuleList(modules))
+  assert parameters(inception_time.Model(K), features) == expected
