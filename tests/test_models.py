@@ -92,6 +92,7 @@ OPTIONS_TO_TEST = {
   "resnet": {"depth": 10, "width": 4},
   "resnet1d": {"widths": (4, 5, 5), "kernels": (3, 2)},
   "resnet_cifar": {"depth": 8, "widths": (4, 4, 6, 8)},
+  "rnn": {"width": 5},
   "series_cnn": {"widths": (4, 6, 5)},
   "shufflenet_v1": {"widths": (48, 72), "blocks": (1, 2)},
   "shufflenet_v2": {"widths": (12, 16, 24), "blocks": (1, 1)},
@@ -130,6 +131,9 @@ VARIANTS = {
   ),
   "resnet": (
     {"blocks": (1, 2), "widths": (8, 12), "bottleneck": True, "early": True},
+  ),
+  "rnn": (
+    {"cell": "gru", "depth": 2, "bidirectional": False, "pooling": "mean"},
   ),
   "vit": (
     {"pooler": True, "pooling": "pooler"},

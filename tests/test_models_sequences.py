@@ -21,6 +21,7 @@ from kdjax.models import (
   inception_time,
   patch_transformer,
   resnet1d,
+  rnn,
   series_cnn,
   spectrogram_transformer,
   text_cnn,
@@ -51,6 +52,8 @@ EVERY = {
     K, depth=4, width=2, bottleneck=3, kernels=(4, 3, 2)
   ),
   "resnet1d": resnet1d.Model(K, widths=(4, 5, 5), kernels=(4, 3)),
+  "rnn": rnn.Model(K, width=4),
+  "rnn-gru": rnn.Model(K, "gru", 4, 2, bidirectional=False, pooling="max"),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from test_models_sequences import Network, close
 
 from kdjax.errors import ShapeError, UserError
-from kdjax.models import inception_time, resnet1d, series_cnn
+from kdjax.models import inception_time, resnet1d, rnn, series_cnn
 
 _WHY = "Install '.[test,parity]' to compare networks with PyTorch's."
 torch = pytest.importorskip("torch", reason=_WHY)
@@ -231,3 +231,74 @@ def test_inception_time_has_the_parameters_of_its_layers(features):
     modules += [conv(before, 128, 1), torch.nn.BatchNorm1d(128)]
   expected = weights_of(torch.nn.ModuleList(modules))
   assert parameters(inception_time.Model(K), features) == expected
+
+
+# RNN
+
+# A gate's name in our cell, in the order of PyTorch's rows.
+GATES = {"lstm": "ifgo", "gru": "rzn"}
+
+
+def load(module, cell, layer, sides):
+  """Copies a layer's weights into one of PyTorch's recurrent modules."""
+  for side, ending in zip(sides, ("", "_reverse"), strict=False):
+    for theirs, ours in (("ih", "i"), ("hh", "h")):
+      weight, bias = (
+        getattr(module, f"{kind}_{theirs}_l{layer}{ending}")
+        for kind in ("weight", "bias")
+      )
+      gates = [side[f"{ours}{gate}"] for gate in GATES[cell]]
+      with torch.no_grad():
+        rows = [tensor(gate["kernel"]).T for gate in gates]
+        weight.copy_(torch.cat(rows))
+        zero = torch.zeros(rows[0].shape[0])
+        biases = [tensor(g["bias"]) if "bias" in g else zero for g in gates]
+        bias.copy_(torch.cat(biases))
+
+
+def torch_rnn(cell, features, width, depth, both, params, prefix="block"):
+  """PyTorch's recurrent module with our weights."""
+  kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
+  module = kind(features, width, depth, bidirectional=both)
+  for layer in range(depth):
+    names = [f"{prefix}{layer:02d}_{side}" for side in ("forward", "backward")]
+    sides = [params[name] for name in names[: 1 + both]]
+    load(module, cell, layer, sides)
+  return module.eval()
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("both", [True, False])
+def test_an_rnn_equals_that_of_pytorch(cell, both):
+  model = rnn.Model(K, cell, width=4, depth=2, bidirectional=both)
+
+  def forward(variables, x):
+    module = torch_rnn(cell, F, 4, 2, both, variables["params"])
+    with torch.no_grad():
+      states, last = module(x)
+    last = last[0] if cell == "lstm" else last
+    embedding = torch.cat([*last[-1 - both :]])
+    logits = head_of(variables, embedding)
+    return {"tokens": states, "embedding": embedding, "logits": logits}
+
+  compare(Network(model, series()), forward)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_an_rnn_has_the_parameters_of_pytorch_without_double_biases(cell):
+  kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
+  modules = [kind(F, 8, 2, bidirectional=True), torch.nn.Linear(16, K)]
+  # PyTorch has two biases per gate, of which the sum is one, except for a
+  # GRU's candidate.
+  double = {"lstm": 4, "gru": 2}[cell] * 8 * 2 * 2
+  expected = weights_of(torch.nn.ModuleList(modules)) - double
+  assert parameters(rnn.Model(K, cell, width=8, depth=2)) == expected
+
+
+@pytest.mark.parametrize(
+  ("options", "exists"),
+  [({"cell": "grue"}, "gru"), ({"pooling": "las"}, "last")],
+)
+def test_an_unknown_cell_or_pooling_is_refused(options, exists):
+  with pytest.raises(UserError, match=f"Did you mean '{exists}'"):
+    parameters(rnn.Model(**options))

@@ -149,6 +149,7 @@ def finish(
   mask: Bool[Array, "B T"],
   num_classes: int | None,
   drop: Callable[[Array], Array],
+  embedding: Float[Array, "B _"] | None = None,
 ) -> Outputs:
   """Adds tokens, mask/tokens, embedding and logits to a network's outputs.
 
@@ -156,15 +157,16 @@ def finish(
 
   Args:
     outputs: the outputs so far.
-    x: the last layer's output. Its positions are the tokens, their mean over
-      valid positions is the embedding.
+    x: the last layer's output. Its positions are the tokens.
     mask: True at valid positions.
     num_classes: K; None omits the logits.
     drop: dropout, before the logits.
+    embedding: None is the mean over valid positions.
   """
   outputs["tokens"] = x
   outputs["mask/tokens"] = mask
-  embedding = outputs["embedding"] = _pool.mean(x, mask)
+  embedding = _pool.mean(x, mask) if embedding is None else embedding
+  outputs["embedding"] = embedding = embedding.astype(jnp.float32)
   if num_classes is not None:
     head = nn.Dense(num_classes, name="head")
     outputs["logits"] = head(drop(embedding))

@@ -3,12 +3,9 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
 
-from kdjax.errors import UserError
-from kdjax.models import _pool
+from kdjax.models import _recurrent
 from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
@@ -67,11 +64,7 @@ class Model(OneModality, nn.Module):
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
     """Reads `inputs[modality]`, int [B T], and its mask, bool [B T]."""
-    poolings = (*_pool.POOLINGS, "last")
-    if self.pooling not in poolings:
-      raise UserError(
-        f"No pooling '{self.pooling}'.", exists=poolings, near=self.pooling
-      )
+    _recurrent.check(self.pooling, _recurrent.POOLINGS, "pooling")
     ids = inputs[self.modality]
     mask = inputs.get(f"mask/{self.modality}")
     mask = jnp.ones(ids.shape, bool) if mask is None else mask
@@ -83,49 +76,14 @@ class Model(OneModality, nn.Module):
     outputs = {"embedded": x}
     for layer in range(self.depth):
       name = f"block{layer:02d}"
-      sides = [
-        self._read(drop(x), mask, f"{name}_{side}", reverse=side == "backward")
-        for side in ("forward", "backward")
-      ]
-      last, x = (jnp.concatenate(two, -1) for two in zip(*sides, strict=True))
+      last, x = _recurrent.layer(
+        drop(x), mask, self.width, name, dtype=self.dtype
+      )
       outputs[name] = x
     outputs["tokens"] = x
-    embedding = (
-      last if self.pooling == "last" else _pool.POOLINGS[self.pooling](x, mask)
-    )
+    embedding = _recurrent.pool(x, mask, last, self.pooling)
     outputs["embedding"] = embedding
     if self.num_classes is not None:
       head = nn.Dense(self.num_classes, name="head")
       outputs["logits"] = head(drop(embedding))
     return outputs
-
-  def _read(
-    self,
-    x: Float[Array, "B T E"],
-    mask: Bool[Array, "B T"],
-    name: str,
-    *,
-    reverse: bool,
-  ) -> tuple[Float[Array, "B D"], Float[Array, "B T D"]]:
-    """One direction's final state and its state at every token."""
-    cell = nn.OptimizedLSTMCell(self.width, dtype=self.dtype, name=name)
-
-    def step(cell, state, word, mask):
-      mask = mask[:, None]
-      new_state, output = cell(state, word)
-      state = jax.tree.map(
-        lambda new, old: jnp.where(mask, new, old), new_state, state
-      )
-      return state, jnp.where(mask, output, 0).astype(self.dtype)
-
-    scan = nn.scan(
-      step,
-      variable_broadcast="params",
-      split_rngs={"params": False},
-      in_axes=1,
-      out_axes=1,
-      reverse=reverse,
-    )
-    zero = jnp.zeros((x.shape[0], self.width), jnp.float32)
-    (_, last), outputs = scan(cell, (zero, zero), x, mask)
-    return last, outputs
