@@ -75,6 +75,7 @@ OPTIONS_TO_TEST = {
   "bert": ENCODER,
   "bilstm": {"width": 6, "words": 5},
   "clip": {"width": 5, "length": 24, **TOWERS},
+  "deepconvlstm": {"convolutions": 2, "filters": 2, "width": 4},
   "dinov2": {**ENCODER, "image_size": (8, 8), "patch": 4},
   "inception_time": {
     "depth": 4,

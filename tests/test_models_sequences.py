@@ -17,6 +17,7 @@ from kdjax.models import (
   audio_cnn,
   bilstm,
   conv,
+  deepconvlstm,
   fusion,
   inception_time,
   patch_transformer,
@@ -52,6 +53,7 @@ EVERY = {
     K, depth=4, width=2, bottleneck=3, kernels=(4, 3, 2)
   ),
   "resnet1d": resnet1d.Model(K, widths=(4, 5, 5), kernels=(4, 3)),
+  "deepconvlstm": deepconvlstm.Model(K, 2, 2, width=4),
   "rnn": rnn.Model(K, width=4),
   "rnn-gru": rnn.Model(K, "gru", 4, 2, bidirectional=False, pooling="max"),
 }

@@ -9,7 +9,7 @@ import pytest
 from test_models_sequences import Network, close
 
 from kdjax.errors import ShapeError, UserError
-from kdjax.models import inception_time, resnet1d, rnn, series_cnn
+from kdjax.models import deepconvlstm, inception_time, resnet1d, rnn, series_cnn
 
 _WHY = "Install '.[test,parity]' to compare networks with PyTorch's."
 torch = pytest.importorskip("torch", reason=_WHY)
@@ -302,3 +302,47 @@ def test_an_rnn_has_the_parameters_of_pytorch_without_double_biases(cell):
 def test_an_unknown_cell_or_pooling_is_refused(options, exists):
   with pytest.raises(UserError, match=f"Did you mean '{exists}'"):
     parameters(rnn.Model(**options))
+
+
+# DeepConvLSTM
+
+
+def test_deepconvlstm_equals_layers_of_pytorch():
+  model = deepconvlstm.Model(K, 3, filters=4, kernel=5, width=6)
+
+  def forward(variables, x):
+    outputs, params = {}, variables["params"]
+    x = x.T[:, None]  # channels are a batch: each is read by itself
+    for index in range(3):
+      layer = params[f"conv{index}"]
+      x = torch.nn.functional.conv1d(
+        x,
+        tensor(layer["kernel"])[:, 0].permute(2, 1, 0),
+        tensor(layer["bias"]),
+        padding=2,
+      ).relu()
+      outputs[f"conv{index}"] = x.permute(2, 0, 1)
+    x = outputs["embedded"] = x.permute(2, 0, 1).flatten(1)
+    module = torch_rnn("lstm", 4 * F, 6, 2, False, params)
+    with torch.no_grad():
+      states, (last, _) = module(x)
+    logits = head_of(variables, last[-1])
+    return {
+      **outputs,
+      "tokens": states,
+      "embedding": last[-1],
+      "logits": logits,
+    }
+
+  compare(Network(model, series()), forward)
+
+
+@pytest.mark.parametrize("features", [3, 6])
+def test_deepconvlstm_has_the_parameters_of_its_layers(features):
+  modules = [
+    *(torch.nn.Conv2d(before, 64, (5, 1)) for before in (1, 64, 64, 64)),
+    torch.nn.LSTM(64 * features, 128, 2),
+    torch.nn.Linear(128, K),
+  ]
+  expected = weights_of(torch.nn.ModuleList(modules)) - 2 * 4 * 128
+  assert parameters(deepconvlstm.Model(K), features) == expected
