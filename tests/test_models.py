@@ -90,6 +90,15 @@ OPTIONS_TO_TEST = {
     "expansion": 2,
     "blocks": (1, 2, 0, 0, 0, 0, 0),
   },
+  "patch_series": {
+    "width": 8,
+    "depth": 1,
+    "heads": 2,
+    "inner": 10,
+    "patch": 3,
+    "stride": 2,
+    "length": 8,
+  },
   "resnet": {"depth": 10, "width": 4},
   "resnet1d": {"widths": (4, 5, 5), "kernels": (3, 2)},
   "resnet_cifar": {"depth": 8, "widths": (4, 4, 6, 8)},
@@ -130,6 +139,7 @@ VARIANTS = {
   "patch_transformer": (
     {"pooling": "cls", "distillation_token": True, "registers": 2},
   ),
+  "patch_series": ({"independent": True, "normalize": True},),
   "resnet": (
     {"blocks": (1, 2), "widths": (8, 12), "bottleneck": True, "early": True},
   ),

@@ -20,6 +20,7 @@ from kdjax.models import (
   deepconvlstm,
   fusion,
   inception_time,
+  patch_series,
   patch_transformer,
   resnet1d,
   rnn,
@@ -42,6 +43,9 @@ SPECTROGRAM = spectrogram_transformer.Model(
 WITH_CLASS_TOKEN = spectrogram_transformer.Model(
   K, width=8, depth=1, patch=3, stride=3, pooling="cls"
 )
+PATCHES = patch_series.Model(
+  K, 8, depth=1, heads=2, inner=10, patch=3, stride=2, length=20
+)
 EVERY = {
   "bilstm": BILSTM,
   "text_cnn": text_cnn.Model(WORDS, K, words=5, channels=4),
@@ -54,6 +58,8 @@ EVERY = {
   ),
   "resnet1d": resnet1d.Model(K, widths=(4, 5, 5), kernels=(4, 3)),
   "deepconvlstm": deepconvlstm.Model(K, 2, 2, width=4),
+  "patch_series": PATCHES,
+  "patch_series-independent": PATCHES.clone(independent=True, normalize=True),
   "rnn": rnn.Model(K, width=4),
   "rnn-gru": rnn.Model(K, "gru", 4, 2, bidirectional=False, pooling="max"),
 }

@@ -9,7 +9,14 @@ import pytest
 from test_models_sequences import Network, close
 
 from kdjax.errors import ShapeError, UserError
-from kdjax.models import deepconvlstm, inception_time, resnet1d, rnn, series_cnn
+from kdjax.models import (
+  deepconvlstm,
+  inception_time,
+  patch_series,
+  resnet1d,
+  rnn,
+  series_cnn,
+)
 
 _WHY = "Install '.[test,parity]' to compare networks with PyTorch's."
 torch = pytest.importorskip("torch", reason=_WHY)
@@ -346,3 +353,108 @@ def test_deepconvlstm_has_the_parameters_of_its_layers(features):
   ]
   expected = weights_of(torch.nn.ModuleList(modules)) - 2 * 4 * 128
   assert parameters(deepconvlstm.Model(K), features) == expected
+
+
+# Patches
+
+
+def torch_blocks(width, heads, inner, depth, params):
+  """PyTorch's encoder blocks with our weights."""
+  modules = []
+  for index in range(depth):
+    module = torch.nn.TransformerEncoderLayer(
+      width, heads, inner, 0.0, "gelu", batch_first=True, norm_first=True
+    )
+    part = lambda name, index=index: {
+      key: tensor(leaf)
+      for key, leaf in params[f"block{index:02d}_{name}"].items()
+    }
+    pairs = {
+      "self_attn.out_proj": "out",
+      "linear1": "dense0",
+      "linear2": "dense1",
+      "norm1": "norm0",
+      "norm2": "norm1",
+    }
+    state = {}
+    for theirs, ours in pairs.items():
+      layer = part(ours)
+      weight = layer["kernel"].T if "kernel" in layer else layer["scale"]
+      state |= {f"{theirs}.weight": weight, f"{theirs}.bias": layer["bias"]}
+    three = [part(name) for name in ("query", "key", "value")]
+    state["self_attn.in_proj_weight"] = torch.cat(
+      [x["kernel"].T for x in three]
+    )
+    state["self_attn.in_proj_bias"] = torch.cat([x["bias"] for x in three])
+    module.load_state_dict(state)
+    modules.append(module.eval())
+  return torch.nn.Sequential(*modules)
+
+
+SIZES = {"width": 8, "depth": 2, "heads": 2, "inner": 10}
+
+
+@pytest.mark.parametrize("independent", [False, True])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_patch_series_equals_layers_of_pytorch(independent, normalize):
+  model = patch_series.Model(
+    K,
+    **SIZES,
+    patch=3,
+    stride=2,
+    independent=independent,
+    normalize=normalize,
+  )
+
+  def tokens_of(params, x):
+    count = max(-(-(len(x) - 3) // 2), 0) + 1
+    x = torch.nn.functional.pad(x, (0, 0, 0, 3 + 2 * (count - 1) - len(x)))
+    patches = torch.stack(
+      [x[2 * i : 2 * i + 3].flatten() for i in range(count)]
+    )
+    kernel = tensor(params["patches"]["kernel"]).flatten(0, 1)
+    y = patches @ kernel + tensor(params["patches"]["bias"])
+    y = y + tensor(params["places"])[:count]
+    with torch.no_grad():
+      y = torch_blocks(8, 2, 10, 2, params)(y[None])[0]
+    norm = {key: tensor(leaf) for key, leaf in params["norm"].items()}
+    return torch.nn.functional.layer_norm(y, (8,), norm["scale"], norm["bias"])
+
+  def forward(variables, x):
+    if normalize:
+      x = x - x.mean(0)
+      x = x / (x.var(0, unbiased=False) + 1e-5).sqrt()
+    parts = x.split(1, dim=1) if independent else [x]
+    tokens = torch.cat([tokens_of(variables["params"], p) for p in parts], 1)
+    embedding = tokens.mean(0)
+    logits = head_of(variables, embedding)
+    return {"tokens": tokens, "embedding": embedding, "logits": logits}
+
+  compare(Network(model, series()), forward, 1e-4)
+
+
+def test_patch_series_has_the_parameters_of_its_layers():
+  block = torch.nn.TransformerEncoderLayer(128, 16, 256)
+  parts = [torch.nn.Conv1d(F, 128, 16), torch.nn.LayerNorm(128)]
+  parts.append(torch.nn.Linear(128, K))
+  places = 128 * (1 + (512 - 16) // 8)
+  expected = weights_of(torch.nn.ModuleList(parts)) + 3 * weights_of(block)
+  assert parameters(patch_series.Model(K), steps=40) == expected + places
+
+
+def test_independent_channels_do_not_see_each_other():
+  model = patch_series.Model(K, **SIZES, patch=3, stride=2, independent=True)
+  network = Network(model, series())
+  other = network.inputs["sequence"].copy()
+  other[..., 1] += 1
+  before = network(network.inputs)
+  after = network({**network.inputs, "sequence": other})
+  for key, axis in (("block01", 2), ("attention01", 1), ("query01", 2)):
+    parts = [np.split(np.asarray(x[key]), F, axis) for x in (before, after)]
+    same = [np.array_equal(*pair) for pair in zip(*parts, strict=True)]
+    assert same == [True, False, True], key
+
+
+def test_a_series_longer_than_the_network_is_refused():
+  with pytest.raises(ShapeError, match=r"The series has 11 steps.*length=8"):
+    parameters(patch_series.Model(length=8))

@@ -1,14 +1,13 @@
 """A Transformer encoder for spectrograms."""
 
-import math
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.errors import ShapeError, UserError
-from kdjax.models import _block, _pool, _spectrogram
+from kdjax.errors import UserError
+from kdjax.models import _block, _pool, _spectrogram, _windows
 from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
@@ -104,20 +103,14 @@ class Model(OneModality, nn.Module):
     self, x: Float[Array, "B t F"], mask: Bool[Array, "B t"]
   ) -> tuple[Float[Array, "B T D"], Bool[Array, "B T"]]:
     """The class token and the patches, with positions, and their mask."""
-    if not 1 <= self.stride <= self.patch:
-      raise ShapeError(
-        f"The patches of {self.patch} frames have stride={self.stride}.",
-        "Expected a stride from 1 to `patch`.",
-      )
     B, frames, F = x.shape
-    if frames > self.length:
-      raise ShapeError(
-        f"The audio has {frames} frames, more than length={self.length}.",
-        "Shorten the audio or use a larger `length`.",
-      )
-    T = self._patches(frames)
+    size = (self.patch, self.stride)
+    _windows.check(*size, frames, self.length, ("audio", "frames"))
+    T = _windows.count(frames, *size)
     pad_time = self.patch + (T - 1) * self.stride - frames
-    pad_frequency = self.patch + (self._patches(F) - 1) * self.stride - F
+    pad_frequency = (
+      self.patch + (_windows.count(F, *size) - 1) * self.stride - F
+    )
     x = jnp.pad(x, ((0, 0), (0, pad_time), (0, pad_frequency)))
     x = nn.Conv(
       self.width,
@@ -131,9 +124,11 @@ class Model(OneModality, nn.Module):
     embedding = lambda name, count: self.param(
       name, _block.SMALL, (count, self.width)
     ).astype(self.dtype)
-    x = x + embedding("times", self._patches(self.length))[None, :T, None]
+    x = (
+      x + embedding("times", _windows.count(self.length, *size))[None, :T, None]
+    )
     x = x + embedding("frequencies", F)[None, None]
-    mask = self._mask(jnp.pad(mask, ((0, 0), (0, pad_time))))
+    mask = _windows.valid(jnp.pad(mask, ((0, 0), (0, pad_time))), *size)
     x = jnp.where(mask[..., None, None], x, 0).reshape(B, T * F, self.width)
     mask = jnp.repeat(mask, F, axis=1)
     if self.pooling == "cls":
@@ -141,13 +136,3 @@ class Model(OneModality, nn.Module):
       x = jnp.concatenate([token, x], axis=1)
       mask = jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)
     return x, mask
-
-  def _patches(self, size: int) -> int:
-    """Number of patches that cover an axis of this size."""
-    return math.ceil(max(size - self.patch, 0) / self.stride) + 1
-
-  def _mask(self, mask: Bool[Array, "B t"]) -> Bool[Array, "B T"]:
-    """Patches with a valid frame that the previous patch lacks."""
-    first = mask[:, : self.patch].any(axis=1)[:, None]
-    new = mask[:, self.patch :].reshape(mask.shape[0], -1, self.stride)
-    return jnp.concatenate([first, new.any(axis=2)], axis=1)
