@@ -1,16 +1,23 @@
 """Transforms of series of numbers, by their properties."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.interpolate
+import scipy.signal
 import scipy.stats
 from test_transforms import close, key_of, many
 
 from kdjax.errors import ShapeError, UserError
 from kdjax.transforms.channel_dropout import channel_dropout
 from kdjax.transforms.jitter import jitter
+from kdjax.transforms.magnitude_warp import magnitude_warp
 from kdjax.transforms.rotate3d import rotate3d
 from kdjax.transforms.scaling import scaling
+from kdjax.transforms.series_spectrogram import series_spectrogram
+from kdjax.transforms.time_warp import time_warp
+from kdjax.transforms.window_crop import window_crop
 
 T, F = 20, 7
 
@@ -25,7 +32,19 @@ def is_normal(values, deviation):
   assert scipy.stats.kstest(values / deviation, "norm").pvalue > 1e-3
 
 
-@pytest.mark.parametrize("change", [channel_dropout, jitter, rotate3d, scaling])
+EVERY = (
+  channel_dropout,
+  jitter,
+  magnitude_warp,
+  rotate3d,
+  scaling,
+  series_spectrogram,
+  time_warp,
+  window_crop,
+)
+
+
+@pytest.mark.parametrize("change", EVERY)
 def test_a_waveform_is_no_series(change):
   with pytest.raises(ShapeError, match=r"\[9\]\. Expected a series \[T F\]"):
     change(key_of(0), np.zeros(9, np.float32))
@@ -163,3 +182,167 @@ def test_a_rotation_by_0_degrees_changes_nothing():
 def test_triads_are_three_different_channels(triads):
   with pytest.raises(UserError, match="different channels from 0 to 6"):
     rotate3d(key_of(0), jnp.asarray(series()), triads=triads)
+
+
+# Warps and windows
+
+
+def ramp(steps=T):
+  """A series that says its own time."""
+  return np.arange(steps, dtype=np.float32)[:, None]
+
+
+@pytest.mark.parametrize("change", [time_warp, window_crop])
+@pytest.mark.parametrize("strong", [False, True])
+def test_time_stays_in_order_and_inside_of_the_valid_steps(change, strong):
+  options = {time_warp: {"strength": 0.8}, window_crop: {"share": 0.3}}[change]
+  options = options if strong else {}
+  mask = (np.arange(T) >= 2) & (np.arange(T) < 15)
+  x = np.where(mask[:, None], ramp(), 1e6).astype(np.float32)
+  made, masks = many(change, 200, x, mask, **options)
+  np.testing.assert_array_equal(masks, np.stack([mask] * 200))
+  assert not made[:, ~mask].any()
+  time = made[:, mask, 0]
+  assert (np.diff(time, axis=1) > 0).all()
+  assert time.min() >= 2 and time.max() <= 14
+  assert len(np.unique(time[:, 6])) > 150
+
+
+def test_a_time_warp_keeps_the_ends():
+  made = many(time_warp, 200, ramp(), strength=1.0)[..., 0]
+  close(made[:, 0], np.zeros(200))
+  close(made[:, -1], np.full(200, T - 1))
+
+
+def test_a_warp_reads_at_the_integral_of_its_speed():
+  strength, knots = 0.4, 3
+  made = np.asarray(
+    time_warp(key_of(3), ramp(), strength=strength, knots=knots)
+  )
+  points = strength * np.asarray(
+    jax.random.normal(key_of(3), (knots + 2, 1)), np.float64
+  )
+  spline = scipy.interpolate.CubicSpline(
+    np.linspace(0, T - 1, knots + 2), points[:, 0]
+  )
+  place = np.concatenate([[0], np.cumsum(np.exp(spline(np.arange(1, T))))])
+  close(made[:, 0], place / place[-1] * (T - 1), 1e-4)
+
+
+@pytest.mark.parametrize(
+  ("change", "options"),
+  [
+    (time_warp, {"strength": 0.0}),
+    (magnitude_warp, {"strength": 0.0}),
+    (window_crop, {"share": 1.0}),
+    (scaling, {"deviation": 0.0}),
+    (jitter, {"deviation": 0.0}),
+    (channel_dropout, {"rate": 0.0}),
+  ],
+)
+def test_without_strength_nothing_changes(change, options):
+  x = series()
+  np.testing.assert_array_equal(change(key_of(0), x, **options), x)
+
+
+def test_a_hole_of_padding_is_never_read():
+  mask = np.ones(T, bool)
+  mask[[4, 5, 11]] = False
+  x = np.where(mask[:, None], ramp(), 1e6).astype(np.float32)
+  for change in (time_warp, window_crop):
+    made, masks = many(change, 100, x, mask)
+    assert made.max() <= T - 1
+    assert not made[~masks].any()
+    place = many(change, 100, ramp())[..., 0]
+    known = mask[np.floor(place).astype(int)] & mask[np.ceil(place).astype(int)]
+    np.testing.assert_array_equal(masks, known)
+  made, masks = time_warp(key_of(0), x, mask, strength=0.0)
+  np.testing.assert_array_equal(masks, mask)
+
+
+@pytest.mark.parametrize("change", [time_warp, window_crop])
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_series_of_one_step_or_none_stays(change, count):
+  x, mask = series(), np.arange(T) < count
+  made, masks = change(key_of(0), x, mask)
+  np.testing.assert_array_equal(masks, mask)
+  np.testing.assert_array_equal(made, np.where(mask[:, None], x, 0))
+
+
+def test_a_window_begins_anywhere_and_has_its_share_of_the_series():
+  made = many(window_crop, 1500, ramp(), share=0.6)[..., 0]
+  first, last = made[:, 0], made[:, -1]
+  close(last - first, np.full(1500, 0.6 * (T - 1)), 1e-5)
+  share = first / (0.4 * (T - 1))
+  assert scipy.stats.kstest(share, "uniform").pvalue > 1e-3
+  even = np.linspace(first, last, T, axis=1)
+  close(made, even, 1e-5)
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_a_magnitude_warp_is_a_cubic_spline_through_normal_points(separate):
+  knots, steps = 3, 21  # so that points are at steps
+  x = 1 + np.abs(series(steps, 4))
+  made = many(magnitude_warp, 400, x, strength=0.3, knots=3, separate=separate)
+  curve = made / x[None]
+  places = np.linspace(0, steps - 1, knots + 2)
+  points = curve[:, places.astype(int)]
+  spline = scipy.interpolate.CubicSpline(places, points, axis=1)
+  close(curve, spline(np.arange(steps)), 1e-4)
+  same = (np.abs(points - points[..., :1]) < 1e-5).all()
+  assert same == (not separate)
+  is_normal((points if separate else points[..., 0]).ravel() - 1, 0.3)
+
+
+def test_a_negative_number_of_knots_is_refused():
+  for change in (time_warp, magnitude_warp):
+    with pytest.raises(UserError, match="knots=-1"):
+      change(key_of(0), series(), knots=-1)
+
+
+# Spectrogram
+
+
+@pytest.mark.parametrize(
+  ("steps", "window", "hop"), [(128, 32, 8), (61, 16, 16), (50, 10, 3)]
+)
+def test_a_spectrogram_equals_that_of_scipy(steps, window, hop):
+  x = 10 * series(steps, 3)
+  _, _, values = scipy.signal.stft(
+    x.astype(np.float64),
+    nperseg=window,
+    noverlap=window - hop,
+    padded=False,
+    axis=0,
+  )  # [f F t]
+  expected = np.log(np.maximum(np.abs(values), 1e-3))
+  options = {"window": window, "hop": hop}
+  side = series_spectrogram(key_of(0), x, **options)
+  image = series_spectrogram(key_of(0), x, **options, last_axis=True)
+  frames = 1 + steps // hop
+  assert image.shape == (frames, 1 + window // 2, 3)
+  close(image, expected.transpose(2, 0, 1), 1e-4)
+  close(side, expected.transpose(2, 1, 0).reshape(frames, -1), 1e-4)
+
+
+def test_a_sine_has_half_its_amplitude_in_its_frequency():
+  time = np.arange(200)[:, None]
+  x = (3 * np.sin(2 * np.pi * 5 / 40 * time)).astype(np.float32)
+  made = series_spectrogram(key_of(0), x, window=40, hop=10)
+  assert made[10].argmax() == 5
+  assert np.exp(made[10, 5]) == pytest.approx(1.5, rel=1e-4)
+
+
+def test_frames_of_padding_are_masked_and_padding_is_silent():
+  x, mask = series(64, 2), np.arange(64) < 30
+  options = {"window": 16, "hop": 8}
+  made, frames = series_spectrogram(key_of(0), x, mask, **options)
+  assert frames.tolist() == [True] * 4 + [False] * 5
+  alone = series_spectrogram(key_of(0), x[:30], **options)
+  close(made[:4], alone[:4], 1e-5)
+
+
+@pytest.mark.parametrize("options", [{"window": 7}, {"hop": 0}, {"hop": 40}])
+def test_windows_that_do_not_fit_are_refused(options):
+  with pytest.raises(UserError, match="an even window and a hop from 1"):
+    series_spectrogram(key_of(0), series(), **options)
