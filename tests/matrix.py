@@ -79,9 +79,9 @@ def fusion():
   )
 
 
-def sensors(width):
+def sensors(name, widths, **options):
   return config.network(
-    "mlp", widths=(6, width), modality="sensors", num_classes=CLASSES
+    name, widths=widths, modality="sensors", num_classes=CLASSES, **options
   )
 
 
@@ -99,7 +99,7 @@ TEACHERS = {
     "bilstm", vocabulary=WORDS, width=6, words=6, num_classes=CLASSES
   ),
   "audio_cnn": audio_cnn(6, 12),
-  "sensors": sensors(12),
+  "sensors": sensors("resnet1d", (6, 12), kernels=(5, 3)),
   "fusion": fusion(),
   "bert": bert(),
 }
@@ -115,15 +115,15 @@ STUDENTS = {
     windows=(2, 3),
     num_classes=CLASSES,
   ),
-  "sensors": sensors(8),
+  "sensors": sensors("series_cnn", (4, 8)),
 }
 
 
 def hold():
-  """Random examples of all modalities; texts and sounds have padding."""
+  """Random examples; texts, sounds and sensors have padding."""
   rng = np.random.default_rng(3)
-  lengths = rng.integers(2, SIZE + 1, (2, ROWS))
-  words, frames = np.arange(SIZE) < lengths[..., None]
+  lengths = rng.integers(2, SIZE + 1, (3, ROWS))
+  words, frames, steps = np.arange(SIZE) < lengths[..., None]
   normal = lambda *shape: rng.normal(size=(ROWS, *shape)).astype(np.float32)
   arrays.hold(
     DATA,
@@ -133,7 +133,8 @@ def hold():
       "mask/text": words,
       "sound": normal(SIZE, 10),
       "mask/sound": frames,
-      "sensors": normal(9),
+      "sensors": normal(SIZE, 3),
+      "mask/sensors": steps,
       "label": (np.arange(ROWS) % CLASSES).astype(np.int32),
     },
   )
@@ -144,7 +145,7 @@ def data():
     "image": "flip",
     "text": "token_dropout(rate=0.1)",
     "sound": "spec_augment",
-    "sensors": "noise(snr=10.0)",
+    "sensors": "jitter|rotate3d",
   }
   turned = {view: {"image": "flip"} for view in ROTATIONS}
   return config.data(

@@ -10,7 +10,8 @@ empty. The kinds:
   patches    [B T D], of an image, row by row; `NO_PATCHES` counts the first
              and the last tokens that are none
   words      [B T D], of a text
-  frames     [B T D], over time
+  steps      [B T D], over time, one for each step of a series
+  frames     [B T D], over time, of another number
   tokens     [B T D], in another order
   vector     [B D]
   attention  [B heads T T], before the softmax
@@ -24,7 +25,7 @@ from typing import Any
 
 from kdjax import registry
 
-TOKENS = ("patches", "words", "frames", "tokens")
+TOKENS = ("patches", "words", "steps", "frames", "tokens")
 KINDS = ("map", "spectrum", *TOKENS, "vector", "attention", "norm")
 # Options of a network that are the networks that it is made of.
 PARTS = "encoders"

@@ -14,6 +14,7 @@ WORDS = {
   "spectrum": "times and frequencies",
   "patches": "patches",
   "words": "words",
+  "steps": "times",
   "frames": "times",
   "tokens": "tokens",
   "vector": "a vector without any",

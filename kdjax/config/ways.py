@@ -22,6 +22,10 @@ OF_POSITIONS = {
   "mmd": "",
   "nst": "",
 }
+# Kinds of positions over time, and the groups of outputs of which every layer
+# may have another number of frames.
+OF_TIME = {"steps", "frames", "spectrum"}
+OF_STAGES = {"stage", "preact"}
 # Of the first token, which is [CLS] in Transformers alone.
 OF_FIRST = ("pkd",)
 
@@ -52,6 +56,9 @@ def between(
     return None if len(kinds) == 1 else "pool"
   grids = kinds <= {"map", "patches"} or kinds == {"spectrum"}
   natural = {"map", "spectrum"} if form == "map" else {*TOKENS}
+  names = {layer.group.rpartition("/")[2] for layer in (ours, theirs)}
+  if kinds == {"frames"} and names & OF_STAGES:
+    natural = set()
   if len(kinds) == 1 and kinds <= natural:
     blocks = {ours.group, theirs.group} == {"block"}
     return "pool" if loss in OF_FIRST and not blocks else None
@@ -59,5 +66,5 @@ def between(
     return "pool"
   if grids:
     return "grid"
-  lines = kinds == {"words"} or kinds <= {"frames", "spectrum"}
+  lines = kinds == {"words"} or kinds <= OF_TIME
   return "line" if lines else "pool"

@@ -60,9 +60,9 @@ class Model(OneModality, nn.Module):
   dtype: Any = jnp.float32
 
   LAYERS = (
-    ("embedded", "frames", 1),
-    ("block{:02d}", "frames", "depth"),
-    ("tokens", "frames", 1),
+    ("embedded", "steps", 1),
+    ("block{:02d}", "steps", "depth"),
+    ("tokens", "steps", 1),
   )
 
   USES = ("mask", "has")

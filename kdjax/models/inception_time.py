@@ -60,8 +60,8 @@ class Model(OneModality, nn.Module):
   dtype: Any = jnp.float32
 
   LAYERS = (
-    ("stage{}", "frames", "depth"),
-    ("preact{}", "frames", "depth"),
+    ("stage{}", "steps", "depth"),
+    ("preact{}", "steps", "depth"),
   )
 
   USES = ("mask", "has")

@@ -49,8 +49,8 @@ class Model(OneModality, nn.Module):
   dtype: Any = jnp.float32
 
   LAYERS = (
-    ("stage{}", "frames", "widths"),
-    ("preact{}", "frames", "widths"),
+    ("stage{}", "steps", "widths"),
+    ("preact{}", "steps", "widths"),
   )
 
   USES = ("mask", "has")

@@ -52,8 +52,8 @@ class Model(OneModality, nn.Module):
   dtype: Any = jnp.float32
 
   LAYERS = (
-    ("block{:02d}", "frames", "depth"),
-    ("tokens", "frames", 1),
+    ("block{:02d}", "steps", "depth"),
+    ("tokens", "steps", 1),
   )
 
   USES = ("mask", "has")

@@ -4,12 +4,12 @@ It is that of the modality from which the read networks make their positions:
 a network's own `mask/tokens`, else the batch's `mask/<modality>`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 
-from kdjax.errors import UserError
+from kdjax.errors import ShapeError, UserError
 from kdjax.step import arguments, positions
 from kdjax.step.addresses import DATA, Address
 from kdjax.step.masks import of_positions
@@ -54,6 +54,7 @@ def added(
       axis = 1
     if axis is not None:
       masks |= _masks_of(reader, term, argument, first.shape[axis])
+  _check_equal(term, masks.values())
   for mask in masks.values():
     arrays["mask"] = arrays["mask"] & mask if "mask" in arrays else mask
   if "mask" in arrays and term.gathered and reader.axis_name:
@@ -71,6 +72,18 @@ def _returns_positions(term: Term, arrays: Mapping[str, Any]) -> bool:
   except (TypeError, ValueError, UserError):
     return False  # The loss says itself what does not fit.
   return getattr(result, "ndim", 0) == 2
+
+
+def _check_equal(term: Term, masks: Iterable[Array]) -> None:
+  """Raises `ShapeError` for outputs of different numbers of positions."""
+  lengths = sorted({mask.shape[1] for mask in masks})
+  if len(lengths) > 1:
+    raise ShapeError(
+      f"The term '{term.name}' compares outputs of"
+      f" {' and '.join(map(str, lengths))} positions.",
+      "Expected equally many; a head 'bridge' with by='line' in the term's"
+      " `bridges` makes them so.",
+    )
 
 
 def _check_padding(
