@@ -197,6 +197,26 @@ def test_words_of_one_text_are_a_line():
   )
 
 
+def test_layers_over_one_series_are_a_line_unless_they_have_all_its_steps():
+  of = lambda name: config.network(name, num_classes=5)
+  ways_of = lambda terms: {
+    one["by"]
+    for term in terms.values()
+    for one in term.get("bridges", {}).values()
+  }
+  whole, strided = of("resnet1d"), of("series_cnn")
+  assert not ways_of(resolved("hidden_states", of("rnn"), whole))
+  for student, teacher in (
+    (strided, whole),
+    (strided, of("patch_series")),
+    (strided, strided),
+  ):
+    assert ways_of(resolved("hidden_states", student, teacher)) == {"line"}
+  patches = of("patch_series")
+  assert not ways_of(resolved("hidden_states", patches, patches))
+  assert ways_of(resolved("at", of("rnn"), whole)) == {"line"}
+
+
 def test_an_image_and_a_spectrogram_do_not_correspond():
   bridged = resolved("fitnet", CONV, SOUND)["fitnet"]["bridges"]
   assert {one["by"] for one in bridged.values()} == {"pool"}

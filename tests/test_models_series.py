@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from test_models_sequences import Network, close
 
+from kdjax import config
+from kdjax.data import arrays
 from kdjax.errors import ShapeError, UserError
 from kdjax.models import (
   deepconvlstm,
@@ -17,6 +19,10 @@ from kdjax.models import (
   rnn,
   series_cnn,
 )
+from kdjax.step import masks
+from kdjax.step.addresses import Address
+from kdjax.step.flow import Flow
+from kdjax.training import check, workdir
 
 _WHY = "Install '.[test,parity]' to compare networks with PyTorch's."
 torch = pytest.importorskip("torch", reason=_WHY)
@@ -113,6 +119,43 @@ def test_series_cnn_equals_layers_of_pytorch():
   compare(network, forward)
   steps = np.asarray(network(network.inputs)["mask/tokens"]).sum(1)
   assert steps.tolist() == [-(-length // 4) for length in LENGTHS]
+
+
+@pytest.mark.parametrize("name", ["stage", "preact"])
+def test_every_stage_of_series_cnn_has_its_mask_of_positions(name):
+  model, batch = series_cnn.Model(K, widths=(4, 6, 5)), series()
+  network = Network(model, batch)
+  flow = Flow({"it": model}, {}, {"networks": {}}, None, batch)
+  flow.outputs["it", ""] = network(batch)
+  lengths = np.array(LENGTHS)
+  for stage in range(3):
+    array = flow.outputs["it", ""][f"{name}{stage}"]
+    at = Address("it", "", f"{name}{stage}")
+    mask = np.asarray(masks.of_positions(flow, at, array.shape[1]))
+    lengths = -(-lengths // 2) if stage else lengths
+    assert mask.sum(1).tolist() == lengths.tolist()
+    np.testing.assert_array_equal(mask, np.asarray(array != 0).any(2))
+
+
+def test_outputs_of_different_numbers_of_steps_are_not_compared():
+  columns = {**series(), "label": np.arange(B, dtype=np.int32) % 2}
+  arrays.hold("steps", {**columns, "split": np.repeat("train", B)})
+  network = functools.partial(config.network, num_classes=2)
+  terms = {"labels": config.term("cross_entropy")}
+  tokens = {key: f"{key}/tokens" for key in ("student", "teacher")}
+  student = config.stage(
+    network("series_cnn", widths=(4, 4)),
+    teachers={"teacher": config.teacher("teacher")},
+    terms={"hidden": config.term("hidden_mse", reads=tokens), **terms},
+  )
+  teacher = network("resnet1d", widths=(4,))
+  plan = config.experiment(
+    "steps",
+    data=config.data("arrays", held="steps", validation=0.0, test=0.0),
+    stages={"teacher": config.stage(teacher, terms=terms), "student": student},
+  )
+  with pytest.raises(UserError, match=r"'hidden' .* of 6 and 11 positions"):
+    check.plan(workdir.resolve(plan), ["student"])
 
 
 @pytest.mark.parametrize("features", [3, 6])

@@ -25,10 +25,11 @@ class Model(OneModality, nn.Module):
   arXiv:1611.06455, Section II-B (FCN). Differs from it: fewer channels, shorter
   kernels, a stride.
 
-  Outputs: stage0 .. [B T D], preact0 .. [B T D] (the same before ReLU), tokens
-  [B T D] (the last stage), mask/tokens, bool [B T], embedding [B D] (the mean
-  over tokens; 0 without any step), logits [B K]. All are 0 at padding, and
-  batch statistics are over valid steps only.
+  Outputs: stage0 .. [B T D], preact0 .. [B T D] (the same before ReLU),
+  mask/stage0 .., bool [B T] (of both), tokens [B T D] (the last stage),
+  mask/tokens, bool [B T], embedding [B D] (the mean over tokens; 0 without any
+  step), logits [B K]. All are 0 at padding, and batch statistics are over valid
+  steps only.
 
   Attributes:
     num_classes: K; None omits the logits.
@@ -73,6 +74,7 @@ class Model(OneModality, nn.Module):
     for stage, width in enumerate(self.widths):
       stride = self.stride if stage else 1
       mask = _series.stride_mask(mask, stride)
+      outputs[f"mask/stage{stage}"] = mask
       x = layers.conv(x, width, self.kernel, f"conv{stage}", stride=stride)
       x = layers.norm(x, mask, f"norm{stage}")
       x = _conv_norm.record(outputs, stage, x)

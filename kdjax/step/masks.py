@@ -10,8 +10,9 @@ TOKENS = "mask/tokens"
 def of_positions(flow: Flow, at: Address, length: int) -> Array | None:
   """bool [B length]: the mask of as many positions as an output has.
 
-  It is the network's own `mask/tokens`, else the batch's `mask/<modality>`;
-  None if neither has the length.
+  It is the network's own `mask/<output>` (`mask/stage1` also of preact1) or
+  `mask/tokens`, else the batch's `mask/<modality>`; None if none has the
+  length.
 
   Args:
     flow: of the batch, in which the network ran.
@@ -19,9 +20,13 @@ def of_positions(flow: Flow, at: Address, length: int) -> Array | None:
     length: number of its positions.
   """
   own = flow.outputs.get((at.network, at.view), {})
-  part = at.output.rpartition("/")[0]
-  name = f"{part}/{TOKENS}" if part else TOKENS
-  for candidates in ([own.get(name)], _of_modalities(flow, at)):
+  part, slash, output = at.output.rpartition("/")
+  output = output.replace("preact", "stage")
+  for candidates in (
+    [own.get(f"{part}{slash}mask/{output}")],
+    [own.get(f"{part}{slash}{TOKENS}")],
+    _of_modalities(flow, at),
+  ):
     fits = [
       mask
       for mask in candidates

@@ -1,7 +1,8 @@
 """The mask of positions that a term has where it reads none.
 
 It is that of the modality from which the read networks make their positions:
-a network's own `mask/tokens`, else the batch's `mask/<modality>`.
+a network's own `mask/<output>` or `mask/tokens`, else the batch's
+`mask/<modality>`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
