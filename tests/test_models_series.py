@@ -186,6 +186,7 @@ def test_an_image_is_no_series():
 # ResNet
 
 
+@pytest.mark.slow
 def test_resnet1d_equals_layers_of_pytorch():
   model = resnet1d.Model(K, widths=(4, 6, 6), kernels=(8, 5, 3))
 
@@ -232,6 +233,7 @@ def test_resnet1d_has_the_parameters_of_its_layers(features):
 # InceptionTime
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", [1, 3])
 def test_inception_time_equals_layers_of_pytorch(features):
   model = inception_time.Model(
@@ -317,6 +319,7 @@ def torch_rnn(cell, features, width, depth, both, params, prefix="block"):
   return module.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("both", [True, False])
 def test_an_rnn_equals_that_of_pytorch(cell, both):
@@ -357,6 +360,7 @@ def test_an_unknown_cell_or_pooling_is_refused(options, exists):
 # DeepConvLSTM
 
 
+@pytest.mark.slow
 def test_deepconvlstm_equals_layers_of_pytorch():
   model = deepconvlstm.Model(K, 3, filters=4, kernel=5, width=6)
 
@@ -437,6 +441,7 @@ def torch_blocks(width, heads, inner, depth, params):
 SIZES = {"width": 8, "depth": 2, "heads": 2, "inner": 10}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("independent", [False, True])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_patch_series_equals_layers_of_pytorch(independent, normalize):

@@ -214,6 +214,7 @@ def test_a_time_warp_keeps_the_ends():
   close(made[:, -1], np.full(200, T - 1))
 
 
+@pytest.mark.slow
 def test_a_warp_reads_at_the_integral_of_its_speed():
   strength, knots = 0.4, 3
   made = np.asarray(
@@ -245,6 +246,7 @@ def test_without_strength_nothing_changes(change, options):
   np.testing.assert_array_equal(change(key_of(0), x, **options), x)
 
 
+@pytest.mark.slow
 def test_a_hole_of_padding_is_never_read():
   mask = np.ones(T, bool)
   mask[[4, 5, 11]] = False
@@ -325,6 +327,7 @@ def test_a_spectrogram_equals_that_of_scipy(steps, window, hop):
   close(side, expected.transpose(2, 1, 0).reshape(frames, -1), 1e-4)
 
 
+@pytest.mark.slow
 def test_a_sine_has_half_its_amplitude_in_its_frequency():
   time = np.arange(200)[:, None]
   x = (3 * np.sin(2 * np.pi * 5 / 40 * time)).astype(np.float32)
@@ -333,6 +336,7 @@ def test_a_sine_has_half_its_amplitude_in_its_frequency():
   assert np.exp(made[10, 5]) == pytest.approx(1.5, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_frames_of_padding_are_masked_and_padding_is_silent():
   x, mask = series(64, 2), np.arange(64) < 30
   options = {"window": 16, "hop": 8}
