@@ -14,6 +14,8 @@ A batch is a flat dict of arrays with a leading axis B. Its keys:
   label             int [B], -1 where unlabelled
   label/<task>      the same, where examples have labels of several tasks
   index             int [B], stable over epochs and machines
+  group             int [B], the person, place .. of an example, where the data
+                    has them; its name is in the data set's `group_names`
   view              int [B], the number of the example's augmentation
   valid             bool [B], False on rows that pad the last batch, and on
                     records that cannot be read

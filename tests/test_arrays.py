@@ -213,6 +213,36 @@ def test_examples_of_a_group_are_in_one_split(keep, words):
   assert ("who" in arrays.spec(**options)) != words
 
 
+@pytest.mark.parametrize("words", [True, False])
+def test_an_example_has_the_number_of_its_group(keep, words):
+  people = np.array([7, 3, 10, 3] * 5)
+  named = made() | {"who": people.astype(str) if words else people}
+  options = keep(named) | {"group_column": "who", "folds": "groups"}
+  # As text, as folds sort them.
+  assert arrays.group_names(**options) == ("10", "3", "7")
+  for split in SPLITS:
+    part = arrays.load(split, **options).columns
+    assert part["group"].dtype == np.int32
+    found = [arrays.group_names(**options)[it] for it in part["group"]]
+    assert found == [str(people[row]) for row in part["index"]]
+  without = keep(made())
+  assert "group" not in arrays.spec(**without)
+  assert arrays.group_names(**without) == ()
+
+
+def test_an_array_of_groups_may_be_called_so_and_another_may_not(keep):
+  people = np.arange(20) // 4 + 50
+  options = keep(made() | {"group": people}) | {"folds": "groups"}
+  own = {**options, "group_column": "group"}
+  part = arrays.load("train", **own).columns
+  assert (part["group"] == people[part["index"]] - 50).all()
+  assert arrays.spec(**own)["group"].dtype == np.int32
+  other = keep(made() | {"group": people, "who": people})
+  for ask in (arrays.spec, lambda **it: arrays.load("train", **it)):
+    with pytest.raises(UserError, match="key 'group'"):
+      ask(**other, group_column="who")
+
+
 def test_some_labels_of_each_class_are_kept(keep):
   options = keep(made(60)) | {"labels_per_class": 2}
   labels = [arrays.load("train", seed, **options).labels for seed in (0, 1)]

@@ -397,6 +397,27 @@ def test_records_of_a_drawn_group_are_together_and_stated_ones_are_counted(
   assert "20 of 20 'patient' are in several splits" in remark
 
 
+def test_a_record_has_the_number_of_its_group(table):
+  rows = [
+    (f"w{row}", "ab"[row % 2], f"p{row * 7 % 30:02}") for row in range(60)
+  ]
+  options = table(rows, header="text,label,patient", group_column="patient")
+  names = manifest.group_names(**options)
+  assert names == tuple(f"p{number:02}" for number in range(30))
+  assert manifest.spec(**options)["group"].dtype == np.int32
+  for split in SPLITS:
+    source = manifest.load(split, **options)
+    part = source.take(np.arange(len(source)))
+    found = [names[it] for it in part["group"]]
+    assert found == [rows[row][2] for row in part["index"]]
+  plain = {**options, "group_column": ""}
+  assert manifest.group_names(**plain) == ()
+  assert "group" not in manifest.spec(**plain)
+  taken = {**options, "columns": {"text": "text", "group": "target:label"}}
+  with pytest.raises(UserError, match="columns has the key 'group'"):
+    manifest.spec(**taken)
+
+
 def test_a_record_without_a_group_is_a_fault(table):
   rows = [("w0", "a", ""), ("w1", "b", "p1"), ("w2", "a", "p2")]
   options = table(rows, header="text,label,patient", group_column="patient")

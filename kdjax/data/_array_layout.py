@@ -61,6 +61,29 @@ def layout(
   return parts
 
 
+def groups(named: dict[str, Any], name: str, where: str) -> list[str]:
+  """Each example's group; an array of words is taken out of `named`.
+
+  Args:
+    named: name -> array.
+    name: of the array of groups; "" is none.
+    where: how messages refer to the arrays.
+
+  Raises:
+    UserError: there is no such array.
+  """
+  if not name:
+    return []
+  if name not in named or named[name].ndim != 1:
+    raise UserError(
+      f"{where} has no array '{name}' [N] of groups.", exists=named, near=name
+    )
+  found = named[name]
+  if found.dtype.kind in "OSU":
+    del named[name]
+  return [str(group) for group in found.tolist()]
+
+
 def split_column(named: Mapping[str, Any], where: str) -> str:
   """The array that names each example's split, by its name; "" if none.
 

@@ -16,6 +16,7 @@ def divide(whole: Whole, chosen: Options, table: tables.Table) -> None:
     keys = _keys(whole, chosen.record_key, chosen.group_column)
   if chosen.group_column:
     keys = _groups(whole, chosen.group_column)
+    whole.groups, whole.values[_splits.GROUP] = _splits.numbered(keys)
   shares = (chosen.validation, chosen.test)
   name = _split_column(whole, chosen, table)
   if chosen.folds:

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from kdjax.data import _captions, _columns
+from kdjax.data import _captions, _columns, _splits
 from kdjax.data._columns import Column
 from kdjax.data._manifest import open_table
 from kdjax.data._whole import Options
@@ -25,6 +25,9 @@ def spec(chosen: Options) -> Spec:
       leaves[f"has/{key}"] = jax.ShapeDtypeStruct((), np.bool_)
   if chosen.there and open_table(chosen).captions:
     leaves[_captions.RECORD] = jax.ShapeDtypeStruct((), np.int32)
+  if chosen.group_column:
+    _splits.check_group_key(leaves, "columns")
+    leaves[_splits.GROUP] = jax.ShapeDtypeStruct((), np.int32)
   return {**leaves, "index": jax.ShapeDtypeStruct((), np.int32)}
 
 

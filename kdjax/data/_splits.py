@@ -20,6 +20,9 @@ COLUMNS = ("split", "splits", "set", "subset", "partition", "fold")
 # `folds`: each group is one.
 GROUPS = "groups"
 
+# The key of the number of an example's group.
+GROUP = "group"
+
 # Numbers of which fewer than one of this many occur are no classes.
 MOST_EMPTY = 1000
 
@@ -156,6 +159,38 @@ def folded(
         ("test", "validation")[distance] if distance < 2 else "train"
       )
   return splits
+
+
+def numbered(
+  groups: Sequence[str | None],
+) -> tuple[tuple[str, ...], np.ndarray]:
+  """Names of groups in alphabetical order, as folds have them, and numbers.
+
+  Args:
+    groups: of each example; None, an unknown one, is -1.
+
+  Returns:
+    The names of groups 0, 1, ..., and int32 [len(groups)].
+  """
+  names = sorted({group for group in groups if group is not None})
+  number = {name: place for place, name in enumerate(names)}
+  return tuple(names), np.array([number.get(it, -1) for it in groups], np.int32)
+
+
+def check_group_key(keys: Iterable[str], where: str, own: str = "") -> None:
+  """Raises `UserError` for another key that is called as a group's number is.
+
+  Args:
+    keys: of the batch.
+    where: how messages refer to the data.
+    own: the array that has the groups.
+  """
+  if GROUP in keys and own != GROUP:
+    raise UserError(
+      f"{where} has the key '{GROUP}', which is the number of an example's"
+      " group, from group_column.",
+      "Expected another name.",
+    )
 
 
 def filled(

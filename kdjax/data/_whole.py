@@ -3,11 +3,12 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from kdjax.data import _layout
+from kdjax.data import _columns, _layout
 from kdjax.data._columns import Column
 from kdjax.preprocess import tables
 
@@ -48,6 +49,23 @@ class Options:
   labels_per_class: int = 0
   seed: int = 0
 
+  @classmethod
+  def of(cls, values: Mapping[str, Any]) -> "Options":
+    """Options from a value for each of `manifest.load`.
+
+    Raises:
+      UserError: `columns` cannot be read.
+    """
+    values = dict(values)
+    columns = values["columns"]
+    values["columns"] = None if columns is None else _columns.parse(columns)
+    for key in ("classes", "image_size"):
+      values[key] = tuple(values[key])
+    if values["range"] is not None:
+      values["range"] = tuple(values["range"])
+    fields = {field.name for field in dataclasses.fields(cls)}
+    return cls(**{key: values[key] for key in fields & values.keys()})
+
   @property
   def path(self) -> pathlib.Path:
     """The table's path; of a pattern, that of the pattern."""
@@ -81,6 +99,7 @@ class Whole:
     features: sequence key -> numbers of a step.
     ids: text key -> vocabulary size.
     captions: text key -> captions of a record, of columns with lists of texts.
+    groups: the names of the groups, if records have one.
     texts: all that the ids of a text depend on; "" without texts.
     remarks: sentences on what is no fault and may be a mistake.
   """
@@ -98,6 +117,7 @@ class Whole:
   features: dict[str, int] = dataclasses.field(default_factory=dict)
   ids: dict[str, int] = dataclasses.field(default_factory=dict)
   captions: dict[str, int] = dataclasses.field(default_factory=dict)
+  groups: tuple[str, ...] = ()
   texts: str = ""
   remarks: list[str] = dataclasses.field(default_factory=list)
 

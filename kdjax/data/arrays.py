@@ -70,6 +70,18 @@ def label_names(**options) -> dict[str, tuple[str, ...]]:
   return _arrays.classes(_whole(_chosen(options))[0])
 
 
+def group_names(**options) -> tuple[str, ...]:
+  """Names of groups 0, 1, ..., the key `group`; () without `group_column`.
+
+  Args:
+    **options: of `load`.
+  """
+  chosen = _chosen(options)
+  arrays = dict(chosen.arrays)
+  groups = _array_layout.groups(arrays, chosen.group_column, chosen.where)
+  return _splits.numbered(groups)[0]
+
+
 def ids(**options) -> dict[str, int]:
   """Vocabulary size of each text: its largest id in any split, plus one.
 
@@ -102,6 +114,9 @@ def spec(**options) -> Spec:
     key: jax.ShapeDtypeStruct(shape[1:], dtype)
     for key, (shape, dtype) in shapes.items()
   }
+  if chosen.group_column:
+    _splits.check_group_key(leaves, chosen.where, chosen.group_column)
+    leaves[_splits.GROUP] = jax.ShapeDtypeStruct((), np.int32)
   return {**leaves, "index": jax.ShapeDtypeStruct((), np.int32)}
 
 
@@ -131,7 +146,8 @@ def load(
       the split: {"image": "x_{split}", "label": "y_{split}"}. None takes every
       array by its own name.
     group_column: an array, [N], of the speaker, patient or picture that several
-      examples are of; a drawn split has all examples of a group, or none.
+      examples are of; a drawn split has all examples of a group, or none. The
+      key `group` is its number, for results by group.
     validation: the share drawn for validation, by the hash of the position, if
       no array defines it; from train, if only train is defined.
     test: the share drawn for test, in the same way.
@@ -242,7 +258,7 @@ def _chosen(options: Mapping[str, Any]) -> _Options:
 def _whole(chosen: _Options) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
   """The arrays of all splits, one dict or one a split, and each row's split."""
   arrays = dict(chosen.arrays)
-  groups = _groups(chosen, arrays)
+  groups = _array_layout.groups(arrays, chosen.group_column, chosen.where)
   named = _array_layout.layout(arrays, chosen.columns, chosen.where)
   parts, words, start = [], [], 0
   for split, part in named.items():
@@ -263,6 +279,11 @@ def _whole(chosen: _Options) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
       f"The array '{chosen.group_column}' of {chosen.where} has {len(keys)}"
       f" entries for {start} examples."
     )
+  if groups:
+    _splits.check_group_key(parts[0], chosen.where, chosen.group_column)
+    _, numbers = _splits.numbered(groups)
+    for part in parts:
+      part[_splits.GROUP] = numbers[part["index"]]
   if chosen.folds:
     if len(parts) > 1 or _array_layout.SPLIT in named["train"]:
       raise UserError(
@@ -273,22 +294,3 @@ def _whole(chosen: _Options) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
   if len(parts) == 1 and _array_layout.SPLIT not in named["train"]:
     return parts, _splits.drawn(keys, *shares)
   return parts, _splits.filled(stated, keys, *shares)
-
-
-def _groups(
-  chosen: _Options, arrays: dict[str, np.ndarray]
-) -> list[str | None]:
-  """Each example's group; an array of words is taken out of `arrays`."""
-  name = chosen.group_column
-  if not name:
-    return []
-  if name not in arrays or arrays[name].ndim != 1:
-    raise UserError(
-      f"{chosen.where} has no array '{name}' [N] of groups.",
-      exists=arrays,
-      near=name,
-    )
-  groups = arrays[name]
-  if groups.dtype.kind in "OSU":
-    del arrays[name]
-  return [str(group) for group in groups.tolist()]

@@ -47,7 +47,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from kdjax.data import _columns, _options, _originals, _shapes, _splits
+from kdjax.data import _options, _originals, _shapes, _splits
 from kdjax.data._manifest import open_table
 from kdjax.data._records import opened
 from kdjax.data._whole import Options
@@ -74,6 +74,15 @@ def label_names(**options) -> dict[str, tuple[str, ...]]:
     **options: of `load`. The table is read.
   """
   return dict(open_table(_chosen(options)).classes)
+
+
+def group_names(**options) -> tuple[str, ...]:
+  """Names of groups 0, 1, ..., the key `group`; () without `group_column`.
+
+  Args:
+    **options: of `load`. The table is read.
+  """
+  return open_table(_chosen(options)).groups
 
 
 def ids(**options) -> dict[str, int]:
@@ -215,7 +224,8 @@ def load(
       then does not change when records are added or removed. "" uses the
       position.
     group_column: the column of the speaker, patient or picture that several
-      records are of; a drawn split has all records of a group, or none.
+      records are of; a drawn split has all records of a group, or none. The key
+      `group` is its number, for results by group.
     split_column: the column with train, validation (val, valid, dev) or test.
       "split" is also a column called Split, set, subset, partition or fold,
       with such words. If it is "", or there is no such column, splits are drawn
@@ -280,12 +290,4 @@ def load(
 
 def _chosen(options: Mapping[str, Any]) -> Options:
   """The options of `load`, each with its default there."""
-  values = _options.chosen(load, options)
-  columns = values["columns"]
-  values["columns"] = None if columns is None else _columns.parse(columns)
-  for key in ("classes", "image_size"):
-    values[key] = tuple(values[key])
-  if values["range"] is not None:
-    values["range"] = tuple(values["range"])
-  fields = {field.name for field in dataclasses.fields(Options)}
-  return Options(**{key: values[key] for key in fields & values.keys()})
+  return Options.of(_options.chosen(load, options))

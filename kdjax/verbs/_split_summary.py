@@ -133,7 +133,7 @@ def _is_numeric(key: str, batch: Mapping[str, np.ndarray]) -> bool:
   """Whether the mean of a key's values is meaningful."""
   kind = batch[key].dtype.kind
   is_text = f"mask/{key}" in batch and kind == "i" and not _is_audio(key)
-  named = key == "index" or key.partition("/")[0] == "label"
+  named = key in ("index", "group") or key.partition("/")[0] == "label"
   return kind in "iuf" and not named and not is_text
 
 
