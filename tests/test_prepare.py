@@ -14,7 +14,19 @@ import soundfile
 from PIL import Image
 
 from kdjax import cli, prepare
-from kdjax.data import _noise, avmnist, cifar100, emoji, fsdd, mnist, sst2
+from kdjax.data import (
+  _hanzi,
+  _har,
+  _noise,
+  avmnist,
+  cifar100,
+  emoji,
+  fsdd,
+  hanzi,
+  har,
+  mnist,
+  sst2,
+)
 from kdjax.errors import UserError
 from kdjax.prepare import _sources
 
@@ -169,6 +181,98 @@ def cifar100_read(root):
     assert {*np.unique(batch["image"][..., 1]).tolist()} == green
 
 
+def har_source(folder, people=(1, 2, 5), seconds=3):
+  """A recording of each person, at 100 Hz; the watch starts 300 ms later."""
+  data = folder / "sp-sw-har-dataset-main/DATA"
+  for person in people:
+    for device, late, rate in (("sp", 0, 100), ("sw", 300, 125)):
+      lines = ["x_acc,y_acc,z_acc,x_gyro,y_gyro,z_gyro,timestamp,label"]
+      for number in range(seconds * rate):
+        stamp = late + 1000 * number // rate
+        label = "SEATED" if stamp < 1500 else "STANDING_UP"
+        # Linear in time: any interpolation of it is exact.
+        values = [stamp / 1000, person, 9.5, late / 1000, -1, 0.5]
+        cells = [*values, 1_600_000_000_000 + stamp, label]
+        lines.append(",".join(map(str, cells)))
+      path = data / f"s{person:02}/s{person:02}_01_{device}.csv"
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.write_text("\n".join(lines) + "\n")
+  (data / "subjects_info.csv").write_text("subject_id,age\ns01,54\n")
+
+
+def har_read(root):
+  whole = _har.recordings(root)
+  assert whole.person.tolist() == [0, 1, 4]
+  assert whole.split.tolist() == [0, 1, 2]
+  # From 300 ms to 2990 ms, every 20.
+  assert np.diff(whole.offsets).tolist() == [135] * 3
+  times = 0.3 + 0.02 * np.arange(135)
+  for part in range(3):
+    rows = slice(whole.offsets[part], whole.offsets[part + 1])
+    phone, watch = whole.phone[rows] * whole.scale, whole.watch[rows]
+    # The first and last sample are smoothed with what is beyond the ends.
+    np.testing.assert_allclose(phone[1:-1, 0], times[1:-1], atol=0.002)
+    np.testing.assert_allclose(phone[:, 1], [1, 2, 5][part], atol=0.001)
+    np.testing.assert_allclose(watch[:, 3] * whole.scale[3], 0.3, atol=0.001)
+    np.testing.assert_array_equal(whole.label[rows], times >= 1.5 - 1e-6)
+  sizes = [len(har.load(split, root=root)) for split in SPLITS]
+  assert sizes == [3, 3, 3]
+
+
+STROKE = "M 256 132 L 256 644 L 768 644 L 768 132 Z"
+CHARACTERS = {
+  "一": ("yī", "one; a,\u00a0an"),
+  "马": ("mǎ", "horse"),
+  "骂": ("mà", "to  scold"),
+  "吗": ("ma", "question particle"),
+  "无": ("wú", None),
+}
+
+
+def hanzi_source(folder):
+  """Five characters; one without a gloss, and a word of two."""
+  audio, other = folder / "audio-cmn-master", folder / "makemeahanzi-master"
+  lines = []
+  for number, (character, (pinyin, gloss)) in enumerate(CHARACTERS.items()):
+    entry = {"character": character, "pinyin": [pinyin, "x"], "radical": "口"}
+    entry |= {"definition": gloss} if gloss else {}
+    lines.append(json.dumps(entry, ensure_ascii=False))
+    path = other / f"svgs-still/{ord(character)}-still.svg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+      '<svg xmlns="x"><g transform="scale(1, -1) translate(0, -900)">\n'
+      f'<path d="{STROKE}" class="stroke1"/></g></svg>'
+    )
+    for quality in ("96k", "18k-abr"):
+      for name in (character, character + "马"):
+        path = audio / f"{quality}/hsk/cmn-{name}.mp3"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        loud = 0.1 * (number + 1) if quality == "96k" else 0.9
+        time = np.arange(22050 // 2) / 22050
+        wave = loud * np.sin(2 * np.pi * 220 * time)
+        soundfile.write(path, wave, 22050, format="MP3")
+  (other / "dictionary.txt").write_text("\n".join(lines) + "\n")
+
+
+def hanzi_read(root):
+  whole = _hanzi.hanzi(root)
+  assert whole.character == ("一", "吗", "马", "骂")
+  assert whole.gloss == ("one; a, an", "question particle", "horse", "to scold")
+  assert whole.tone.tolist() == [1, 5, 3, 4]
+  # One syllable is in one split, in all tones.
+  assert len({*whole.split[1:].tolist()}) == 1
+  # A square from 256 to 768 of 1024 units.
+  ink = np.zeros((64, 64))
+  ink[16:48, 16:48] = 255
+  assert np.abs(whole.glyph - ink).mean() < 2
+  for row, loud in enumerate((0.1, 0.4, 0.2, 0.3)):
+    wave = whole.sounds(np.array([row]), 8000)[0] / 32768
+    assert np.abs(wave).max() == pytest.approx(loud, rel=0.1)
+    spectrum = np.abs(np.fft.rfft(wave))
+    assert spectrum.argmax() * 2 == pytest.approx(220, abs=4)
+  assert len(hanzi.load(str(whole.split[3]), root=root)) >= 2
+
+
 MADE = {
   name: (globals()[f"{name}_source"], globals()[f"{name}_read"])
   for name in prepare.sets()
@@ -206,6 +310,10 @@ def test_a_copy_of_a_public_source_becomes_what_the_data_set_reads(
   cli.main(["prepare", name, f"--from={source}", f"--out={out}"])
   said = capsys.readouterr().out
   assert f"Wrote {out / name}." in said
+  credit = getattr(prepare.sets()[name], "ATTRIBUTION", None)
+  if credit:
+    assert "Licence" in credit and credit in said
+    assert (out / name / "ATTRIBUTION.md").read_text() == credit
   # A made-up copy has another content than the published set.
   assert ("numbers may differ" in said) == bool(prepare.sets()[name].DIGEST)
   read(str(out))
@@ -334,13 +442,22 @@ DATA = pathlib.Path(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fsdd", "mnist", "sst2"])
+@pytest.mark.parametrize("name", ["fsdd", "hanzi", "har", "mnist", "sst2"])
 def test_the_digest_is_that_of_the_files_that_numbers_were_measured_with(name):
   if not (DATA / name).exists():
     pytest.skip(f"no folder {DATA / name} (KDJAX_DATA)")
   if name == "fsdd":
     with np.load(DATA / "fsdd/fsdd.npz") as saved:
       arrays = [saved[key] for key in ("waveform", "label", "speaker")]
+  elif name == "har":
+    with np.load(DATA / "har/recordings.npz") as saved:
+      arrays = [saved[key] for key in ("phone", "watch", "label", "subject")]
+  elif name == "hanzi":
+    lines = gzip.decompress((DATA / "hanzi/characters.tsv.gz").read_bytes())
+    rows = [line.split("\t") for line in lines.decode().splitlines()]
+    at = [rows[0].index(it) for it in prepare.sets()["hanzi"].COLUMNS]
+    text = "".join("\t".join(row[it] for it in at) + "\n" for row in rows)
+    arrays = [np.frombuffer(text.encode(), np.uint8)]
   else:
     files = {
       "mnist": [f"mnist/{stem}.gz" for stem in prepare.sets()["mnist"].NAMES],

@@ -3,8 +3,9 @@
 A file of this folder is a data set: `SOURCE` has the addresses of its public
 files, `prepare(source, out)` writes what `kdjax/data` reads and returns arrays
 of its content, whose hash is `DIGEST` for the set that our numbers were
-measured with ("" if that is not fixed). Knows `errors` and `preprocess`, no
-data set. Read `fsdd.py` first.
+measured with ("" if that is not fixed). `ATTRIBUTION`, if it has one, is
+printed and written beside the files: makers, licences and changes. Knows
+`errors` and `preprocess`, no data set. Read `fsdd.py` first.
 """
 
 import importlib

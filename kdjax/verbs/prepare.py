@@ -6,7 +6,8 @@
 
 Writes below --out what the configs read. The values are compared with those
 that the numbers of this repository were measured with; a source of today may
-differ, and the last line says so.
+differ, and the last line says so. Makers and licences that must be named are
+printed, and written beside the files.
 """
 
 import pathlib
@@ -50,6 +51,10 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   with _sources.opened(sources) as folder:
     found = _sources.digest(module.prepare(folder, out))
   print(f"Wrote {out / arguments[0]}.")
+  credit = getattr(module, "ATTRIBUTION", "")
+  if credit:
+    _sources.write(out / arguments[0] / "ATTRIBUTION.md", credit.encode())
+    print(f"Its makers and licences, also in ATTRIBUTION.md:\n{credit}", end="")
   if module.DIGEST and found != module.DIGEST:
     print(
       f"Its content, {found}, is not that of the published set,"
