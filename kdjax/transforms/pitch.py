@@ -84,13 +84,7 @@ def pitch(
   """
   del key
   x = floats(waveform(x, "pitch"), "pitch")
-  if not 1 <= f_min < f_max <= sample_rate / 4 or hop < 1:
-    raise UserError(
-      f"The transform 'pitch' has f_min={f_min}, f_max={f_max} and hop={hop} at"
-      f" sample_rate={sample_rate}.",
-      f"Expected 1 <= f_min < f_max <= {sample_rate / 4:g} and a hop of 1 or"
-      " more.",
-    )
+  _check(sample_rate, hop, f_min, f_max)
   starts = np.arange(0, len(x) + 1, hop)
   kept = np.ones(len(starts), bool)
   if mask is not None:
@@ -117,6 +111,16 @@ def pitch(
   )
   found = jnp.where(voiced[:, None], found, 0.0)
   return found if mask is None else (found, kept)
+
+
+def _check(sample_rate, hop, f_min, f_max):
+  if not 1 <= f_min < f_max <= sample_rate / 4 or hop < 1:
+    raise UserError(
+      f"The transform 'pitch' has f_min={f_min}, f_max={f_max} and hop={hop} at"
+      f" sample_rate={sample_rate}.",
+      f"Expected 1 <= f_min < f_max <= {sample_rate / 4:g} and a hop of 1 or"
+      " more.",
+    )
 
 
 def _frames(x, starts, window):
