@@ -114,7 +114,7 @@ def test_the_config_of_a_table_is_traced_on_the_table(tmp_path):
   for number in (1, 3):
     write_sound(tmp_path / f"wav/{number:03}.flac", number)
   path = tmp_path / "birds.py"
-  path.write_text(block("python", '"manifest"'))
+  path.write_text(block("python", 'table="birds.csv"'))
   plan = fields.load(str(path))
   with plan.unlocked():
     plan.data.root = str(tmp_path)
@@ -126,6 +126,30 @@ def test_the_config_of_a_table_is_traced_on_the_table(tmp_path):
   batch = manifest.load("train", **options).take(np.arange(2))
   assert batch["has/image"].all() and batch["valid"].all()
   assert batch["has/audio"].tolist() == [True, False]
+
+
+def test_recordings_of_sensors_are_cut_as_written(tmp_path):
+  names = {"data": config.data}
+  exec(block("python", "window=2.56"), names)
+  options = names["recordings"].to_dict()
+  options = {name: options[name] for name in manifest.load.__kwdefaults__}
+  options |= {"root": str(tmp_path), "validation": 0.0, "test": 0.0}
+  # 10 s: a window of 2.56 s every 1.28 s.
+  heads = {"p": "ms,ax,ay,az,activity", "w": "bpm"}
+  for name, rate in (("p", 50), ("w", 100)):
+    lines = [
+      f"{1000 * it // rate},{it},0,1,walk" if name == "p" else f"{it}"
+      for it in range(10 * rate)
+    ]
+    (tmp_path / f"{name}.csv").write_text(
+      "\n".join([heads[name], *lines]) + "\n"
+    )
+  table = "phone,watch,person\np.csv,w.csv,ann\n"
+  (tmp_path / "walks.csv").write_text(table)
+  batch = manifest.load("train", **options).take(np.arange(6))
+  assert batch["phone"].shape == (6, 128, 3)
+  assert batch["watch"].shape == (6, 128, 1) and batch["mask/watch"].all()
+  assert manifest.class_names(**options) == ("walk",)
 
 
 def write_sound(path, number):

@@ -34,10 +34,16 @@ OWN = {
   "frames": ("image_size", "channels", "fit", "range", "steps"),
   "audio": ("sample_rate", "seconds", "scale"),
   "text": ("tokenizer", "vocabulary_size", "length", "captions"),
-  "sequence": ("steps",),
-  "label": ("classes",),
+  "sequence": (
+    *("steps", "fields", "time", "time_unit", "stored_rate", "gap"),
+  ),
+  "label": ("classes", "field"),
   "labels": ("classes",),
 }
+
+# Options that only columns have, with their defaults.
+ALONE = {"fields": (), "time": "", "time_unit": 1.0, "stored_rate": 0.0}
+ALONE |= {"gap": 0.0, "field": ""}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +71,8 @@ class Column:
       return own[name]
     if name == "classes" and self.key != "label":
       return ()
+    if name in ALONE:
+      return ALONE[name]
     return getattr(options, name)
 
 

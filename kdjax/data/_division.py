@@ -10,7 +10,7 @@ from kdjax.preprocess import tables
 def divide(whole: Whole, chosen: Options, table: tables.Table) -> None:
   """Sets each record's split; a record whose split is unknown is in train."""
   keys: list[str | None] = [str(row) for row in range(len(whole.rows))]
-  if _layout.FILE in table.columns and not _layout.is_of_tables(chosen.table):
+  if _layout.FILE in table.columns and not chosen.of_tables:
     keys = [row.file for row in whole.rows]
   if chosen.record_key:
     keys = _keys(whole, chosen.record_key, chosen.group_column)

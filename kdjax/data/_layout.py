@@ -85,7 +85,11 @@ def matches(root: str, pattern: str) -> tuple[Match, ...]:
 
 
 def read(
-  root: str, pattern: str, found: Iterable[Match], **options: Any
+  root: str,
+  pattern: str,
+  found: Iterable[Match],
+  of_tables: bool,
+  **options: Any,
 ) -> tables.Table:
   """The records of all files that match, as one table.
 
@@ -93,9 +97,10 @@ def read(
     root: of the paths.
     pattern: with the ending of a table, or else each file is a record.
     found: from `matches`.
+    of_tables: whether the files are tables.
     **options: of `tables.read`.
   """
-  if not is_of_tables(pattern):
+  if not of_tables:
     fields = [name for name, _, _ in _FIELD.findall(pattern) if name]
     rows = (
       tables.Row(1, {FILE: match.path, **dict(match.fields)}, file=match.path)

@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from kdjax.data import _captions, _columns, _division, _labels, _layout, _splits
+from kdjax.data import (
+  _captions,
+  _columns,
+  _division,
+  _labels,
+  _layout,
+  _splits,
+  _windows,
+)
 from kdjax.data import _cell_files as cell_files
 from kdjax.data._columns import FILES, Column
 from kdjax.data._whole import Options, Whole
@@ -36,7 +44,9 @@ def _read(chosen: Options, stamp: Any) -> tables.Table:
     "needs": _needs(chosen),
   }
   if _layout.is_pattern(chosen.root, chosen.table):
-    return _layout.read(chosen.root, chosen.table, stamp, **options)
+    return _layout.read(
+      chosen.root, chosen.table, stamp, chosen.of_tables, **options
+    )
   return tables.read(chosen.path, **options)
 
 
@@ -56,14 +66,16 @@ def _opened(chosen: Options, stamp: Any) -> Whole:
       whole.cells[column.key] = whole.column(column.names[0])
       present = [cell is not None for cell in whole.cells[column.key]]
       whole.values[f"has/{column.key}"] = np.array(present, bool)
-      if column.kind == "sequence":
+      if column.kind == "sequence" and not chosen.window:
         whole.features[column.key] = _features(whole, chosen, column)
+    elif column.option("field", chosen):
+      continue  # of each step, in the files
     elif column.kind in _columns.LABELS:
       _read_labels(whole, chosen, column, table)
     elif column.kind in ("numbers", "target"):
       _read_numbers(whole, chosen, column)
   _captions.read(whole, chosen)
-  return whole
+  return _windows.cut(whole, chosen)
 
 
 def _needs(chosen: Options) -> Callable[[str], bool]:
@@ -82,7 +94,7 @@ def _present(chosen: Options, table: tables.Table) -> tuple[Column, ...]:
     known = [name for name in table.columns if name in _columns.KINDS]
     files = [row.cells.get(_layout.FILE) for row in table.rows if row.file]
     kinds = {_layout.kind_of(file) for file in files if isinstance(file, str)}
-    if _layout.is_of_tables(chosen.table) or not files:
+    if chosen.of_tables or not files:
       kinds = set()
     if len(kinds) > 1:
       raise UserError(

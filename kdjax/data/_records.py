@@ -83,7 +83,12 @@ class Split:
       self.values[_captions.RECORD] = rows.astype(np.int32)
     if split != "train":
       self.values |= _captions.only(whole.captions, self.values, numbers)
-    self._files = [column for column in whole.columns if column.kind in FILES]
+    # Windows of sequences are cut already.
+    self._files = [
+      column
+      for column in whole.columns
+      if column.kind in FILES and column.key not in self.values
+    ]
     self._cells = {
       key: [cells[row] for row in rows] for key, cells in whole.cells.items()
     }

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from kdjax.data import _captions, _columns, _splits
+from kdjax.data import _captions, _columns, _splits, _windows
 from kdjax.data._columns import Column
 from kdjax.data._manifest import open_table
 from kdjax.data._whole import Options
@@ -52,7 +52,11 @@ def _form(chosen: Options, column: Column) -> tuple[tuple[int, ...], type]:
     features = 1
     if chosen.there:
       features = open_table(chosen).features[column.key]
-    return (options["steps"], features), np.float32
+    steps = options["steps"]
+    if chosen.window:
+      steps, _ = _windows.lengths(chosen)
+      features = len(options["fields"]) or features
+    return (steps, features), np.float32
   if kind == "text":
     several = open_table(chosen).captions.get(column.key) if chosen.there else 0
     return (*[several] * bool(several), options["length"]), np.int32

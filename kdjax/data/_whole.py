@@ -45,6 +45,10 @@ class Options:
   encoding: str
   separator: str
   quoting: str
+  window: float = 0.0
+  step: float = 0.0
+  rate: float = 0.0
+  purity: float = 0.0
   folds: int | str = 0
   labels_per_class: int = 0
   seed: int = 0
@@ -70,6 +74,13 @@ class Options:
   def path(self) -> pathlib.Path:
     """The table's path; of a pattern, that of the pattern."""
     return pathlib.Path(self.root) / self.table
+
+  @property
+  def of_tables(self) -> bool:
+    """Whether files of a pattern are tables; else each is a record."""
+    files = [it.names for it in self.columns or () if it.kind == "sequence"]
+    recordings = self.window and (_layout.FILE,) in files
+    return _layout.is_of_tables(self.table) and not recordings
 
   @property
   def there(self) -> bool:

@@ -19,36 +19,27 @@ float64 becomes float32, and whole numbers wider than 32 bits become int32.
 """
 
 import dataclasses
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from kdjax.data import _array_layout, _arrays, _options, _splits, _subset
+from kdjax.data import (
+  _array_layout,
+  _array_options,
+  _arrays,
+  _options,
+  _splits,
+  _subset,
+)
+from kdjax.data._array_options import Options
 from kdjax.errors import UserError
 from kdjax.feed.sources import ArraySource
-from kdjax.preprocess import images
 from kdjax.types import Spec
 
-_held: dict[str, dict[str, np.ndarray]] = {}
-
+hold = _array_options.hold
 seed_draws = _splits.seed_draws
-
-
-def hold(name: str, arrays: Mapping[str, np.ndarray]) -> None:
-  """Keeps arrays of this process, for data("arrays", held=name).
-
-  Args:
-    name: replaces the arrays held with this name before.
-    arrays: name -> [N ...], as above.
-  """
-  if not arrays:
-    raise UserError(
-      f"hold('{name}', ...) has no arrays.", "Expected {name: array}."
-    )
-  _held[name] = {key: np.asarray(value) for key, value in arrays.items()}
 
 
 def class_names(**options) -> tuple[str, ...]:
@@ -77,7 +68,7 @@ def group_names(**options) -> tuple[str, ...]:
     **options: of `load`.
   """
   chosen = _chosen(options)
-  arrays = dict(chosen.arrays)
+  arrays = _cut(chosen)
   groups = _array_layout.groups(arrays, chosen.group_column, chosen.where)
   return _splits.numbered(groups)[0]
 
@@ -104,7 +95,8 @@ def spec(**options) -> Spec:
     **options: of `load`.
   """
   chosen = _chosen(options)
-  headers = dict(chosen.headers)
+  headers = chosen.headers
+  headers = chosen.windows(headers).headers(headers)
   group = headers.get(chosen.group_column)
   if group is not None and group.dtype.kind in "OSU":
     del headers[chosen.group_column]
@@ -134,6 +126,10 @@ def load(
   labels_per_class: int = 0,
   classes: tuple[str, ...] = (),
   range: tuple[float, float] | None = None,
+  window: int = 0,
+  step: int = 0,
+  purity: float = 0.0,
+  recording: str = "",
 ) -> ArraySource:
   """The examples of a split; `index` numbers them across all splits.
 
@@ -160,6 +156,13 @@ def load(
     range: (low, high), black and white of `image`, which becomes float32 of 0
       to 1. None: uint8, or floats of 0 to 1 or, with negative ones,
       standardised; other images are an error.
+    window: steps of the windows that arrays are cut into, each an example; the
+      first axis of every array is then time, of all recordings one after the
+      other. A label of each step becomes the commonest. 0 is none.
+    step: steps from the start of a window to that of the next; 0 is `window`.
+    purity: the least share of a window with its label; others are left out.
+    recording: the array, [S], that tells recordings apart: no window is of two,
+      and each is in one split; it is the `group_column` if none is stated.
 
   Raises:
     UserError: an array is missing, or the arrays do not fit together.
@@ -192,72 +195,14 @@ def load(
   return ArraySource(columns)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Options:
-  """The options of `load`, described there.
-
-  Attributes:
-    seed: of a run with folds; else 0.
-  """
-
-  root: str
-  held: str
-  columns: tuple[tuple[str, str], ...] | None
-  group_column: str
-  validation: float
-  test: float
-  folds: int | str
-  labels_per_class: int
-  classes: tuple[str, ...]
-  range: tuple[float, float] | None
-  seed: int = 0
-
-  @property
-  def where(self) -> str:
-    """How messages refer to the arrays."""
-    return f"'{self.root or self.held}'"
-
-  @property
-  def arrays(self) -> dict[str, np.ndarray]:
-    """name -> array."""
-    if not self.held:
-      return _arrays.arrays(pathlib.Path(self.root))
-    if self.held not in _held:
-      raise UserError(
-        f"No arrays are held as '{self.held}'.",
-        "arrays.hold(name, {...}) keeps arrays in this process.",
-        exists=_held,
-        near=self.held,
-      )
-    return _held[self.held]
-
-  @property
-  def headers(self) -> dict[str, Any]:
-    """name -> an object with the array's shape and dtype."""
-    if self.held:
-      return self.arrays
-    return _arrays.headers(pathlib.Path(self.root))
+def _chosen(options: Mapping[str, Any]) -> Options:
+  """The options of `load`, each with its default there."""
+  return Options.of(_options.chosen(load, options))
 
 
-def _chosen(options: Mapping[str, Any]) -> _Options:
-  values = _options.chosen(load, options)
-  columns = values["columns"]
-  if columns is not None:
-    columns = columns.items() if isinstance(columns, Mapping) else columns
-    values["columns"] = tuple(sorted((key, name) for key, name in columns))
-  if bool(values["root"]) == bool(values["held"]):
-    raise UserError(
-      f"root='{values['root']}' and held='{values['held']}'.",
-      "Set one of them: the location of the arrays.",
-    )
-  if values["range"] is not None:
-    values["range"] = images.checked_range(values["range"])
-  return _Options(**{**values, "classes": tuple(values["classes"])})
-
-
-def _whole(chosen: _Options) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
+def _whole(chosen: Options) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
   """The arrays of all splits, one dict or one a split, and each row's split."""
-  arrays = dict(chosen.arrays)
+  arrays = _cut(chosen)
   groups = _array_layout.groups(arrays, chosen.group_column, chosen.where)
   named = _array_layout.layout(arrays, chosen.columns, chosen.where)
   parts, words, start = [], [], 0
@@ -294,3 +239,9 @@ def _whole(chosen: _Options) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
   if len(parts) == 1 and _array_layout.SPLIT not in named["train"]:
     return parts, _splits.drawn(keys, *shares)
   return parts, _splits.filled(stated, keys, *shares)
+
+
+def _cut(chosen: Options) -> dict[str, np.ndarray]:
+  """name -> array, of windows where the options say so."""
+  arrays = chosen.arrays
+  return chosen.windows(arrays).cut(arrays, chosen.where)

@@ -112,14 +112,7 @@ def tokenizers(**options) -> dict[str, str]:
   Args:
     **options: of `load`. The table is read only if `columns` is None.
   """
-  chosen = _chosen(options)
-  if chosen.columns is None and not chosen.there:
-    return {}  # `load` reports it
-  return {
-    column.key: column.option("tokenizer", chosen)
-    for column in chosen.columns or open_table(chosen).columns
-    if column.kind == "text"
-  }
+  return _each(options, "text", "tokenizer")
 
 
 def sample_rates(**options) -> dict[str, int]:
@@ -128,14 +121,7 @@ def sample_rates(**options) -> dict[str, int]:
   Args:
     **options: of `load`. The table is read only if `columns` is None.
   """
-  chosen = _chosen(options)
-  if chosen.columns is None and not chosen.there:
-    return {}  # `load` reports it
-  return {
-    column.key: column.option("sample_rate", chosen)
-    for column in chosen.columns or open_table(chosen).columns
-    if column.kind == "audio"
-  }
+  return _each(options, "audio", "sample_rate")
 
 
 def captions(**options) -> tuple[str, ...]:
@@ -201,6 +187,10 @@ def load(
   seconds: float = 1.0,
   scale: float = 1.0,
   steps: int = 128,
+  window: float = 0.0,
+  step: float = 0.0,
+  rate: float = 0.0,
+  purity: float = 0.0,
   tokenizer: str = "words",
   vocabulary_size: int = 10000,
   length: int = 32,
@@ -254,6 +244,11 @@ def load(
     scale: the largest sample of recordings of floats, which becomes 1. A larger
       one is a fault.
     steps: of a sequence; longer ones are cut, shorter ones padded with zeros.
+    window: seconds, or steps without `rate`, of the windows that sequences are
+      cut into: each is an example. 0 is none.
+    step: from the start of a window to that of the next; 0 is `window`.
+    rate: steps a second that sequences are resampled to; 0 does not resample.
+    purity: the least share of a window with its label, if steps have labels.
     tokenizer: "words" or "characters" of the training texts, a folder of a
       `transformers` tokenizer, or a name of the hub with @revision.
     vocabulary_size: the largest vocabulary of words or characters, with id 0
@@ -286,6 +281,18 @@ def load(
   if labels_per_class and split == "train":
     records.keep_labels(labels_per_class, seed)
   return RecordSource(records, on_error=on_error, most_broken=most_broken)
+
+
+def _each(options: Mapping[str, Any], kind: str, option: str) -> dict[str, Any]:
+  """The option of each column of a kind."""
+  chosen = _chosen(options)
+  if chosen.columns is None and not chosen.there:
+    return {}  # `load` reports it
+  return {
+    column.key: column.option(option, chosen)
+    for column in chosen.columns or open_table(chosen).columns
+    if column.kind == kind
+  }
 
 
 def _chosen(options: Mapping[str, Any]) -> Options:
