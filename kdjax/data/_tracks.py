@@ -1,6 +1,7 @@
 """Whole recordings of a manifest's records, all sequences on one clock."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -55,20 +56,32 @@ def _opened(
   whole: Whole, chosen: Options, column: Column, cell: Any
 ) -> recordings.Recording:
   """A recording, with the labels that other columns read from its file."""
-  file, name = cell, "it"
+  file, name, stamp = cell, "it", None
+  folder = os.path.abspath(chosen.root)
   if not isinstance(cell, list):
-    folder = os.path.abspath(chosen.root)
     file, name = cell_files.open_cell(cell, folder, column.kind)
+  if isinstance(cell, str):
+    file = os.path.normpath(os.path.join(folder, cell))
+    state = os.stat(file)
+    stamp = (state.st_mtime_ns, state.st_size)
   option = lambda name: column.option(name, chosen)
   labels = [
     it.option("field", chosen)
     for it in stepwise(whole, chosen)
     if _holder(whole, it.names[0]) is column
   ]
+  how = (option("fields"), option("time"), tuple(labels))
   try:
-    return recordings.read(file, option("fields"), option("time"), labels)
+    return _kept(file, stamp, *how) if stamp else recordings.read(file, *how)
   except ValueError as error:
     raise ValueError(f"{name} is {error}") from error
+
+
+@functools.lru_cache(maxsize=1024)
+def _kept(file: str, stamp: tuple, *how: Any) -> recordings.Recording:
+  """A file's recording, for all seeds, until it changes."""
+  del stamp  # part of the cache's key
+  return recordings.read(file, *how)
 
 
 def stepwise(whole: Whole, chosen: Options) -> list[Column]:
