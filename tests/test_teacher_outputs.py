@@ -9,6 +9,7 @@ import pytest
 
 import kdjax
 from kdjax import config
+from kdjax.bench import trainer
 from kdjax.cache.store import Reader
 from kdjax.data import arrays
 from kdjax.errors import UserError
@@ -459,3 +460,66 @@ def test_each_output_may_have_its_own_codec(runs):
         "student",
       )
     )
+
+
+@pytest.mark.parametrize(
+  ("name", "output"),
+  [
+    ("series_cnn", "stage1"),
+    ("series_cnn", "preact2"),
+    ("resnet1d", "stage0"),
+    ("patch_series", "tokens"),
+  ],
+)
+def test_a_teacher_outside_of_the_step_brings_its_masks(name, output):
+  """Padding counts in no term, as with the teacher in the step."""
+  rng = np.random.default_rng(0)
+  lengths = rng.integers(6, 33, 16)
+  arrays.hold(
+    "masked",
+    {
+      "sequence": rng.normal(size=(16, 32, 3)).astype(np.float32),
+      "mask/sequence": np.arange(32) < lengths[:, None],
+      "label": np.arange(16) % 2,
+    },
+  )
+  network = config.network(name, num_classes=2)
+  # A bridge is the same for each position of both, and needs its masks.
+  reads = {"student": f"student/{output}", "teacher": f"teacher/{output}"}
+  stages = {
+    "large": config.stage(
+      network, terms={"labels": config.term("cross_entropy")}, steps=1
+    ),
+    "small": config.stage(
+      network,
+      teachers={"teacher": config.teacher("large", separate=True)},
+      terms={
+        "positions": config.term("hidden_mse", reads=reads),
+        "pooled": config.term(
+          "mse",
+          reads=reads,
+          bridges={side: config.head("bridge", by="pool") for side in reads},
+        ),
+      },
+      steps=1,
+      batch_size=16,
+    ),
+  }
+  data = config.data("arrays", held="masked")
+  plain = workdir.resolve(
+    config.experiment("masks", data=data, stages=stages, seeds=1)
+  )
+  stage = build.build(plain, "small")
+  fixed = stage.fixed(trainer.initial_teachers(stage, 3))
+  state = jax.jit(stage.init)(0, fixed)
+  batch = stage.train_feeds([0])[0].batch(0)
+  outputs = jax.jit(programs.teacher_program(stage, "teacher"))(
+    (), fixed, batch
+  )
+  assert f"precomputed/teacher/{output}" in outputs
+  assert any("/mask/" in key for key in outputs)
+  _, expected = jax.jit(stage.train_step)(state, fixed, batch)
+  step = programs.train_step(stage, ["teacher"])
+  _, found = jax.jit(step)(state, fixed, {**batch, **outputs})
+  for key in expected:
+    np.testing.assert_allclose(found[key], expected[key], rtol=1e-5)

@@ -19,12 +19,9 @@ def of_positions(flow: Flow, at: Address, length: int) -> Array | None:
     at: an output of a network.
     length: number of its positions.
   """
-  own = flow.outputs.get((at.network, at.view), {})
-  part, slash, output = at.output.rpartition("/")
-  output = output.replace("preact", "stage")
+  own = flow.run(at.network, at.view)
   for candidates in (
-    [own.get(f"{part}{slash}mask/{output}")],
-    [own.get(f"{part}{slash}{TOKENS}")],
+    *([own.get(name)] for name in names_of(at.output)),
     _of_modalities(flow, at),
   ):
     fits = [
@@ -35,6 +32,24 @@ def of_positions(flow: Flow, at: Address, length: int) -> Array | None:
     if len(fits) == 1:
       return fits[0]
   return None
+
+
+def names_of(output: str) -> tuple[str, str]:
+  """The outputs of a network that may be the mask of one of its outputs."""
+  part, slash, name = output.rpartition("/")
+  own = name.replace("preact", "stage")
+  return f"{part}{slash}mask/{own}", f"{part}{slash}{TOKENS}"
+
+
+def beside(flow: Flow, at: Address) -> dict[Address, Array]:
+  """The masks, bool [B T], that a network has of an output [B T ..]."""
+  own = flow.run(at.network, at.view)
+  length = own[at.output].shape[1:2]
+  return {
+    Address(at.network, at.view, name): own[name]
+    for name in names_of(at.output)
+    if own[at.output].ndim > 2 and name in own and own[name].shape[1:] == length
+  }
 
 
 def _of_modalities(flow: Flow, at: Address) -> list[Array]:

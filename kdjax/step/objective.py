@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.errors import UserError
-from kdjax.step import calls, parts, uncertainty
+from kdjax.step import calls, masks, parts, uncertainty
 from kdjax.step import state as states
 from kdjax.step.accumulation import in_parts
 from kdjax.step.addresses import DATA, PRECOMPUTED, Address, addresses
@@ -79,16 +79,17 @@ class Objective:
       further: addresses to return in addition to those of the terms.
 
     Returns:
-      {"precomputed/<address>": [B ...]}
+      {"precomputed/<address>": [B ...]}, and the masks of their positions.
     """
     running = dataclasses.replace(self, precomputed=())
     flow = running.flow({}, fixed, batch, train=train)
-    return {
-      f"{PRECOMPUTED}{address}": flow[address]
-      for address in dict.fromkeys((*self.addresses, *further))
-      if address.network in self.precomputed
-      and not address.output.startswith("params/")
-    }
+    found = {}
+    for at in dict.fromkeys((*self.addresses, *further)):
+      if at.network in self.precomputed and not at.output.startswith("params/"):
+        found[f"{PRECOMPUTED}{at}"] = flow[at]
+        beside = masks.beside(flow, at).items()
+        found |= {f"{PRECOMPUTED}{mask}": array for mask, array in beside}
+    return found
 
   def flow(self, variables, fixed, batch, *, key=None, train=False) -> Flow:
     """The arrays of a batch, by address.

@@ -277,9 +277,11 @@ def _outputs(
         exists=leaves,
         near=output,
       )
+  # A mask of positions is kept as it is.
+  codec = lambda output, leaf: (
+    "float32" if leaf.dtype == bool else store.get(output, "float32")
+  )
   return {
-    output: Output(
-      leaf.shape[1:], leaf.dtype.name, store.get(output, "float32")
-    )
+    output: Output(leaf.shape[1:], leaf.dtype.name, codec(output, leaf))
     for output, leaf in leaves.items()
   }
