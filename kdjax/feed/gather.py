@@ -44,3 +44,26 @@ def joined(examples, draw, others, partners):
       batch["partner/valid"] = others["valid"]
   batch |= {f"partner/{key}": others[key] for key in partners}
   return bucketing.cut(batch)
+
+
+def of_one_size(
+  tables: Mapping[int, Mapping[str, np.ndarray]],
+) -> dict[int, dict[str, np.ndarray]]:
+  """Splits of several seeds with equally many rows, to be stacked.
+
+  Rows of zeros are added at the end, which no position names.
+
+  Args:
+    tables: of each source, its columns.
+  """
+  most = max(len(table["index"]) for table in tables.values())
+
+  def padded(column: np.ndarray) -> np.ndarray:
+    missing = most - len(column)
+    zeros = np.zeros((missing, *column.shape[1:]), column.dtype)
+    return np.concatenate([column, zeros]) if missing else column
+
+  return {
+    source: {key: padded(column) for key, column in table.items()}
+    for source, table in tables.items()
+  }

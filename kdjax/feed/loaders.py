@@ -20,7 +20,7 @@ from kdjax.devices.placement import Placement
 from kdjax.errors import UserError
 from kdjax.feed import decoded_splits
 from kdjax.feed.buckets import aligned
-from kdjax.feed.gather import gathered, joined
+from kdjax.feed.gather import gathered, joined, of_one_size
 from kdjax.feed.index_stream import EvalFeed, TrainFeed
 from kdjax.feed.sources import ArraySource
 from kdjax.types import Batch, Source, Spec
@@ -110,13 +110,16 @@ class Rows:
     self, placement: Placement, feeds: Sequence[TrainFeed | EvalFeed]
   ):
     self.placement, self.feeds = placement, list(feeds)
-    self.shared = isinstance(feeds[0], EvalFeed)
+    # Splits of different seeds may differ in size.
+    self.shared = isinstance(feeds[0], EvalFeed) and len(feeds) == 1
     self.roles = ("rows", "shared" if self.shared else "batch")
     self.partners = feeds[0].partners
     tables: dict[int, dict] = {}
     for feed in feeds:
       if id(feed.source) not in tables:
         tables[id(feed.source)] = columns(feed.source)
+    if placement.stacked:
+      tables = of_one_size(tables)
     self.rows = placement.put_rows([tables[id(feed.source)] for feed in feeds])
 
   def over(self, step: Callable) -> Callable:

@@ -40,7 +40,8 @@ class SplitEvaluator:
     self.stage, self.placement = stage, placement
     size = stage.config["batch_size"]
     self.orders = [EvalFeed(source, size, stage.buckets) for source in sources]
-    self.order = self.orders[0]
+    # Of the seed with the most examples; those of others are padded.
+    self.steps = max(map(len, self.orders))
     self.feed = loaders.make(
       stage.config["data"], placement, self.orders, stage.spec
     )
@@ -71,7 +72,7 @@ class SplitEvaluator:
     """
     step = step or self.step
     parts: list[list[Any]] = [[] for _ in range(self.placement.seeds)]
-    for batch in self.feed.batches(0, len(self.order)):
+    for batch in self.feed.batches(0, self.steps):
       fetched = self.placement.fetch(step(variables, fixed, *batch))
       for of_seed, part in zip(parts, fetched, strict=True):
         of_seed.append(part)
