@@ -22,6 +22,7 @@ from kdjax import config, registry
 from kdjax.errors import ShapeError, UserError
 from kdjax.metrics import (
   agreement,
+  by_group,
   calibration,
   cka,
   classification,
@@ -159,6 +160,12 @@ def test_lower_is_better_exactly_for_the_metrics_that_say_so():
   # Of each family: what does not change, the changed name, good and bad values.
   cases = {
     "agreement": ({"teacher": noise}, "student", noise, -noise),
+    "by_group": (
+      {"label": label, "group_id": np.arange(B) % 3},
+      "student",
+      20 * hot,
+      noise,
+    ),
     "calibration": ({"label": label}, "student", 20 * hot, -20 * hot),
     "cka": ({"teacher": noise}, "student", noise, other),
     "classification": ({"label": label}, "student", 9 * hot, -9 * hot),
@@ -921,3 +928,44 @@ def test_metrics_of_arrays_that_do_not_fit_are_an_error():
   for family in (regression, cka):
     with pytest.raises(ShapeError, match=r"\[40, 3\] the mask is \[39\]"):
       family.rows(jnp.asarray(numbers(0)), jnp.asarray(numbers(1)), short)
+
+
+# Groups
+
+
+@pytest.mark.parametrize("mask", [ALL, SOME], ids=["all", "some"])
+def test_metrics_by_group_are_those_of_each_group_alone(mask):
+  random = np.random.default_rng(2)
+  student, label = logits(4), np.where(random.random(B) < 0.2, -1, LABEL)
+  group = random.choice([-1, 0, 2, 7], B, p=[0.1, 0.2, 0.3, 0.4])
+  found = measure(
+    by_group, mask, student=student, label=label, group_id=group, split=SPLIT
+  )
+  counted = mask & (label >= 0)
+  names = [name for name in (0, 2, 7) if (counted & (group == name)).any()]
+  accuracy, nll, count = [], [], []
+  for name in names:
+    rows = counted & (group == name)
+    true, p = label[rows], scipy.special.softmax(student[rows].astype(float), 1)
+    accuracy.append(sklearn.metrics.accuracy_score(true, p.argmax(1)))
+    nll.append(sklearn.metrics.log_loss(true, p, labels=range(K)))
+    count.append(rows.sum())
+  assert len(names) > 1
+  expected = {
+    "worst_group_accuracy": min(accuracy),
+    "accuracy_gap": max(accuracy) - min(accuracy),
+    "worst_group_nll": max(nll),
+    "nll_gap": max(nll) - min(nll),
+    "group": names,
+    "group_count": count,
+    "group_accuracy": accuracy,
+    "group_nll": nll,
+  }
+  equal(found, expected)
+
+
+def test_without_an_example_in_a_group_there_is_no_worst_group():
+  found = measure(
+    by_group, ALL, student=logits(0), label=LABEL, group_id=np.full(B, -1)
+  )
+  assert np.isnan(found["worst_group_accuracy"]) and found["group"].size == 0

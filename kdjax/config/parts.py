@@ -13,6 +13,7 @@ READS = {
   "label": "batch/label",
   "target": "batch/target",
   "counts": "data/class_count",
+  "group_id": "batch/group",
 }
 
 

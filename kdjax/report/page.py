@@ -30,7 +30,8 @@ NOTE = 24
 # and variants of a metric that has a column.
 DETAIL = re.compile(
   r"_last$|^loss/|_(macro|micro|weighted)$|^balanced_|accuracy_top\d|^brier$"
-  r"|_recall_\d+$|_median_rank$|^rmse$|^mae$|^hamming"
+  r"|_recall_\d+$|_median_rank$|^rmse$|^mae$|^hamming|^worst_group_nll$"
+  r"|^nll_gap$"
 )
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from kdjax.errors import UserError
-from kdjax.report import rankings, records
+from kdjax.report import groups, rankings, records
+from kdjax.report.numbers import finite, mean_and_std
 
 Results = dict[str, Any]
 Workdir = str | pathlib.Path
@@ -27,8 +28,9 @@ def summarize(workdirs: Workdir | list[Workdir]) -> Results:
     parameters, examples_per_second, seconds}}, gains: {"better - worse":
     {metric, mode, mean, stderr, seeds}}, rankings: see `rankings.rankings`,
     robustness: {stage: {corruption: {levels, metric: [[a value per seed] per
-    level]}}}, unfinished: {stage: {step, steps}}; and if a stage has a grid,
-    grids: {stage: [{at, metric: [a value per seed]} per point]}. `metric` is
+    level]}}}, unfinished: {stage: {step, steps}}; if a stage has a grid,
+    grids: {stage: [{at, metric: [a value per seed]} per point]}; and if the
+    data has groups, by_group: {stage: see `groups.of_stage`}. `metric` is
     measured on the test split with each seed's best variables, `<metric>_last`
     with its last ones. A number that does not exist, such as the deviation of
     one seed, is None. For a list: {name of the workdir: the above}.
@@ -89,6 +91,8 @@ def results_of(record: records.Record) -> Results:
     stage: it["grid"] for stage, it in record.results.items() if it.get("grid")
   }
   results |= {"grids": points} if points else {}
+  by_group = groups.of_stages(record)
+  results |= {"by_group": by_group} if by_group else {}
   return {**results, "rankings": rankings.rankings(record, results)}
 
 
@@ -97,13 +101,13 @@ def _stage(result: dict[str, Any]) -> dict[str, Any]:
   for which, ending in (("best", ""), ("last", "_last")):
     for name, values in result["test"][which].items():
       if all(_is_scalar(value) for value in values):
-        metrics[f"{name}{ending}"] = _mean_and_std(values)
+        metrics[f"{name}{ending}"] = mean_and_std(values)
   return {
     **metrics,
     "parameters": result["parameters"].get("student"),
     # 0: too short to be timed.
-    "examples_per_second": _finite(result["examples_per_second"]) or None,
-    "seconds": _finite(result["seconds"]),
+    "examples_per_second": finite(result["examples_per_second"]) or None,
+    "seconds": finite(result["seconds"]),
   }
 
 
@@ -113,7 +117,7 @@ def _robustness(corruptions: dict[str, Any]) -> dict[str, Any]:
     name: {
       key: values
       if key in ("levels", "sweeps")
-      else [[_finite(value) for value in level] for level in values]
+      else [[finite(value) for value in level] for level in values]
       for key, values in measured.items()
     }
     for name, measured in corruptions.items()
@@ -137,26 +141,11 @@ def _gain(record: records.Record, better: str, worse: str) -> dict | None:
   ):
     return None
   left, right = np.asarray(pairs, np.float64).T
-  difference = _mean_and_std(left - right)
+  difference = mean_and_std(left - right)
   std = difference.pop("std")
   stderr = None if std is None else std / math.sqrt(len(pairs))
   mode = record.config["stages"][better]["select_mode"]
   return {"metric": metric, "mode": mode, "stderr": stderr, **difference}
-
-
-def _mean_and_std(values) -> dict[str, Any]:
-  """Mean and sample deviation; None if not finite, since JSON has no NaN."""
-  values = np.asarray(values, np.float64)
-  std = values.std(ddof=1) if len(values) > 1 else math.nan
-  return {
-    "mean": _finite(values.mean()),
-    "std": _finite(std),
-    "seeds": [_finite(value) for value in values],
-  }
-
-
-def _finite(value: float) -> float | None:
-  return float(value) if math.isfinite(value) else None
 
 
 def _is_scalar(value: Any) -> bool:

@@ -2,34 +2,31 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import optax
 
 from kdjax import registry
 from kdjax.config import fields
 from kdjax.config.fields import without
 from kdjax.errors import UserError
-from kdjax.stage import class_names, networks, parts, sample_rates
+from kdjax.stage import class_names, groups, networks, parts, pipelines
 from kdjax.stage.grids import numbers_of
 from kdjax.stage.stage import Stage
 from kdjax.step import optimizer, schedules, uncertainty
 from kdjax.step.adapter import Adapter
 from kdjax.step.addresses import Address
 from kdjax.step.objective import Objective
-from kdjax.step.pipeline import Pipeline, parse
 from kdjax.step.rates import with_rates
 from kdjax.step.step import Family, make_eval_step, make_train_step
 from kdjax.step.terms import Term
-from kdjax.step.views import EVALUATION, TRAIN, Corruption, Views
+from kdjax.types import Spec
 
 # Keys of a config that are not options of the component.
 TERM_KEYS = fields.RESERVED["losses"]
 HEAD_KEYS, DATA_KEYS = fields.RESERVED["heads"], fields.RESERVED["data"]
-
-# What data with several captions a record begins its pipelines with.
-ONE_CAPTION = "one_caption"
 
 
 def build(
@@ -47,13 +44,15 @@ def build(
       of its config does not exist.
   """
   spec = class_names.resolved(config, name, stage_config(config, name))
+  leaves = _spec_of(spec["data"])
+  spec["metrics"] = groups.with_groups(spec["metrics"], spec["select"], leaves)
   common = {"axis_name": axis_name, "dtype": jnp.dtype(config["dtype"])}
   trained, teachers = networks.build_networks(config, name, common)
   teachers |= networks.cached_parts(config, name, trained)
   objective = Objective(
     networks=trained,
     teachers=teachers,
-    views=_views(spec),
+    views=pipelines.views(spec),
     averages=networks.averaged_teachers(config, name),
     terms=tuple(
       _term(key, spec["terms"], common, spec["steps"]) for key in spec["terms"]
@@ -65,12 +64,7 @@ def build(
     # A workdir from before the knob existed has none.
     weighting=spec.get("weighting", uncertainty.FIXED),
   )
-  rule = optimizer.make(spec["optimizer"], spec["steps"])
-  rates = {
-    key: parts.rates(it, spec["steps"]) for key, it in spec["networks"].items()
-  }
-  if any(rates.values()):
-    rule = with_rates(rule, rates)
+  rule = _rule(spec)
   families = {
     key: registry.find("metrics", metric["name"])
     for key, metric in spec["metrics"].items()
@@ -79,20 +73,33 @@ def build(
     key: _family(families[key], metric, common)
     for key, metric in spec["metrics"].items()
   }
-  data = spec["data"]
   return Stage(
     name=name,
     config=spec,
     objective=objective,
     optimizer=rule,
     families=families,
-    spec=registry.find("data", data["name"]).spec(**without(data, DATA_KEYS)),
+    spec=leaves,
     train_step=make_train_step(objective, rule, ema_decay=spec["ema_decay"]),
     measured=measured,
     eval_step=make_eval_step(objective, measured),
-    corruptions=_corruptions(spec),
+    corruptions=pipelines.corruptions(spec),
     teacher_classes=class_names.of_teachers(config, name, spec),
   )
+
+
+def _rule(spec: Mapping[str, Any]) -> optax.GradientTransformation:
+  """A stage's optimizer, with the rates of its networks' parts."""
+  rule = optimizer.make(spec["optimizer"], spec["steps"])
+  rates = {
+    key: parts.rates(it, spec["steps"]) for key, it in spec["networks"].items()
+  }
+  return with_rates(rule, rates) if any(rates.values()) else rule
+
+
+def _spec_of(data: Mapping[str, Any]) -> Spec:
+  """The shapes and dtypes of one example of a data set."""
+  return registry.find("data", data["name"]).spec(**without(data, DATA_KEYS))
 
 
 def stage_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -110,75 +117,6 @@ def stage_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
   spec["data"] = {**config["data"], **spec["data"]}
   spec["teachers"] = {**spec["teachers"], **parts.cached(spec["networks"])}
   return spec
-
-
-def _pipelines(data: Mapping[str, Any]) -> Callable[[str, str], Pipeline]:
-  """Reads a pipeline of a modality, with the data's sample rate."""
-  dataset = registry.find("data", data["name"])
-  options = without(data, DATA_KEYS)
-  rates = sample_rates.of_data(dataset, options)
-  several = _captions(data)
-
-  def read(text: str, modality: str) -> Pipeline:
-    pipeline = sample_rates.with_rate(
-      parse(text), modality, rates.get(modality)
-    )
-    if modality in several:
-      first = parse(ONE_CAPTION).steps
-      pipeline = Pipeline((*first, *pipeline.steps))
-    return pipeline
-
-  return read
-
-
-def _captions(data: Mapping[str, Any]) -> tuple[str, ...]:
-  """The modalities of which a network reads one text of several."""
-  captions = getattr(registry.find("data", data["name"]), "captions", None)
-  return captions(**without(data, DATA_KEYS)) if captions else ()
-
-
-def _corruptions(spec: Mapping[str, Any]) -> dict[str, Corruption]:
-  """The corruptions under which a stage is evaluated, by name."""
-  read = _pipelines(spec["data"])
-  return {
-    name: Corruption(
-      corruption["modality"],
-      read(corruption["pipeline"], corruption["modality"])
-      if corruption["pipeline"]
-      else None,
-      corruption["sweeps"],
-    )
-    for name, corruption in spec["robustness"].items()
-  }
-
-
-def _views(spec: Mapping[str, Any]) -> Views:
-  """The pipelines of a stage's data."""
-  data = spec["data"]
-  names = getattr(registry.find("data", data["name"]), "class_names", None)
-  read = _pipelines(data)
-  of_captions = dict.fromkeys(_captions(data), "")
-  stated = dict(data["pipelines"])
-  if of_captions:
-    for view in (TRAIN, EVALUATION):
-      stated[view] = {**of_captions, **stated.get(view, {})}
-  pipelines = {
-    view: {modality: read(text, modality) for modality, text in texts.items()}
-    for view, texts in stated.items()
-  }
-  for view, by_modality in pipelines.items():
-    mixing = [modality for modality, one in by_modality.items() if one.mixes]
-    if len(mixing) > 1:
-      raise UserError(
-        f"The view '{view}' mixes {' and '.join(mixing)}, each with its own"
-        " ratio.",
-        "Mix at most one modality: its ratio is that of the target.",
-      )
-  return Views(
-    pipelines,
-    seed=data["augment_seed"],
-    classes=len(names(**without(data, DATA_KEYS))) if names else 0,
-  )
 
 
 def _term(

@@ -16,7 +16,7 @@ from kdjax.stage import grids
 from kdjax.stage.stage import Stage
 from kdjax.step import state as states
 from kdjax.step.state import Fixed, State
-from kdjax.training import evaluation, provenance
+from kdjax.training import evaluation, group_results, provenance
 from kdjax.types import Source
 
 
@@ -57,7 +57,8 @@ class TrainedStage:
     select, grid = self.stage.config["select"], self.stage.config["grid"]
     count = len(self.seeds)
     split = evaluation.SplitEvaluator(self.stage, self.placement, self.test)
-    metrics = self._test(split, fixed)
+    metrics, best = self._test(split, fixed)
+    by_group = group_results.of(self.stage, best, count)
     variables = [group.best.variables for group in self.state]
     robustness = split.robustness(variables, fixed)
     value = [float(best.value) for best in self.best]
@@ -71,6 +72,7 @@ class TrainedStage:
         for which, by_name in metrics.items()
       },
       **({"grid": table} if table else {}),
+      **({"by_group": by_group} if by_group else {}),
       "validation": {"best": {select: grids.mean_per_seed(value, count)}},
       "robustness": robustness,
       "best_step": [int(best.step) for best in self.best][:: grids.count(grid)],
@@ -125,18 +127,22 @@ class TrainedStage:
 
   def _test(
     self, split: evaluation.SplitEvaluator, fixed: Sequence[Fixed]
-  ) -> dict[str, Mapping[str, list[float]]]:
-    """The metrics of the best and of the last variables."""
-    measure = lambda variables: evaluation.by_metric(
-      split.measure(variables, fixed)
-    )
-    last = [states.evaluated(group) for group in self.state]
-    steps = self.stage.config["steps"]
-    if all(int(best.step) == steps for best in self.best):
-      metrics = measure(last)  # the last variables are the best
-      return {"best": metrics, "last": metrics}
-    best = [group.best.variables for group in self.state]
-    return {"best": measure(best), "last": measure(last)}
+  ) -> tuple[dict[str, Mapping[str, list[float]]], list[dict[str, Any]]]:
+    """The metrics of the best and of the last variables.
+
+    Returns:
+      {"best" or "last": {metric: a value per seed}}, and all metrics of the
+      best variables of each seed.
+    """
+    measure = lambda variables: split.measure(variables, fixed)
+    last = measure([states.evaluated(group) for group in self.state])
+    best, steps = last, self.stage.config["steps"]
+    if any(int(best.step) != steps for best in self.best):
+      best = measure([group.best.variables for group in self.state])
+    metrics = {"best": best, "last": last}
+    return {
+      which: evaluation.by_metric(it) for which, it in metrics.items()
+    }, best
 
 
 def broken(sources: Sequence[Source], before: Sequence[str]) -> list[str]:

@@ -1,0 +1,87 @@
+"""The pipelines of a stage's config: views of its data, and corruptions."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kdjax import registry
+from kdjax.config import fields
+from kdjax.config.fields import without
+from kdjax.errors import UserError
+from kdjax.stage import sample_rates
+from kdjax.step.pipeline import Pipeline, parse
+from kdjax.step.views import EVALUATION, TRAIN, Corruption, Views
+
+# Keys of the data's config that are not options of the data set.
+DATA_KEYS = fields.RESERVED["data"]
+
+# What data with several captions a record begins its pipelines with.
+ONE_CAPTION = "one_caption"
+
+
+def views(spec: Mapping[str, Any]) -> Views:
+  """The pipelines of a stage's data."""
+  data = spec["data"]
+  names = getattr(registry.find("data", data["name"]), "class_names", None)
+  read = _pipelines(data)
+  of_captions = dict.fromkeys(_captions(data), "")
+  stated = dict(data["pipelines"])
+  if of_captions:
+    for view in (TRAIN, EVALUATION):
+      stated[view] = {**of_captions, **stated.get(view, {})}
+  by_view = {
+    view: {modality: read(text, modality) for modality, text in texts.items()}
+    for view, texts in stated.items()
+  }
+  for view, by_modality in by_view.items():
+    mixing = [modality for modality, one in by_modality.items() if one.mixes]
+    if len(mixing) > 1:
+      raise UserError(
+        f"The view '{view}' mixes {' and '.join(mixing)}, each with its own"
+        " ratio.",
+        "Mix at most one modality: its ratio is that of the target.",
+      )
+  return Views(
+    by_view,
+    seed=data["augment_seed"],
+    classes=len(names(**without(data, DATA_KEYS))) if names else 0,
+  )
+
+
+def corruptions(spec: Mapping[str, Any]) -> dict[str, Corruption]:
+  """The corruptions under which a stage is evaluated, by name."""
+  read = _pipelines(spec["data"])
+  return {
+    name: Corruption(
+      corruption["modality"],
+      read(corruption["pipeline"], corruption["modality"])
+      if corruption["pipeline"]
+      else None,
+      corruption["sweeps"],
+    )
+    for name, corruption in spec["robustness"].items()
+  }
+
+
+def _pipelines(data: Mapping[str, Any]) -> Callable[[str, str], Pipeline]:
+  """Reads a pipeline of a modality, with the data's sample rate."""
+  dataset = registry.find("data", data["name"])
+  options = without(data, DATA_KEYS)
+  rates = sample_rates.of_data(dataset, options)
+  several = _captions(data)
+
+  def read(text: str, modality: str) -> Pipeline:
+    pipeline = sample_rates.with_rate(
+      parse(text), modality, rates.get(modality)
+    )
+    if modality in several:
+      first = parse(ONE_CAPTION).steps
+      pipeline = Pipeline((*first, *pipeline.steps))
+    return pipeline
+
+  return read
+
+
+def _captions(data: Mapping[str, Any]) -> tuple[str, ...]:
+  """The modalities of which a network reads one text of several."""
+  captions = getattr(registry.find("data", data["name"]), "captions", None)
+  return captions(**without(data, DATA_KEYS)) if captions else ()
