@@ -9,7 +9,15 @@ their defaults in their own files. Knows no JAX. Read `experiment.py` first.
 from kdjax.config.experiment import experiment, mode_of, stage
 from kdjax.config.fields import ConfigDict
 from kdjax.config.networks import average, frozen, network, outputs, teacher
-from kdjax.config.parts import corruption, data, head, metric, same_head, term
+from kdjax.config.parts import (
+  corruption,
+  data,
+  drop,
+  head,
+  metric,
+  same_head,
+  term,
+)
 from kdjax.config.recipes import (
   earlier,
   extended,
@@ -26,6 +34,7 @@ __all__ = [
   "average",
   "corruption",
   "data",
+  "drop",
   "earlier",
   "experiment",
   "extended",

@@ -66,6 +66,18 @@ STAGE = {
     "name -> from `corruption()`; the best variables are measured under each.",
     "{}",
   ),
+  "subsets": Knob(
+    (),
+    "Modalities, two or more: the best variables are measured on every"
+    " non-empty subset of them with which the student predicts, the others"
+    " missing.",
+  ),
+  "impute": Knob(
+    "",
+    'A missing modality of the stage\'s networks. "": it is absent, and'
+    ' networks that take it so leave it out. "mean": it is the mean over the'
+    " training examples that have it, and counts as present.",
+  ),
   "select": Knob(
     "accuracy",
     "The metric on validation that chooses the best variables of a seed.",

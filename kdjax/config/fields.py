@@ -63,6 +63,7 @@ RESERVED = {
     "labelled_fraction",
     "sampling",
     "buckets",
+    "drops",
     "pipelines",
     "augmentations",
     "augment_seed",

@@ -60,6 +60,7 @@ def data(
   *,
   pipelines: dict[str, dict[str, str]] | None = None,
   buckets: dict[str, tuple[int, ...]] | None = None,
+  drops: dict[str, ConfigDict] | None = None,
   **options,
 ) -> ConfigDict:
   """A data set, with the options of its `load`, and how it is fed.
@@ -74,6 +75,8 @@ def data(
       are cut to the smallest length that holds the longest of them; the full
       length is always the last. Networks see the same words. A term over tokens
       that skips no padding counts less of it.
+    drops: view -> from `drop()`: further views, in which each example lacks
+      some of its modalities, such as `student@dropped/logits`.
     **options: of the data set, and knobs that differ from their defaults.
   """
   changes = {key: options.pop(key) for key in DATA if key in options}
@@ -85,8 +88,23 @@ def data(
       **knobs,
       "pipelines": pipelines or {},
       "buckets": buckets or {},
+      "drops": drops or {},
       **options_of("data", name, options),
     }
+  )
+
+
+def drop(*modalities: str, rate: float | None = None) -> ConfigDict:
+  """A view in which an example has a random part of its modalities, never none.
+
+  Args:
+    *modalities: that may be absent, two or more.
+    rate: probability that each is absent, given that one is left; None draws
+      every non-empty subset of those that the example has with equal
+      probability.
+  """
+  return ConfigDict(
+    {"modalities": tuple(modalities), "rate": optional(rate, float)}
   )
 
 

@@ -30,7 +30,8 @@ def summarize(workdirs: Workdir | list[Workdir]) -> Results:
     robustness: {stage: {corruption: {levels, metric: [[a value per seed] per
     level]}}}, unfinished: {stage: {step, steps}}; if a stage has a grid,
     grids: {stage: [{at, metric: [a value per seed]} per point]}; and if the
-    data has groups, by_group: {stage: see `groups.of_stage`}. `metric` is
+    data has groups, by_group: {stage: see `groups.of_stage`}; with subsets of
+    modalities, subsets: {stage: {subset: {metric: as above}}}. `metric` is
     measured on the test split with each seed's best variables, `<metric>_last`
     with its last ones. A number that does not exist, such as the deviation of
     one seed, is None. For a list: {name of the workdir: the above}.
@@ -93,21 +94,32 @@ def results_of(record: records.Record) -> Results:
   results |= {"grids": points} if points else {}
   by_group = groups.of_stages(record)
   results |= {"by_group": by_group} if by_group else {}
+  subsets = {
+    stage: {name: _metrics(values) for name, values in it["subsets"].items()}
+    for stage, it in record.results.items()
+    if it.get("subsets")
+  }
+  results |= {"subsets": subsets} if subsets else {}
   return {**results, "rankings": rankings.rankings(record, results)}
 
 
 def _stage(result: dict[str, Any]) -> dict[str, Any]:
-  metrics = {}
-  for which, ending in (("best", ""), ("last", "_last")):
-    for name, values in result["test"][which].items():
-      if all(_is_scalar(value) for value in values):
-        metrics[f"{name}{ending}"] = mean_and_std(values)
   return {
-    **metrics,
+    **_metrics(result["test"]["best"]),
+    **_metrics(result["test"]["last"], "_last"),
     "parameters": result["parameters"].get("student"),
     # 0: too short to be timed.
     "examples_per_second": finite(result["examples_per_second"]) or None,
     "seconds": finite(result["seconds"]),
+  }
+
+
+def _metrics(by_name: dict[str, list[Any]], ending: str = "") -> dict[str, Any]:
+  """Mean and deviation of the metrics that are single numbers."""
+  return {
+    f"{name}{ending}": mean_and_std(values)
+    for name, values in by_name.items()
+    if all(_is_scalar(value) for value in values)
   }
 
 

@@ -8,7 +8,9 @@ from kdjax.config import fields
 from kdjax.config.fields import without
 from kdjax.errors import UserError
 from kdjax.stage import sample_rates
+from kdjax.step import subsets
 from kdjax.step.pipeline import Pipeline, parse
+from kdjax.step.subsets import Drop
 from kdjax.step.views import EVALUATION, TRAIN, Corruption, Views
 
 # Keys of the data's config that are not options of the data set.
@@ -44,6 +46,7 @@ def views(spec: Mapping[str, Any]) -> Views:
     by_view,
     seed=data["augment_seed"],
     classes=len(names(**without(data, DATA_KEYS))) if names else 0,
+    drops={view: _drop(view, it) for view, it in data.get("drops", {}).items()},
   )
 
 
@@ -60,6 +63,23 @@ def corruptions(spec: Mapping[str, Any]) -> dict[str, Corruption]:
     )
     for name, corruption in spec["robustness"].items()
   }
+
+
+def _drop(view: str, spec: Mapping[str, Any]) -> Drop:
+  """A view without some modalities."""
+  modalities, rate = tuple(spec["modalities"]), spec["rate"]
+  subsets.check(f"The view '{view}' of data.drops", modalities)
+  if view in (TRAIN, EVALUATION):
+    raise UserError(
+      f"data.drops has the view '{view}'.",
+      "It is a further view, with a name of its own, such as 'dropped'.",
+    )
+  if rate is not None and not 0 <= rate < 1:
+    raise UserError(
+      f"data.drops.{view}.rate is {rate:g}.",
+      "Expected a number from 0 to below 1.",
+    )
+  return Drop(modalities, rate)
 
 
 def _pipelines(data: Mapping[str, Any]) -> Callable[[str, str], Pipeline]:

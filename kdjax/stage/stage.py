@@ -14,7 +14,7 @@ from kdjax import registry
 from kdjax.config import fields
 from kdjax.feed import buckets as bucketing
 from kdjax.feed.index_stream import TrainFeed
-from kdjax.stage import grids
+from kdjax.stage import grids, statistics
 from kdjax.stage.seeds import seed_draws
 from kdjax.step import parts, schedules
 from kdjax.step import state as states
@@ -201,39 +201,42 @@ class Stage:
     return found
 
   def data_statistics(self, seed: int | None = None) -> dict[str, np.ndarray]:
-    """Statistics of the training data that terms read at `data/..`.
+    """Statistics of the training data that steps read at `data/..`.
 
     Args:
-      seed: its training labels are counted; None gives ones, for the shapes.
+      seed: its training examples are used; None gives values for the shapes.
     """
-    classes = len(self.class_names())
-    if not classes or not self.objective.reads_data:
-      return {}
-    counts = np.ones(classes, np.float32)
-    if seed is not None:
-      labels = self.load("train", seed).labels
-      if labels.ndim == 2:  # several classes per example
-        counts = np.sum(labels == 1, axis=0)
-      else:
-        counts = np.bincount(labels[labels >= 0], minlength=classes)
-    return {"class_count": counts.astype(np.float32)}
+    objective, found = self.objective, {}
+    classes = len(self.class_names()) if objective.reads_data else 0
+    networks = objective.networks.values()
+    imputed = statistics.imputed(self.config, networks, self.spec)
+    source = None
+    if seed is not None and (classes or imputed):
+      source = self.load("train", seed)
+    if classes:
+      labels = None if source is None else source.labels
+      found["class_count"] = statistics.class_count(labels, classes)
+    if imputed:
+      example = self.example()
+      found |= statistics.means(objective.views, example, source, imputed)
+    return found
 
   def fixed(
     self,
     teachers: Mapping[str, Any],
-    statistics: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
   ) -> Fixed:
     """The arrays that a seed's steps read and never change.
 
     Args:
       teachers: name -> variables.
-      statistics: from `data_statistics`; None gives ones, for the shapes.
+      data: from `data_statistics`; None gives values for the shapes.
     """
-    if statistics is None:
-      statistics = self.data_statistics()
+    if data is None:
+      data = self.data_statistics()
     return Fixed(
       teachers=dict(teachers),
-      data=dict(statistics),
+      data=dict(data),
       numbers={
         name: {key: jnp.float32(value) for key, value in numbers.items()}
         for name, numbers in grids.numbers_of(self.config["terms"]).items()

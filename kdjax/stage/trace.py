@@ -6,7 +6,7 @@ from flax.errors import FlaxError
 
 from kdjax.errors import UserError
 from kdjax.feed import buckets, sampling
-from kdjax.stage import class_order, mixed_labels, selection
+from kdjax.stage import class_order, mixed_labels, selection, subsets
 from kdjax.stage.stage import Stage
 from kdjax.step import state as states
 from kdjax.step.addresses import Address
@@ -32,6 +32,10 @@ def trace(stage: Stage) -> None:
   for name in stage.corruptions:
     level = {"level": jax.ShapeDtypeStruct((size,), np.float32)}
     step = stage.corrupted(name).eval_step
+    jax.eval_shape(step, variables, fixed, {**batch, **level})
+  if subsets.measurable(stage):
+    level = {"level": jax.ShapeDtypeStruct((size,), np.float32)}
+    step = subsets.eval_step(stage)
     jax.eval_shape(step, variables, fixed, {**batch, **level})
   sums = jax.eval_shape(stage.eval_step, variables, fixed, batch)
   sums = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), sums)

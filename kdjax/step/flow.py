@@ -19,6 +19,10 @@ from kdjax.step import state as states
 from kdjax.step.addresses import DATA, PRECOMPUTED, Address
 from kdjax.types import Array, Batch, Outputs, Variables
 
+# The start of the names of training means among the data's statistics, where
+# missing modalities are imputed: mean/<modality>.
+MEAN = "mean/"
+
 
 class Flow:
   """The outputs of a stage's networks on one batch, computed on demand.
@@ -173,8 +177,11 @@ class Flow:
       needs = needs_of(address.output)
     masks = []
     for modality in needs:
+      if self._mean(address.network, modality) is not None:
+        continue  # a missing one is imputed
       # Where a corruption removed the modality, the example still counts.
-      for key in (f"had/{modality}", f"has/{modality}"):
+      own = (f"has/{modality}@{address.view}",) if address.view else ()
+      for key in (*own, f"had/{modality}", f"has/{modality}"):
         if key in self.batch:
           masks.append(self.batch[key])
           break
@@ -185,7 +192,8 @@ class Flow:
 
     A missing modality and a broken record are replaced by zeros, since their
     arrays may hold anything. A network that reads `has/<modality>` gets False
-    in both cases.
+    in both cases. If the stage imputes, they are replaced by the mean, which a
+    trained network gets as present.
     """
     module = self.module(name)
     chosen = {
@@ -202,28 +210,44 @@ class Flow:
           f"The network '{name}' reads '{key}', which the data lacks.",
           exists=(key for key in self.batch if "/" not in key),
         )
-    if view and not any(f"{key}@{view}" in self.batch for key in modalities):
+    if view and not any(
+      f"{kind}{key}@{view}" in self.batch
+      for key in modalities
+      for kind in ("", "has/")
+    ):
       views = [key for key in self.batch if "@" in key]
       refusals.refuse_view(view, modalities, name, views)
     for key in modalities:
-      has = self._has(key)
+      has = self._has(key, view)
       if has is None:
         continue
+      mean = self._mean(name, key)
       for part in (key, f"mask/{key}"):
         if part in chosen:
           rows = has.reshape(has.shape + (1,) * (chosen[part].ndim - 1))
           absent = jnp.zeros_like(chosen[part])
+          if mean is not None:
+            filled = mean[None] if part == key else jnp.ones_like(absent)
+            absent = jnp.broadcast_to(filled, absent.shape).astype(absent.dtype)
           chosen[part] = jnp.where(rows, chosen[part], absent)
       if f"has/{key}" in module.reads:
+        if mean is not None:
+          has = self.batch.get("has/record", jnp.ones_like(has))
         chosen[f"has/{key}"] = has
     return chosen
 
-  def _has(self, modality: str) -> Array | None:
+  def _mean(self, name: str, modality: str) -> Array | None:
+    """What a trained network reads in place of a missing modality."""
+    trained = self.averages.get(name, name) in self.networks
+    statistics = self.fixed.data if trained and self.fixed is not None else {}
+    return statistics.get(f"{MEAN}{modality}")
+
+  def _has(self, modality: str, view: str) -> Array | None:
     """bool [B]: which examples have a modality; None: it is never missing."""
+    own = f"has/{modality}@{view}"
+    present = own if own in self.batch else f"has/{modality}"
     masks = [
-      self.batch[key]
-      for key in (f"has/{modality}", "has/record")
-      if key in self.batch
+      self.batch[key] for key in (present, "has/record") if key in self.batch
     ]
     return functools.reduce(jnp.logical_and, masks) if masks else None
 

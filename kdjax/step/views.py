@@ -1,7 +1,8 @@
 """Views of a batch: raw values transformed by pipelines, on the device.
 
 The default view of an example is augmented in training and not in evaluation;
-further views have names (`image@strong`). The random key of an example depends
+further views have names (`image@strong`); in some of them examples lack
+modalities (`has/image@dropped`). The random key of an example depends
 only on the augmentation seed, the example's index, its view number (the feed's
 `view`) and the view's name, so that its augmentation does not depend on the
 device, the batch or the time at which it is computed.
@@ -16,7 +17,9 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int, Key
 
 from kdjax.errors import UserError
+from kdjax.step import subsets
 from kdjax.step.pipeline import Pipeline
+from kdjax.step.subsets import Drop
 from kdjax.types import Array, Batch
 
 # Pipelines of the default view; other names are further views.
@@ -48,12 +51,16 @@ class Views:
     seed: of the augmentation, the same for all seeds of a run.
     classes: the number of classes, where two examples are mixed.
     corruption: applied in evaluation, at the batch's `level`.
+    subsets: modalities of which evaluation has only the subset `level`.
+    drops: further views, in which each example lacks some modalities.
   """
 
   pipelines: Mapping[str, Mapping[str, Pipeline]]
   seed: int = 0
   classes: int = 0
   corruption: Corruption | None = None
+  subsets: tuple[str, ...] = ()
+  drops: Mapping[str, Drop] = dataclasses.field(default_factory=dict)
 
   @property
   def mixed(self) -> tuple[str, ...]:
@@ -91,7 +98,7 @@ class Views:
       for modality, pipeline in self.pipelines.get(EVALUATION, {}).items()
       if modality in modalities
     }
-    return dataclasses.replace(self, pipelines={EVALUATION: kept})
+    return dataclasses.replace(self, pipelines={EVALUATION: kept}, drops={})
 
   def __call__(self, batch: Batch, *, train: bool) -> dict[str, Array]:
     """The batch with its views, and a `target` where examples are mixed.
@@ -110,6 +117,11 @@ class Views:
         share = mixed if pipeline.mixes and not suffix else share
     if self.corruption is not None and not train:
       viewed |= self._corrupted(batch, self.corruption)
+    if self.subsets and not train:
+      viewed |= subsets.kept(batch, self.subsets)
+    for view, drop in self.drops.items():
+      keys = self.keys(batch["index"], batch["view"], f"drop@{view}")
+      viewed |= subsets.dropped(viewed, view, drop, keys)
     label = batch.get("label")
     if self.mixed and label is not None and label.ndim == 1:
       viewed |= self._target(batch, share)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 import jax
 
 from kdjax.stage.stage import Stage
+from kdjax.step import parts
 from kdjax.step.addresses import Address, addresses
 from kdjax.step.step import make_eval_step, make_train_step
 from kdjax.step.views import EVALUATION, Views
@@ -59,15 +60,27 @@ def train_step(stage: Stage, precomputed: Collection[str]) -> Callable:
 
 
 def teacher_views(stage: Stage, name: str) -> Views:
-  """The training pipelines of the modalities that a teacher reads."""
+  """The training views of the modalities that a teacher reads."""
   reads = stage.objective.teachers[name].reads
-  views = stage.objective.views
+  objective = stage.objective
+  # A part of a network is read where its network is.
+  owners = {it for it in objective.networks if parts.paths_of([name], it)}
+  owners |= {at for at, of in objective.averages.items() if of in owners}
+  read = {
+    at.view for at in objective.addresses if at.network in (name, *owners)
+  }
+  views = objective.views
   pipelines = {
     view: {key: one for key, one in pipelines.items() if key in reads}
     for view, pipelines in views.pipelines.items()
     if view != EVALUATION
   }
-  return dataclasses.replace(views, pipelines=pipelines)
+  drops = {
+    view: drop
+    for view, drop in views.drops.items()
+    if view in read and {*drop.modalities} & {*reads}
+  }
+  return dataclasses.replace(views, pipelines=pipelines, drops=drops)
 
 
 def is_augmented(stage: Stage, name: str) -> bool:

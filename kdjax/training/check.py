@@ -11,7 +11,15 @@ from typing import Any
 
 from kdjax.devices import processes
 from kdjax.errors import UserError
-from kdjax.stage import build, grids, ranges, tokenizers, trace, vocabulary
+from kdjax.stage import (
+  build,
+  grids,
+  ranges,
+  statistics,
+  tokenizers,
+  trace,
+  vocabulary,
+)
 from kdjax.stage.stage import Stage
 from kdjax.step import uncertainty
 from kdjax.step.addresses import addresses
@@ -67,10 +75,13 @@ def _check_experiment(config: Mapping[str, Any], names: Sequence[str]) -> None:
     for name in pair:
       _one_of("A stage in gains", name, config["order"])
   stages = json.dumps(config["stages"])
-  for view in config["data"]["pipelines"]:
+  data = config["data"]
+  views = [("pipelines", view) for view in data["pipelines"]]
+  views += [("drops", view) for view in data.get("drops", {})]
+  for key, view in views:
     if view not in (TRAIN, EVALUATION) and f"@{view}/" not in stages:
       raise UserError(
-        f"data.pipelines has the view '{view}', which no term reads.",
+        f"data.{key} has the view '{view}', which no term reads.",
         f"A term reads it at an address such as student@{view}/logits.",
         exists=(TRAIN, EVALUATION),
         near=view,
@@ -98,6 +109,14 @@ def _check_values(name: str, stage: Mapping[str, Any]) -> None:
   _one_of(f"{path}.select_mode", stage["select_mode"], ("max", "min"))
   weighting = stage.get("weighting", uncertainty.FIXED)
   _one_of(f"{path}.weighting", weighting, uncertainty.WEIGHTINGS)
+  impute = stage.get("impute", statistics.NONE)
+  _one_of(f"{path}.impute", impute, (statistics.NONE, statistics.BY_MEAN))
+  if impute and any("part" in it for it in stage["teachers"].values()):
+    raise UserError(
+      f"{path} imputes missing modalities, and a part of its network is"
+      " cached, which is computed without.",
+      "Leave out `cache` of the network, or `impute`.",
+    )
   grids.check(stage["grid"], stage["terms"])
   ranges.check(name, stage)
 

@@ -3,19 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 
 from kdjax.devices.placement import Placement
 from kdjax.feed import loaders
 from kdjax.feed.index_stream import EvalFeed
-from kdjax.stage import grids
+from kdjax.stage import grids, subsets
 from kdjax.stage.stage import Stage
 from kdjax.step import uncertainty
 from kdjax.step.state import Fixed
-from kdjax.step.views import Views
 from kdjax.teachers import outputs
+from kdjax.training.predictors import student_logits
 from kdjax.types import Source
 
 
@@ -94,14 +93,40 @@ class SplitEvaluator:
       levels = list(config["levels"])
       by_corruption[name] = {"levels": levels, "sweeps": config["sweeps"]}
       for level in levels:
-        for order in self.orders:
-          order.constants = {"level": level}
-        results = by_metric(self.measure(variables, fixed, step))
+        results = self._at_level(level, variables, fixed, step)
         for metric, values in results.items():
           by_corruption[name].setdefault(metric, []).append(values)
+    return by_corruption
+
+  def subsets(
+    self, variables: Sequence[Any], fixed: Sequence[Fixed]
+  ) -> dict[str, dict[str, list[float]]]:
+    """The metrics on every subset of modalities of the stage.
+
+    Returns:
+      subset, such as "image+audio" -> {metric: a value per seed}.
+    """
+    measurable = subsets.measurable(self.stage)
+    if not measurable:
+      return {}
+    step = self._compile(subsets.eval_step(self.stage))
+    return {
+      subsets.name_of(subset): self._at_level(
+        subsets.level_of(self.stage, subset), variables, fixed, step
+      )
+      for subset in measurable
+    }
+
+  def _at_level(
+    self, level: float, variables, fixed, step: Callable
+  ) -> dict[str, list[float]]:
+    """The metrics of each seed, with the batch's `level`."""
+    for order in self.orders:
+      order.constants = {"level": level}
+    results = by_metric(self.measure(variables, fixed, step))
     for order in self.orders:
       order.constants = {}
-    return by_corruption
+    return results
 
   def _total(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The results of all batches, added up or concatenated."""
@@ -172,7 +197,7 @@ def predict(
   """
   if family not in stage.measured:
     return {}
-  apply = jax.jit(lambda *arguments: _student_logits(stage, family, *arguments))
+  apply = jax.jit(lambda *arguments: student_logits(stage, family, *arguments))
   columns: dict[str, list] = {}
   # Whole texts without buckets: all batches become one array.
   feed = EvalFeed(source, stage.config["batch_size"])
@@ -190,96 +215,3 @@ def predict(
     key: np.concatenate(parts, axis=1 if key == "logits" else 0)
     for key, parts in columns.items()
   }
-
-
-class RawInputNetwork:
-  """A network that takes raw inputs of the data set and preprocesses them.
-
-  Called like a Flax module: `network.apply(variables, inputs, train=False)`.
-
-  Args:
-    module: the Flax module.
-    views: pipelines of the stage that trained it.
-  """
-
-  def __init__(self, module: nn.Module, views: Views):
-    self.module, self.views = module, views
-
-  def apply(
-    self,
-    variables: Mapping[str, Any],
-    inputs: Mapping[str, Any],
-    *,
-    train: bool = False,
-  ) -> dict[str, jax.Array]:
-    """The network's outputs.
-
-    Args:
-      variables: of the module.
-      inputs: the module's inputs, before the evaluation pipelines.
-      train: False; to train the network, use `module`.
-    """
-    if train:
-      raise ValueError("It only predicts; to train, use its `module`.")
-    zeros = np.zeros(next(iter(inputs.values())).shape[0], np.int32)
-    views = self.views.of(inputs)
-    batch = views({**inputs, "index": zeros, "view": zeros}, train=False)
-    read = {key: batch[key] for key in self.module.reads if key in batch}
-    return self.module.apply(variables, read, train=False)
-
-
-class StudentWithHead:
-  """A student that predicts through a head of its stage (SimKD).
-
-  Called like a Flax module: `student.apply(variables, inputs, train=False)`.
-
-  Args:
-    stage: that trained it.
-    family: metrics that read its logits.
-  """
-
-  def __init__(self, stage: Stage, family: str = "classification"):
-    self.stage, self.family = stage, family
-
-  def apply(
-    self,
-    variables: Mapping[str, Any],
-    inputs: Mapping[str, Any],
-    *,
-    train: bool = False,
-  ) -> dict[str, jax.Array]:
-    """The student's outputs; `logits` are those of the head.
-
-    Args:
-      variables: {"stage": as from `state.evaluated`, "fixed": teachers, for
-        the parameters that the head uses, and numbers}.
-      inputs: the student's inputs, optionally the teacher's. Missing ones are
-        zeros: the teacher's outputs are not used.
-      train: False; such a student cannot be trained further.
-    """
-    if train:
-      raise ValueError("It only predicts; to train, use its network.")
-    rows = next(iter(inputs.values())).shape[0]
-    batch = {
-      key: np.zeros((rows, *leaf.shape), leaf.dtype)
-      for key, leaf in self.stage.spec.items()
-    }
-    # Inputs are present and without padding, unless masks are passed too.
-    for key in inputs:
-      for kind in ("has", "mask"):
-        if f"{kind}/{key}" in batch:
-          batch[f"{kind}/{key}"] = np.ones_like(batch[f"{kind}/{key}"])
-    batch |= {"view": np.zeros(rows, np.int32), "valid": np.ones(rows, bool)}
-    batch |= inputs
-    trained, fixed = variables["stage"], variables["fixed"]
-    logits = _student_logits(self.stage, self.family, trained, fixed, batch)
-    flow = self.stage.objective.flow(trained, fixed, batch)
-    return {**flow.run("student"), "logits": logits}
-
-
-def _student_logits(stage: Stage, family: str, variables, fixed, batch):
-  """The student's logits, as some metrics read them."""
-  objective = stage.objective
-  fixed = objective.averaged(fixed, variables)
-  reader = objective.reader(objective.flow(variables, fixed, batch))
-  return stage.measured[family].arguments(reader)[0]["student"]

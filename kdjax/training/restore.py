@@ -17,6 +17,7 @@ from kdjax.training import (
   initialization,
   origins,
   placed,
+  predictors,
   provenance_check,
   stage_variables,
 )
@@ -145,7 +146,7 @@ def restore(
   )
   module = networks[network]
   if _reads_raw_inputs(built, module):
-    module = evaluation.RawInputNetwork(module, built.objective.views)
+    module = predictors.RawInputNetwork(module, built.objective.views)
   return module, variables[position]
 
 
@@ -197,4 +198,4 @@ def _restore_with_head(config, workdir, stage, position, which):
     workdir, stage, which=which, template=shapes, seeds=len(fixed)
   )
   variables = {"stage": loaded[position], "fixed": fixed[position]}
-  return evaluation.StudentWithHead(built), variables
+  return predictors.StudentWithHead(built), variables

@@ -61,20 +61,21 @@ class TrainedStage:
     by_group = group_results.of(self.stage, best, count)
     variables = [group.best.variables for group in self.state]
     robustness = split.robustness(variables, fixed)
+    subsets = {
+      subset: _per_seed(by_name, count)
+      for subset, by_name in split.subsets(variables, fixed).items()
+    }
     value = [float(best.value) for best in self.best]
     table = grids.table(grid, metrics["best"], count)
     return {
       "test": {
-        which: {
-          name: grids.mean_per_seed(values, count)
-          for name, values in by_name.items()
-        }
-        for which, by_name in metrics.items()
+        which: _per_seed(by_name, count) for which, by_name in metrics.items()
       },
       **({"grid": table} if table else {}),
       **({"by_group": by_group} if by_group else {}),
       "validation": {"best": {select: grids.mean_per_seed(value, count)}},
       "robustness": robustness,
+      **({"subsets": subsets} if subsets else {}),
       "best_step": [int(best.step) for best in self.best][:: grids.count(grid)],
       "parameters": {
         name: sum(leaf.size for leaf in jax.tree.leaves(tree["params"]))
@@ -143,6 +144,15 @@ class TrainedStage:
     return {
       which: evaluation.by_metric(it) for which, it in metrics.items()
     }, best
+
+
+def _per_seed(
+  by_name: Mapping[str, Sequence[float]], seeds: int
+) -> dict[str, list[float]]:
+  """The metrics of each seed, the mean over a grid."""
+  return {
+    name: grids.mean_per_seed(values, seeds) for name, values in by_name.items()
+  }
 
 
 def broken(sources: Sequence[Source], before: Sequence[str]) -> list[str]:

@@ -1,0 +1,73 @@
+"""The subsets of modalities with which a stage's student is evaluated."""
+
+import dataclasses
+from collections.abc import Callable
+
+from kdjax.errors import UserError
+from kdjax.stage.stage import Stage
+from kdjax.step import subsets
+from kdjax.step.step import make_eval_step
+from kdjax.step.subsets import Subset
+
+STUDENT = "student"
+
+# Between the modalities of a subset's name.
+JOIN = "+"
+
+
+def measurable(stage: Stage) -> list[Subset]:
+  """The subsets of the stage's `subsets` with which its student predicts.
+
+  A subset has at least one modality that the student reads and, if missing ones
+  are not imputed, all that its logits need. () without such a config.
+
+  Raises:
+    UserError: the data lacks a modality, or no subset is left.
+  """
+  modalities = tuple(stage.config.get("subsets", ()))
+  if not modalities:
+    return []
+  what = f"`subsets` of the stage '{stage.name}'"
+  subsets.check(what, modalities)
+  for modality in modalities:
+    if modality not in stage.spec:
+      raise UserError(
+        f"{what} has the modality '{modality}', which the data lacks.",
+        exists=(key for key in stage.spec if "/" not in key),
+        near=modality,
+      )
+  module = stage.objective.networks[STUDENT]
+  needs_of = getattr(module, "needs_of", lambda _: module.needs)
+  needs = {*needs_of("logits")} & {*modalities}
+  if stage.config.get("impute"):
+    needs = set()
+  reads = {*module.reads}
+  found = [
+    subset
+    for subset in subsets.of(modalities)
+    if needs <= {*subset} and reads & {*subset}
+  ]
+  if not found:
+    raise UserError(
+      f"{what}: the student reads none of {', '.join(modalities)}.",
+      exists=(key for key in module.reads if "/" not in key),
+    )
+  return found
+
+
+def name_of(subset: Subset) -> str:
+  """A subset as text, "image+audio"."""
+  return JOIN.join(subset)
+
+
+def level_of(stage: Stage, subset: Subset) -> float:
+  """The batch's `level` of a subset, in the step of `eval_step`."""
+  return float(subsets.number_of(subset, tuple(stage.config["subsets"])))
+
+
+def eval_step(stage: Stage) -> Callable:
+  """The evaluation step in which examples have the subset `level` alone."""
+  modalities = tuple(stage.config["subsets"])
+  views = dataclasses.replace(stage.objective.views, subsets=modalities)
+  objective = dataclasses.replace(stage.objective, views=views)
+  return make_eval_step(objective, stage.measured)

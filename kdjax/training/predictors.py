@@ -1,0 +1,104 @@
+"""Restored students as networks that predict from the data's raw inputs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from kdjax.stage.stage import Stage
+from kdjax.step.views import Views
+
+
+class RawInputNetwork:
+  """A network that takes raw inputs of the data set and preprocesses them.
+
+  Called like a Flax module: `network.apply(variables, inputs, train=False)`.
+
+  Args:
+    module: the Flax module.
+    views: pipelines of the stage that trained it.
+  """
+
+  def __init__(self, module: nn.Module, views: Views):
+    self.module, self.views = module, views
+
+  def apply(
+    self,
+    variables: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    *,
+    train: bool = False,
+  ) -> dict[str, jax.Array]:
+    """The network's outputs.
+
+    Args:
+      variables: of the module.
+      inputs: the module's inputs, before the evaluation pipelines.
+      train: False; to train the network, use `module`.
+    """
+    if train:
+      raise ValueError("It only predicts; to train, use its `module`.")
+    zeros = np.zeros(next(iter(inputs.values())).shape[0], np.int32)
+    views = self.views.of(inputs)
+    batch = views({**inputs, "index": zeros, "view": zeros}, train=False)
+    read = {key: batch[key] for key in self.module.reads if key in batch}
+    return self.module.apply(variables, read, train=False)
+
+
+class StudentWithHead:
+  """A student that predicts through a head of its stage (SimKD).
+
+  Called like a Flax module: `student.apply(variables, inputs, train=False)`.
+
+  Args:
+    stage: that trained it.
+    family: metrics that read its logits.
+  """
+
+  def __init__(self, stage: Stage, family: str = "classification"):
+    self.stage, self.family = stage, family
+
+  def apply(
+    self,
+    variables: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    *,
+    train: bool = False,
+  ) -> dict[str, jax.Array]:
+    """The student's outputs; `logits` are those of the head.
+
+    Args:
+      variables: {"stage": as from `state.evaluated`, "fixed": teachers, for
+        the parameters that the head uses, and numbers}.
+      inputs: the student's inputs, optionally the teacher's. Missing ones are
+        zeros: the teacher's outputs are not used.
+      train: False; such a student cannot be trained further.
+    """
+    if train:
+      raise ValueError("It only predicts; to train, use its network.")
+    rows = next(iter(inputs.values())).shape[0]
+    batch = {
+      key: np.zeros((rows, *leaf.shape), leaf.dtype)
+      for key, leaf in self.stage.spec.items()
+    }
+    # Inputs are present and without padding, unless masks are passed too.
+    for key in inputs:
+      for kind in ("has", "mask"):
+        if f"{kind}/{key}" in batch:
+          batch[f"{kind}/{key}"] = np.ones_like(batch[f"{kind}/{key}"])
+    batch |= {"view": np.zeros(rows, np.int32), "valid": np.ones(rows, bool)}
+    batch |= inputs
+    trained, fixed = variables["stage"], variables["fixed"]
+    logits = student_logits(self.stage, self.family, trained, fixed, batch)
+    flow = self.stage.objective.flow(trained, fixed, batch)
+    return {**flow.run("student"), "logits": logits}
+
+
+def student_logits(stage: Stage, family: str, variables, fixed, batch):
+  """The student's logits, as some metrics read them."""
+  objective = stage.objective
+  fixed = objective.averaged(fixed, variables)
+  reader = objective.reader(objective.flow(variables, fixed, batch))
+  return stage.measured[family].arguments(reader)[0]["student"]
