@@ -73,7 +73,16 @@ def test_every_knob_of_data_has_a_row_with_its_default():
   knobs = config.data("two_moons").to_dict()
   for name in ("name", *registry.describe("data", "two_moons").options):
     del knobs[name]
-  assert listed.keys() == knobs.keys() == {*parts.DATA, "pipelines", "buckets"}
+  assert (
+    listed.keys()
+    == knobs.keys()
+    == {
+      *parts.DATA,
+      "pipelines",
+      "buckets",
+      "drops",
+    }
+  )
   for name, default in knobs.items():
     assert repr(ast.literal_eval(code(listed[name]))) == repr(default), name
 

@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kdjax.report.document import AbsentError, Drawing, Grid
+from kdjax.report.figures._lines import legend
 from kdjax.report.records import Record
 from kdjax.report.selection import headline
 from kdjax.report.theme import (
@@ -53,30 +55,16 @@ def subsets(record: Record, results: dict[str, Any]) -> Drawing:
     width = BARS / len(measured)
     for place, (stage, found) in enumerate(measured.items()):
       tint = colour(record, stage, theme)
-      for x, name in enumerate(names):
-        number = found.get(name)
-        if number is None or number["mean"] is None:
-          continue
-        at = x - BARS / 2 + (place + 0.5) * width
-        axes.bar(at, number["mean"], 0.9 * width, color=pale(tint, theme))
-        axes.errorbar(at, number["mean"], number["std"], color=theme.ink)
-        seeds = [value for value in number["seeds"] if value is not None]
-        spread = at + width * np.linspace(-0.25, 0.25, len(seeds) + 2)[1:-1]
-        axes.scatter(spread, seeds, s=10, color=tint, zorder=4)
       axes.bar(0, 0, color=pale(tint, theme), label=stage)
+      for x, name in enumerate(names):
+        at = x - BARS / 2 + (place + 0.5) * width
+        _bar(axes, at, width, found.get(name), tint, theme)
     labels = [name.replace(JOIN, AND) for name in names]
     axes.set_xticks(range(len(names)), labels)
     if len(names) > WIDE:
       axes.tick_params(axis="x", labelrotation=90)
-    axes.legend(
-      loc="upper center",
-      bbox_to_anchor=(0.5, -0.3 if len(names) > WIDE else -0.12),
-      ncols=min(5, len(measured)),
-      frameon=False,
-      labelcolor=theme.ink,
-      fontsize=10,
-    )
     style_axes(axes, theme, title=f"test {metric}", grid="y")
+    legend(canvas, [axes], theme)
     return canvas
 
   caption = (
@@ -93,3 +81,21 @@ def subsets(record: Record, results: dict[str, Any]) -> Drawing:
   return Drawing.of(
     "Subsets of the modalities", caption, paint, tables=[Grid(head, rows)]
   )
+
+
+def _bar(
+  axes: Axes,
+  at: float,
+  width: float,
+  number: dict[str, Any] | None,
+  tint: str,
+  theme: Theme,
+) -> None:
+  """Draws a mean with its deviation, and a dot for each seed."""
+  if number is None or number["mean"] is None:
+    return
+  axes.bar(at, number["mean"], 0.9 * width, color=pale(tint, theme))
+  axes.errorbar(at, number["mean"], number["std"], color=theme.ink, zorder=3)
+  seeds = [value for value in number["seeds"] if value is not None]
+  spread = at + width * np.linspace(-0.25, 0.25, len(seeds) + 2)[1:-1]
+  axes.scatter(spread, seeds, s=10, color=tint, zorder=4)
