@@ -13,7 +13,7 @@ from kdjax import config, report
 from kdjax.data import arrays
 from kdjax.devices.placement import Placement
 from kdjax.report import groups as shown
-from kdjax.stage import build
+from kdjax.stage import build, groups
 from kdjax.training import evaluation, workdir
 
 N, D, K = 480, 6, 3
@@ -131,15 +131,16 @@ def test_seeds_that_draw_their_people_have_each_its_worst_group(
   results = kdjax.run(people, tmp_path, quiet=True)
   result = json.loads((tmp_path / "stages/student/result.json").read_text())
   found = result["by_group"]
+  options = {"held": "people", "group_column": "group", "folds": 3}
+  names = groups.names(arrays, options)
+  number_of = lambda name: names.index(name) if names else int(name)
   for seed in range(SEEDS):
     model, variables = kdjax.restore(tmp_path, "student", seed=seed)
-    test = arrays.load(
-      "test", seed, held="people", group_column="group", folds=3
-    ).columns
+    test = arrays.load("test", seed, **options).columns
     logits = model.apply(variables, {"x": test["x"]}, train=False)["logits"]
     expected = by_group_of(np.asarray(logits), test["label"], test["group"])
     there = {
-      int(it["name"]): (it["count"][seed], it["values"][seed])
+      number_of(it["name"]): (it["count"][seed], it["values"][seed])
       for it in found["groups"]
       if it["count"][seed]
     }
