@@ -16,6 +16,7 @@ from kdjax.transforms.magnitude_warp import magnitude_warp
 from kdjax.transforms.rotate3d import rotate3d
 from kdjax.transforms.scaling import scaling
 from kdjax.transforms.series_spectrogram import series_spectrogram
+from kdjax.transforms.statistics import statistics
 from kdjax.transforms.time_warp import time_warp
 from kdjax.transforms.window_crop import window_crop
 
@@ -39,6 +40,7 @@ EVERY = (
   rotate3d,
   scaling,
   series_spectrogram,
+  statistics,
   time_warp,
   window_crop,
 )
@@ -350,3 +352,49 @@ def test_frames_of_padding_are_masked_and_padding_is_silent():
 def test_windows_that_do_not_fit_are_refused(options):
   with pytest.raises(UserError, match="an even window and a hop from 1"):
     series_spectrogram(key_of(0), series(), **options)
+
+
+# Statistics
+
+
+def described(x, frequencies):
+  """The same by NumPy, one channel after another, as [5 + frequencies, F]."""
+  half = (len(x) + 1) // 2
+  spectrum = np.abs(np.fft.rfft(x, axis=0, norm="ortho"))
+  return np.stack(
+    [
+      x.mean(0),
+      x.std(0),
+      x.min(0),
+      x.max(0),
+      x[half:].mean(0) - x[:half].mean(0),
+      *spectrum[1 : frequencies + 1],
+    ]
+  )
+
+
+@pytest.mark.parametrize(("steps", "frequencies"), [(20, 10), (21, 3), (9, 0)])
+def test_statistics_are_those_of_numpy(steps, frequencies):
+  x = series(steps, 3) + 2.0
+  found = statistics(key_of(0), x, frequencies=frequencies)
+  close(found.reshape(-1, 3), described(x, frequencies), tolerance=1e-5)
+
+
+def test_padding_counts_in_no_statistic():
+  x = series(12, 3)
+  whole, mask = np.pad(x, [(0, 8), (0, 0)], constant_values=99.0), np.arange(20)
+  found, same = statistics(key_of(0), whole, mask < 12, frequencies=0)
+  close(found.reshape(-1, 3), described(x, 0), tolerance=1e-5)
+  np.testing.assert_array_equal(same, mask < 12)
+  nothing, _ = statistics(key_of(0), whole, mask < 0, frequencies=4)
+  np.testing.assert_array_equal(nothing, 0.0)
+  # The spectrum is that of the steps with zeros after them.
+  padded = np.pad(x, [(0, 8), (0, 0)])
+  found, _ = statistics(key_of(0), whole, mask < 12, frequencies=4)
+  spectrum = np.abs(np.fft.rfft(padded, axis=0, norm="ortho"))[1:5]
+  close(found[15:].reshape(-1, 3), spectrum, tolerance=1e-4)
+
+
+def test_a_series_may_be_too_short_for_the_frequencies():
+  with pytest.raises(UserError, match=r"frequencies=11, .* of 20 steps"):
+    statistics(key_of(0), series(), frequencies=11)
