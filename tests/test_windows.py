@@ -165,6 +165,16 @@ def test_windows_of_two_classes_may_be_left_out(lab):
   assert f"{6 * (~kept).sum()} of 42 windows" in remark
 
 
+def test_a_window_without_a_labelled_step_is_an_unlabelled_example(
+  lab, tmp_path
+):
+  path = tmp_path / "p0.csv"
+  path.write_text(path.read_text().replace("sit", "").replace("walk", ""))
+  part = everything(**lab, purity=0.8)
+  assert part["label"][:7].tolist() == [-1] * 7
+  assert (part["label"][7:] >= 0).all()
+
+
 def test_gaps_missing_fields_and_files_are_masked_and_zero(lab, tmp_path):
   phone(tmp_path / "p0.csv", begin=0, steps=401, without=range(111, 189))
   phone(tmp_path / "p1.csv", begin=0, steps=401, lacking=("az",))
@@ -378,7 +388,9 @@ def test_arrays_of_steps_are_cut_within_recordings(steps):
   assert sorted(seen) == [*range(len(expected))]
   pure = {**options, "purity": 0.6}
   sizes = [len(arrays.load(split, **pure)) for split in SPLITS]
-  assert sum(sizes) == sum(it["purity"] >= 0.6 for it in expected)
+  # Windows without any label are unlabelled examples.
+  kept = [it["purity"] >= 0.6 or not it["purity"] for it in expected]
+  assert sum(sizes) == sum(kept) < len(kept)
 
 
 def test_a_recording_is_in_one_split_if_nothing_else_divides(steps):

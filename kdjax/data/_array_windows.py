@@ -95,7 +95,8 @@ class Windows:
       if name in self.labels:
         self._check_label(name, array, where)
         made[name], share = recordings.majority(array, first, self.window)
-        kept &= share >= self.purity
+        # One without any label is an unlabelled example.
+        kept &= (share >= self.purity) | (made[name] < 0)
       elif name.startswith("has/"):
         made[name] = array[rows].any(axis=1)
       elif self._is_one(name):

@@ -68,7 +68,8 @@ def cut(whole: Whole, chosen: Options) -> Whole:
   labels = _labels_of(whole, chosen, records, first, window)
   for key, (label, purity) in labels.items():
     made[key] = label
-    kept &= (purity >= chosen.purity) | np.isin(rows, [*whole.faults])
+    # One without any label is an unlabelled example.
+    kept &= (purity >= chosen.purity) | (label < 0)
   if not kept.all():
     whole.remarks.append(
       f"{(~kept).sum()} of {len(kept)} windows have a smaller share of one"
