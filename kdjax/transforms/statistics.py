@@ -13,8 +13,8 @@ def statistics(
   x: Float[Array, "T F"],
   mask: Bool[Array, "T"] | None = None,
   *,
-  frequencies: int = 16,
-) -> Float[Array, "D"] | tuple[Float[Array, "D"], Bool[Array, "T"]]:
+  frequencies: int = 8,
+) -> Float[Array, "D"] | tuple[Float[Array, "D"], Bool[Array, "D"]]:
   """Moments, extremes, trend and spectrum of each channel, side by side.
 
   Of each channel: mean, standard deviation, minimum, maximum, the mean of the
@@ -34,7 +34,7 @@ def statistics(
     frequencies: number of frequencies; at most T / 2.
 
   Returns:
-    The vector; with `mask` also the mask, unchanged.
+    The vector; with `mask` also that of its numbers, False without any step.
 
   Raises:
     ShapeError: x is not a series, or the mask has another length.
@@ -65,7 +65,9 @@ def statistics(
     (jnp.abs(spectrum) / steps**0.5).reshape(-1),
   ]
   vector = jnp.concatenate(found)
-  return vector if mask is None else (vector, mask)
+  if mask is None:
+    return vector
+  return vector, jnp.full(vector.shape, jnp.any(mask))
 
 
 def _mean(x: Float[Array, "T F"], valid: Bool[Array, "T"]) -> Array:
