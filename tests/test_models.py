@@ -84,7 +84,7 @@ OPTIONS_TO_TEST = {
     "kernels": (4, 3, 2),
   },
   "lenet": {"widths": (4, 6, 10, 8), "padding": (2, 2)},
-  "mlp": {"widths": (10, 8)},
+  "mlp": {"widths": (10, 8), "normalize": True},
   "mobilenet_v2": {
     "width": 0.2,
     "expansion": 2,

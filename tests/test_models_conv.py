@@ -248,6 +248,27 @@ def test_an_mlp_reads_vectors():
   assert shapes(mlp.Model(5), 2, 7)[0]["logits"].shape == (2, 5)
 
 
+def test_an_mlp_may_normalize_numbers_of_different_units():
+  """Then units make no difference, in training and with its statistics."""
+  model = mlp.Model(5, widths=(8,), normalize=True)
+  x = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
+  units = x * np.float32([1.0, 1e3, 1e-1]) + np.float32([0.0, 5e3, -1.0])
+  variables = model.init(jax.random.key(0), {"image": x}, train=False)
+
+  def outputs(x):
+    step = lambda variables: model.apply(
+      variables, {"image": x}, train=True, mutable=["batch_stats"]
+    )
+    first, statistics = step(variables)
+    for _ in range(200):
+      _, statistics = step({**variables, **statistics})
+    last = model.apply({**variables, **statistics}, {"image": x}, train=False)
+    return first["logits"], last["logits"]
+
+  for one, two in zip(outputs(x), outputs(units), strict=True):
+    np.testing.assert_allclose(one, two, atol=2e-3)
+
+
 def test_an_mlp_without_layers_is_linear():
   outputs, variables = shapes(mlp.Model(5, widths=()), 2, 4, 3, 2)
   assert outputs["embedding"].shape == (2, 24)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from kdjax.errors import UserError
-from kdjax.models import _conv_norm, _init
+from kdjax.models import _batch_norm, _conv_norm, _init
 from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
@@ -30,8 +30,10 @@ class Model(OneModality, nn.Module):
     start: initialization: "pytorch" (its default), "glorot" (Glorot uniform
       kernels and zero biases, as in Keras; Glorot and Bengio, AISTATS 2010,
       Eq. (16)) or "zeros".
+    normalize: whether batch norm over the inputs comes first, so that numbers
+      of different units count alike.
     modality: the input's key.
-    axis_name: unused; the network has no batch statistics.
+    axis_name: name of the device axis that shares batch statistics.
     dtype: of the activations.
   """
 
@@ -39,6 +41,7 @@ class Model(OneModality, nn.Module):
   widths: tuple = (256, 256)
   dropout: float = 0.0
   start: str = "pytorch"
+  normalize: bool = False
   modality: str = "image"
   axis_name: str | None = None
   dtype: Any = jnp.float32
@@ -48,14 +51,25 @@ class Model(OneModality, nn.Module):
     ("preact{}", "vector", "widths"),
   )
 
+  USES = ("has",)
+
   @nn.compact
   def __call__(self, inputs: dict[str, Array], *, train: bool) -> Outputs:
-    """Reads `inputs[modality]`, [B ...]."""
+    """Reads `inputs[modality]`, [B ...], and `has/<modality>`."""
     drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
     start = _start(self.start)
     outputs = {}
     x = inputs[self.modality].astype(self.dtype)
     x = x.reshape(x.shape[0], -1)
+    if self.normalize:
+      x = _batch_norm.over_rows(
+        x,
+        inputs.get(f"has/{self.modality}"),
+        train=train,
+        axis_name=self.axis_name,
+        dtype=self.dtype,
+        name="norm",
+      )
     for stage, width in enumerate(self.widths):
       x = drop(x) if stage else x
       x = _init.dense(x, width, f"dense{stage}", dtype=self.dtype, **start)
