@@ -22,6 +22,19 @@ The folder holds `har`, see `kdjax/data/har.py`.
 
 `few` has 5 labels a class, `more` 20, `all` every label; `phone` has a student
 with the phone's angular velocity too, and 5 labels a class.
+
+Expected with `few`, 10 seeds, each with people of its own for the test:
+
+             accuracy       macro-F1       worst person
+  teacher    0.615 ± 0.075  0.584 ± 0.067  0.488 ± 0.119
+  alone      0.467 ± 0.081  0.397 ± 0.059  0.277 ± 0.129
+  distilled  0.609 ± 0.072  0.570 ± 0.077  0.463 ± 0.137
+  echoed     0.488 ± 0.074  0.390 ± 0.069  0.299 ± 0.133
+
+  distilled over alone   accuracy +0.142 ± 0.027, better in 10 of 10 seeds
+                         macro-F1 +0.172 ± 0.020, better in 10 of 10 seeds
+  distilled over echoed  accuracy +0.120 ± 0.026, better in 9 of 10 seeds
+                         macro-F1 +0.180 ± 0.027, better in 10 of 10 seeds
 """
 
 from kdjax.config import (

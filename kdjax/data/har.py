@@ -10,8 +10,8 @@ its samples; nearly half of all windows are walking: report macro averages too.
   watch       the watch's acceleration and angular velocity
   group       the person, as in `group_names`
 
-A sequence [T F] is read by networks such as audio_cnn, by its name:
-network("audio_cnn", modality="phone_acc").
+A sequence [T F] is read by networks over series, by its name:
+network("series_cnn", modality="phone_acc").
 
 Matey-Sanz, Casteleyn and Granell, "Dataset of inertial measurements of
 smartphones and smartwatches for human activity recognition", Data in Brief
