@@ -14,6 +14,7 @@ from kdjax.models import (
   _batch_norm,
   _joins,
   _pool,
+  _recurrent,
   audio_cnn,
   bilstm,
   conv,
@@ -839,3 +840,25 @@ def test_a_text_transformer_and_a_bilstm_can_be_joined_by_any(join):
     inputs,
   )
   assert outputs["logits"].shape == (B, K)
+
+
+def test_dropout_is_drawn_anew_for_each_direction():
+  """One draw for both would change every number of a BiLSTM with dropout."""
+  drawn = []
+
+  def drop(x):
+    drawn.append(x)
+    return x * (len(drawn) - 1)  # the first direction reads zeros
+
+  class Layer(nn.Module):
+    @nn.compact
+    def __call__(self, x, mask):
+      return _recurrent.layer(x, mask, 4, "block00", drop=drop)
+
+  x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+  (_, states), _ = Layer().init_with_output(
+    jax.random.key(0), x, np.ones((2, 5), bool)
+  )
+  assert len(drawn) == 2
+  np.testing.assert_array_equal(states[..., :4], 0.0)
+  assert np.all(states[..., 4:] != 0.0)

@@ -1,5 +1,6 @@
 """Recurrent layers that skip padding."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -29,6 +30,7 @@ def layer(
   *,
   cell: str = "lstm",
   both: bool = True,
+  drop: Callable[[Array], Array] = lambda x: x,
   dtype: Any = jnp.float32,
 ) -> tuple[Float[Array, "B D"], Float[Array, "B T D"]]:
   """A layer's final state, and its state at every position; 0 at padding.
@@ -44,10 +46,12 @@ def layer(
     name: of the layer.
     cell: one of `CELLS`.
     both: whether it reads in both directions; D is 2 width, forward first.
+    drop: dropout of the input, drawn anew for each direction.
     dtype: of activations; the states are float32.
   """
+  cell_of = lambda side: CELLS[cell](width, dtype=dtype, name=f"{name}_{side}")
   sides = [
-    _read(CELLS[cell](width, dtype=dtype, name=f"{name}_{side}"), x, mask, side)
+    _read(cell_of(side), drop(x), mask, side)
     for side in ("forward", "backward")[: 1 + both]
   ]
   last, states = (

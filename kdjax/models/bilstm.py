@@ -77,7 +77,7 @@ class Model(OneModality, nn.Module):
     for layer in range(self.depth):
       name = f"block{layer:02d}"
       last, x = _recurrent.layer(
-        drop(x), mask, self.width, name, dtype=self.dtype
+        x, mask, self.width, name, drop=drop, dtype=self.dtype
       )
       outputs[name] = x
     outputs["tokens"] = x
