@@ -153,6 +153,15 @@ def test_seeds_that_draw_their_people_have_each_its_worst_group(
   assert absent and all(None in it["values"] for it in absent)
   listed = results["by_group"]["student"]["groups"]
   assert all(math.isfinite(it["mean"]) for it in listed)
+  page = (tmp_path / "report.md").read_text()
+  tested = [
+    sum(it["count"][seed] > 0 for it in found["groups"])
+    for seed in range(SEEDS)
+  ]
+  assert max(tested) < len(listed)
+  least, most = min(tested), max(tested)
+  words = f"{least}" if least == most else f"{least} to {most}"
+  assert f"in the worst of {words} groups" in page
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from jaxtyping import Float, Float32, Int, Int16
 from kdjax.data import _files
 from kdjax.data._splits import SPLITS
 from kdjax.errors import UserError
+from kdjax.preprocess import recordings as tracks
 
 # Of an example: key -> (device, number of its channels).
 SIGNALS = {"phone_acc": ("phone", 3), "phone": ("phone", 6)}
@@ -115,18 +116,10 @@ def windows(root: str, window: int, step: int) -> Windows:
       f"Expected 1 to {lengths.min()}, the samples of the shortest recording,"
       " and a step of 1 or more.",
     )
-  counts = (lengths - window) // step + 1
-  recording = np.repeat(np.arange(len(lengths)), counts)
-  number = np.arange(counts.sum()) - np.repeat(
-    np.cumsum(counts) - counts, counts
-  )
-  start = whole.offsets[recording] + step * number
-  # Samples of each activity before every sample: a window's are a difference.
-  hot = whole.label[:, None] == np.arange(len(ACTIVITIES))
-  before = np.pad(np.cumsum(hot, axis=0), ((1, 0), (0, 0)))
-  counts = before[start + window] - before[start]
-  label = counts.argmax(axis=1).astype(np.int32)
-  found = (start, recording, label, counts.max(axis=1) / window)
+  first = [tracks.starts(length, window, step) for length in lengths]
+  recording = np.repeat(np.arange(len(first)), [len(it) for it in first])
+  start = whole.offsets[recording] + np.concatenate(first)
+  found = (start, recording, *tracks.majority(whole.label, start, window))
   _files.readonly(*found)
   return Windows(*found)
 

@@ -159,11 +159,11 @@ def _rows(cell: Any) -> list[list[str]]:
   raw = cell.read() if isinstance(cell, io.IOBase) else None
   if raw is None:
     if isinstance(cell, list):
-      raise ValueError("a list, whose columns have no names")
+      raise ValueError("a list, which has no names of columns")
     with open(cell, "rb") as file:
       raw = file.read()
   if raw.startswith(b"\x93NUMPY"):
-    raise ValueError("an .npy file, whose columns have no names")
+    raise ValueError("an .npy file, which has no names of columns")
   try:
     lines = raw.decode("utf-8-sig").splitlines()
     rows = [row for row in csv.reader(lines, strict=True) if row]
@@ -188,7 +188,7 @@ def _numbers(cells: Sequence[str], name: str) -> list[float]:
       numbers.append(float(cell) if cell.strip() else math.nan)
     except ValueError:
       raise ValueError(
-        f"a recording whose column '{name}' has '{cell[:40]}' in line {line}"
+        f"a recording where column '{name}' has '{cell[:40]}' in line {line}"
       ) from None
   return numbers
 

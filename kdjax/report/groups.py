@@ -106,10 +106,10 @@ def _sentences(stages: dict[str, Any]) -> list[str]:
   lines = []
   for stage, numbers in stages.items():
     unit = UNITS.get(numbers["metric"], numbers["metric"])
+    worst, gap = (mean_and_error(numbers[key]) for key in ("worst", "gap"))
     lines.append(
-      f"`{stage}`: {unit} {mean_and_error(numbers['worst'])} in the worst of"
-      f" {len(numbers['groups'])} groups, {mean_and_error(numbers['gap'])} from"
-      " the best."
+      f"`{stage}`: {unit} {worst} in the worst of {_range(_tested(numbers))}"
+      f" groups, {gap} from the best."
     )
   last = list(stages)[-1]
   lines.append(
@@ -130,8 +130,14 @@ def _sentences(stages: dict[str, Any]) -> list[str]:
   return lines
 
 
+def _tested(numbers: dict[str, Any]) -> list[int]:
+  """How many groups each seed has test examples of."""
+  counts = [it["examples"] for it in numbers["groups"]]
+  return [sum(map(bool, of_seed)) for of_seed in zip(*counts, strict=True)]
+
+
 def _range(counts: list[int]) -> str:
-  """The least and the most examples of a seed that has the group."""
+  """The least and the most of the seeds that have any."""
   known = [count for count in counts if count]
   if not known:
     return "0"
