@@ -20,6 +20,8 @@ from kdjax import registry
 from kdjax.config import bridges, fields, locations, records, strict_json
 from kdjax.config.experiment import STAGE
 from kdjax.config.files import write_atomically
+from kdjax.config.networks import TEACHER
+from kdjax.config.parts import DATA
 from kdjax.errors import UserError
 from kdjax.registry import folders
 from kdjax.training import source_hashes
@@ -51,6 +53,17 @@ FOLDERS = "folders"
 
 # The value of a key that a config does not have.
 MISSING = "(none)"
+
+# Keys of a config under which there are components, and their kinds.
+_KINDS = {
+  "data": "data",
+  "networks": "models",
+  "teachers": "models",
+  "terms": "losses",
+  "heads": "heads",
+  "bridges": "heads",
+  "metrics": "metrics",
+}
 
 PACKAGES = (
   "jax",
@@ -97,7 +110,11 @@ def check_config(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
   refused = {
     key: pair
     for key, pair in differences(old, new).items()
-    if not (changeable(key) or _is_new(key, trained) or _is_default(key, *pair))
+    if not (
+      changeable(key)
+      or _is_new(key, trained)
+      or (pair[0] == MISSING and _is_default(key, new))
+    )
   }
   if refused:
     lines = "; ".join(
@@ -233,11 +250,34 @@ def changeable(path: str) -> bool:
   )
 
 
-def _is_default(path: str, old: Any, new: Any) -> bool:
-  """Whether a stage's knob is newer than the workdir, and not set."""
-  words = path.split(".")
-  is_knob = words[0] == "stages" and len(words) == 3 and words[2] in STAGE
-  return is_knob and old == MISSING and new == STAGE[words[2]].value()
+def _is_default(path: str, config: dict) -> bool:
+  """Whether a knob or an option has its default: it may be a newer one."""
+  *above, last = path.split(".")
+  owner = config
+  for step in above:
+    owner = owner[step]
+  defaults = json.loads(json.dumps(_defaults(above, owner), default=repr))
+  return last in defaults and owner[last] == defaults[last]
+
+
+def _defaults(above: Sequence[str], owner: Mapping[str, Any]) -> dict[str, Any]:
+  """The defaults of a part of a config: of its knobs, and of its component.
+
+  Args:
+    above: the keys that lead to it.
+    owner: the part.
+  """
+  knobs = {
+    "stages": STAGE if len(above) == 2 else {},
+    "data": DATA,
+    "teachers": TEACHER,
+  }
+  place = next((it for it in reversed(above) if it in {**knobs, **_KINDS}), "")
+  defaults = {key: it.value() for key, it in knobs.get(place, {}).items()}
+  name = owner.get("loss" if place == "terms" else "name")
+  if isinstance(name, str) and place in _KINDS:
+    defaults |= registry.describe(_KINDS[place], name).options
+  return defaults
 
 
 def _is_new(path: str, trained: set[str]) -> bool:
