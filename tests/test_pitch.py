@@ -110,6 +110,25 @@ def test_padding_has_no_pitch_and_changes_none():
   np.testing.assert_allclose(again[:60], alone[:60], atol=1e-4)
 
 
+def test_points_are_the_frames_with_a_pitch_brought_to_one_length():
+  wave = sweep(120, 300, 4)[0]
+  wave[:3000] = wave[6000:9000] = wave[14000:] = 0
+  frames = np.asarray(absolute(wave))
+  voiced = np.flatnonzero(frames[:, 1] > 0)
+  gaps = np.diff(voiced)
+  assert voiced[0] > 10 and voiced[-1] < 95 and gaps.max() > 10
+  at = np.linspace(voiced[0], voiced[-1], 16)
+  expected = [np.interp(at, voiced, column) for column in frames[voiced].T]
+  found, mask = pitch(KEY, wave, np.ones(RATE, bool), reference=1, points=16)
+  np.testing.assert_allclose(found, np.transpose(expected), atol=1e-4)
+  assert mask.all()
+  silent = np.zeros(RATE, np.float32)
+  found, mask = pitch(KEY, silent, np.ones(RATE, bool), points=16)
+  assert not np.asarray(found).any() and not mask.any()
+  with pytest.raises(UserError, match="points=1"):
+    pitch(KEY, wave, points=1)
+
+
 @pytest.mark.parametrize("rate", [8000, 22050])
 def test_other_rates_and_hops_find_the_same(rate):
   time = np.arange(rate) / rate
@@ -141,17 +160,12 @@ def test_tones_of_mandarin_are_told_by_their_melody():
   from sklearn.preprocessing import StandardScaler
   from sklearn.svm import SVC
 
-  run = jax.jit(jax.vmap(lambda wave: pitch(KEY, wave)))
+  run = jax.jit(jax.vmap(lambda wave: pitch(KEY, wave, points=16)))
 
   def melodies(split, limit):
     """The pitch at 16 times from its first frame to its last, and labels."""
     part = hanzi.load(split, root=ROOT, limit=limit).columns
-    rows = []
-    for track in np.asarray(run(part["audio"])):
-      voiced = np.flatnonzero(track[:, 1] > 0)
-      times = np.linspace(voiced[0], voiced[-1], 16)
-      rows.append(np.interp(times, voiced, track[voiced, 0]))
-    return np.array(rows), part["label"]
+    return np.asarray(run(part["audio"]))[..., 0], part["label"]
 
   model = make_pipeline(StandardScaler(), SVC(C=10))
   model.fit(*melodies("train", 400))

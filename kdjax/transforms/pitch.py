@@ -39,6 +39,7 @@ def pitch(
   octave: float = 0.01,
   jump: float = 0.35,
   change: float = 0.14,
+  points: int | None = None,
 ) -> Float[Array, "T 2"] | tuple[Float[Array, "T 2"], Bool[Array, "T"]]:
   """Fundamental frequency in octaves, and voicing; T = 1 + N // hop frames.
 
@@ -73,6 +74,10 @@ def pitch(
     octave: the preference for the higher of two pitches, per octave.
     jump: the cost of an octave between frames 10 ms apart.
     change: the cost of a pitch that begins or ends.
+    points: None keeps the frames. A number P gives P rows in place of T, at
+      equal distances from the first frame with a pitch to the last, between
+      frames with a pitch by a line, so that words of any length compare; all
+      their masks are that of a waveform with any pitch.
 
   Returns:
     log2(f / reference), 0 in frames without a pitch, and the correlation of the
@@ -85,6 +90,10 @@ def pitch(
   del key
   x = floats(waveform(x, "pitch"), "pitch")
   _check(sample_rate, hop, f_min, f_max)
+  if points is not None and points < 2:
+    raise UserError(
+      f"The transform 'pitch' has points={points}.", "Expected 2 or more."
+    )
   starts = np.arange(0, len(x) + 1, hop)
   kept = np.ones(len(starts), bool)
   if mask is not None:
@@ -110,7 +119,23 @@ def pitch(
     [octaves - zero, jnp.take_along_axis(height, at, axis=1)[:, 0]], axis=-1
   )
   found = jnp.where(voiced[:, None], found, 0.0)
+  if points is not None:
+    found = _contour(found, voiced, points)
+    kept = jnp.broadcast_to(jnp.any(voiced), (points,))
   return found if mask is None else (found, kept)
+
+
+def _contour(found, voiced, points):
+  """Rows at equal distances from the first voiced frame to the last [P 2]."""
+  frames, count = np.arange(len(voiced)), jnp.sum(voiced)
+  # Voiced frames first; the others lie behind the last one, and are not read.
+  order = jnp.argsort(jnp.where(voiced, frames, frames + len(frames)))
+  places = jnp.where(voiced[order], order, order + len(frames))
+  last = places[jnp.maximum(count - 1, 0)]
+  at = jnp.linspace(places[0].astype(jnp.float32), last, points)
+  read = lambda column: jnp.interp(at, places, column[order])
+  contour = jnp.stack([read(found[:, 0]), read(found[:, 1])], axis=-1)
+  return jnp.where(count > 0, contour, 0.0)
 
 
 def _check(sample_rate, hop, f_min, f_max):
