@@ -77,8 +77,10 @@ def plan(
 ) -> list[Plan]:
   """The cache of each seed; seeds with equal manifests share one.
 
+  [] if no term reads the teacher: a metric alone may, in evaluation.
+
   Args:
-    stage: its terms read the teacher.
+    stage: its terms may read the teacher.
     workdir: of the experiment.
     name: of the teacher.
     orders: the training examples of each seed, in order.
@@ -104,6 +106,8 @@ def plan(
       kdjax=metadata.version("kdjax"),
       jax=jax.__version__,
     )
+    if not manifest.outputs:
+      return []
     key = json.dumps(manifest.to_json(), sort_keys=True)
     keys.append(key)
     if key not in plans:
@@ -162,7 +166,7 @@ def estimate(stage: Stage, plan: Plan, seconds: float) -> str:
   """A line with the size of a cache, the time to make it and the time saved.
 
   Args:
-    stage: its terms read the teacher.
+    stage: its terms may read the teacher.
     plan: of the cache.
     seconds: that the teacher takes for a batch.
   """
