@@ -6,8 +6,8 @@ import numpy as np
 
 from kdjax.types import Source
 
-# fingerprint -> columns, the most recently used last.
-_splits: collections.OrderedDict[str, dict[str, np.ndarray]] = (
+# Of a source, as `_key` returns it -> columns, the most recently used last.
+_splits: collections.OrderedDict[tuple, dict[str, np.ndarray]] = (
   collections.OrderedDict()
 )
 
@@ -18,11 +18,11 @@ def get(source: Source) -> dict[str, np.ndarray] | None:
   Broken records are read again, so that this source lists them, or raises, as
   if it had decoded the whole split.
   """
-  fingerprint = getattr(source, "fingerprint", None)
-  if fingerprint not in _splits:
+  key = _key(source)
+  if key not in _splits:
     return None
-  _splits.move_to_end(fingerprint)
-  columns = _splits[fingerprint]
+  _splits.move_to_end(key)
+  columns = _splits[key]
   if "valid" in columns and not columns["valid"].all():
     source.take(np.flatnonzero(~columns["valid"]))
   return dict(columns)
@@ -36,12 +36,12 @@ def put(source: Source, columns: dict[str, np.ndarray], most: int) -> None:
     columns: its decoded columns.
     most: bytes of the whole cache; the least recently used are removed.
   """
-  fingerprint = getattr(source, "fingerprint", None)
-  if fingerprint is None or _bytes(columns) > most:
+  key = _key(source)
+  if key is None or _bytes(columns) > most:
     return
   for column in columns.values():
     column.flags.writeable = False
-  _splits[fingerprint] = dict(columns)
+  _splits[key] = dict(columns)
   while sum(map(_bytes, _splits.values())) > most:
     _splits.popitem(last=False)
 
@@ -49,6 +49,13 @@ def put(source: Source, columns: dict[str, np.ndarray], most: int) -> None:
 def clear() -> None:
   """Empties the cache."""
   _splits.clear()
+
+
+def _key(source: Source) -> tuple | None:
+  """The fingerprint, and the functions that made the columns, if any did."""
+  fingerprint = getattr(source, "fingerprint", None)
+  made_by = getattr(source, "made_by", None)
+  return None if fingerprint is None else (fingerprint, made_by)
 
 
 def _bytes(columns: dict[str, np.ndarray]) -> int:

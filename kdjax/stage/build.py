@@ -44,7 +44,8 @@ def build(
       of its config does not exist.
   """
   spec = class_names.resolved(config, name, stage_config(config, name))
-  leaves = _spec_of(spec["data"])
+  once = pipelines.once(spec["data"])
+  leaves = once.spec(_spec_of(spec["data"]))
   spec["metrics"] = groups.with_groups(spec["metrics"], spec["select"], leaves)
   common = {"axis_name": axis_name, "dtype": jnp.dtype(config["dtype"])}
   trained, teachers = networks.build_networks(config, name, common)
@@ -80,6 +81,7 @@ def build(
     optimizer=rule,
     families=families,
     spec=leaves,
+    once=once,
     train_step=make_train_step(objective, rule, ema_decay=spec["ema_decay"]),
     measured=measured,
     eval_step=make_eval_step(objective, measured),

@@ -8,10 +8,11 @@ from kdjax.config import fields
 from kdjax.config.fields import without
 from kdjax.errors import UserError
 from kdjax.stage import sample_rates
+from kdjax.stage.once import Once
 from kdjax.step import subsets
 from kdjax.step.pipeline import Pipeline, parse
 from kdjax.step.subsets import Drop
-from kdjax.step.views import EVALUATION, TRAIN, Corruption, Views
+from kdjax.step.views import EVALUATION, ONCE, TRAIN, Corruption, Views
 
 # Keys of the data's config that are not options of the data set.
 DATA_KEYS = fields.RESERVED["data"]
@@ -26,7 +27,7 @@ def views(spec: Mapping[str, Any]) -> Views:
   names = getattr(registry.find("data", data["name"]), "class_names", None)
   read = _pipelines(data)
   of_captions = dict.fromkeys(_captions(data), "")
-  stated = dict(data["pipelines"])
+  stated = {view: it for view, it in data["pipelines"].items() if view != ONCE}
   if of_captions:
     for view in (TRAIN, EVALUATION):
       stated[view] = {**of_captions, **stated.get(view, {})}
@@ -50,6 +51,30 @@ def views(spec: Mapping[str, Any]) -> Views:
   )
 
 
+def once(data: Mapping[str, Any]) -> Once:
+  """The pipelines of the view "once" of a stage's data.
+
+  Raises:
+    UserError: examples are to be decoded in processes, which compute none.
+  """
+  dataset = registry.find("data", data["name"])
+  rates = sample_rates.of_data(dataset, without(data, DATA_KEYS))
+  texts = data["pipelines"].get(ONCE, {})
+  if texts and data["workers"] and data["feed"] != "device":
+    raise UserError(
+      f"data.workers is {data['workers']}, and data.pipelines has '{ONCE}',"
+      " which processes that decode a stream do not compute.",
+      "Set workers=0: threads decode; or move the transforms to 'train' and"
+      " 'evaluation'.",
+    )
+  return Once(
+    {
+      key: sample_rates.with_rate(parse(text), key, rates.get(key))
+      for key, text in texts.items()
+    }
+  )
+
+
 def corruptions(spec: Mapping[str, Any]) -> dict[str, Corruption]:
   """The corruptions under which a stage is evaluated, by name."""
   read = _pipelines(spec["data"])
@@ -69,7 +94,7 @@ def _drop(view: str, spec: Mapping[str, Any]) -> Drop:
   """A view without some modalities."""
   modalities, rate = tuple(spec["modalities"]), spec["rate"]
   subsets.check(f"The view '{view}' of data.drops", modalities)
-  if view in (TRAIN, EVALUATION):
+  if view in (TRAIN, EVALUATION, ONCE):
     raise UserError(
       f"data.drops has the view '{view}'.",
       "It is a further view, with a name of its own, such as 'dropped'.",

@@ -14,7 +14,8 @@ from kdjax import registry
 from kdjax.config import fields
 from kdjax.feed import buckets as bucketing
 from kdjax.feed.index_stream import TrainFeed
-from kdjax.stage import grids, statistics
+from kdjax.stage import grids, once_sources, statistics
+from kdjax.stage.once import Once
 from kdjax.stage.seeds import seed_draws
 from kdjax.step import parts, schedules
 from kdjax.step import state as states
@@ -35,7 +36,8 @@ class Stage:
   optimizer: optax.GradientTransformation
   families: Mapping[str, Any]  # name -> module of metrics
   measured: Mapping[str, Family]  # name -> metrics with their addresses
-  spec: Spec
+  spec: Spec  # of an example after `once`
+  once: Once
   train_step: Callable
   eval_step: Callable
   corruptions: Mapping[str, Corruption]
@@ -49,7 +51,8 @@ class Stage:
 
   def load(self, split: str, seed: int | None = None) -> Source:
     """Loads a split of the stage's data."""
-    return self.dataset.load(split, seed, **self.data_options)
+    source = self.dataset.load(split, seed, **self.data_options)
+    return once_sources.transformed(source, self.once)
 
   def load_per_seed(self, split: str, seeds: Sequence[int]) -> list[Source]:
     """A split for each seed; one object if it does not depend on the seed."""
@@ -92,8 +95,7 @@ class Stage:
 
   def train_feeds(self, seeds: Sequence[int]) -> list[TrainFeed]:
     """The order in which each seed sees the training examples."""
-    sources = self.load_per_seed("train", seeds)
-    sources = dict(zip(seeds, sources, strict=True))
+    sources = dict(zip(seeds, self.load_per_seed("train", seeds), strict=True))
     feeds = {seed: self.train_feed(sources[seed], seed) for seed in sources}
     return [feeds[seed] for seed in seeds]
 
@@ -232,11 +234,9 @@ class Stage:
       teachers: name -> variables.
       data: from `data_statistics`; None gives values for the shapes.
     """
-    if data is None:
-      data = self.data_statistics()
     return Fixed(
       teachers=dict(teachers),
-      data=dict(data),
+      data=dict(self.data_statistics() if data is None else data),
       numbers={
         name: {key: jnp.float32(value) for key, value in numbers.items()}
         for name, numbers in grids.numbers_of(self.config["terms"]).items()

@@ -25,6 +25,9 @@ from kdjax.types import Array, Batch
 # Pipelines of the default view; other names are further views.
 TRAIN, EVALUATION = "train", "evaluation"
 
+# Pipelines that are applied before all views, when a split is loaded.
+ONCE = "once"
+
 
 @dataclasses.dataclass(frozen=True)
 class Corruption:

@@ -240,7 +240,7 @@ def _views(stage: Stage, name: str) -> int:
 
 def _augmentation(stage: Stage, name: str) -> str:
   """The pipelines of the modalities that a teacher reads, as text."""
-  parts = []
+  parts = stage.once.texts(stage.objective.teachers[name].reads)
   views = programs.teacher_views(stage, name)
   for view, pipelines in sorted(views.pipelines.items()):
     parts += [f"{view}: {key}: {one}" for key, one in sorted(pipelines.items())]
@@ -252,7 +252,8 @@ def _data_fingerprint(stage: Stage, name: str, order: TrainFeed) -> str:
   """A fingerprint of the examples as a teacher sees them."""
   keys = [*stage.objective.teachers[name].reads, "index"]
   keys = [key for key in keys if key in stage.spec]
-  source = order.source
+  # Before the view "once", whose floats differ between CPUs in the last digit.
+  source = getattr(order.source, "raw", order.source)
   # The labels may differ between seeds; the teacher does not see them.
   parts = [
     digest(*(source.columns[key] for key in keys))

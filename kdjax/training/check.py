@@ -24,7 +24,7 @@ from kdjax.stage.stage import Stage
 from kdjax.step import uncertainty
 from kdjax.step.addresses import addresses
 from kdjax.step.step import training_only
-from kdjax.step.views import EVALUATION, TRAIN
+from kdjax.step.views import EVALUATION, ONCE, TRAIN
 from kdjax.training import dependencies, initialization, patience, placed
 
 DTYPES = ("float32", "bfloat16")
@@ -79,11 +79,11 @@ def _check_experiment(config: Mapping[str, Any], names: Sequence[str]) -> None:
   views = [("pipelines", view) for view in data["pipelines"]]
   views += [("drops", view) for view in data.get("drops", {})]
   for key, view in views:
-    if view not in (TRAIN, EVALUATION) and f"@{view}/" not in stages:
+    if view not in (TRAIN, EVALUATION, ONCE) and f"@{view}/" not in stages:
       raise UserError(
         f"data.{key} has the view '{view}', which no term reads.",
         f"A term reads it at an address such as student@{view}/logits.",
-        exists=(TRAIN, EVALUATION),
+        exists=(TRAIN, EVALUATION, ONCE),
         near=view,
       )
 

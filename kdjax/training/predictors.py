@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from kdjax.stage.once import Once
 from kdjax.stage.stage import Stage
 from kdjax.step.views import Views
 
@@ -19,10 +20,11 @@ class RawInputNetwork:
   Args:
     module: the Flax module.
     views: pipelines of the stage that trained it.
+    once: those of its view "once".
   """
 
-  def __init__(self, module: nn.Module, views: Views):
-    self.module, self.views = module, views
+  def __init__(self, module: nn.Module, views: Views, once: Once):
+    self.module, self.views, self.once = module, views, once
 
   def apply(
     self,
@@ -35,14 +37,15 @@ class RawInputNetwork:
 
     Args:
       variables: of the module.
-      inputs: the module's inputs, before the evaluation pipelines.
+      inputs: the module's inputs, before all pipelines.
       train: False; to train the network, use `module`.
     """
     if train:
       raise ValueError("It only predicts; to train, use its `module`.")
     zeros = np.zeros(next(iter(inputs.values())).shape[0], np.int32)
     views = self.views.of(inputs)
-    batch = views({**inputs, "index": zeros, "view": zeros}, train=False)
+    batch = {**self.once(inputs), "index": zeros, "view": zeros}
+    batch = views(batch, train=False)
     read = {key: batch[key] for key in self.module.reads if key in batch}
     return self.module.apply(variables, read, train=False)
 
@@ -89,7 +92,7 @@ class StudentWithHead:
         if f"{kind}/{key}" in batch:
           batch[f"{kind}/{key}"] = np.ones_like(batch[f"{kind}/{key}"])
     batch |= {"view": np.zeros(rows, np.int32), "valid": np.ones(rows, bool)}
-    batch |= inputs
+    batch |= self.stage.once(inputs)
     trained, fixed = variables["stage"], variables["fixed"]
     logits = student_logits(self.stage, self.family, trained, fixed, batch)
     flow = self.stage.objective.flow(trained, fixed, batch)

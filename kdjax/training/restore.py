@@ -146,7 +146,8 @@ def restore(
   )
   module = networks[network]
   if _reads_raw_inputs(built, module):
-    module = predictors.RawInputNetwork(module, built.objective.views)
+    views = built.objective.views
+    module = predictors.RawInputNetwork(module, views, built.once)
   return module, variables[position]
 
 
@@ -172,7 +173,8 @@ def _reads_raw_inputs(built: Stage, module: Any) -> bool:
     for key in module.reads
     if key in built.spec and built.spec[key].dtype in (np.uint8, np.int16)
   ]
-  return bool(pipelines or raw)
+  once = built.once.pipelines.keys() & {*module.reads}
+  return bool(pipelines or raw or once)
 
 
 def _predicts_through_head(config: Mapping[str, Any], stage: str) -> bool:
