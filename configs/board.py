@@ -57,7 +57,7 @@ from kdjax.config import (
 )
 
 # Steps of a training, short and long.
-STEPS = {"short": 250, "long": 750}
+STEPS = {"short": 200, "long": 600}
 TUNING = {"seed": 100, "seeds": 2}
 FRESH = {"seed": 0, "seeds": 10}
 # After the name of a pair: three methods, and three fresh seeds.
@@ -364,7 +364,7 @@ def _avmnist(student: str) -> Pair:
   """Digits as image and audio, taught by both."""
   nets = {
     "image": ("conv", {"widths": (8, 16), "dropout": 0.1}),
-    "audio": ("audio_cnn", {"widths": (8, 16)}),
+    "audio": ("series_cnn", {"widths": (16, 32), "modality": "audio"}),
   }
   other = "audio" if student == "image" else "image"
   return Pair(
@@ -420,7 +420,7 @@ def _hanzi(task: str) -> Pair:
     text = {"vocabulary": WORDS, "words": 32, "channels": 16, "dropout": 0.3}
     student, other = ("text_cnn", text), network("conv", widths=(16, 32))
   else:
-    student = ("audio_cnn", {"widths": (8, 16)})
+    student = ("series_cnn", {"widths": (16, 32), "modality": "audio"})
     other = network(
       "mlp", widths=(32, 32), dropout=0.1, normalize=True, modality="voice"
     )
