@@ -29,11 +29,12 @@ def summarize(workdirs: Workdir | list[Workdir]) -> Results:
     {metric, mode, mean, stderr, seeds}}, rankings: see `rankings.rankings`,
     robustness: {stage: {corruption: {levels, metric: [[a value per seed] per
     level]}}}, unfinished: {stage: {step, steps}}; if a stage has a grid,
-    grids: {stage: [{at, metric: [a value per seed]} per point]}; and if the
-    data has groups, by_group: {stage: see `groups.of_stage`}; with subsets of
-    modalities, subsets: {stage: {subset: {metric: as above}}}. `metric` is
-    measured on the test split with each seed's best variables, `<metric>_last`
-    with its last ones. A number that does not exist, such as the deviation of
+    grids: {stage: [{at, validation, metric: [a value per seed]} per point]},
+    where `validation` is the stage's `select`; if the data has groups,
+    by_group: {stage: see `groups.of_stage`}; with subsets of modalities,
+    subsets: {stage: {subset: {metric: as above}}}. `metric` is measured on the
+    test split with each seed's best variables, `<metric>_last` with its last
+    ones. A number that does not exist, such as the deviation of
     one seed, is None. For a list: {name of the workdir: the above}.
   """
   if isinstance(workdirs, str | pathlib.Path):
