@@ -12,7 +12,7 @@ from rich.table import Table
 
 from kdjax.report.document import Document, Grid
 from kdjax.report.selection import ranked
-from kdjax.report.theme import mean_and_error
+from kdjax.report.theme import bounds, mean_and_error
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html.jinja")
 
@@ -184,17 +184,18 @@ def seeds(results: dict[str, Any], first: int) -> Grid:
 
 
 def gains(
-  results: dict[str, Any], prefix: str = ""
+  results: dict[str, Any], prefix: str = "", *, brief: bool = False
 ) -> list[tuple[str, str, str]]:
   """The gains outside of the rankings, in words.
 
   Args:
     results: from `report.summarize`, of one workdir.
     prefix: begins the name of each gain.
+    brief: whether to leave out the interval.
 
   Returns:
     For each gain: the two stages, the gain, and the metric with the number of
-    seeds that are better.
+    seeds that are better and the interval of the gain.
   """
   lines, in_rankings = [], ranked(results)
   for name, gain in results["gains"].items():
@@ -208,6 +209,8 @@ def gains(
     note = f"{gain['metric']}, better in {better} of {count} seeds"
     if count == 1:
       note = f"{gain['metric']}, a single seed"
+    if gain["interval"] and not brief:
+      note += f", 95 % interval {bounds(gain['interval'], '+')}"
     title = f"{prefix}{name.replace(' - ', ' over ')}"
     lines.append((title, mean_and_error(gain, "+"), note))
   return lines
