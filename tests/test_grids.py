@@ -76,6 +76,22 @@ def test_a_grid_point_equals_the_run_with_its_numbers(ran, tmp_path):
     assert point["at"]["kd/temperature"] == temperature
     for name, expected in alone["test"]["best"].items():
       np.testing.assert_allclose(point[name], expected, rtol=1e-4, err_msg=name)
+    checked = alone["validation"]["best"]["accuracy"]
+    np.testing.assert_allclose(point["validation"], checked, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_validation_chooses_the_point_that_a_later_run_trains(ran):
+  folder, _, result = ran
+  means = [np.mean(point["validation"]) for point in result["grid"]]
+  best = int(np.argmax(means))
+  stage, point, value = config.chosen(str(folder), ["student"])
+  assert stage == "student" and value == pytest.approx(max(means))
+  assert point == grids.points(POINTS)[best]
+  page = (folder / "report.md").read_text()
+  assert f"| {best + 1} (chosen) |" in page and page.count("(chosen)") == 1
+  mean = np.mean(result["validation"]["best"]["accuracy"])
+  assert mean == pytest.approx(np.mean(means))
 
 
 @pytest.mark.slow

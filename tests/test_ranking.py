@@ -6,6 +6,7 @@ import shutil
 import handmade
 import numpy as np
 import pytest
+from scipy import stats
 
 from kdjax import report
 
@@ -64,6 +65,15 @@ def test_the_best_is_first_with_its_gain_time_losses_and_note(folder):
   np.testing.assert_allclose(
     row["gain"]["stderr"], np.std([0.02, 0.04, 0], ddof=1) / np.sqrt(3)
   )
+  expected = stats.ttest_rel([0.02, 0.04, 0.0], [0.0] * 3)
+  assert row["gain"]["interval"] == pytest.approx(
+    [*expected.confidence_interval()]
+  )
+  # Of ten gains `distilled` has the least p value, eight have an equal one.
+  first = next(row for row in rows if row["stage"] == "distilled")
+  assert first["holm"] == pytest.approx(10 * first["gain"]["p"])
+  assert first["holm"] < 1
+  assert row["holm"] == min(1.0, 9 * row["gain"]["p"]) == 1.0
   assert row["step"] == 3.0
   assert row["loss"] == [3.0, 1.5]
   assert row["note"] == "Because of the weather."
@@ -78,6 +88,9 @@ def test_ranked_stages_are_only_in_the_ranking(folder):
   ranking = rest.partition("\n## ")[0]
   assert ranking.index("| m4 |") < ranking.index("| m2 |")
   assert "Because of the weather." in ranking
+  (line,) = [line for line in ranking.splitlines() if line.startswith("| m2 |")]
+  assert "| +0.0200 ± 0.0115 | -0.0297 to +0.0697 | 1.000 | 2 of 3 |" in line
+  assert "| gain | 95 % interval | Holm p |" in ranking
   assert (folder / "figures" / "ranking.png").exists()
   assert set(GAINS) <= set(results["stages"])
 
@@ -85,6 +98,8 @@ def test_ranked_stages_are_only_in_the_ranking(folder):
 def test_the_terminal_shows_the_ranking(folder, capsys):
   report.show(report.summarize(folder))
   out = capsys.readouterr().out
+  assert "Holm" not in out and "interval" not in out
+  assert "x3.00" in out
   assert "over alone" in out and "m4 over alone" not in out
   lines = [line.split()[0] for line in out.splitlines() if line.split()]
   assert lines.index("m4") < lines.index("m1")

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 import tomllib
 
 import checkpoints
@@ -193,7 +194,7 @@ def snippets():
 
 @pytest.mark.parametrize(("path", "block"), snippets())
 def test_a_snippet_is_python_with_names_that_exist(path, block):
-  tree = ast.parse(block)
+  tree = ast.parse(textwrap.dedent(block))
   for node in ast.walk(tree):
     if isinstance(node, ast.ImportFrom) and node.module.startswith("kdjax"):
       module = importlib.import_module(node.module)

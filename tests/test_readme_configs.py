@@ -7,7 +7,8 @@ import re
 import pytest
 
 import kdjax
-from kdjax.config import fields
+from kdjax.config import chosen, fields
+from kdjax.errors import UserError
 from kdjax.stage import grids
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -18,7 +19,7 @@ CONFIGS = sorted((ROOT / "configs").rglob("*.py"))
 @pytest.fixture
 def config_file(tmp_path):
   """The README's config as a file."""
-  (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+  block, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
   path = tmp_path / "example.py"
   path.write_text(block)
   return path
@@ -45,6 +46,35 @@ def test_the_grid_has_as_many_points_as_the_text_says(config_file):
   for address in points[0]:
     term, _, number = address.partition("/")
     assert number in plan.stages.distilled.terms[term]
+
+
+@pytest.mark.slow
+def test_the_tuned_config_trains_what_its_first_run_chose(
+  tmp_path, monkeypatch
+):
+  whole, ending = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+  start, _, _ = whole.rpartition("  return experiment(")
+  start = start.replace('(argument, "smoke")', '(argument, "smoke", "tune")')
+  start = start.replace("20 if short", "2 if True")
+  path = tmp_path / "mine.py"
+  imports = "from kdjax.config import at_point, chosen\n"
+  path.write_text(start.replace("from", f"{imports}from", 1) + ending)
+  with pytest.raises(UserError, match=r"'runs/tune'.*first"):
+    fields.load(str(path))
+  monkeypatch.chdir(tmp_path)
+  tuning = fields.load(f"{path}:tune")
+  assert (tuning.seed, tuning.seeds) == (100, 2)
+  kdjax.run(tuning, "runs/tune", quiet=True)
+  best = chosen("runs/tune", ["distilled"])
+  final = fields.load(str(path))
+  assert (final.seed, final.seeds, final.order) == (
+    0, 10, ("teacher", "alone", "distilled"),
+  )  # fmt: skip
+  kd = final.stages.distilled.terms.kd
+  assert best.point == {
+    "kd/temperature": kd.temperature, "kd/weight": kd.weight
+  }  # fmt: skip
+  assert best.point in grids.points(dict(tuning.stages.distilled.grid))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -6,6 +6,7 @@ next to its function; options of losses, networks, heads and data sets have
 their defaults in their own files. Knows no JAX. Read `experiment.py` first.
 """
 
+from kdjax.config.choices import Chosen, at_point, chosen
 from kdjax.config.experiment import experiment, mode_of, stage
 from kdjax.config.fields import ConfigDict
 from kdjax.config.networks import average, frozen, network, outputs, teacher
@@ -30,8 +31,11 @@ from kdjax.config.results import result
 from kdjax.config.rules import layer_rates, optimizer, schedule
 
 __all__ = [
+  "Chosen",
   "ConfigDict",
+  "at_point",
   "average",
+  "chosen",
   "corruption",
   "data",
   "drop",

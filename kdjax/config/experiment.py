@@ -112,7 +112,8 @@ STAGE = {
     ConfigDict,
     '{"kd/temperature": (1.0, 4.0), ..}: trains every seed at each point, in'
     " one program. The i-th point has the i-th value of each number. The result"
-    " is the mean over points, and a table of them.",
+    " is the mean over points, and a table of them; `chosen()` reads the point"
+    " that is best on validation.",
     "{}",
   ),
   "predictions": Knob(

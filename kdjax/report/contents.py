@@ -3,7 +3,7 @@
 from typing import Any
 
 from kdjax.config import fields
-from kdjax.report import groups, page, theme, wording
+from kdjax.report import groups, page, points, theme, wording
 from kdjax.report.document import (
   TEST_RESULTS,
   Document,
@@ -40,6 +40,7 @@ def of_run(
       drawings=[it for it in drawings if it.section == TEST_RESULTS],
     ),
     groups.section(results),
+    *points.sections(record, results),
     *(
       Section(it.section, grids=[*it.tables], drawings=[it])
       for it in drawings

@@ -77,7 +77,7 @@ def show(
   by_workdir = results if "stages" not in results else {"": results}
   for name, numbers in by_workdir.items():
     prefix = f"{name}: " if name else ""
-    for pair, gain, note in page.gains(numbers, prefix=prefix):
+    for pair, gain, note in page.gains(numbers, prefix, brief=True):
       console.print(f"{pair}: {gain} {note}", soft_wrap=True, highlight=False)
   if out is not None:
     path = pathlib.Path(out) / "report.html"

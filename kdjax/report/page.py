@@ -12,7 +12,7 @@ from rich.table import Table
 
 from kdjax.report.document import Document, Grid
 from kdjax.report.selection import ranked
-from kdjax.report.theme import mean_and_error
+from kdjax.report.theme import bounds, mean_and_error
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html.jinja")
 
@@ -120,7 +120,7 @@ def grid(results: dict[str, Any], *, brief: bool = False) -> Grid:
     )
     for prefix, it in workdirs
   ]
-  columns = _columns([stages for _, stages, _ in shown])
+  columns = columns_of([stages for _, stages, _ in shown])
   if brief:
     columns = [name for name in columns if not name.endswith("_last")]
   head = ["stage", *columns, *STAGE_COLUMNS.values()]
@@ -134,6 +134,30 @@ def grid(results: dict[str, Any], *, brief: bool = False) -> Grid:
       empty = ["-"] * (len(head) - 2)
       rows.append([f"{prefix}{stage}", "unfinished", *empty])
   return Grid(head, rows)
+
+
+def columns_of(workdirs: list[dict[str, Any]]) -> list[str]:
+  """The metrics that have a column.
+
+  These are metrics of the best variables, and the first one of the last.
+
+  Args:
+    workdirs: {stage: {metric: ..}} of each.
+  """
+  metrics = dict.fromkeys(
+    name
+    for stages in workdirs
+    for numbers in stages.values()
+    for name in numbers
+    if name not in STAGE_COLUMNS
+  )
+  best = [name for name in metrics if not DETAIL.search(name)]
+  # Accuracy and nll come first in every report.
+  first = [name for name in ("accuracy", "nll") if name in best]
+  best = first + [name for name in best if name not in first]
+  return best + [
+    f"{name}_last" for name in best[:1] if f"{name}_last" in metrics
+  ]
 
 
 def seeds(results: dict[str, Any], first: int) -> Grid:
@@ -160,17 +184,18 @@ def seeds(results: dict[str, Any], first: int) -> Grid:
 
 
 def gains(
-  results: dict[str, Any], prefix: str = ""
+  results: dict[str, Any], prefix: str = "", *, brief: bool = False
 ) -> list[tuple[str, str, str]]:
   """The gains outside of the rankings, in words.
 
   Args:
     results: from `report.summarize`, of one workdir.
     prefix: begins the name of each gain.
+    brief: whether to leave out the interval.
 
   Returns:
     For each gain: the two stages, the gain, and the metric with the number of
-    seeds that are better.
+    seeds that are better and the interval of the gain.
   """
   lines, in_rankings = [], ranked(results)
   for name, gain in results["gains"].items():
@@ -184,6 +209,8 @@ def gains(
     note = f"{gain['metric']}, better in {better} of {count} seeds"
     if count == 1:
       note = f"{gain['metric']}, a single seed"
+    if gain["interval"] and not brief:
+      note += f", 95 % interval {bounds(gain['interval'], '+')}"
     title = f"{prefix}{name.replace(' - ', ' over ')}"
     lines.append((title, mean_and_error(gain, "+"), note))
   return lines
@@ -220,27 +247,6 @@ def html(document: Document) -> str:
   environment.filters["code"] = _code
   template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
   return template.render(document=document)
-
-
-def _columns(workdirs: list[dict[str, Any]]) -> list[str]:
-  """The metrics that have a column.
-
-  These are metrics of the best variables, and the first one of the last.
-  """
-  metrics = dict.fromkeys(
-    name
-    for stages in workdirs
-    for numbers in stages.values()
-    for name in numbers
-    if name not in STAGE_COLUMNS
-  )
-  best = [name for name in metrics if not DETAIL.search(name)]
-  # Accuracy and nll come first in every report.
-  first = [name for name in ("accuracy", "nll") if name in best]
-  best = first + [name for name in best if name not in first]
-  return best + [
-    f"{name}_last" for name in best[:1] if f"{name}_last" in metrics
-  ]
 
 
 def _markdown_grid(grid: Grid) -> str:

@@ -4,14 +4,27 @@ from typing import Any
 
 import numpy as np
 
+from kdjax.report import intervals
 from kdjax.report.document import Grid
 from kdjax.report.records import Record
-from kdjax.report.theme import mean_and_error
+from kdjax.report.theme import bounds, mean_and_error
+
+# The least p value that is written as a number.
+LEAST = 0.001
 
 # A run with more gains than this has rankings.
 FEW = 8
 
-HEAD = ("gain", "seeds better", "step", "validation loss")
+HEAD = (
+  "gain",
+  "95 % interval",
+  "Holm p",
+  "seeds better",
+  "step",
+  "validation loss",
+)
+# Of the table for a terminal, after the stage's name and metric.
+BRIEF = ("gain", "step")
 
 
 def rankings(
@@ -24,9 +37,11 @@ def rankings(
     results: its "stages" and "gains".
 
   Returns:
-    {baseline: [{stage, metric, gain, step, loss, note}]}; {} if the run has at
-    most `FEW` gains. `step` is the time of a step divided by the baseline's;
-    `loss` the first and the last validation loss, means over seeds.
+    {baseline: [{stage, metric, gain, holm, step, loss, note}]}; {} if the run
+    has at most `FEW` gains. `holm` is the gain's p value, adjusted by
+    `intervals.holm` for all stages with this baseline; `step` the time of a
+    step divided by the baseline's; `loss` the first and the last validation
+    loss, means over seeds.
   """
   by_baseline: dict[str, list] = {}
   for better, worse in record.config["gains"]:
@@ -39,16 +54,18 @@ def rankings(
   for worse, members in by_baseline.items():
     sign = 1 if members[0][1]["mode"] == "max" else -1
     members.sort(key=lambda member: -sign * member[1]["mean"])
+    adjusted = intervals.holm([gain["p"] for _, gain in members])
     sorted_rows[worse] = [
       {
         "stage": stage,
         "metric": gain["metric"],
         "gain": gain,
+        "holm": p,
         "step": _step_ratio(results["stages"], stage, worse),
         "loss": _losses(record, stage),
         "note": record.config["notes"].get(stage, ""),
       }
-      for stage, gain in members
+      for (stage, gain), p in zip(members, adjusted, strict=True)
     ]
   return sorted_rows
 
@@ -77,6 +94,8 @@ def grids(results: dict[str, Any], *, brief: bool = False) -> list[Grid]:
           row["stage"],
           mean_and_error(stage.get(metric)),
           mean_and_error(gain, "+"),
+          bounds(gain["interval"], "+"),
+          _probability(row["holm"]),
           f"{better} of {len(gain['seeds'])}",
           "-" if row["step"] is None else f"x{row['step']:.2f}",
           "-"
@@ -86,9 +105,16 @@ def grids(results: dict[str, Any], *, brief: bool = False) -> list[Grid]:
         ]
       )
     if brief:
-      head, *lines = ([line[0], *line[1:3], line[4]] for line in (head, *lines))
+      kept = [0, 1, *map(head.index, BRIEF)]
+      head, *lines = ([line[i] for i in kept] for line in (head, *lines))
     tables.append(Grid(head, lines))
   return tables
+
+
+def _probability(p: float | None) -> str:
+  if p is None:
+    return "-"
+  return f"{p:.3f}" if p >= LEAST else f"< {LEAST:g}"
 
 
 def _step_ratio(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.errors import UserError
-from kdjax.report import groups, rankings, records
+from kdjax.report import groups, intervals, rankings, records
 from kdjax.report.numbers import finite, mean_and_std
 
 Results = dict[str, Any]
@@ -26,12 +26,13 @@ def summarize(workdirs: Workdir | list[Workdir]) -> Results:
   Returns:
     For one workdir: name, seeds, stages: {stage: {metric: {mean, std, seeds},
     parameters, examples_per_second, seconds}}, gains: {"better - worse":
-    {metric, mode, mean, stderr, seeds}}, rankings: see `rankings.rankings`,
-    robustness: {stage: {corruption: {levels, metric: [[a value per seed] per
-    level]}}}, unfinished: {stage: {step, steps}}; if a stage has a grid,
-    grids: {stage: [{at, metric: [a value per seed]} per point]}; and if the
-    data has groups, by_group: {stage: see `groups.of_stage`}; with subsets of
-    modalities, subsets: {stage: {subset: {metric: as above}}}. `metric` is
+    {metric, mode, mean, stderr, seeds, interval, p: see `intervals.of_mean`}},
+    rankings: see `rankings.rankings`, robustness: {stage: {corruption: {levels,
+    metric: [[a value per seed] per level]}}}, unfinished: {stage: {step,
+    steps}}; if a stage has a grid, grids: {stage: [{at, validation, metric: [a
+    value per seed]} per point]}, where `validation` is the stage's `select`; if
+    the data has groups, by_group: {stage: see `groups.of_stage`}; with subsets
+    of modalities, subsets: {stage: {subset: {metric: as above}}}. `metric` is
     measured on the test split with each seed's best variables, `<metric>_last`
     with its last ones. A number that does not exist, such as the deviation of
     one seed, is None. For a list: {name of the workdir: the above}.
@@ -154,6 +155,7 @@ def _gain(record: records.Record, better: str, worse: str) -> dict | None:
     return None
   left, right = np.asarray(pairs, np.float64).T
   difference = mean_and_std(left - right)
+  difference |= intervals.of_mean(left - right)
   std = difference.pop("std")
   stderr = None if std is None else std / math.sqrt(len(pairs))
   mode = record.config["stages"][better]["select_mode"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -93,6 +94,19 @@ def mean_and_error(number: dict[str, Any] | None, sign: str = "") -> str:
   mean = f"{number['mean']:{sign}{places}}"
   # One seed has no deviation.
   return mean if error is None else f"{mean} ± {error:{places}}"
+
+
+def bounds(interval: Sequence[float] | None, sign: str = "") -> str:
+  """The two ends of an interval, as text.
+
+  Args:
+    interval: low and high; None is not known.
+    sign: "+" writes the sign of positive ends.
+  """
+  if interval is None:
+    return "-"
+  places = ".4f" if max(map(abs, interval)) < 100 else ",.1f"
+  return " to ".join(f"{end:{sign}{places}}" for end in interval)
 
 
 def figure(height: float) -> Figure:

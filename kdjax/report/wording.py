@@ -200,7 +200,8 @@ def _deviations(record: Record) -> str:
     return "One seed: no number has a deviation, and a gain may be chance."
   return (
     f"± is the sample deviation over {seeds} seeds. For a gain it is the "
-    "standard error of the mean difference, paired by seed."
+    "standard error of the mean difference, paired by seed; its 95 % interval "
+    "is Student's, of that mean."
   )
 
 

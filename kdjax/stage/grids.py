@@ -109,24 +109,28 @@ def mean_per_seed(values: Sequence[float], seeds: int) -> list[float]:
 
 
 def table(
-  grid: Grid, measured: Mapping[str, Sequence[float]], seeds: int
+  grid: Grid,
+  measured: Mapping[str, Sequence[float]],
+  validation: Sequence[float],
+  seeds: int,
 ) -> list[dict[str, Any]]:
   """The points of a grid with their metrics.
 
   Args:
     grid: of the stage.
-    measured: metric -> a value for each state.
+    measured: test metric -> a value for each state.
+    validation: the best value of `select` of each state.
     seeds: number of seeds.
 
   Returns:
-    {"at": the point, metric: [a value per seed]} of each point; [] without a
-    grid.
+    {"at": the point, "validation": [a value per seed], test metric: [a value
+    per seed]} of each point; [] without a grid.
   """
   if not grid:
     return []
   rows = {
     name: np.reshape(values, (seeds, -1)).T.tolist()
-    for name, values in measured.items()
+    for name, values in {**measured, "validation": validation}.items()
   }
   return [
     {"at": point, **{name: values[i] for name, values in rows.items()}}

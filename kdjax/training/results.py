@@ -66,7 +66,7 @@ class TrainedStage:
       for subset, by_name in split.subsets(variables, fixed).items()
     }
     value = [float(best.value) for best in self.best]
-    table = grids.table(grid, metrics["best"], count)
+    table = grids.table(grid, metrics["best"], value, count)
     return {
       "test": {
         which: _per_seed(by_name, count) for which, by_name in metrics.items()

@@ -36,7 +36,9 @@ def ranking(record: Record, results: dict[str, Any]) -> Drawing:
 
   caption = (
     "Gain over the baseline on the test split, paired by seed: mean ± one "
-    "standard error. Each dot is a seed."
+    "standard error. Each dot is a seed. In the table, intervals are Student's "
+    "with 95 % coverage. Holm p is the p value of the two-sided paired t-test, "
+    "adjusted for all stages with this baseline (Holm, 1979)."
   )
   tables = rankings.grids(results)
   return Drawing.of("Stages by their gain", caption, paint, tables=tables)
