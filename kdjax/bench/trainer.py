@@ -99,14 +99,16 @@ class Trainer:
     """Functions that create each feed, by name.
 
     Args:
-      workers: the number of processes of the stream with processes.
+      workers: the number of processes of the stream with processes, which
+        there is only without pipelines of the view "once".
     """
     stream = lambda count: loaders.Stream(self.placement, self.orders, count)
     makers = {
       "device": lambda: loaders.Rows(self.placement, self.orders),
       feed_name("stream", 0): lambda: stream(0),
-      feed_name("stream", workers): lambda: stream(workers),
     }
+    if not self.stage.once.pipelines:
+      makers[feed_name("stream", workers)] = lambda: stream(workers)
     return {
       name: lambda make=make: self.with_teachers(make())
       for name, make in makers.items()

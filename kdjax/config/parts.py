@@ -70,7 +70,8 @@ def data(
     pipelines: view -> modality -> transforms that run on the device, such as
       "crop(padding=4)|flip|to_float". "train" and "evaluation" are the views
       that every data set has; terms may read any other, as in
-      `student@strong/logits`.
+      `student@strong/logits`. Those of "once" come before all views and draw
+      nothing: they run when a split is loaded, and not in each step.
     buckets: text -> lengths, such as {"text": (16, 32)}: the texts of a step
       are cut to the smallest length that holds the longest of them; the full
       length is always the last. Networks see the same words. A term over tokens
@@ -120,8 +121,8 @@ def corruption(
   Args:
     modality: the one that is corrupted.
     pipeline: replaces the modality's pipeline of "evaluation", such as
-      "to_float|noise|normalize". None: the modality is missing in a share of
-      the examples.
+      "to_float|noise|normalize", and acts after that of "once". None: the
+      modality is missing in a share of the examples.
     sweeps: the option of the pipeline that takes the levels, such as
       "noise.snr"; "" if the modality is missing.
     levels: the option's values or the shares, with the clean one.

@@ -1,4 +1,4 @@
-"""The pipelines of a stage's config: views of its data, and corruptions."""
+"""The pipelines of a stage's config: once, views of its data, corruptions."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
