@@ -138,9 +138,7 @@ ARMS = {
   "rkd": Arm(
     ("rkd",),
     {},
-    _scaled(
-      {"rkd_distance": 25.0, "rkd_angle": 50.0}, (0.04, 0.2, 1.0, 4.0)
-    ),
+    _scaled({"rkd_distance": 25.0, "rkd_angle": 50.0}, (0.04, 0.2, 1.0, 4.0)),
   ),
   "pkt": Arm(("pkt",), {}, _scaled({"pkt": 3e4}, (0.01, 0.1, 1.0, 10.0))),
   "info_nce": Arm(
@@ -221,7 +219,9 @@ def get_config(argument: str = "digits") -> ConfigDict:
   arms = QUICK if fast else tuple(ARMS)
   stages = _teachers(pair)
   if not tuning:
-    stages["plain"] = stage(_student(pair), terms=_labels(), **_training("long"))
+    stages["plain"] = stage(
+      _student(pair), terms=_labels(), **_training("long")
+    )
     for arm in ("alone", "self", *arms):
       for length in STEPS:
         stages |= _tuned(pair, arm, length)
@@ -279,7 +279,7 @@ def _stages(
     alone: the stage of the student alone, which teaches "self".
   """
   base = stage(_student(pair), terms=_labels(), **_training(length))
-  # The teacher is in `alone` for the agreement of both alone.
+  # `alone` has the teacher to measure how alike their features are.
   sources = {"teacher": alone if arm == "self" else "teacher"}
   if arm == "soft_router":
     sources["other"] = "other"
@@ -291,12 +291,17 @@ def _stages(
     },
   )
   if arm == "alone":
+    base.metrics["cka"] = metric("cka")
     return {name: base}
   methods, options, _ = ARMS["kd" if arm == "self" else arm]
   stages = {}
   for number, one in enumerate(methods):
     stages |= method(one, base, called=name, **({} if number else options))
     base = stages[name]
+  if arm == "modality_focusing":
+    # How often the companion, of the student's sense, says what the teacher
+    # does: what of the teacher the sense has at all.
+    stages[f"{name}-1"].metrics["agreement"] = metric("agreement")
   return stages
 
 
@@ -338,9 +343,10 @@ def _training(length: str) -> dict:
 
 def _sensors() -> Pair:
   """Activities: a phone's accelerometer, taught by phone and watch."""
-  net = lambda sense: {"widths": (64, 64), "dropout": 0.3, "normalize": True} | {
-    "modality": sense
-  }
+  net = lambda sense: (
+    {"widths": (64, 64), "dropout": 0.3, "normalize": True}
+    | {"modality": sense}
+  )
   statistics = "statistics(frequencies=16)"
   return Pair(
     data=data(
