@@ -291,7 +291,10 @@ def _stages(
     },
   )
   if arm == "alone":
-    base.metrics["cka"] = metric("cka")
+    base.metrics["cka"] = metric(
+      "cka",
+      reads={"student": "student/embedding", "teacher": "teacher/embedding"},
+    )
     return {name: base}
   methods, options, _ = ARMS["kd" if arm == "self" else arm]
   stages = {}
