@@ -403,7 +403,7 @@ def _avmnist(student: str) -> Pair:
 
 def _emoji() -> Pair:
   """Groups of emoji: a picture, taught by picture and MiniLM."""
-  conv = {"widths": (16, 32), "dropout": 0.1}
+  conv = {"widths": (8, 16), "dropout": 0.1}
   return Pair(
     data=data(
       "emoji",

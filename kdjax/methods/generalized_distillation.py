@@ -9,6 +9,10 @@ def generalized_distillation(
 ) -> list[ConfigDict]:
   """Lopez-Paz: KD from a privileged teacher; only the teacher is softened.
 
+  A privileged teacher reads inputs in training that the student never has, such
+  as a watch beside a phone or a caption beside an image (Vapnik's learning
+  using privileged information).
+
     loss = (1 - weight) CE(student, label)
            + weight T^2 KL(softmax(teacher / T) || softmax(student))
 

@@ -89,11 +89,7 @@ def pitch(
   """
   del key
   x = floats(waveform(x, "pitch"), "pitch")
-  _check(sample_rate, hop, f_min, f_max)
-  if points is not None and points < 2:
-    raise UserError(
-      f"The transform 'pitch' has points={points}.", "Expected 2 or more."
-    )
+  _check(sample_rate, hop, f_min, f_max, points)
   starts = np.arange(0, len(x) + 1, hop)
   kept = np.ones(len(starts), bool)
   if mask is not None:
@@ -138,7 +134,11 @@ def _contour(found, voiced, points):
   return jnp.where(count > 0, contour, 0.0)
 
 
-def _check(sample_rate, hop, f_min, f_max):
+def _check(sample_rate, hop, f_min, f_max, points):
+  if points is not None and points < 2:
+    raise UserError(
+      f"The transform 'pitch' has points={points}.", "Expected 2 or more."
+    )
   if not 1 <= f_min < f_max <= sample_rate / 4 or hop < 1:
     raise UserError(
       f"The transform 'pitch' has f_min={f_min}, f_max={f_max} and hop={hop} at"
