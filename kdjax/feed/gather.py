@@ -1,6 +1,7 @@
 """A batch gathered from a source and a draw of an index stream."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -47,21 +48,23 @@ def joined(examples, draw, others, partners):
 
 
 def of_one_size(
-  tables: Mapping[int, Mapping[str, np.ndarray]],
-) -> dict[int, dict[str, np.ndarray]]:
-  """Splits of several seeds with equally many rows, to be stacked.
+  tables: Mapping[Any, Mapping[str, np.ndarray]], axis: int = 0
+) -> dict[Any, dict[str, np.ndarray]]:
+  """Splits of several seeds with equally many rows: one program fits them all.
 
   Rows of zeros are added at the end, which no position names.
 
   Args:
     tables: of each source, its columns.
+    axis: of a column, that of its rows.
   """
-  most = max(len(table["index"]) for table in tables.values())
+  columns = [column for table in tables.values() for column in table.values()]
+  most = max((column.shape[axis] for column in columns), default=0)
 
   def padded(column: np.ndarray) -> np.ndarray:
-    missing = most - len(column)
-    zeros = np.zeros((missing, *column.shape[1:]), column.dtype)
-    return np.concatenate([column, zeros]) if missing else column
+    missing = most - column.shape[axis]
+    widths = [(0, missing if at == axis else 0) for at in range(column.ndim)]
+    return np.pad(column, widths) if missing else column
 
   return {
     source: {key: padded(column) for key, column in table.items()}

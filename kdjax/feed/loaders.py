@@ -110,7 +110,6 @@ class Rows:
     self, placement: Placement, feeds: Sequence[TrainFeed | EvalFeed]
   ):
     self.placement, self.feeds = placement, list(feeds)
-    # Splits of different seeds may differ in size.
     self.shared = isinstance(feeds[0], EvalFeed) and len(feeds) == 1
     self.roles = ("rows", "shared" if self.shared else "batch")
     self.partners = feeds[0].partners
@@ -118,8 +117,7 @@ class Rows:
     for feed in feeds:
       if id(feed.source) not in tables:
         tables[id(feed.source)] = columns(feed.source)
-    if placement.stacked:
-      tables = of_one_size(tables)
+    tables = of_one_size(tables)
     self.rows = placement.put_rows([tables[id(feed.source)] for feed in feeds])
 
   def over(self, step: Callable) -> Callable:

@@ -8,6 +8,7 @@ from kdjax.cache.store import Reader
 from kdjax.devices.placement import Placement
 from kdjax.errors import UserError
 from kdjax.feed import loaders
+from kdjax.feed.gather import of_one_size
 from kdjax.feed.index_stream import TrainFeed
 from kdjax.teachers import cache_plan
 from kdjax.types import Array
@@ -138,15 +139,15 @@ class CachedOutputsOnDevice(CachedOutputs):
     super().__init__(*arguments, **options)
     self.views = self.readers[0].views
     known: dict[tuple[int, int], dict] = {}
-    tables = []
+    keys = []
     for reader, order in zip(self.readers, self.orders, strict=True):
-      key = id(reader), id(order.source)
-      if key not in known:
+      keys.append((id(reader), id(order.source)))
+      if keys[-1] not in known:
         rows = reader.positions(order.source.index)
         columns = reader.read_all().items()
-        known[key] = {part: column[:, rows] for part, column in columns}
-      tables.append(known[key])
-    self.rows = self.placement.put_rows(tables)
+        known[keys[-1]] = {part: column[:, rows] for part, column in columns}
+    known = of_one_size(known, axis=1)
+    self.rows = self.placement.put_rows([known[key] for key in keys])
 
   def decode(self, arrays, drawn):
     """See `CachedOutputs`."""

@@ -99,9 +99,7 @@ def feed_and_train_step(
     teachers[name] = program
     if teacher["cache"]:
       plans = cache_plan.plan(stage, workdir, name, orders, fixed[0])
-      readers = plans and _readers(
-        stage, placement, plans, feed, program, log
-      )
+      readers = plans and _readers(stage, placement, plans, feed, program, log)
       if readers:
         teachers[name] = cache_reader.cached_outputs(
           name, readers, feed, orders, placement, rest=teacher["rest"]
