@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.errors import UserError
-from kdjax.report import groups, rankings, records
+from kdjax.report import groups, rankings, records, subset_gains
 from kdjax.report.numbers import finite, mean_and_std
 
 Results = dict[str, Any]
@@ -31,10 +31,11 @@ def summarize(workdirs: Workdir | list[Workdir]) -> Results:
     level]}}}, unfinished: {stage: {step, steps}}; if a stage has a grid,
     grids: {stage: [{at, metric: [a value per seed]} per point]}; and if the
     data has groups, by_group: {stage: see `groups.of_stage`}; with subsets of
-    modalities, subsets: {stage: {subset: {metric: as above}}}. `metric` is
-    measured on the test split with each seed's best variables, `<metric>_last`
-    with its last ones. A number that does not exist, such as the deviation of
-    one seed, is None. For a list: {name of the workdir: the above}.
+    modalities, subsets: {stage: {subset: {metric: as above}}}, and
+    subset_gains: see `subset_gains.of_run`. `metric` is measured on the test
+    split with each seed's best variables, `<metric>_last` with its last ones.
+    A number that does not exist, such as the deviation of one seed, is None.
+    For a list: {name of the workdir: the above}.
   """
   if isinstance(workdirs, str | pathlib.Path):
     return results_of(records.read(workdirs))
@@ -100,6 +101,8 @@ def results_of(record: records.Record) -> Results:
     if it.get("subsets")
   }
   results |= {"subsets": subsets} if subsets else {}
+  by_subset = subset_gains.of_run(record)
+  results |= {"subset_gains": by_subset} if by_subset else {}
   return {**results, "rankings": rankings.rankings(record, results)}
 
 

@@ -6,10 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kdjax.report import subset_gains
 from kdjax.report.document import AbsentError, Drawing, Grid
 from kdjax.report.figures._lines import legend
 from kdjax.report.records import Record
 from kdjax.report.selection import headline
+from kdjax.report.subset_gains import AND, JOIN
 from kdjax.report.theme import (
   Theme,
   colour,
@@ -20,9 +22,6 @@ from kdjax.report.theme import (
 )
 
 ORDER = 38
-
-# Between the modalities of a subset, in the results and on the page.
-JOIN, AND = "+", " + "
 
 # Subsets next to each other, beyond which their names are upright.
 WIDE = 5
@@ -78,9 +77,15 @@ def subsets(record: Record, results: dict[str, Any]) -> Drawing:
     for stage, found in measured.items()
   ]
   head = ["stage", *(name.replace(JOIN, AND) for name in names)]
-  return Drawing.of(
-    "Subsets of the modalities", caption, paint, tables=[Grid(head, rows)]
-  )
+  tables = [Grid(head, rows)]
+  gains = results.get("subset_gains")
+  if gains:
+    tables.append(subset_gains.grid(gains, names))
+    caption += (
+      " A gain on a subset is a difference paired by seed, with the"
+      f" {subset_gains.CONFIDENCE:.0%} interval of Student's t."
+    )
+  return Drawing.of("Subsets of the modalities", caption, paint, tables=tables)
 
 
 def _bar(
