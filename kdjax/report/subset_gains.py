@@ -16,6 +16,11 @@ CONFIDENCE = 0.95
 # Between the modalities of a subset, in the results and on the page.
 JOIN, AND = "+", " + "
 
+CAPTION = (
+  "A gain on a subset is a difference paired by seed, with the"
+  f" {CONFIDENCE:.0%} interval of Student's t."
+)
+
 Gains = dict[str, dict[str, dict[str, Any]]]
 
 

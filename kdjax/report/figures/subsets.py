@@ -72,20 +72,21 @@ def subsets(record: Record, results: dict[str, Any]) -> Drawing:
     "deviation. Each dot is a seed. A stage has no bar on a subset with which "
     "its student cannot predict."
   )
+  tables = [_table(measured, names)]
+  gains = results.get("subset_gains")
+  if gains:
+    tables.append(subset_gains.grid(gains, names))
+    caption += f" {subset_gains.CAPTION}"
+  return Drawing.of("Subsets of the modalities", caption, paint, tables=tables)
+
+
+def _table(measured: dict[str, dict[str, Any]], names: list[str]) -> Grid:
+  """A row for each stage, a column for each subset."""
   rows = [
     [stage, *(mean_and_error(found.get(name)) for name in names)]
     for stage, found in measured.items()
   ]
-  head = ["stage", *(name.replace(JOIN, AND) for name in names)]
-  tables = [Grid(head, rows)]
-  gains = results.get("subset_gains")
-  if gains:
-    tables.append(subset_gains.grid(gains, names))
-    caption += (
-      " A gain on a subset is a difference paired by seed, with the"
-      f" {subset_gains.CONFIDENCE:.0%} interval of Student's t."
-    )
-  return Drawing.of("Subsets of the modalities", caption, paint, tables=tables)
+  return Grid(["stage", *(name.replace(JOIN, AND) for name in names)], rows)
 
 
 def _bar(
