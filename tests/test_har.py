@@ -46,6 +46,7 @@ def test_windows_are_those_that_were_cut_elsewhere(stored):
       expected = stored[device][rows] * stored["scale"].astype(float)
       np.testing.assert_allclose(part[device], expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(part["phone_acc"], part["phone"][..., :3])
+    np.testing.assert_array_equal(part["phone_gyro"], part["phone"][..., 3:])
 
 
 @there

@@ -25,7 +25,7 @@ from kdjax.step import subsets
 from kdjax.step.addresses import Address
 from kdjax.step.step import key_of
 from kdjax.step.subsets import Drop
-from kdjax.step.views import Views
+from kdjax.step.views import Corruption, Views
 from kdjax.teachers import programs
 from kdjax.training import evaluation, workdir
 
@@ -137,6 +137,46 @@ def test_an_example_with_nothing_keeps_nothing_and_one_keeps_its_only_one():
   for rate in (None, 0.9):
     draws = subsets.draw(keys(3), present, rate)
     np.testing.assert_array_equal(draws, present)
+
+
+@pytest.mark.parametrize("rate", [None, 0.3])
+def test_of_listed_subsets_each_is_drawn_that_an_example_has_in_full(rate):
+  """By an example's modalities; with none of the subsets it keeps them all."""
+  listed = [(0,), (0, 1), (1, 2), (0, 1, 2)]
+  flags = [tuple(place in subset for place in range(3)) for subset in listed]
+  numbers = [sum(1 << place for place in subset) for subset in listed]
+  count = 20_000
+  for present in itertools.product([False, True], repeat=3):
+    tiled = jnp.tile(np.array(present), (count, 1))
+    found = shares(subsets.draw(keys(count), tiled, rate, numbers))
+    weights = {
+      it: 1.0 if rate is None else (1 - rate) ** sum(it) * rate ** -sum(it)
+      for it in flags
+      if not (np.array(it) & ~np.array(present)).any()
+    } or {present: 1.0}
+    assert set(found) == set(weights)
+    for it, weight in weights.items():
+      p = weight / sum(weights.values())
+      assert abs(found[it] - p) <= 4 * np.sqrt(p * (1 - p) / count)
+
+
+def test_a_config_lists_modalities_or_subsets():
+  every = [("x",), ("y",), ("x", "y")]
+  assert subsets.read("it", ("x", "y")) == (("x", "y"), every)
+  some = (("y",), ("x", "y"))
+  assert subsets.read("it", some) == (("y", "x"), [*some])
+
+
+def test_several_modalities_are_missing_in_the_same_examples():
+  both = Corruption(("x", "y"), None, "")
+  raw = {**batch(range(400)), "level": jnp.full(400, 0.3)}
+  made = Views({}, corruption=both)(raw, train=False)
+  lost = ~np.asarray(made["has/y"])
+  assert abs(lost.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 400)
+  has = np.asarray(raw["has/x"])
+  np.testing.assert_array_equal(made["has/x"], has & ~lost)
+  np.testing.assert_array_equal(made["had/x"], has)
+  np.testing.assert_array_equal(made["had/y"], True)
 
 
 def batch(rows=range(64), view=0):
@@ -397,7 +437,36 @@ def test_ids_are_not_imputed():
     build.build(plain, "text").data_statistics(0)
 
 
+def test_listed_subsets_are_those_of_all_that_are_listed(tmp_path):
+  listed = (("y",), ("x", "y"))
+  lost = config.corruption(("x", "y"), levels=(0.0, 1.0))
+  stages = {
+    "every": stage(fused(), impute="mean"),
+    "listed": stage(
+      fused(), impute="mean", subsets=listed, robustness={"both": lost}
+    ),
+  }
+  kdjax.run(plan(stages, "whole"), tmp_path, quiet=True)
+  results = json.loads((tmp_path / "results.json").read_text())
+  every, some = (results["subsets"][name] for name in stages)
+  assert list(some) == ["y", "x+y"]
+  for subset, numbers in some.items():
+    assert numbers == every[subset]
+  curve = results["robustness"]["listed"]["both"]["accuracy"]
+  assert curve[0] == some["x+y"]["accuracy"]["seeds"]
+  # With the mean of both in all examples, one class is predicted in all.
+  test = arrays.load("test", held="whole").columns
+  counts = np.bincount(test["label"])
+  for value in curve[1]:
+    assert np.isclose(value, counts / counts.sum()).any()
+
+
 # Mistakes
+
+LOST = config.corruption(("x", "z"), levels=(0.0,))
+NOISY = config.corruption(
+  ("x", "y"), "noise(snr=1.0)", sweeps="noise.snr", levels=(0.0,)
+)
 
 
 @pytest.mark.parametrize(
@@ -405,6 +474,14 @@ def test_ids_are_not_imputed():
   [
     ({"subsets": ("x", "z")}, "'z', which the data lacks"),
     ({"subsets": ("x",)}, "Expected 2 to 8"),
+    ({"subsets": (("x",),)}, "Expected 2 to 8"),
+    ({"subsets": ("x", ("x", "y"))}, "has modalities and subsets"),
+    ({"subsets": (("x", "y"), ("y", "x"))}, "Expected different ones"),
+    ({"subsets": (("x", "y"), ())}, "none of them empty"),
+    ({"subsets": (("x", "x"), ("y",))}, "Expected different modalities"),
+    ({"subsets": (("x",), ("x", "z"))}, "'z', which the data lacks"),
+    ({"robustness": {"a": LOST}}, "'z', which the data lacks"),
+    ({"robustness": {"a": NOISY}}, "Expected one modality"),
     ({"impute": "median"}, "impute is 'median'"),
   ],
 )
@@ -417,6 +494,7 @@ def test_a_mistake_in_a_stage_is_an_error(change, message):
   ("drops", "message"),
   [
     ({"dropped": config.drop("x")}, "Expected 2 to 8"),
+    ({"dropped": config.drop(("x", "y"), ())}, "none of them empty"),
     ({"dropped": config.drop("x", "z")}, "'z', which the data lacks"),
     ({"dropped": config.drop("x", "y", rate=1.0)}, "rate is 1"),
     ({"train": config.drop("x", "y")}, "a name of its own"),

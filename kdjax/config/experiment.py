@@ -70,7 +70,7 @@ STAGE = {
     (),
     "Modalities, two or more: the best variables are measured on every"
     " non-empty subset of them with which the student predicts, the others"
-    " missing.",
+    ' missing. Or subsets, (("x",), ("x", "y")): on these alone.',
   ),
   "impute": Knob(
     "",

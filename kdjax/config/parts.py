@@ -95,14 +95,17 @@ def data(
   )
 
 
-def drop(*modalities: str, rate: float | None = None) -> ConfigDict:
+def drop(
+  *modalities: str | tuple[str, ...], rate: float | None = None
+) -> ConfigDict:
   """A view in which an example has a random part of its modalities, never none.
 
   Args:
-    *modalities: that may be absent, two or more.
+    *modalities: that may be absent, two or more, which is every non-empty
+      subset of them; or subsets, ("x",), ("x", "y"), which is these alone. An
+      example that has none of these in full keeps all that it has.
     rate: probability that each is absent, given that one is left; None draws
-      every non-empty subset of those that the example has with equal
-      probability.
+      every subset of what the example has with equal probability.
   """
   return ConfigDict(
     {"modalities": tuple(modalities), "rate": optional(rate, float)}
@@ -110,7 +113,7 @@ def drop(*modalities: str, rate: float | None = None) -> ConfigDict:
 
 
 def corruption(
-  modality: str,
+  modality: str | tuple[str, ...],
   pipeline: str | None = None,
   *,
   sweeps: str = "",
@@ -119,7 +122,8 @@ def corruption(
   """A corruption of the test examples, at several levels: a robustness curve.
 
   Args:
-    modality: the one that is corrupted.
+    modality: the one that is corrupted; or several, which are missing in the
+      same examples.
     pipeline: replaces the modality's pipeline of "evaluation", such as
       "to_float|noise|normalize", and acts after that of "once". None: the
       modality is missing in a share of the examples.

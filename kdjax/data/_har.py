@@ -11,9 +11,13 @@ from kdjax.data._splits import SPLITS
 from kdjax.errors import UserError
 from kdjax.preprocess import recordings as tracks
 
-# Of an example: key -> (device, number of its channels).
-SIGNALS = {"phone_acc": ("phone", 3), "phone": ("phone", 6)}
-SIGNALS |= {"watch": ("watch", 6)}
+# Of an example: key -> (device, its first channel, that after its last).
+SIGNALS = {
+  "phone_acc": ("phone", 0, 3),
+  "phone_gyro": ("phone", 3, 6),
+  "phone": ("phone", 0, 6),
+  "watch": ("watch", 0, 6),
+}
 
 # In the order of the file, which has them in capitals with underscores.
 ACTIVITIES = ("seated", "standing up", "walking", "turning", "sitting down")

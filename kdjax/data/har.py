@@ -6,7 +6,8 @@ and sits down. A window of 64 samples (1.28 s) every 32 is an example: 2,043 /
 its samples; nearly half of all windows are walking: report macro averages too.
 
   phone_acc   the phone's acceleration with gravity, x y z
-  phone       the same, then the phone's angular velocity, x y z
+  phone_gyro  the phone's angular velocity, x y z
+  phone       both, side by side
   watch       the watch's acceleration and angular velocity
   group       the person, as in `group_names`
 
@@ -72,8 +73,8 @@ def spec(**options) -> Spec:
   whole = jax.ShapeDtypeStruct((), np.int32)
   return {
     **{
-      key: jax.ShapeDtypeStruct((window, channels), np.float32)
-      for key, (_, channels) in _har.SIGNALS.items()
+      key: jax.ShapeDtypeStruct((window, end - first), np.float32)
+      for key, (_, first, end) in _har.SIGNALS.items()
     },
     **dict.fromkeys(("label", "group", "index"), whole),
   }
@@ -137,12 +138,12 @@ def load(
   if split == "train" and labels_per_class:
     labels = _subset.keep_labels(labels, labels_per_class, seed)
   columns = {}
-  for key, (device, channels) in _har.SIGNALS.items():
+  for key, (device, first, end) in _har.SIGNALS.items():
     values = _har.values(root, device, found.start[rows], window)
     if standardized:
       mean, deviation = _har.statistics(root, device, divided["train"])
       values = (values - mean) / deviation
-    columns[key] = values[..., :channels].astype(np.float32)
+    columns[key] = values[..., first:end].astype(np.float32)
   return ArraySource(
     {
       **columns,

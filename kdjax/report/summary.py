@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.errors import UserError
-from kdjax.report import groups, intervals, rankings, records
+from kdjax.report import groups, intervals, rankings, records, subset_gains
 from kdjax.report.numbers import finite, mean_and_std
 
 Results = dict[str, Any]
@@ -32,10 +32,11 @@ def summarize(workdirs: Workdir | list[Workdir]) -> Results:
     steps}}; if a stage has a grid, grids: {stage: [{at, validation, metric: [a
     value per seed]} per point]}, where `validation` is the stage's `select`; if
     the data has groups, by_group: {stage: see `groups.of_stage`}; with subsets
-    of modalities, subsets: {stage: {subset: {metric: as above}}}. `metric` is
-    measured on the test split with each seed's best variables, `<metric>_last`
-    with its last ones. A number that does not exist, such as the deviation of
-    one seed, is None. For a list: {name of the workdir: the above}.
+    of modalities, subsets: {stage: {subset: {metric: as above}}}, and
+    subset_gains: see `subset_gains.of_run`. `metric` is measured on the test
+    split with each seed's best variables, `<metric>_last` with its last ones. A
+    number that does not exist, such as the deviation of one seed, is None. For
+    a list: {name of the workdir: the above}.
   """
   if isinstance(workdirs, str | pathlib.Path):
     return results_of(records.read(workdirs))
@@ -101,6 +102,8 @@ def results_of(record: records.Record) -> Results:
     if it.get("subsets")
   }
   results |= {"subsets": subsets} if subsets else {}
+  by_subset = subset_gains.of_run(record)
+  results |= {"subset_gains": by_subset} if by_subset else {}
   return {**results, "rankings": rankings.rankings(record, results)}
 
 

@@ -78,6 +78,12 @@ def once(data: Mapping[str, Any]) -> Once:
 def corruptions(spec: Mapping[str, Any]) -> dict[str, Corruption]:
   """The corruptions under which a stage is evaluated, by name."""
   read = _pipelines(spec["data"])
+  for name, corruption in spec["robustness"].items():
+    if corruption["pipeline"] and not isinstance(corruption["modality"], str):
+      raise UserError(
+        f"robustness.{name} has a pipeline of {corruption['modality']}.",
+        "Expected one modality; several can be missing.",
+      )
   return {
     name: Corruption(
       corruption["modality"],
@@ -92,8 +98,8 @@ def corruptions(spec: Mapping[str, Any]) -> dict[str, Corruption]:
 
 def _drop(view: str, spec: Mapping[str, Any]) -> Drop:
   """A view without some modalities."""
-  modalities, rate = tuple(spec["modalities"]), spec["rate"]
-  subsets.check(f"The view '{view}' of data.drops", modalities)
+  what, rate = f"The view '{view}' of data.drops", spec["rate"]
+  modalities, choices = subsets.read(what, spec["modalities"])
   if view in (TRAIN, EVALUATION, ONCE):
     raise UserError(
       f"data.drops has the view '{view}'.",
@@ -104,7 +110,7 @@ def _drop(view: str, spec: Mapping[str, Any]) -> Drop:
       f"data.drops.{view}.rate is {rate:g}.",
       "Expected a number from 0 to below 1.",
     )
-  return Drop(modalities, rate)
+  return Drop(modalities, rate, tuple(choices))
 
 
 def _pipelines(data: Mapping[str, Any]) -> Callable[[str, str], Pipeline]:

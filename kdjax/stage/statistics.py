@@ -52,12 +52,19 @@ def imputed(
   if config.get("impute", NONE) != BY_MEAN:
     return ()
   reads = {key for module in networks for key in module.reads}
-  removed = {*config.get("subsets", ())}
-  removed |= {it["modality"] for it in config["robustness"].values()}
-  for drop in config["data"].get("drops", {}).values():
-    removed |= {*drop["modalities"]}
+  drops = config["data"].get("drops", {}).values()
+  stated = [config.get("subsets", ()), *(it["modalities"] for it in drops)]
+  stated += [it["modality"] for it in config["robustness"].values()]
+  removed = {name for names in stated for name in _flat(names)}
   removed |= {key for key in spec if f"has/{key}" in spec}
   return tuple(sorted(key for key in spec if key in reads & removed))
+
+
+def _flat(stated: str | Iterable) -> set[str]:
+  """The names in a name, in tuples of names, or in tuples of these."""
+  if isinstance(stated, str):
+    return {stated}
+  return {name for part in stated for name in _flat(part)}
 
 
 def means(

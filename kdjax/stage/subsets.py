@@ -24,11 +24,10 @@ def measurable(stage: Stage) -> list[Subset]:
   Raises:
     UserError: the data lacks a modality, or no subset is left.
   """
-  modalities = tuple(stage.config.get("subsets", ()))
-  if not modalities:
+  if not stage.config.get("subsets", ()):
     return []
-  what = f"`subsets` of the stage '{stage.name}'"
-  subsets.check(what, modalities)
+  what = _what(stage)
+  modalities, stated = _read(stage)
   for modality in modalities:
     if modality not in stage.spec:
       raise UserError(
@@ -43,9 +42,7 @@ def measurable(stage: Stage) -> list[Subset]:
     needs = set()
   reads = {*module.reads}
   found = [
-    subset
-    for subset in subsets.of(modalities)
-    if needs <= {*subset} and reads & {*subset}
+    subset for subset in stated if needs <= {*subset} and reads & {*subset}
   ]
   if not found:
     raise UserError(
@@ -62,12 +59,20 @@ def name_of(subset: Subset) -> str:
 
 def level_of(stage: Stage, subset: Subset) -> float:
   """The batch's `level` of a subset, in the step of `eval_step`."""
-  return float(subsets.number_of(subset, tuple(stage.config["subsets"])))
+  return float(subsets.number_of(subset, _read(stage)[0]))
 
 
 def eval_step(stage: Stage) -> Callable:
   """The evaluation step in which examples have the subset `level` alone."""
-  modalities = tuple(stage.config["subsets"])
-  views = dataclasses.replace(stage.objective.views, subsets=modalities)
+  views = dataclasses.replace(stage.objective.views, subsets=_read(stage)[0])
   objective = dataclasses.replace(stage.objective, views=views)
   return make_eval_step(objective, stage.measured)
+
+
+def _read(stage: Stage) -> tuple[Subset, list[Subset]]:
+  """The modalities of the stage's `subsets`, and the subsets."""
+  return subsets.read(_what(stage), stage.config["subsets"])
+
+
+def _what(stage: Stage) -> str:
+  return f"`subsets` of the stage '{stage.name}'"

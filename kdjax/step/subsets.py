@@ -30,11 +30,13 @@ class Drop:
   Attributes:
     modalities: that may be dropped.
     rate: probability p that each is dropped, given that one is left; None
-      draws every non-empty subset with equal probability.
+      draws every subset with equal probability.
+    choices: the subsets that are drawn, () is every non-empty one.
   """
 
   modalities: Subset
   rate: float | None = None
+  choices: tuple[Subset, ...] = ()
 
   def __str__(self) -> str:
     return f"drop({', '.join(self.modalities)}; {self.rate})"
@@ -45,6 +47,49 @@ def of(modalities: Sequence[str]) -> list[Subset]:
   sizes = range(1, len(modalities) + 1)
   each = (itertools.combinations(modalities, size) for size in sizes)
   return list(itertools.chain.from_iterable(each))
+
+
+def read(
+  what: str, stated: Sequence[str] | Sequence[Subset]
+) -> tuple[Subset, list[Subset]]:
+  """Modalities and their subsets, as a config states them.
+
+  Args:
+    what: has them, for the message.
+    stated: modalities, ("x", "y") is every non-empty subset of them; or
+      subsets, (("x",), ("x", "y")) is these alone.
+
+  Returns:
+    The modalities, and the subsets in the order of the config.
+
+  Raises:
+    UserError: there are too few or too many, one is repeated, or `stated` has
+      both modalities and subsets.
+  """
+  names = [it for it in stated if isinstance(it, str)]
+  if names and len(names) < len(stated):
+    raise UserError(
+      f"{what} has modalities and subsets: {tuple(stated)}.",
+      'Expected either: ("x", "y") or (("x",), ("x", "y")).',
+    )
+  if names:
+    check(what, names)
+    return tuple(names), of(names)
+  subsets = [tuple(subset) for subset in stated]
+  different = {frozenset(subset) for subset in subsets}
+  if not all(map(len, subsets)) or len(different) < len(subsets):
+    raise UserError(
+      f"{what} has the subsets {tuple(subsets)}.",
+      "Expected different ones, none of them empty.",
+    )
+  for subset in subsets:
+    if len({*subset}) < len(subset):
+      raise UserError(
+        f"{what} has the subset {subset}.", "Expected different modalities."
+      )
+  modalities = tuple(dict.fromkeys(itertools.chain.from_iterable(subsets)))
+  check(what, modalities)
+  return modalities, subsets
 
 
 def check(what: str, modalities: Sequence[str]) -> None:
@@ -106,7 +151,8 @@ def dropped(
     UserError: the batch lacks a modality.
   """
   present = [_has(batch, modality) for modality in drop.modalities]
-  left = draw(keys, jnp.stack(present, axis=1), drop.rate)
+  numbers = [number_of(subset, drop.modalities) for subset in drop.choices]
+  left = draw(keys, jnp.stack(present, axis=1), drop.rate, numbers)
   return {
     f"has/{modality}@{view}": left[:, place]
     for place, modality in enumerate(drop.modalities)
@@ -114,20 +160,25 @@ def dropped(
 
 
 def draw(
-  keys: Key[Array, "B"], present: Bool[Array, "B N"], rate: float | None
+  keys: Key[Array, "B"],
+  present: Bool[Array, "B N"],
+  rate: float | None,
+  choices: Sequence[int] = (),
 ) -> Bool[Array, "B N"]:
   """A random non-empty subset of what is present; none where nothing is.
 
-    P(S) = 1 / (2^|present| - 1), or with a rate p
-    P(S) ~ p^(|present| - |S|) (1 - p)^|S|,  S a non-empty part of present
+    P(S) ~ 1, or with a rate p
+    P(S) ~ p^(|present| - |S|) (1 - p)^|S|,  S a choice that is in present
 
   Args:
     keys: a random key for each example.
     present: the modalities of each example.
     rate: p, from 0 to below 1; None is the first line.
+    choices: subsets as numbers, from `number_of`; () is all. What is present
+      stays where it has none of them in full.
   """
   count = present.shape[1]
-  numbers = np.arange(1, 2**count)
+  numbers = np.array(choices or range(1, 2**count))
   table = jnp.asarray(numbers[:, None] >> np.arange(count) & 1, bool)
   possible = jnp.all(present[:, None] | ~table[None], axis=2)
   weight = jnp.zeros(possible.shape)
@@ -139,7 +190,9 @@ def draw(
   scores = jnp.where(possible, weight, -jnp.inf)
   # The Gumbel maximum is a draw with these weights.
   noise = jax.vmap(lambda key: jax.random.gumbel(key, (len(numbers),)))(keys)
-  return table[jnp.argmax(scores + noise, axis=1)] & present
+  drawn = table[jnp.argmax(scores + noise, axis=1)]
+  some = jnp.any(possible, axis=1)[:, None]
+  return jnp.where(some, drawn, True) & present
 
 
 def _log(rate: float) -> float:

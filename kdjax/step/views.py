@@ -34,15 +34,21 @@ class Corruption:
   """A corruption of one modality in evaluation, at the batch's `level`.
 
   Attributes:
-    modality: of the batch.
+    modality: of the batch; or several, of which an example lacks all or none.
     pipeline: replaces the evaluation pipeline; None removes the modality from
       a fraction `level` of the examples.
     sweeps: the option that is set to `level`: "transform.option".
   """
 
-  modality: str
+  modality: str | tuple[str, ...]
   pipeline: Pipeline | None
   sweeps: str
+
+  @property
+  def modalities(self) -> tuple[str, ...]:
+    """One or several."""
+    one = isinstance(self.modality, str)
+    return (self.modality,) if one else self.modality
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,21 +194,25 @@ class Views:
     }
 
   def _corrupted(self, batch: Batch, by: Corruption) -> dict[str, Array]:
-    if by.modality not in batch:
-      raise UserError(
-        f"`robustness` corrupts the modality '{by.modality}', which the data"
-        " lacks.",
-        exists=(key for key in batch if "/" not in key),
-        near=by.modality,
-      )
+    for modality in by.modalities:
+      if modality not in batch:
+        raise UserError(
+          f"`robustness` corrupts the modality '{modality}', which the data"
+          " lacks.",
+          exists=(key for key in batch if "/" not in key),
+          near=modality,
+        )
     if by.pipeline is not None:
       return self._view(batch, by.modality, by.pipeline, "", by.sweeps)[0]
-    keys = self.keys(batch["index"], batch["view"], f"missing/{by.modality}")
+    tag = f"missing/{','.join(by.modalities)}"
+    keys = self.keys(batch["index"], batch["view"], tag)
     stays = jax.vmap(jax.random.uniform)(keys) >= batch["level"]
-    has = f"has/{by.modality}"
-    was = batch.get(has, jnp.ones(stays.shape, bool))
-    # Examples that had the modality still count in terms and metrics.
-    return {has: stays & was, f"had/{by.modality}": was}
+    changed = {}
+    for modality in by.modalities:
+      was = batch.get(f"has/{modality}", jnp.ones(stays.shape, bool))
+      # Examples that had the modality still count in terms and metrics.
+      changed |= {f"has/{modality}": stays & was, f"had/{modality}": was}
+    return changed
 
   def keys(
     self, index: Int[Array, "B"], view: Int[Array, "B"], tag: str

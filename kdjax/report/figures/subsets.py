@@ -6,10 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kdjax.report import subset_gains
 from kdjax.report.document import AbsentError, Drawing, Grid
 from kdjax.report.figures._lines import legend
 from kdjax.report.records import Record
 from kdjax.report.selection import headline
+from kdjax.report.subset_gains import AND, JOIN
 from kdjax.report.theme import (
   Theme,
   colour,
@@ -20,9 +22,6 @@ from kdjax.report.theme import (
 )
 
 ORDER = 38
-
-# Between the modalities of a subset, in the results and on the page.
-JOIN, AND = "+", " + "
 
 # Subsets next to each other, beyond which their names are upright.
 WIDE = 5
@@ -73,14 +72,21 @@ def subsets(record: Record, results: dict[str, Any]) -> Drawing:
     "deviation. Each dot is a seed. A stage has no bar on a subset with which "
     "its student cannot predict."
   )
+  tables = [_table(measured, names)]
+  gains = results.get("subset_gains")
+  if gains:
+    tables.append(subset_gains.grid(gains, names))
+    caption += f" {subset_gains.CAPTION}"
+  return Drawing.of("Subsets of the modalities", caption, paint, tables=tables)
+
+
+def _table(measured: dict[str, dict[str, Any]], names: list[str]) -> Grid:
+  """A row for each stage, a column for each subset."""
   rows = [
     [stage, *(mean_and_error(found.get(name)) for name in names)]
     for stage, found in measured.items()
   ]
-  head = ["stage", *(name.replace(JOIN, AND) for name in names)]
-  return Drawing.of(
-    "Subsets of the modalities", caption, paint, tables=[Grid(head, rows)]
-  )
+  return Grid(["stage", *(name.replace(JOIN, AND) for name in names)], rows)
 
 
 def _bar(

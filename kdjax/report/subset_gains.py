@@ -1,0 +1,113 @@
+"""Gains of one stage over another on each subset of modalities."""
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from kdjax.report.document import Grid
+from kdjax.report.numbers import mean_and_std
+from kdjax.report.records import Record
+
+# Of an interval of a mean difference.
+CONFIDENCE = 0.95
+
+# Between the modalities of a subset, in the results and on the page.
+JOIN, AND = "+", " + "
+
+CAPTION = (
+  "A gain on a subset is a difference paired by seed, with the"
+  f" {CONFIDENCE:.0%} interval of Student's t."
+)
+
+Gains = dict[str, dict[str, dict[str, Any]]]
+
+
+def of_run(record: Record) -> Gains:
+  """The pairs of the config's `gains` on each subset of both stages.
+
+  Args:
+    record: the run.
+
+  Returns:
+    {"better - worse": {subset: {metric, mode, mean, std, seeds, interval}}}, as
+    of differences paired by seed; pairs without a common subset are absent. The
+    interval is [low, high], see `interval`.
+  """
+  found = {}
+  for better, worse in record.config["gains"]:
+    of_pair = _of_pair(record, better, worse)
+    if of_pair:
+      found[f"{better} - {worse}"] = of_pair
+  return found
+
+
+def interval(differences: list[float]) -> list[float] | None:
+  """Student's t interval of a mean, low and high; None of fewer than 2 numbers.
+
+  mean -+ t_(n-1)((1 + CONFIDENCE) / 2) s / sqrt(n), s the sample deviation
+  """
+  values = np.asarray(differences, np.float64)
+  if len(values) < 2 or not np.isfinite(values).all():
+    return None
+  quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
+  half = quantile * values.std(ddof=1) / math.sqrt(len(values))
+  return [float(values.mean() - half), float(values.mean() + half)]
+
+
+def grid(gains: Gains, names: list[str]) -> Grid:
+  """A row for each pair of stages, a column for each subset.
+
+  Args:
+    gains: from `of_run`, at least one.
+    names: of the subsets, in their order.
+  """
+  metrics = {it["metric"] for of in gains.values() for it in of.values()}
+  title = f"{', '.join(sorted(metrics))}: better - worse"
+  rows = [
+    [pair, *(_cell(by_subset.get(name)) for name in names)]
+    for pair, by_subset in gains.items()
+  ]
+  return Grid([title, *(name.replace(JOIN, AND) for name in names)], rows)
+
+
+def _of_pair(record: Record, better: str, worse: str) -> dict[str, Any]:
+  """Subset -> the gain on it."""
+  results = [record.results.get(stage, {}) for stage in (better, worse)]
+  left, right = (it.get("subsets") or {} for it in results)
+  knobs = record.config["stages"][better]
+  metric, mode = knobs["select"], knobs["select_mode"]
+  found = {}
+  for subset in (it for it in left if it in right):
+    by_seed = [
+      dict(zip(result["seeds"], of[subset].get(metric, []), strict=False))
+      for result, of in zip(results, (left, right), strict=True)
+    ]
+    pairs = [
+      (by_seed[0][it], by_seed[1][it]) for it in by_seed[0] if it in by_seed[1]
+    ]
+    if not pairs:
+      continue
+    known = lambda value: math.nan if value is None else value
+    differences = [known(one) - known(other) for one, other in pairs]
+    found[subset] = {
+      "metric": metric,
+      "mode": mode,
+      **mean_and_std(differences),
+      "interval": interval(differences),
+    }
+  return found
+
+
+def _cell(gain: dict[str, Any] | None) -> str:
+  """A mean and its interval, as text."""
+  if gain is None:
+    return "-"
+  if gain["mean"] is None:
+    return "not finite"
+  mean = f"{gain['mean']:+.4f}"
+  if gain["interval"] is None:
+    return mean
+  low, high = gain["interval"]
+  return f"{mean} [{low:+.4f}, {high:+.4f}]"
