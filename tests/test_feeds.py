@@ -150,6 +150,47 @@ def test_columns_that_all_seeds_share_are_placed_once():
   assert first["shared"]["image"] is second["shared"]["image"]
 
 
+class Cut(Decoding):
+  """A split with fewer examples than others have."""
+
+  def __len__(self):
+    return N - 7
+
+
+@pytest.mark.parametrize("evaluation", [False, True])
+def test_seeds_whose_splits_differ_in_size_share_one_program(evaluation):
+  placement = Placement("pmap", SEEDS, "loop", {})
+  sources = [Decoding(0), Cut(1)]
+  made = [
+    EvalFeed(source, BATCH)
+    if evaluation
+    else TrainFeed(source, seed=seed, batch_size=BATCH)
+    for seed, source in enumerate(sources)
+  ]
+  feed, traced = loaders.Rows(placement, made), []
+
+  def step(state, fixed, batch):
+    traced.append(batch["index"].shape)
+    return batch
+
+  run = placement.compile(feed.over(step), ("state", "fixed", *feed.roles))
+  empty = Fixed(teachers={}, data={}, numbers={})
+  nothing = (
+    placement.put([{"x": np.zeros(1)}] * SEEDS),
+    placement.put_fixed([empty] * SEEDS),
+  )
+  for number, batch in enumerate(feed.batches(0, 4)):
+    placed = [collected(placement, it) for it in run(*nothing, *batch)]
+    for seed, found in enumerate(placed):
+      expected = made[seed].batch(number)
+      counts = expected["valid"]
+      for key, value in expected.items():
+        np.testing.assert_array_equal(
+          found[key][counts], value[counts], err_msg=key
+        )
+  assert len(traced) == 1
+
+
 def test_large_sets_are_streamed(monkeypatch):
   spec = {"x": np.zeros((4, 4), np.float32)}
   assert loaders.kind_of("auto", spec, 1000) == "device"

@@ -165,6 +165,36 @@ def test_seeds_that_draw_their_people_have_each_its_worst_group(
 
 
 @pytest.mark.slow
+def test_seeds_that_draw_their_people_read_caches_of_different_sizes(tmp_path):
+  """Also of a teacher that a metric alone reads: it has no cache."""
+  found = {}
+  for axis in ("loop", "vmap"):
+    people = plan("people", group_column="group", folds=3)
+    with people.unlocked():
+      people.seed_axis = axis
+      teachers = {"teacher": config.teacher("student", cache="auto")}
+      for name, terms in (
+        ("distilled", {"kd": config.term("kd")}),
+        ("idle", {}),
+      ):
+        stage = config.extended(people.stages.student, terms, teachers=teachers)
+        stage.metrics["agreement"] = config.metric("agreement")
+        stage.steps = 60  # so many that a cache saves time
+        people.stages[name] = stage
+      people.order = ("student", "distilled", "idle")
+    folder = tmp_path / axis
+    results = kdjax.run(people, folder, quiet=True)
+    found[axis] = [
+      results["stages"][name][metric]["seeds"]
+      for name in ("distilled", "idle")
+      for metric in ("nll", "agreement")
+    ]
+    # Of each seed's teacher, for "distilled".
+    assert len(list((folder / "cache").iterdir())) == SEEDS
+  np.testing.assert_allclose(found["loop"], found["vmap"], rtol=1e-3)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("kind", "count", "axis"),
   [("pmap", 8, "loop"), ("pmap", 8, "vmap"), ("mesh", 8, "vmap"),

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from kdjax import report
-from kdjax.report import figures, subset_gains
+from kdjax.report import figures, intervals
 from kdjax.report.figures import subsets as drawn
 
 SEEDS = 3
@@ -67,7 +67,7 @@ def test_a_single_seed_and_a_number_that_is_not_finite_have_no_interval(
   measured,
 ):
   folder, values = measured
-  assert subset_gains.interval([0.25]) is None
+  assert intervals.of_mean([0.25])["interval"] is None
   worst = {**values["alone"], "x": {"accuracy": [None, 0.5, 0.5]}}
   path = folder / "stages" / "alone" / "result.json"
   handmade.edit_json(path, lambda it: it.update(subsets=worst))

@@ -3,22 +3,17 @@
 import math
 from typing import Any
 
-import numpy as np
-from scipy import stats
-
+from kdjax.report import intervals
 from kdjax.report.document import Grid
 from kdjax.report.numbers import mean_and_std
 from kdjax.report.records import Record
-
-# Of an interval of a mean difference.
-CONFIDENCE = 0.95
 
 # Between the modalities of a subset, in the results and on the page.
 JOIN, AND = "+", " + "
 
 CAPTION = (
   "A gain on a subset is a difference paired by seed, with the"
-  f" {CONFIDENCE:.0%} interval of Student's t."
+  f" {intervals.COVERAGE:.0%} interval of Student's t."
 )
 
 Gains = dict[str, dict[str, dict[str, Any]]]
@@ -33,7 +28,7 @@ def of_run(record: Record) -> Gains:
   Returns:
     {"better - worse": {subset: {metric, mode, mean, std, seeds, interval}}}, as
     of differences paired by seed; pairs without a common subset are absent. The
-    interval is [low, high], see `interval`.
+    interval is [low, high], see `intervals`.
   """
   found = {}
   for better, worse in record.config["gains"]:
@@ -41,19 +36,6 @@ def of_run(record: Record) -> Gains:
     if of_pair:
       found[f"{better} - {worse}"] = of_pair
   return found
-
-
-def interval(differences: list[float]) -> list[float] | None:
-  """Student's t interval of a mean, low and high; None of fewer than 2 numbers.
-
-  mean -+ t_(n-1)((1 + CONFIDENCE) / 2) s / sqrt(n), s the sample deviation
-  """
-  values = np.asarray(differences, np.float64)
-  if len(values) < 2 or not np.isfinite(values).all():
-    return None
-  quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
-  half = quantile * values.std(ddof=1) / math.sqrt(len(values))
-  return [float(values.mean() - half), float(values.mean() + half)]
 
 
 def grid(gains: Gains, names: list[str]) -> Grid:
@@ -95,7 +77,7 @@ def _of_pair(record: Record, better: str, worse: str) -> dict[str, Any]:
       "metric": metric,
       "mode": mode,
       **mean_and_std(differences),
-      "interval": interval(differences),
+      "interval": intervals.of_mean(differences)["interval"],
     }
   return found
 
