@@ -40,7 +40,7 @@ differences paired by seed with their 95 % t intervals:
   both           +0.039 [+0.021, +0.058]    +0.039 [+0.021, +0.058]
 
 One student of 54 k parameters serves every subset nearly as well as a student
-for each (88 k and 54 k together), loses 0.017 on the watch alone, and is better
+for each (110 k together), loses 0.017 on the watch alone, and is better
 than both the student of all senses and the teacher where nothing is missing: to
 learn from random subsets regularizes. With a watch (a phone) missing in half of
 the examples it has 0.757 (0.767), `only-both` 0.670 (0.716), `imputed` 0.680
