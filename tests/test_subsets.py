@@ -511,3 +511,13 @@ def test_a_view_that_nothing_makes_is_refused():
   stages = {"teacher": stage(fused()), "all": distilled("student@less/logits")}
   with pytest.raises(UserError, match="No view 'less' of x, y"):
     kdjax.run(plan(stages), "nowhere", quiet=True)
+
+
+def test_a_drop_says_its_subsets_if_they_are_not_all():
+  """The text is a part of what identifies a cache."""
+  every = tuple(subsets.of(("x", "y")))
+  assert str(Drop(("x", "y"), None, every)) == str(Drop(("x", "y")))
+  one = Drop(("x", "y"), None, (("x",), ("x", "y")))
+  assert str(one) not in {str(Drop(("x", "y"))), str(Drop(("x",)))}
+  other = Drop(("x", "y"), None, (("y",), ("x", "y")))
+  assert str(one) != str(other)

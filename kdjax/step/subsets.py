@@ -39,7 +39,10 @@ class Drop:
   choices: tuple[Subset, ...] = ()
 
   def __str__(self) -> str:
-    return f"drop({', '.join(self.modalities)}; {self.rate})"
+    listed: Sequence[str] = self.modalities
+    if len(self.choices) not in (0, len(of(self.modalities))):
+      listed = ["+".join(subset) for subset in self.choices]
+    return f"drop({', '.join(listed)}; {self.rate})"
 
 
 def of(modalities: Sequence[str]) -> list[Subset]:
