@@ -1,6 +1,7 @@
 """Contract of every data set in kdjax/data, and the data set `digits`."""
 
 import json
+import os
 import pathlib
 import pickle
 import subprocess
@@ -182,6 +183,30 @@ def test_a_source_is_the_same_in_another_process(data, options):
     for key, column in again.take(rows(source)).items():
       expected = source.take(rows(source))[key]
       np.testing.assert_array_equal(column, expected, err_msg=key)
+
+
+@pytest.mark.slow
+def test_a_fingerprint_does_not_depend_on_the_number_of_threads(data, options):
+  """Linear algebra of several threads rounds otherwise than that of one."""
+  program = (
+    "import importlib, ast, sys; data = importlib.import_module(sys.argv[1]);"
+    f"print([data.load(it, 3, **ast.literal_eval(sys.argv[2])).fingerprint"
+    f" for it in {SPLITS}])"
+  )
+  names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+  found = subprocess.run(
+    [sys.executable, "-c", program, data.__name__, repr(options)],
+    env=os.environ | dict.fromkeys(names, "1"),
+    check=True,
+    capture_output=True,
+    text=True,
+  ).stdout
+  expected = [data.load(it, 3, **options).fingerprint for it in SPLITS]
+  with must(
+    f"A source's `fingerprint` in {file_of(data)} must be of what examples are"
+    " computed from, not of floats that differ in their last digit."
+  ):
+    assert found.strip() == repr(expected)
 
 
 @pytest.mark.parametrize("split", SPLITS)

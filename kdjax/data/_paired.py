@@ -26,12 +26,15 @@ class PairedSource:
     components: an image is their sum, each times its score.
     recordings: of speech.
     noises: at 8 kHz, as the recordings.
+    origin: the hash of what scores and components are computed from. They
+      themselves differ in the last digit with the number of threads.
   """
 
   columns: Mapping[str, np.ndarray]
   components: Float[np.ndarray, "n P"]
   recordings: Recordings
   noises: Int16[np.ndarray, "M S"]
+  origin: str
 
   def __len__(self) -> int:
     return len(self.columns["index"])
@@ -57,15 +60,12 @@ class PairedSource:
 
   @functools.cached_property
   def fingerprint(self) -> str:
-    """The hash of all arrays that examples are computed from."""
+    """The hash of all that examples are computed from."""
     spoken = self.recordings
+    keys = sorted(self.columns.keys() - {"scores"})
     return digest(
-      *(
-        part
-        for key in sorted(self.columns)
-        for part in (key, self.columns[key])
-      ),
-      self.components,
+      *(part for key in keys for part in (key, self.columns[key])),
+      self.origin,
       spoken.waveform,
       spoken.offsets,
       self.noises,

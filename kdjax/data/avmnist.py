@@ -31,6 +31,7 @@ from jaxtyping import Int
 from kdjax.data import _fsdd, _mnist, _noise, _options, _pca, _subset
 from kdjax.data._paired import PairedSource
 from kdjax.errors import UserError
+from kdjax.feed.sources import digest
 from kdjax.types import Spec
 
 NOISES = ("snr", "power", "none")
@@ -151,7 +152,15 @@ def load(
     _pca.components(root, mnist, energy).rows.astype(np.float32),
     _fsdd.recordings(root),
     _noises(root, split, noise),
+    _origin(split, root, mnist, float(energy)),
   )
+
+
+@functools.lru_cache(maxsize=16)
+def _origin(split: str, root: str, mnist: str, energy: float) -> str:
+  """The hash of the images of a split and of those that components fit."""
+  parts = [_mnist.part(root, mnist, name)[0] for name in (split, "train")]
+  return digest(*parts, energy)
 
 
 @functools.lru_cache(maxsize=16)
