@@ -3,7 +3,7 @@
 from typing import Any
 
 from kdjax.config import fields
-from kdjax.report import groups, page, points, theme, wording
+from kdjax.report import groups, mean_ranks, page, points, theme, wording
 from kdjax.report.document import (
   TEST_RESULTS,
   Document,
@@ -68,12 +68,19 @@ def of_run(
   )
 
 
-def of_several(records: dict[str, Record], results: dict[str, Any]) -> Document:
+def of_several(
+  records: dict[str, Record],
+  results: dict[str, Any],
+  ranked: dict[str, Any],
+  drawings: list[Drawing],
+) -> Document:
   """The page that compares several workdirs.
 
   Args:
     records: the runs, by the names of their workdirs.
     results: from `report.summarize`, of the same workdirs.
+    ranked: from `mean_ranks.of_runs`, of the same workdirs.
+    drawings: the figure of `ranked`, if there is one.
   """
   gains = [
     gain
@@ -101,6 +108,7 @@ def of_several(records: dict[str, Record], results: dict[str, Any]) -> Document:
   rows = [row for row in rows if len(set(row[1:])) > 1]
   sections = [
     Section(TEST_RESULTS, sentences=unfinished, grids=[page.grid(results)]),
+    mean_ranks.section(ranked, drawings),
     Section("Runs", grids=[Grid(["workdir", "name", "run"], runs, words=3)]),
     Section(
       "Differences between the configs",
@@ -113,7 +121,7 @@ def of_several(records: dict[str, Record], results: dict[str, Any]) -> Document:
     title="Comparison",
     subtitle=f"{len(records)} workdirs, measured on their test splits",
     gains=gains,
-    sections=sections,
+    sections=[section for section in sections if section is not None],
   )
 
 

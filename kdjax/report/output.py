@@ -7,8 +7,16 @@ import rich.console
 
 from kdjax.config import strict_json
 from kdjax.config.files import write_atomically
-from kdjax.report import contents, figures, page, rankings, records
+from kdjax.report import (
+  contents,
+  figures,
+  mean_ranks,
+  page,
+  rankings,
+  records,
+)
 from kdjax.report.document import AbsentError, Drawing
+from kdjax.report.figures import _mean_ranks
 from kdjax.report.summary import Results, Workdir, read_all, results_of
 
 
@@ -38,18 +46,29 @@ def compare(
 ) -> tuple[str, str]:
   """Compares several workdirs: a row for every stage of each.
 
+  Stages that all of them rank against the same baseline have their mean rank.
+
   Args:
     workdirs: the folders of the runs.
-    out: a folder for report.md and report.html; None writes nothing.
+    out: a folder for report.md, report.html and figures/; None writes nothing.
 
   Returns:
     The comparison in Markdown and as an HTML page.
   """
   opened = read_all(workdirs)
   results = {name: results_of(record) for name, record in opened.items()}
-  document = contents.of_several(opened, results)
+  ranked, drawings = mean_ranks.of_runs(results), []
+  if ranked:
+    drawing = _mean_ranks.draw(ranked)
+    drawings = [dataclasses.replace(drawing, name=_mean_ranks.NAME)]
+  document = contents.of_several(opened, results, ranked, drawings)
   markdown, html = page.markdown(document), page.html(document)
   if out is not None:
+    path = pathlib.Path(out) / "figures" / f"{_mean_ranks.NAME}.png"
+    # A figure of an earlier report does not fit this one.
+    path.unlink(missing_ok=True)
+    for drawing in drawings:
+      write_atomically(path, drawing.light)
     _write_page(pathlib.Path(out), markdown, html)
   return markdown, html
 
@@ -68,7 +87,9 @@ def show(
   """
   console = console or rich.console.Console()
   grids = [page.grid(results, brief=True)]
-  if results.get("rankings"):
+  if "stages" not in results:
+    grids += mean_ranks.grids(mean_ranks.of_runs(results), brief=True)
+  elif results.get("rankings"):
     grids += rankings.grids(results, brief=True)
   for number, grid in enumerate(grids):
     for part in page.fitting(grid, console.width):

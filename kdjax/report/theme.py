@@ -96,17 +96,20 @@ def mean_and_error(number: dict[str, Any] | None, sign: str = "") -> str:
   return mean if error is None else f"{mean} ± {error:{places}}"
 
 
-def bounds(interval: Sequence[float] | None, sign: str = "") -> str:
+def bounds(
+  interval: Sequence[float] | None, sign: str = "", places: int = 4
+) -> str:
   """The two ends of an interval, as text.
 
   Args:
     interval: low and high; None is not known.
     sign: "+" writes the sign of positive ends.
+    places: after the point, of ends below 100.
   """
   if interval is None:
     return "-"
-  places = ".4f" if max(map(abs, interval)) < 100 else ",.1f"
-  return " to ".join(f"{end:{sign}{places}}" for end in interval)
+  form = f".{places}f" if max(map(abs, interval)) < 100 else ",.1f"
+  return " to ".join(f"{end:{sign}{form}}" for end in interval)
 
 
 def figure(height: float) -> Figure:

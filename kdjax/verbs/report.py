@@ -4,8 +4,9 @@
   kdjax report runs/digits runs/digits_wide --out=runs/digits_compared
 
 For one workdir: results.json, report.md, report.html and figures/, in the
-workdir or in --out. For several: prints one table; with --out also writes its
-report.md and report.html.
+workdir or in --out. For several: prints one table, and the mean ranks of stages
+that all runs compare with the same baseline, where each has more than eight
+gains; with --out also writes its report.md, report.html and figures/.
 """
 
 from absl import flags
