@@ -40,12 +40,12 @@ differences paired by seed with their 95 % t intervals:
   both           +0.039 [+0.021, +0.058]    +0.039 [+0.021, +0.058]
 
 One student of 54 k parameters serves every subset nearly as well as a student
-for each (110 k together), loses 0.017 on the watch alone, and is better
-than both the student of all senses and the teacher where nothing is missing: to
+for each (110 k together), loses 0.017 on the watch alone, and is better than
+both the student of all senses and the teacher where nothing is missing: to
 learn from random subsets regularizes. With a watch (a phone) missing in half of
 the examples it has 0.757 (0.767), `only-both` 0.670 (0.716), `imputed` 0.680
-(0.721). Its calibration error is the smallest of these on all subsets but the
-accelerometer: 0.193, 0.168, 0.142 and 0.133, imputed 0.179, 0.233, 0.184, 0.163.
+(0.721). Calibration errors on the four subsets: 0.193, 0.168, 0.142 and 0.133;
+`imputed` 0.179, 0.233, 0.184 and 0.163.
 """
 
 from typing import NamedTuple
