@@ -52,78 +52,78 @@ LOG_MEL = (
 )
 MASKS = "spec_augment(time_width=8, frequency_width=5, fill=-1.0)"
 
+# Images are sums of three components: their pixels' places tell the digit, and
+# a CNN that means over places does not see them (`why`).
+NETS = {
+  "image": ("mlp", {"widths": (64, 64), "dropout": 0.1}),
+  "audio": ("series_cnn", {"widths": (16, 32), "modality": "audio"}),
+}
+
 TRAIN_IMAGE = "crop(padding=2)"
 AUDIO = f"to_wave|{LOG_MEL}"
 TRAIN_AUDIO = f"to_wave|time_shift|{LOG_MEL}|{MASKS}"
 
 
-def get_config(argument: str = "") -> ConfigDict:
-  """The experiment; the argument is "" or "smoke"."""
-  smoke = mode_of(argument, "smoke") == "smoke"
-  labels = lambda weight=1.0: {
-    "cross_entropy": term("cross_entropy", weight=weight, label_smoothing=0.1)
+LABELS = {"few": 5, "more": 50, "smoke": 2}
+
+
+def get_config(argument: str = "few") -> ConfigDict:
+  """The experiment: "few", "more", "why" or "smoke"."""
+  mode = mode_of(argument, *LABELS, "why") or "few"
+  if mode == "why":
+    return _why()
+  smoke = mode == "smoke"
+  labels = {"cross_entropy": term("cross_entropy", label_smoothing=0.1)}
+  training = {
+    "steps": 10 if smoke else 600,
+    "optimizer": optimizer(
+      "adamw",
+      learning_rate=schedule("cosine", 3e-3, warmup=5 if smoke else 20),
+      weight_decay=1e-2,
+    ),
+    "eval_every": 5 if smoke else 100,
+    "log_every": 5 if smoke else 100,
+    "save_every": 0,
   }
-  image = network("conv", widths=(16, 32), num_classes=CLASSES, dropout=0.1)
-  audio = network("audio_cnn", widths=(12, 24), num_classes=CLASSES)
 
-  def training(steps):
-    return {
-      "steps": 10 if smoke else steps,
-      "batch_size": 64,
-      "optimizer": optimizer(
-        "adamw",
-        learning_rate=schedule("cosine", 3e-3, warmup=5 if smoke else 20),
-        weight_decay=1e-2,
-      ),
-      "eval_every": 5 if smoke else 100,
-      "log_every": 5 if smoke else 20,
-      "save_every": 0 if smoke else 100,
-    }
-
-  def students(student, modality):
-    """A student with one modality, alone and distilled."""
-    robustness = _noisy(modality, smoke)
-    alone = stage(
-      student, terms=labels(), robustness=robustness, **training(600)
+  def taught(modality, source):
+    """A student with one modality, distilled."""
+    return stage(
+      network(NETS[modality][0], num_classes=CLASSES, **NETS[modality][1]),
+      teachers={"teacher": teacher(source)},
+      terms={**labels, "kd": term("kd", temperature=4.0)},
+      robustness=_noisy(modality, smoke),
+      **training,
     )
-    distilled = stage(
-      student,
-      teachers={"teacher": teacher("teacher")},
-      terms={**labels(0.1), "kd": term("kd", temperature=4.0)},
-      robustness=robustness,
-      **training(600),
-    )
-    return {f"{modality}-alone": alone, modality: distilled}
 
   stages = {
     "teacher": stage(
-      network(
-        "fusion",
-        encoders={
-          "image": network("conv", widths=(16, 32), dropout=0.1),
-          "audio": network("audio_cnn", widths=(12, 24)),
-        },
-        num_classes=CLASSES,
-        dropout=0.2,
-        modality_dropout=0.1,
-      ),
-      terms=labels(),
+      _fusion(),
+      terms=labels,
       robustness=_missing("image", smoke)
       | _missing("audio", smoke)
       | _noisy("image", smoke)
       | _noisy("audio", smoke),
-      **training(600),
-    ),
-    **students(image, "image"),
-    **students(audio, "audio"),
+      **training,
+    )
   }
+  for modality, (name, options) in NETS.items():
+    alone = f"{modality}-alone"
+    stages[alone] = stage(
+      network(name, num_classes=CLASSES, **options),
+      terms=labels,
+      robustness=_noisy(modality, smoke),
+      **training,
+    )
+    stages[modality] = taught(modality, "teacher")
+    stages[f"{modality}-echoed"] = taught(modality, alone)
   return experiment(
-    "avmnist",
-    seeds=2 if smoke else 3,
+    f"avmnist-{mode}",
+    seeds=2 if smoke else 5,
     data=data(
       "avmnist",
       snr=10.0,
-      labels_per_class=2 if smoke else 50,
+      labels_per_class=LABELS[mode],
       labelled_fraction=0.25,
       limit=640 if smoke else 4000,
       pipelines={
@@ -132,7 +132,109 @@ def get_config(argument: str = "") -> ConfigDict:
       },
     ),
     stages=stages,
-    gains=(("image", "image-alone"), ("audio", "audio-alone")),
+    gains=tuple(
+      (better, worse)
+      for one in NETS
+      for better, worse in (
+        (one, f"{one}-alone"),
+        (one, f"{one}-echoed"),
+        (f"{one}-echoed", f"{one}-alone"),
+      )
+    ),
+  )
+
+
+def _fusion(**image) -> ConfigDict:
+  """The teacher, with an image network of its own or that of `NETS`."""
+  encoders = {name: network(net, **of) for name, (net, of) in NETS.items()}
+  return network(
+    "fusion",
+    encoders=encoders | image,
+    num_classes=CLASSES,
+    dropout=0.2,
+    modality_dropout=0.1,
+  )
+
+
+def _why() -> ConfigDict:
+  """Hypotheses on the image student, each a stage of its own."""
+  labels = {"cross_entropy": term("cross_entropy", label_smoothing=0.1)}
+  conv = network("conv", widths=(16, 32), num_classes=CLASSES, dropout=0.1)
+  mlp = network("mlp", widths=(64, 64), num_classes=CLASSES, dropout=0.1)
+  fused = _fusion(image=network("conv", widths=(16, 32), dropout=0.1))
+
+  def knobs(steps, **changes):
+    rule = optimizer(
+      "adamw",
+      learning_rate=schedule("cosine", 3e-3, warmup=20),
+      weight_decay=1e-2,
+    )
+    return {
+      "steps": steps,
+      "optimizer": rule,
+      "log_every": 100,
+      "save_every": 0,
+      **changes,
+    }
+
+  # Temperature and weight of the labels: the default, hotter and colder, and
+  # labels that weigh as much as in the student alone.
+  grid = {
+    "kd/temperature": (4.0, 4.0, 2.0, 1.0),
+    "cross_entropy/weight": (0.1, 1.0, 1.0, 1.0),
+  }
+  taught = lambda student, source="teacher", **changes: stage(
+    student,
+    teachers={"teacher": teacher(source, cache="auto")},
+    terms={**labels, "kd": term("kd", temperature=2.0)},
+    **knobs(600, **changes),
+  )
+  every_label = ConfigDict({"labels_per_class": 0, "labelled_fraction": None})
+  plain = ConfigDict({"pipelines": {"once": {"audio": AUDIO}}})
+  calm = knobs(600, ema_decay=0.98, select="nll", select_mode="min")
+  stages = {
+    "teacher": stage(fused, terms=labels, **knobs(600)),
+    "calm-teacher": stage(fused, terms=labels, **calm),
+    "alone": stage(conv, terms=labels, **knobs(600)),
+    "image": taught(conv, grid=grid),
+    "alone-long": stage(conv, terms=labels, **knobs(2000)),
+    "image-calm": taught(conv, "calm-teacher"),
+    "alone-plain": stage(conv, terms=labels, data=plain, **knobs(600)),
+    "image-plain": taught(conv, data=plain),
+    "self": taught(conv, "alone"),
+    "ceiling": stage(conv, terms=labels, data=every_label, **knobs(600)),
+    "mlp-alone": stage(mlp, terms=labels, **knobs(600)),
+    "mlp": taught(mlp, grid=grid),
+    "mlp-self": taught(mlp, "mlp-alone"),
+    "mlp-ceiling": stage(mlp, terms=labels, data=every_label, **knobs(600)),
+  }
+  return experiment(
+    "avmnist-why",
+    seeds=3,
+    data=data(
+      "avmnist",
+      snr=10.0,
+      labels_per_class=50,
+      labelled_fraction=0.25,
+      limit=4000,
+      augmentations=4,  # of each image, so that the teacher is computed once
+      pipelines={
+        "once": {"audio": AUDIO},
+        "train": {"image": TRAIN_IMAGE, "audio": MASKS},
+      },
+    ),
+    stages=stages,
+    gains=(
+      ("image", "alone"),
+      ("alone-long", "alone"),
+      ("image-calm", "alone"),
+      ("image-plain", "alone-plain"),
+      ("self", "alone"),
+      ("ceiling", "alone"),
+      ("mlp", "mlp-alone"),
+      ("mlp-self", "mlp-alone"),
+      ("mlp-ceiling", "mlp-alone"),
+    ),
   )
 
 
