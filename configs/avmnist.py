@@ -4,30 +4,48 @@ MNIST images keep 23 % of their variance; FSDD recordings have ESC-10 noise at
 10 dB. A teacher with both modalities is trained on the few labelled pairs.
 Students with one modality learn from it on all pairs.
 
-  teacher      image and audio; each is dropped from a tenth of the examples
-  image-alone  image; cross-entropy on labelled pairs
-  image        image; cross-entropy, and KD on all pairs
-  audio-alone  audio; cross-entropy on labelled pairs
-  audio        audio; cross-entropy, and KD on all pairs
+  teacher       image and audio; each is dropped from a tenth of the examples
+  image-alone   image; cross-entropy on labelled pairs
+  image         image; cross-entropy, and KD on all pairs
+  image-echoed  the same from the image student alone: self-distillation
+  audio-..      the same three for audio
 
 The report has robustness curves of the stages: a modality is missing more and
 more often, or has more noise than in training.
 
   kdjax run --config=configs/avmnist.py --workdir=runs/avmnist \
     --config.data.root=data
+  kdjax run --config=configs/avmnist.py:why --workdir=runs/avmnist-why \
+    --config.data.root=data
   kdjax run --config=configs/avmnist.py:smoke --workdir=runs/avmnist-smoke \
     --config.data.root=data
 
 The folder holds `mnist`, `fsdd` and `esc10_noise`, see `kdjax/data/avmnist.py`.
 
-Expected accuracy on 4,000 test pairs, 3 seeds, 4,000 training pairs with 500
-labels; 21 minutes on two shared CPU cores:
+FEW
 
-  teacher      0.588 ± 0.010
-  image-alone  0.436 ± 0.007
-  image        0.422 ± 0.010, gain -0.014 ± 0.006: the audio does not help it
-  audio-alone  0.304 ± 0.039
-  audio        0.316 ± 0.046, gain +0.012 ± 0.004, better in 3 of 3 seeds
+With 50 labels a class an image student can hardly gain, and `why` shows it.
+Accuracy of image students on 4,000 test pairs, 4,000 training pairs with 500
+labels, 3 seeds, 600 steps; gains over the same student alone:
+
+                                           CNN, 5 k         MLP, 55 k
+  alone                                    0.431            0.487
+  KD, T = 4, labels weigh 0.1              -0.014 ± 0.004   -0.030 ± 0.005
+  KD, T = 4, labels weigh 1                -0.003 ± 0.003   +0.006 ± 0.004
+  KD, T = 2, labels weigh 1                -0.001 ± 0.003   +0.005 ± 0.005
+  KD, T = 1, labels weigh 1                +0.001 ± 0.002   +0.005 ± 0.003
+  distilled from itself, T = 2             -0.002 ± 0.001   +0.001 ± 0.001
+  the ceiling: labels of all 4,000 pairs   +0.012 ± 0.001   +0.026 ± 0.002
+
+- The ceiling is near: an image is three numbers, and 500 labels teach most of
+  what they say. No teacher can give what is not in the image.
+- The CNN is the wrong network: it takes the mean over places. It is also
+  under-trained, as 2,000 steps in place of 600 give it +0.032 ± 0.003.
+- Labels that weigh 0.1 cost most: the teacher was trained on the same labels,
+  and is right on 0.544 of the test pairs alone.
+- The teacher's confidence is not the reason: one with an average of its
+  parameters, chosen by its NLL on validation, gives -0.002 ± 0.002 to the CNN
+  at T = 2. Neither are augmentations: without any, KD gives -0.015 ± 0.005.
 """
 
 from kdjax.config import (
@@ -64,12 +82,9 @@ AUDIO = f"to_wave|{LOG_MEL}"
 TRAIN_AUDIO = f"to_wave|time_shift|{LOG_MEL}|{MASKS}"
 
 
-LABELS = {"few": 5, "more": 50, "smoke": 2}
-
-
 def get_config(argument: str = "few") -> ConfigDict:
-  """The experiment: "few", "more", "why" or "smoke"."""
-  mode = mode_of(argument, *LABELS, "why") or "few"
+  """The experiment: "few", "why" or "smoke"."""
+  mode = mode_of(argument, "few", "why", "smoke") or "few"
   if mode == "why":
     return _why()
   smoke = mode == "smoke"
@@ -123,7 +138,7 @@ def get_config(argument: str = "few") -> ConfigDict:
     data=data(
       "avmnist",
       snr=10.0,
-      labels_per_class=LABELS[mode],
+      labels_per_class=2 if smoke else 5,
       labelled_fraction=0.25,
       limit=640 if smoke else 4000,
       pipelines={
