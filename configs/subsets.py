@@ -46,6 +46,25 @@ learn from random subsets regularizes. With a watch (a phone) missing in half of
 the examples it has 0.757 (0.767), `only-both` 0.670 (0.716), `imputed` 0.680
 (0.721). Calibration errors on the four subsets: 0.193, 0.168, 0.142 and 0.133;
 `imputed` 0.179, 0.233, 0.184 and 0.163.
+
+Expected of `avmnist`, 50 labels a class, 2,000 pairs, 5 seeds:
+
+                 teacher        all            one a subset   imputed
+  image          0.451 ± 0.007  0.484 ± 0.009  0.495 ± 0.009  0.458 ± 0.016
+  audio          0.181 ± 0.006  0.279 ± 0.033  0.336 ± 0.011  0.180 ± 0.015
+  both           0.589 ± 0.013  0.575 ± 0.018  0.567 ± 0.022  0.567 ± 0.022
+
+                 all - one a subset         all - imputed
+  image          -0.011 [-0.021, -0.001]    +0.026 [+0.005, +0.048]
+  audio          -0.056 [-0.105, -0.008]    +0.100 [+0.056, +0.144]
+  both           +0.009 [-0.000, +0.018]    +0.009 [-0.000, +0.018]
+
+Here one student for all loses to one a subset, most on audio, which is the
+weaker sense: the fusion trains on it alone in a third of the examples. It is
+better than imputation everywhere; with a mean spectrogram in place of the audio
+a student predicts no better than one that never learned to miss it. With audio
+(images) missing in half of the examples it has 0.528 (0.436), `only-both` 0.506
+(0.383), `imputed` 0.507 (0.382).
 """
 
 from typing import NamedTuple
