@@ -423,21 +423,34 @@ def _emoji() -> Pair:
   )
 
 
-def _hanzi(task: str) -> Pair:
-  """Characters: a gloss taught with the glyph, or sound with its pitch."""
-  if task == "radical":
-    text = {"vocabulary": WORDS, "words": 32, "channels": 16, "dropout": 0.3}
-    student, other = ("text_cnn", text), network("conv", widths=(16, 32))
-  else:
-    student = ("series_cnn", {"widths": (16, 32), "modality": "audio"})
-    other = network(
-      "mlp", widths=(32, 32), dropout=0.1, normalize=True, modality="voice"
-    )
+def _radical() -> Pair:
+  """Radicals of characters: a gloss, taught by glyph and gloss."""
+  text = {"vocabulary": WORDS, "words": 32, "channels": 16, "dropout": 0.3}
   return Pair(
     data=data(
       "hanzi",
       root=ROOT,
-      task=task,
+      task="radical",
+      labels_per_class=5,
+      labelled_fraction=0.25,
+      size=16,
+      seconds=0.1,  # no network hears it
+      vocabulary_size=WORDS,
+    ),
+    classes=12,
+    student=("text_cnn", text),
+    own=network("text_cnn", **text),
+    other=network("conv", widths=(16, 32)),
+  )
+
+
+def _tone() -> Pair:
+  """Tones of characters: a spectrum, taught by pitch and spectrum."""
+  spectrum = {"widths": (16, 32), "modality": "audio"}
+  return Pair(
+    data=data(
+      "hanzi",
+      root=ROOT,
       labels_per_class=5,
       labelled_fraction=0.25,
       size=16,
@@ -450,10 +463,12 @@ def _hanzi(task: str) -> Pair:
         }
       },
     ),
-    classes=12 if task == "radical" else 4,
-    student=student,
-    own=network(student[0], **student[1]),
-    other=other,
+    classes=4,
+    student=("series_cnn", spectrum),
+    own=network("series_cnn", **spectrum),
+    other=network(
+      "mlp", widths=(32, 32), dropout=0.1, normalize=True, modality="voice"
+    ),
   )
 
 
@@ -474,7 +489,7 @@ PAIRS = {
   "image": lambda: _avmnist("image"),
   "audio": lambda: _avmnist("audio"),
   "emoji": _emoji,
-  "radical": lambda: _hanzi("radical"),
-  "tone": lambda: _hanzi("tone"),
+  "radical": _radical,
+  "tone": _tone,
   "digits": _digits,
 }
