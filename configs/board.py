@@ -14,16 +14,17 @@ student one of them; few training examples have a label, all others are pairs.
 
 A pair is run twice. The first run, of two seeds of its own, trains each method
 with four settings of weights and temperatures, at two lengths of training, and
-so does the student alone and the student distilled from itself. The second
-run takes for each the setting that was best on validation, and trains it with
-ten other seeds. `ranking` in its report has all gains with their intervals, and
-`notes` the one method that validation chose.
+so does the student alone and the student distilled from itself. The second run
+takes for each the setting that was best on validation, and trains it with ten
+other seeds. The ranking in its report has all gains with their intervals, and a
+note at the one method that validation chose.
 
   kdjax run --config=configs/board.py:digits --workdir=runs/board/digits-tuning
   kdjax run --config=configs/board.py:digits=runs/board/digits-tuning \\
     --workdir=runs/board/digits
 
-All of it, which continues where it was interrupted:
+With "-fast" after the pair, as in `digits-fast`, it has three methods and three
+fresh seeds. All of it, which continues where it was interrupted:
 
   for pair in sensors image audio emoji radical tone digits; do
     kdjax run --config=configs/board.py:$pair \\
