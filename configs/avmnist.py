@@ -22,7 +22,21 @@ more often, or has more noise than in training.
 
 The folder holds `mnist`, `fsdd` and `esc10_noise`, see `kdjax/data/avmnist.py`.
 
-FEW
+Expected accuracy on 4,000 test pairs, 5 labels a class on 4,000 training pairs,
+5 seeds, 7 minutes beside other work on two CPU cores; gains are paired by seed,
+with the 95 % t interval:
+
+             teacher        alone          distilled      echoed
+  image      0.486 ± 0.026  0.400 ± 0.014  0.414 ± 0.009  0.400 ± 0.011
+  audio                     0.255 ± 0.016  0.328 ± 0.007  0.252 ± 0.017
+
+             over alone                   over echoed
+  image      +0.015 [-0.009, +0.038]      +0.015 [-0.003, +0.033]
+  audio      +0.073 [+0.047, +0.100]      +0.076 [+0.049, +0.102]
+
+Before, it had 50 labels a class, a finer spectrogram with masks, of which the
+teacher made little (0.426 with 5 labels, 0.486 now), a CNN of images, and
+labels at a weight of 0.1: to image -0.014 ± 0.006, to audio +0.012 ± 0.004.
 
 With 50 labels a class an image student can hardly gain, and `why` shows it.
 Accuracy of image students on 4,000 test pairs, 4,000 training pairs with 500
@@ -64,11 +78,11 @@ from kdjax.config import (
 
 CLASSES = 10
 
-# At 8 kHz: windows of 32 ms every 20 ms; then log magnitudes from -1 to 1.
-LOG_MEL = (
-  "log_mel(sample_rate=8000, window=256, hop=160, mels=32)|dynamic_range"
+# At 8 kHz: windows of 64 ms every 40 ms; then log magnitudes from -1 to 1.
+AUDIO = (
+  "to_wave|log_mel(sample_rate=8000, window=512, hop=320, mels=16)"
+  "|dynamic_range"
 )
-MASKS = "spec_augment(time_width=8, frequency_width=5, fill=-1.0)"
 
 # Images are sums of three components: their pixels' places tell the digit, and
 # a CNN that means over places does not see them (`why`).
@@ -76,10 +90,6 @@ NETS = {
   "image": ("mlp", {"widths": (64, 64), "dropout": 0.1}),
   "audio": ("series_cnn", {"widths": (16, 32), "modality": "audio"}),
 }
-
-TRAIN_IMAGE = "crop(padding=2)"
-AUDIO = f"to_wave|{LOG_MEL}"
-TRAIN_AUDIO = f"to_wave|time_shift|{LOG_MEL}|{MASKS}"
 
 
 def get_config(argument: str = "few") -> ConfigDict:
@@ -141,10 +151,7 @@ def get_config(argument: str = "few") -> ConfigDict:
       labels_per_class=2 if smoke else 5,
       labelled_fraction=0.25,
       limit=640 if smoke else 4000,
-      pipelines={
-        "train": {"image": TRAIN_IMAGE, "audio": TRAIN_AUDIO},
-        "evaluation": {"audio": AUDIO},
-      },
+      pipelines={"train": {"audio": AUDIO}, "evaluation": {"audio": AUDIO}},
     ),
     stages=stages,
     gains=tuple(
@@ -205,7 +212,13 @@ def _why() -> ConfigDict:
     **knobs(600, **changes),
   )
   every_label = ConfigDict({"labels_per_class": 0, "labelled_fraction": None})
-  plain = ConfigDict({"pipelines": {"once": {"audio": AUDIO}}})
+  # What this experiment had at first: a finer spectrogram, and augmentations.
+  fine = {
+    "audio": "to_wave|log_mel(sample_rate=8000, window=256, hop=160, mels=32)"
+    "|dynamic_range"
+  }
+  masks = "spec_augment(time_width=8, frequency_width=5, fill=-1.0)"
+  plain = ConfigDict({"pipelines": {"once": fine}})
   calm = knobs(600, ema_decay=0.98, select="nll", select_mode="min")
   stages = {
     "teacher": stage(fused, terms=labels, **knobs(600)),
@@ -234,8 +247,8 @@ def _why() -> ConfigDict:
       limit=4000,
       augmentations=4,  # of each image, so that the teacher is computed once
       pipelines={
-        "once": {"audio": AUDIO},
-        "train": {"image": TRAIN_IMAGE, "audio": MASKS},
+        "once": fine,
+        "train": {"image": "crop(padding=2)", "audio": masks},
       },
     ),
     stages=stages,
