@@ -21,6 +21,7 @@ import pytest
 import kdjax
 from kdjax import cli, config, registry
 from kdjax.config import fields, knobs, networks, parts, rules
+from kdjax.errors import UserError
 from kdjax.training import check, dependencies, experiment, workdir
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -103,6 +104,14 @@ def test_a_command_that_is_written_down_exists(where, command):
     return  # the README's example of a mistake
   for word in words:
     path = word.partition("=")[2].partition(":")[0]
+    earlier = word.partition(":")[2].partition("=runs/")[2]
+    if word.startswith("--config=configs/") and earlier:
+      # It reads the workdir of a run, which another command makes.
+      made = [text for _, text in commands() if f"runs/{earlier}" in text]
+      assert any(f"--workdir=runs/{earlier}" in text for text in made), where
+      with pytest.raises(UserError, match="Run its experiment first"):
+        fields.load(str(ROOT / word.partition("=")[2]))
+      return
     if word.startswith("--config=configs/") and "mine" not in path:
       fields.load(str(ROOT / word.partition("=")[2]))
     elif word.startswith("--config="):  # one that the reader writes
