@@ -11,6 +11,7 @@ from test_transforms import Transform, keys_of
 
 import kdjax
 from kdjax import config, registry
+from kdjax.bench.trainer import Trainer
 from kdjax.cache.store import Reader
 from kdjax.data import arrays, manifest
 from kdjax.errors import UserError
@@ -487,3 +488,12 @@ def test_once_is_no_view_and_not_for_processes(file):
   assert built(
     plan_of({"once": FIRST}, workers=2, feed="device")
   ).once.pipelines
+
+
+@pytest.mark.slow
+def test_a_benchmark_of_feeds_has_no_processes_for_once():
+  feeds = [
+    [*Trainer(workdir.resolve(plan_of({view: FIRST})), "large").feeds(2)]
+    for view in ("once", "train")
+  ]
+  assert feeds[0] == feeds[1][:-1] and len(feeds[0]) == 2
