@@ -11,14 +11,16 @@ from test_transforms import Transform, keys_of
 
 import kdjax
 from kdjax import config, registry
+from kdjax.bench.trainer import Trainer
 from kdjax.cache.store import Reader
 from kdjax.data import arrays, manifest
 from kdjax.errors import UserError
 from kdjax.feed import decoded_splits, loaders
 from kdjax.stage import build, once_sources
 from kdjax.stage.once import Once
+from kdjax.step import state as states
 from kdjax.step.pipeline import Pipeline, Step, parse
-from kdjax.training import check, workdir
+from kdjax.training import check, predictors, workdir
 from kdjax.training.checkpoints import Checkpoints
 
 N, K, LONG = 72, 3, 12
@@ -179,6 +181,32 @@ def test_once_equals_the_same_transforms_in_each_step(runs, stage):
   metrics = [result["stages"][stage] for _, result in runs.values()]
   same = [key for key in metrics[0] if key.startswith(("nll", "loss/"))]
   close(*({key: of[key]["seeds"] for key in same} for of in metrics))
+
+
+def test_a_student_with_its_head_reads_raw_inputs():
+  """Of SimKD, which predicts through the teacher's classifier."""
+  raw = arrays.load("test", held="senses").columns
+  logits = []
+  for pipelines in ({"once": FIRST}, {"train": FIRST, "evaluation": FIRST}):
+    plan = plan_of(pipelines)
+    with plan.unlocked():
+      base = plan.stages["small"]
+      base.teachers.teacher.cache = ""
+      plan.stages["large"].networks = base.networks
+      maps = {"student_map": "student/stage0", "teacher_map": "teacher/stage0"}
+      (plan.stages["small"],) = config.method("simkd", base, **maps).values()
+    stage = built(plan, "small")
+    values = lambda leaf: np.full(leaf.shape, 0.1, leaf.dtype)
+    fixed = stage.fixed(jax.tree.map(values, stage.teacher_shapes()))
+    variables = {
+      "stage": states.evaluated(stage.init(0, fixed)),
+      "fixed": fixed,
+    }
+    student = predictors.StudentWithHead(stage)
+    inputs = {"image": raw["image"][:5]}
+    logits.append(student.apply(variables, inputs)["logits"])
+  assert np.ptp(logits[0], axis=0).max() > 1e-4
+  np.testing.assert_allclose(*logits, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -460,3 +488,12 @@ def test_once_is_no_view_and_not_for_processes(file):
   assert built(
     plan_of({"once": FIRST}, workers=2, feed="device")
   ).once.pipelines
+
+
+@pytest.mark.slow
+def test_a_benchmark_of_feeds_has_no_processes_for_once():
+  feeds = [
+    [*Trainer(workdir.resolve(plan_of({view: FIRST})), "large").feeds(2)]
+    for view in ("once", "train")
+  ]
+  assert feeds[0] == feeds[1][:-1] and len(feeds[0]) == 2
