@@ -262,6 +262,29 @@ def test_a_value_that_may_be_none_is_set_to_none_by_a_flag():
     given("--config.stages.alone.batch_size=None")
 
 
+def test_a_flag_changes_a_stage_whose_name_is_no_name_in_python(tmp_path):
+  """Such as with a hyphen; each way to write its value."""
+  path = tmp_path / "hyphens.py"
+  path.write_text(
+    "from kdjax.config import data, experiment, network, stage, term\n"
+    "net = network('conv', num_classes=10, widths=(4,))\n"
+    "terms = {'cross-entropy': term('cross_entropy')}\n"
+    "def get_config(argument=''):\n"
+    "  stages = {'my-net': stage(net, terms=terms)}\n"
+    "  few = data('digits', labelled_fraction=0.5)\n"
+    "  return experiment('hyphens', data=few, stages=stages)\n"
+  )
+  flag = "--config.stages.my-net"
+  words = [f"--config={path}", f"{flag}.steps=7", f"{flag}.batch_size", "8"]
+  words.append(f"{flag}.terms.cross-entropy.weight=0.5")
+  values, rest = cli.parse(words, cli.define_config)
+  changed = values.config.stages["my-net"]
+  assert (changed.steps, changed.batch_size, rest) == (7, 8, [])
+  assert changed.terms["cross-entropy"].weight == 0.5
+  with pytest.raises(UserError, match="No 'my-nets' in "):
+    cli.parse([words[0], "--config.stages.my-nets.steps=7"], cli.define_config)
+
+
 def test_a_change_of_no_config_is_an_error(capsys):
   with pytest.raises(SystemExit):
     cli.main(["run", "--workdir=x", "--config.seeds=3"])

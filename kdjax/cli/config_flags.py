@@ -1,6 +1,7 @@
 """The flags --config=path.py[:argument] and --config.path.to.field=value."""
 
 import ast
+import keyword
 import pathlib
 import re
 
@@ -37,7 +38,7 @@ def define(values, argv: list[str], required: bool = False) -> None:
     config,
     about,
     flag_values=values,
-    sys_argv=plain,
+    sys_argv=[subscripted(word) for word in plain],
   )
 
 
@@ -78,6 +79,20 @@ def without_config(argv: list[str]) -> list[str]:
       kept.append(word)
     path = match is not None and match.group(1) is None
   return kept
+
+
+def subscripted(word: str) -> str:
+  """--config.stages["my-stage"].steps=3 of --config.stages.my-stage.steps=3.
+
+  absl reads the path of a flag as Python, in which a name has no hyphen.
+  """
+  match = OVERRIDE.match(word)
+  if match is None:
+    return word
+  first, *keys = match.group(1).split(".")
+  plain = lambda key: key.isidentifier() and not keyword.iskeyword(key)
+  parts = [f".{key}" if plain(key) else f'["{key}"]' for key in keys]
+  return f"--config.{first}{''.join(parts)}{word[match.end() :]}"
 
 
 def is_none(word: str) -> bool:
@@ -125,8 +140,9 @@ def _check_stages(key: str, config, word: str) -> None:
 
 def undefined_left_out(argv: list[str], values) -> list[str]:
   """The words without --config, and values set to None, which are no flags."""
+  words = map(subscripted, without_config(argv))
   return [
     word
-    for word in without_config(argv)
+    for word in words
     if not is_none(word) or word.lstrip("-").partition("=")[0] in values
   ]
