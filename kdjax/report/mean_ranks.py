@@ -60,10 +60,9 @@ def of_runs(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def ranks(values: Sequence[float]) -> list[float]:
   """The rank of each value: 1 is the largest, equal ones share the mean."""
-  values = np.asarray(values)
-  larger = (values[None, :] > values[:, None]).sum(axis=1)
-  equal = (values[None, :] == values[:, None]).sum(axis=1)
-  return (larger + (equal + 1) / 2).tolist()
+  from scipy.stats import rankdata  # slow to import
+
+  return rankdata(-np.asarray(values)).tolist()
 
 
 def grids(

@@ -1,11 +1,9 @@
 """Gains of one stage over another on each subset of modalities."""
 
-import math
 from typing import Any
 
-from kdjax.report import intervals
+from kdjax.report import intervals, paired
 from kdjax.report.document import Grid
-from kdjax.report.numbers import mean_and_std
 from kdjax.report.records import Record
 
 # Between the modalities of a subset, in the results and on the page.
@@ -62,23 +60,11 @@ def _of_pair(record: Record, better: str, worse: str) -> dict[str, Any]:
   metric, mode = knobs["select"], knobs["select_mode"]
   found = {}
   for subset in (it for it in left if it in right):
-    by_seed = [
-      dict(zip(result["seeds"], of[subset].get(metric, []), strict=False))
-      for result, of in zip(results, (left, right), strict=True)
-    ]
-    pairs = [
-      (by_seed[0][it], by_seed[1][it]) for it in by_seed[0] if it in by_seed[1]
-    ]
-    if not pairs:
-      continue
-    known = lambda value: math.nan if value is None else value
-    differences = [known(one) - known(other) for one, other in pairs]
-    found[subset] = {
-      "metric": metric,
-      "mode": mode,
-      **mean_and_std(differences),
-      "interval": intervals.of_mean(differences)["interval"],
-    }
+    values = [of[subset].get(metric, []) for of in (left, right)]
+    difference = paired.difference(results, values)
+    if difference is not None:
+      difference.pop("p")
+      found[subset] = {"metric": metric, "mode": mode, **difference}
   return found
 
 

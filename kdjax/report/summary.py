@@ -7,10 +7,8 @@ import math
 import pathlib
 from typing import Any
 
-import numpy as np
-
 from kdjax.errors import UserError
-from kdjax.report import groups, intervals, rankings, records, subset_gains
+from kdjax.report import groups, paired, rankings, records, subset_gains
 from kdjax.report.numbers import finite, mean_and_std
 
 Results = dict[str, Any]
@@ -123,7 +121,7 @@ def _metrics(by_name: dict[str, list[Any]], ending: str = "") -> dict[str, Any]:
   return {
     f"{name}{ending}": mean_and_std(values)
     for name, values in by_name.items()
-    if all(_is_scalar(value) for value in values)
+    if all(paired.is_scalar(value) for value in values)
   }
 
 
@@ -144,27 +142,16 @@ def _gain(record: records.Record, better: str, worse: str) -> dict | None:
   """The gain of a stage over another, paired by seed."""
   if better not in record.results or worse not in record.results:
     return None
-  metric = record.config["stages"][better]["select"]
-  by_seed = []
-  for stage in (better, worse):
-    result = record.results[stage]
-    values = result["test"]["best"].get(metric, [])
-    by_seed.append(dict(zip(result["seeds"], values, strict=False)))
-  seeds = [seed for seed in by_seed[0] if seed in by_seed[1]]
-  pairs = [[values[seed] for values in by_seed] for seed in seeds]
-  if not pairs or not all(
-    _is_scalar(value) for pair in pairs for value in pair
-  ):
+  knobs = record.config["stages"][better]
+  results = [record.results[stage] for stage in (better, worse)]
+  values = [it["test"]["best"].get(knobs["select"], []) for it in results]
+  difference = paired.difference(results, values)
+  if difference is None:
     return None
-  left, right = np.asarray(pairs, np.float64).T
-  difference = mean_and_std(left - right)
-  difference |= intervals.of_mean(left - right)
-  std = difference.pop("std")
-  stderr = None if std is None else std / math.sqrt(len(pairs))
-  mode = record.config["stages"][better]["select_mode"]
-  return {"metric": metric, "mode": mode, "stderr": stderr, **difference}
-
-
-def _is_scalar(value: Any) -> bool:
-  # A value that was not finite may be stored as null.
-  return value is None or isinstance(value, int | float)
+  std, count = difference.pop("std"), len(difference["seeds"])
+  return {
+    "metric": knobs["select"],
+    "mode": knobs["select_mode"],
+    "stderr": None if std is None else std / math.sqrt(count),
+    **difference,
+  }
