@@ -19,6 +19,7 @@ _LATER = {
   "run": "kdjax.training.experiment",
   "evaluate": "kdjax.training.restore",
   "restore": "kdjax.training.restore",
+  "student": "kdjax.students",
   "summarize": "kdjax.report",
 }
 _MODULES = ("config", "report")

@@ -53,6 +53,8 @@ LAYERS = (
   # one experiment, from its first step to its results
   "training",
   # what it costs; what others published
+  # a trained student, called and exported
+  "students",
   "bench papers",
   # flags to one of the verbs
   "cli",
@@ -90,7 +92,7 @@ JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}
 MAY_IMPORT_BY_NAME = {"prepare", "registry", "cli", "__init__", "report"}
 
 # How many entries `kdjax/` may have, and how many of them Python files.
-ENTRIES, ENTRY_FILES = 30, 8
+ENTRIES, ENTRY_FILES = 33, 8
 
 SAYS_NOTHING = {"utils", "util", "helpers", "common", "base", "core", "misc"}
 

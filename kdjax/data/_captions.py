@@ -51,7 +51,7 @@ def read(whole: Whole, chosen: Options) -> None:
         " network, reads it."
       )
     for column in same:
-      whole.ids[column.key] = len(reader)
+      whole.ids[column.key], whole.readers[column.key] = len(reader), reader
       _encode(whole, chosen, column, texts[column.key], reader)
 
 

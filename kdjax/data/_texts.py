@@ -74,3 +74,19 @@ def ids(
   if chosen["tokenizer"]:
     sizes["pieces"] = len(text_tokenizer.make(chosen["tokenizer"], ()))
   return sizes
+
+
+def readers(
+  vocabulary: Callable[[str, int], Vocabulary], chosen: Mapping[str, Any]
+) -> dict[str, text_tokenizer.Tokenizer]:
+  """The tokenizer of each text, as an object.
+
+  Args:
+    vocabulary: (root, size) -> the vocabulary of the training texts.
+    chosen: the options of `load`.
+  """
+  words = vocabulary(chosen["root"], chosen["vocabulary_size"])
+  found: dict[str, text_tokenizer.Tokenizer] = {"text": words}
+  if chosen["tokenizer"]:
+    found["pieces"] = text_tokenizer.make(chosen["tokenizer"], ())
+  return found

@@ -111,6 +111,7 @@ class Whole:
     ids: text key -> vocabulary size.
     captions: text key -> captions of a record, of columns with lists of texts.
     groups: the names of the groups, if records have one.
+    readers: text key -> its tokenizer.
     texts: all that the ids of a text depend on; "" without texts.
     remarks: sentences on what is no fault and may be a mistake.
   """
@@ -129,6 +130,7 @@ class Whole:
   ids: dict[str, int] = dataclasses.field(default_factory=dict)
   captions: dict[str, int] = dataclasses.field(default_factory=dict)
   groups: tuple[str, ...] = ()
+  readers: dict[str, Any] = dataclasses.field(default_factory=dict)
   texts: str = ""
   remarks: list[str] = dataclasses.field(default_factory=list)
 

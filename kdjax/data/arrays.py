@@ -88,6 +88,16 @@ def ids(**options) -> dict[str, int]:
   return sizes
 
 
+def decoding(**options) -> dict[str, dict]:
+  """How an image file is read: 0 to 1, if `range` is stated.
+
+  Args:
+    **options: of `load`.
+  """
+  stated = _chosen(options).range is not None
+  return {"image": {"low": 0.0, "high": 1.0}} if stated else {}
+
+
 def spec(**options) -> Spec:
   """Shapes and dtypes of one example; files are read up to their headers.
 

@@ -95,6 +95,22 @@ def ids(
   return {"text": len(vocabulary(wrong))}
 
 
+def readers(
+  *, labels_per_class: int = 3, wrong: float = 0.1, views: tuple = ()
+) -> dict[str, Vocabulary]:
+  """The vocabulary of the hints."""
+  del labels_per_class, views
+  return {"text": vocabulary(wrong)}
+
+
+def decoding(
+  *, labels_per_class: int = 3, wrong: float = 0.1, views: tuple = ()
+) -> dict[str, dict]:
+  """How an image file is read: 0 to 1, without its views."""
+  del labels_per_class, wrong, views
+  return {"image": {"low": 0.0, "high": 1.0}}
+
+
 def spec(
   *, labels_per_class: int = 3, wrong: float = 0.1, views: tuple = ()
 ) -> Spec:

@@ -30,6 +30,7 @@ from kdjax.data._splits import check
 from kdjax.errors import UserError
 from kdjax.feed.sources import ArraySource
 from kdjax.preprocess.audio import samples_of
+from kdjax.preprocess.tokenizer import Tokenizer
 from kdjax.preprocess.words import Vocabulary
 from kdjax.types import Spec
 
@@ -81,6 +82,15 @@ def tokenizers(**options) -> dict[str, str]:
     **options: of `load`.
   """
   return _texts.tokenizers(_options.chosen(load, options))
+
+
+def readers(**options) -> dict[str, Tokenizer]:
+  """The tokenizer of each text, as an object.
+
+  Args:
+    **options: of `load`. The training texts are read.
+  """
+  return _texts.readers(vocabulary, _options.chosen(load, options))
 
 
 def spec(**options) -> Spec:

@@ -52,6 +52,7 @@ from kdjax.data._manifest import open_table
 from kdjax.data._records import opened
 from kdjax.data._whole import Options
 from kdjax.feed.sources import RecordSource
+from kdjax.preprocess.tokenizer import Tokenizer
 from kdjax.types import Spec
 
 seed_draws = _splits.seed_draws
@@ -68,20 +69,12 @@ def class_names(**options) -> tuple[str, ...]:
 
 
 def label_names(**options) -> dict[str, tuple[str, ...]]:
-  """Names of classes of each label: {"label/kind": names} for several.
-
-  Args:
-    **options: of `load`. The table is read.
-  """
+  """Label -> names of its classes: {"label/kind": names}. Reads the table."""
   return dict(open_table(_chosen(options)).classes)
 
 
 def group_names(**options) -> tuple[str, ...]:
-  """Names of groups 0, 1, ..., the key `group`; () without `group_column`.
-
-  Args:
-    **options: of `load`. The table is read.
-  """
+  """Names of groups 0, 1, ..; () without `group_column`. Reads the table."""
   return open_table(_chosen(options)).groups
 
 
@@ -98,11 +91,7 @@ def ids(**options) -> dict[str, int]:
 
 
 def text_state(**options) -> str:
-  """All that the ids of a text depend on; "" without texts.
-
-  Args:
-    **options: of `load`. The table is read.
-  """
+  """All that ids of a text depend on; "" without texts. Reads the table."""
   return open_table(_chosen(options)).texts
 
 
@@ -115,6 +104,26 @@ def tokenizers(**options) -> dict[str, str]:
   return _each(options, "text", "tokenizer")
 
 
+def readers(**options) -> dict[str, Tokenizer]:
+  """The tokenizer of each text, as an object. Reads the table."""
+  return dict(open_table(_chosen(options)).readers)
+
+
+def decoding(**options) -> dict[str, dict]:
+  """How the files of a column are read, where its shape does not say it.
+
+  Args:
+    **options: of `load`. The table is read only if `columns` is None.
+  """
+  fits, ranges = (
+    _each(options, "image", "fit"),
+    _each(options, "image", "range"),
+  )
+  scales = _each(options, "audio", "scale")
+  images = {key: {"fit": fits[key], "range": ranges[key]} for key in fits}
+  return {**images, **{key: {"scale": scales[key]} for key in scales}}
+
+
 def sample_rates(**options) -> dict[str, int]:
   """The sample rate of each audio column, in Hz.
 
@@ -125,30 +134,18 @@ def sample_rates(**options) -> dict[str, int]:
 
 
 def captions(**options) -> tuple[str, ...]:
-  """The keys of texts that may be several a record, of which one is read.
-
-  Args:
-    **options: of `load`. The table is read.
-  """
+  """The texts that may be several a record, of which one is read."""
   chosen = _chosen(options)
   return tuple(open_table(chosen).captions) if chosen.there else ()
 
 
 def remarks(**options) -> tuple[str, ...]:
-  """Sentences on what is no fault of a record, and may be a mistake.
-
-  Args:
-    **options: of `load`. The table is read.
-  """
+  """Sentences on what is no fault and may be a mistake. Reads the table."""
   return tuple(open_table(_chosen(options)).remarks)
 
 
 def originals(**options) -> tuple[str, ...]:
-  """Sentences on what is cut or scaled: sizes, lengths, sample rates.
-
-  Args:
-    **options: of `load`. The table is read, and the header of every file.
-  """
+  """Sentences on what is cut or scaled. Reads the table and every header."""
   chosen = _chosen(options)
   return tuple(_originals.sentences(chosen, open_table(chosen)))
 

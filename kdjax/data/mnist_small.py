@@ -34,6 +34,16 @@ def class_names(**options) -> tuple[str, ...]:
   return tuple("0123456789")
 
 
+def decoding(**options) -> dict[str, dict]:
+  """How an image file is read, where the shape does not say it.
+
+  Args:
+    **options: of `load`; none changes it.
+  """
+  _options.chosen(load, options)
+  return {"small": {"low": 0.0, "high": 1.0}}
+
+
 def spec(**options) -> Spec:
   """Shapes and dtypes of one example.
 

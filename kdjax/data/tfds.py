@@ -88,6 +88,28 @@ def text_state(**options) -> str:
   return text_tokenizer.state(reader(chosen)) if has_text else ""
 
 
+def readers(**options) -> dict[str, text_tokenizer.Tokenizer]:
+  """The tokenizer of each text, as an object.
+
+  Args:
+    **options: of `load`. The training texts are read to build a vocabulary.
+  """
+  chosen = _chosen(options)
+  texts = [known.key for known in chosen.known if known.kind == "text"]
+  return {key: reader(chosen) for key in texts}
+
+
+def decoding(**options) -> dict[str, dict]:
+  """How files are read: the fit of images.
+
+  Args:
+    **options: of `load`.
+  """
+  chosen = _chosen(options)
+  found = [known.key for known in chosen.known if known.kind == "image"]
+  return {key: {"fit": chosen.fit} for key in found}
+
+
 def spec(**options) -> Spec:
   """Shapes and dtypes of one example, from the data set's description.
 

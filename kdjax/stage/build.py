@@ -45,7 +45,7 @@ def build(
   """
   spec = class_names.resolved(config, name, stage_config(config, name))
   once = pipelines.once(spec["data"])
-  leaves = once.spec(_spec_of(spec["data"]))
+  leaves = once.spec(raw_spec(spec["data"]))
   spec["metrics"] = groups.with_groups(spec["metrics"], spec["select"], leaves)
   common = {"axis_name": axis_name, "dtype": jnp.dtype(config["dtype"])}
   trained, teachers = networks.build_networks(config, name, common)
@@ -99,8 +99,8 @@ def _rule(spec: Mapping[str, Any]) -> optax.GradientTransformation:
   return with_rates(rule, rates) if any(rates.values()) else rule
 
 
-def _spec_of(data: Mapping[str, Any]) -> Spec:
-  """The shapes and dtypes of one example of a data set."""
+def raw_spec(data: Mapping[str, Any]) -> Spec:
+  """The shapes and dtypes of one example of a data set, before `once`."""
   return registry.find("data", data["name"]).spec(**without(data, DATA_KEYS))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import numpy as np
+import jax.numpy as jnp
 
 from kdjax.stage.once import Once
 from kdjax.stage.stage import Stage
@@ -42,7 +42,7 @@ class RawInputNetwork:
     """
     if train:
       raise ValueError("It only predicts; to train, use its `module`.")
-    zeros = np.zeros(next(iter(inputs.values())).shape[0], np.int32)
+    zeros = jnp.zeros(next(iter(inputs.values())).shape[0], jnp.int32)
     views = self.views.of(inputs)
     batch = {**self.once(inputs), "index": zeros, "view": zeros}
     batch = views(batch, train=False)
@@ -83,15 +83,15 @@ class StudentWithHead:
       raise ValueError("It only predicts; to train, use its network.")
     rows = next(iter(inputs.values())).shape[0]
     batch = {
-      key: np.zeros((rows, *leaf.shape), leaf.dtype)
+      key: jnp.zeros((rows, *leaf.shape), leaf.dtype)
       for key, leaf in self.stage.spec.items()
     }
     # Inputs are present and without padding, unless masks are passed too.
     for key in inputs:
       for kind in ("has", "mask"):
         if f"{kind}/{key}" in batch:
-          batch[f"{kind}/{key}"] = np.ones_like(batch[f"{kind}/{key}"])
-    batch |= {"view": np.zeros(rows, np.int32), "valid": np.ones(rows, bool)}
+          batch[f"{kind}/{key}"] = jnp.ones_like(batch[f"{kind}/{key}"])
+    batch |= {"view": jnp.zeros(rows, jnp.int32), "valid": jnp.ones(rows, bool)}
     batch |= self.stage.once(inputs)
     trained, fixed = variables["stage"], variables["fixed"]
     logits = student_logits(self.stage, self.family, trained, fixed, batch)

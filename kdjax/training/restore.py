@@ -1,5 +1,6 @@
 """Reads a workdir back: evaluates its stages and restores their networks."""
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -113,6 +114,50 @@ def restore(
   Raises:
     UserError: the workdir has no such stage, network, seed or point.
   """
+  found = _found(workdir, stage, network, seed, which, point, accept)
+  if found.with_head:
+    return predictors.StudentWithHead(found.stage), found.variables
+  built = found.stage
+  module = built.objective.networks[network]
+  if _reads_raw_inputs(built, module):
+    views = built.objective.views
+    module = predictors.RawInputNetwork(module, views, built.once)
+  return module, found.variables
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+  """A stage and the variables of one of its networks.
+
+  Attributes:
+    stage: that trained it; without terms and metrics, unless `with_head`.
+    variables: of the network; if `with_head`, {"stage": .., "fixed": ..}.
+    seed: of the variables.
+    metrics: the config of the stage's metrics.
+    with_head: whether the student predicts through a head of its stage.
+  """
+
+  stage: Stage
+  variables: Any
+  seed: int
+  metrics: Mapping[str, Any]
+  with_head: bool
+
+
+def state_of(
+  workdir: str | pathlib.Path,
+  stage: str,
+  *,
+  seed: int | None = None,
+  which: str = "best",
+  point: int = 0,
+  accept: Sequence[str] = (),
+) -> Restored:
+  """A stage and its student's variables; as `restore`, for other layers."""
+  return _found(workdir, stage, "student", seed, which, point, accept)
+
+
+def _found(workdir, stage, network, seed, which, point, accept) -> Restored:
   workdir = pathlib.Path(workdir)
   config = workdirs.read_config(workdir)
   seeds = placed.seeds_of(config)
@@ -131,8 +176,10 @@ def restore(
     position, states = position * points + point, states * points
   code = _code_of(config, stage, network)
   provenance_check.check(code, workdir, stage, accept, parts=("sources",))
+  metrics = config["stages"][stage]["metrics"]
   if code is config:
-    return _restore_with_head(config, workdir, stage, position, which)
+    built, variables = _with_head(config, workdir, stage, position, which)
+    return Restored(built, variables, seed, metrics, True)
   built = build.build(code, stage)
   networks = built.objective.networks
   if network not in networks:
@@ -144,11 +191,7 @@ def restore(
   variables = origins.trained(
     code, workdir, (stage, network), which, seeds, states
   )
-  module = networks[network]
-  if _reads_raw_inputs(built, module):
-    views = built.objective.views
-    module = predictors.RawInputNetwork(module, views, built.once)
-  return module, variables[position]
+  return Restored(built, variables[position], seed, metrics, False)
 
 
 def _code_of(
@@ -178,18 +221,20 @@ def _reads_raw_inputs(built: Stage, module: Any) -> bool:
 
 
 def _predicts_through_head(config: Mapping[str, Any], stage: str) -> bool:
-  """Whether a stage has a head that its student keeps."""
-  terms = config["stages"].get(stage, {}).get("terms", {})
-  return any(
+  """Whether a stage has a head that its student keeps, or a metric reads."""
+  spec = config["stages"].get(stage, {})
+  kept = any(
     getattr(registry.find("heads", head["name"]), "keep", False)
-    for term in terms.values()
+    for term in spec.get("terms", {}).values()
     for head in term["heads"].values()
     if "name" in head
   )
+  read = [it["reads"].get("student") for it in spec.get("metrics", {}).values()]
+  return kept or any(f"{it}".startswith("heads/") for it in read)
 
 
-def _restore_with_head(config, workdir, stage, position, which):
-  """A student and the head that it keeps, of one state."""
+def _with_head(config, workdir, stage, position, which):
+  """A stage, and the variables of one state with its teachers'."""
   built = build.build(config, stage)
   fixed = initialization.load_fixed(
     built, placed.seeds_of(config), config=config, workdir=workdir
@@ -200,4 +245,4 @@ def _restore_with_head(config, workdir, stage, position, which):
     workdir, stage, which=which, template=shapes, seeds=len(fixed)
   )
   variables = {"stage": loaded[position], "fixed": fixed[position]}
-  return predictors.StudentWithHead(built), variables
+  return built, variables
