@@ -34,6 +34,11 @@ from kdjax.errors import UserError
 from kdjax.feed.sources import digest
 from kdjax.types import Spec
 
+# Of the files, for the cards of students that were trained on them.
+LICENCE = (
+  "images CC BY-SA 3.0, as usually stated; speech CC BY-SA 4.0; noise CC BY 3.0"
+)
+
 NOISES = ("snr", "power", "none")
 
 # Independent random streams of one `pair_seed`.

@@ -24,6 +24,9 @@ from kdjax.errors import UserError
 from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
+# Of the files, for the cards of students that were trained on them.
+LICENCE = "none stated; research use"
+
 # Group -> its classes by the names of their sheets: label and class name. A
 # group's label is its position in sorted order.
 GROUPS = {

@@ -30,6 +30,9 @@ from kdjax.feed.sources import ArraySource
 from kdjax.preprocess.words import Vocabulary
 from kdjax.types import Spec
 
+# Of the files, for the cards of students that were trained on them.
+LICENCE = "CC BY 4.0"
+
 # split -> first index, and the first after it. The settings of
 # configs/digits.py were selected on the last 400, which are training examples
 # now; the first 400 were not used for that.

@@ -25,6 +25,9 @@ from kdjax.preprocess.tokenizer import Tokenizer
 from kdjax.preprocess.words import Vocabulary
 from kdjax.types import Spec
 
+# Of the files, for the cards of students that were trained on them.
+LICENCE = "images Apache-2.0; names and keywords MIT"
+
 GROUPS = (
   "Activities",
   "Animals & Nature",

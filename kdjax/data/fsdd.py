@@ -19,6 +19,9 @@ from kdjax.data._splits import check
 from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
+# Of the files, for the cards of students that were trained on them.
+LICENCE = "CC BY-SA 4.0"
+
 
 def class_names(**options) -> tuple[str, ...]:
   """Names of classes 0, 1, ...

@@ -34,6 +34,11 @@ from kdjax.preprocess.tokenizer import Tokenizer
 from kdjax.preprocess.words import Vocabulary
 from kdjax.types import Spec
 
+# Of the files, for the cards of students that were trained on them.
+LICENCE = (
+  "sound CC BY-SA; glyphs Arphic Public License; table LGPL-3.0-or-later"
+)
+
 _TASKS = {"tone": _hanzi.TONES, "radical": tuple(_hanzi.RADICALS.values())}
 
 

@@ -28,6 +28,9 @@ from kdjax.errors import UserError
 from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
+# Of the files, for the cards of students that were trained on them.
+LICENCE = "CC BY 4.0"
+
 _PEOPLE = ("fixed", "drawn")
 
 

@@ -26,6 +26,9 @@ from kdjax.errors import UserError
 from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
+# Of the files, for the cards of students that were trained on them.
+LICENCE = "none needed: synthetic"
+
 # Each seed has examples of its own in every split.
 SEED_DRAWS_ALL = True
 

@@ -15,6 +15,9 @@ from kdjax.errors import UserError
 from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
+# Of the files, for the cards of students that were trained on them.
+LICENCE = "CC BY-SA 3.0, as usually stated"
+
 # All seeds have the same examples.
 SEED_DRAWS = False
 

@@ -18,6 +18,9 @@ from kdjax.errors import UserError
 from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
+# Of the files, for the cards of students that were trained on them.
+LICENCE = "CC BY-SA 3.0, as usually stated"
+
 SIDE, SMALL = 28, 7
 
 # Separates these draws from a seed's other random streams.

@@ -21,6 +21,9 @@ from kdjax.preprocess.tokenizer import Tokenizer
 from kdjax.preprocess.words import Vocabulary
 from kdjax.types import Spec
 
+# Of the files, for the cards of students that were trained on them.
+LICENCE = "none stated"
+
 # In the order of `index`: split -> its file
 _FILES = {"train": "train", "validation": "dev", "test": "test"}
 

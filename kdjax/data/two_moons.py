@@ -20,6 +20,9 @@ from kdjax.errors import UserError
 from kdjax.feed.sources import ArraySource
 from kdjax.types import Spec
 
+# Of the files, for the cards of students that were trained on them.
+LICENCE = "none needed: synthetic"
+
 # All seeds have the same examples.
 SEED_DRAWS = False
 

@@ -83,6 +83,13 @@ def state(reader: Tokenizer) -> str:
   return f"{opened.pad_token_id} {json.dumps(kept, sort_keys=True)}"
 
 
+def backend(reader: "Pretrained") -> tuple[Any, int]:
+  """The `tokenizers.Tokenizer` of a pretrained one, and its id of padding."""
+  opened = _opened(reader.name, reader.revision)
+  padding = opened.pad_token_id
+  return opened.backend_tokenizer, PADDING if padding is None else padding
+
+
 def separator(name: str) -> int | None:
   """The id that ends each text of a pair; None without one.
 

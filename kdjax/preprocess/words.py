@@ -15,7 +15,8 @@ PADDING, UNKNOWN = 0, 1
 
 # Letters and digits, with the marks and joiners of their script.
 _LETTERS = r"[\p{L}\p{N}][\p{L}\p{N}\p{M}\u200c\u200d]*"
-_WORD = regex.compile(rf"{_LETTERS}(?:'{_LETTERS})*")
+PATTERN = rf"{_LETTERS}(?:'{_LETTERS})*"
+_WORD = regex.compile(PATTERN)
 
 # Scripts that put no space between words.
 _JOINED = regex.compile(

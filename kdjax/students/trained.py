@@ -28,6 +28,7 @@ from kdjax.students.student import Student
 from kdjax.training import restore
 from kdjax.training import workdir as workdirs
 from kdjax.training.predictors import StudentWithHead
+from kdjax.types import Spec
 
 STUDENT = "student"
 
@@ -39,6 +40,7 @@ class Trained:
   Attributes:
     stage: that trained it.
     signature: what it takes and gives.
+    seed: of its variables.
     variables: of its network, or of its stage if it predicts through a head.
     fixed: the training means of modalities that are imputed.
     reads: result -> the network's output that it is made of; of a student that
@@ -49,6 +51,7 @@ class Trained:
 
   stage: Stage
   signature: Signature
+  seed: int
   variables: Any
   fixed: Fixed
   reads: Mapping[str, str]
@@ -66,8 +69,8 @@ class Trained:
     count = next(iter(batch.values())).shape[0]
     for key in self.absent:
       for name in (key, f"mask/{key}"):
-        if name in self.stage_spec:
-          leaf = self.stage_spec[name]
+        if name in self.raw_spec:
+          leaf = self.raw_spec[name]
           batch[name] = jnp.zeros((count, *leaf.shape), leaf.dtype)
       batch[f"has/{key}"] = jnp.zeros(count, bool)
     if self.with_head:
@@ -87,7 +90,7 @@ class Trained:
     return {**made, **outputs}
 
   @property
-  def stage_spec(self):
+  def raw_spec(self) -> Spec:
     """Shapes and dtypes of one example as the data set gives it."""
     return build.raw_spec(self.stage.config["data"])
 
@@ -183,6 +186,7 @@ def trained(
     signature=Signature(
       name, described.inputs(built, module, imputed), results, ()
     ),
+    seed=found.seed,
     variables=found.variables,
     fixed=Fixed({}, means, {}),
     reads=reads,
@@ -225,7 +229,7 @@ def _classes(stage: Stage, kind: str, task: str) -> tuple[str, ...]:
 
 def _shapes(one: Trained) -> dict[str, Any]:
   """Shapes and dtypes of all outputs, for a batch of one."""
-  raw = one.stage_spec
+  raw = one.raw_spec
   batch = {}
   for it in one.signature.inputs:
     for name in names_of(it):

@@ -1,0 +1,198 @@
+"""Exports a trained student to a folder: files, measurements, a card."""
+
+import dataclasses
+import functools
+import importlib.metadata
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdjax.errors import UserError
+from kdjax.export import (
+  card,
+  examples,
+  measuring,
+  program,
+  quantization,
+  tokenizers,
+)
+from kdjax.export import folder as folders
+from kdjax.export import formats as known_formats
+from kdjax.export.measuring import Measurement
+from kdjax.students import network_inputs, trained
+from kdjax.students.student import Student
+
+# Formats that are written if none is named.
+USUAL = ("stablehlo", "onnx", "litert")
+# Training examples by which the ranges of int8 are found.
+CALIBRATION = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+  """What was written.
+
+  Attributes:
+    folder: of the student.
+    files: what was measured of each file.
+    original: name -> value of the student itself on the same examples.
+    refused: format -> why it was left out.
+  """
+
+  folder: pathlib.Path
+  files: tuple[Measurement, ...]
+  original: Mapping[str, float]
+  refused: Mapping[str, str]
+
+
+def export(
+  workdir: str | pathlib.Path,
+  stage: str,
+  out: str | pathlib.Path,
+  *,
+  formats: Sequence[str] = USUAL,
+  int8: bool = False,
+  outputs: Sequence[str] = (),
+  without: Sequence[str] = (),
+  seed: int | None = None,
+  which: str = "best",
+  point: int = 0,
+  accept: Sequence[str] = (),
+  most: int = 0,
+  say: Callable[[str], None] = lambda text: None,
+) -> Export:
+  """Exports the student of a finished stage.
+
+  Args:
+    workdir: of the experiment.
+    stage: that trained the student.
+    out: the folder to write; an earlier export there is replaced.
+    formats: names of files in `kdjax/export/formats`.
+    int8: whether files with weights and activations of 8 bits are written too,
+      of the formats that have them.
+    outputs: of the student, such as "embedding"; () is its results.
+    without: modalities that the exported student never gets.
+    seed: one of the run's seeds; None is the first.
+    which: "best" by validation, or "last".
+    point: number of the grid point, if the stage has a grid.
+    accept: ("sources",) allows code that differs from what it was trained with.
+    most: the largest number of test examples that are measured; 0 is all.
+    say: gets a line for every step.
+
+  Raises:
+    UserError: the stage is not finished, a format or its package is missing,
+      the folder holds something else, or no format takes the network.
+  """
+  out = pathlib.Path(out)
+  folders.check(out)
+  modules = {name: _checked(name, int8) for name in dict.fromkeys(formats)}
+  if not modules:
+    raise UserError("No format is named.", exists=USUAL)
+  one = trained.trained(
+    workdir, stage, seed=seed, which=which, point=point, accept=accept
+  )
+  one = one.without(without) if without else one
+  whole = program.of(one, outputs)
+  on = examples.of(one.stage, one.signature, "test", one.seed, most)
+  original = _original(whole, on)
+  with folders.replacing(out) as draft:
+    readers = network_inputs.readers(one.stage)
+    content = _content(whole, tokenizers.write(readers, one.signature, draft))
+    folders.write_json(draft / folders.SIGNATURE, content)
+    made = _Draft(draft, whole, on, original, say)
+    for name, module in modules.items():
+      file = made.add(name, functools.partial(module.write, whole, draft))
+      if file and int8 and name in quantization.FORMATS:
+        made.add(f"{name} int8", functools.partial(made.int8, name, file))
+    if not made.files:
+      raise UserError(" ".join(made.refused.values()))
+    content["files"] = [it.to_json() for it in made.files]
+    folders.write_json(draft / folders.SIGNATURE, content)
+    own = measuring.scores(whole.signature, original, on)
+    card.write(draft, workdir, stage, made, own)
+  return Export(out, tuple(made.files), own, made.refused)
+
+
+def _checked(name: str, int8: bool):
+  module = known_formats.check(name)
+  if int8 and name in quantization.FORMATS:
+    quantization.check(name)
+  return module
+
+
+@dataclasses.dataclass
+class _Draft:
+  """The folder that is being written.
+
+  Attributes:
+    folder: of the student.
+    whole: the student.
+    on: the test examples.
+    original: outputs of the student itself on them.
+    say: gets a line for every step.
+    files: what was measured of each file.
+    refused: format -> why it was left out.
+  """
+
+  folder: pathlib.Path
+  whole: program.Program
+  on: examples.Examples
+  original: Mapping[str, np.ndarray]
+  say: Callable[[str], None]
+  files: list[Measurement] = dataclasses.field(default_factory=list)
+  refused: dict[str, str] = dataclasses.field(default_factory=dict)
+
+  def add(self, name: str, write: Callable[[], str]) -> str:
+    """Writes and measures a file; returns its name, "" if it is left out."""
+    before = {*self.folder.iterdir()}
+    self.say(f"{name}: converting")
+    try:
+      file = write()
+      self.say(f"{name}: measuring")
+      signature = self.whole.signature
+      found = measuring.measure(
+        self.folder, file, name, signature, self.on, self.original
+      )
+      if not name.endswith("int8"):
+        measuring.check(found, self.original)
+    except UserError as error:
+      self.refused[name] = f"{name}: {error}"
+      for path in {*self.folder.iterdir()} - before:
+        path.unlink()
+      return ""
+    self.files.append(found)
+    return file
+
+  def int8(self, name: str, file: str) -> str:
+    """Writes the int8 form of a file, by the ranges of training examples."""
+    one = self.whole.trained
+    calibration = examples.of(
+      one.stage, one.signature, "train", one.seed, CALIBRATION
+    )
+    return quantization.write(name, self.folder / file, calibration)
+
+
+def _original(whole: program.Program, on: examples.Examples) -> dict:
+  """The outputs of the student itself on examples."""
+  one = whole.trained
+  variables = jax.device_put(one.variables)
+  compute = jax.jit(one.__call__)
+  student = Student(one.signature, lambda batch: compute(variables, batch), {})
+  made = student.outputs(on.inputs)
+  return {name: np.asarray(made[name]) for name in whole.outputs}
+
+
+def _content(whole: program.Program, texts: Mapping[str, Any]) -> dict:
+  """What `student.json` holds, but for the files."""
+  return {
+    "version": folders.VERSION,
+    "kdjax": importlib.metadata.version("kdjax"),
+    "signature": whole.signature.to_json(),
+    "arguments": list(whole.names),
+    "outputs": list(whole.outputs),
+    "tokenizers": dict(texts),
+    "files": [],
+  }

@@ -1,0 +1,125 @@
+"""ONNX, by jax2onnx: for ONNX Runtime, also in browsers."""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from kdjax.errors import UserError
+from kdjax.export.program import BATCH, Program
+from kdjax.export.quiet import quiet
+
+FILE = "student.onnx"
+PACKAGES = ("jax2onnx", "onnx", "onnxruntime")
+RUNTIME = ("onnxruntime", "numpy")
+INSTALL = 'pip install -e ".[export]"'
+
+
+def write(program: Program, folder: pathlib.Path) -> str:
+  """Writes the student for batches of any size; returns the file's name.
+
+  Raises:
+    UserError: the converter lacks an operation of the network.
+  """
+  import onnx
+
+  try:
+    with quiet(), _primitives_alone() as to_onnx:
+      model = to_onnx(
+        program.__call__,
+        inputs=[
+          jax.ShapeDtypeStruct((BATCH, *leaf.shape[1:]), leaf.dtype)
+          for leaf in program.shapes(1)
+        ],
+        model_name="student",
+        input_names=list(program.names),
+        output_names=list(program.outputs),
+      )
+    _without_bool_where(model)
+    _without_zero_bias(model)
+    onnx.checker.check_model(model)
+  except Exception as error:
+    raise unconverted("ONNX", "jax2onnx", error) from error
+  onnx.save(model, folder / FILE)
+  return FILE
+
+
+@contextlib.contextmanager
+def _primitives_alone() -> Iterator[Any]:
+  """`jax2onnx.to_onnx`, which converts what JAX traces.
+
+  By default it replaces Flax's layers while it traces, some of them by others
+  than ours: Dense in float64, convolutions without their own function.
+  """
+  import jax2onnx
+  from jax2onnx.converter import conversion_api
+
+  with conversion_api._activate_plugin_worlds():
+    pass  # registers the converters of primitives
+  name = "_activate_plugin_worlds"
+  kept = getattr(conversion_api, name)
+  setattr(conversion_api, name, contextlib.nullcontext)
+  try:
+    yield jax2onnx.to_onnx
+  finally:
+    setattr(conversion_api, name, kept)
+
+
+def _without_bool_where(model: Any) -> None:
+  """Selects between booleans as integers: ONNX Runtime has no other way."""
+  import onnx
+  from onnx import TensorProto, helper
+
+  graph = onnx.shape_inference.infer_shapes(model).graph
+  values = (*graph.value_info, *graph.input, *graph.output)
+  types = {it.name: it.type.tensor_type.elem_type for it in values}
+  types |= {it.name: it.data_type for it in graph.initializer}
+  nodes = []
+  for number, node in enumerate(model.graph.node):
+    operands = list(node.input[1:])
+    if node.op_type != "Where" or {types.get(it) for it in operands} != {
+      TensorProto.BOOL
+    }:
+      nodes.append(node)
+      continue
+    cast = []
+    for place, operand in enumerate(operands, start=1):
+      cast.append(f"where_{number}_{place}")
+      nodes.append(
+        helper.make_node("Cast", [operand], [cast[-1]], to=TensorProto.INT32)
+      )
+    made, (output,) = f"where_{number}", node.output
+    nodes.append(helper.make_node("Where", [node.input[0], *cast], [made]))
+    nodes.append(
+      helper.make_node("Cast", [made], [output], to=TensorProto.BOOL)
+    )
+  del model.graph.node[:]
+  model.graph.node.extend(nodes)
+
+
+def _without_zero_bias(model: Any) -> None:
+  """Products whose bias is the number 0 get none: a quantiser reads rows."""
+  from onnx import numpy_helper
+
+  zeros = {
+    it.name
+    for it in model.graph.initializer
+    if not it.dims and numpy_helper.to_array(it) == 0
+  }
+  for node in model.graph.node:
+    if node.op_type == "Gemm" and len(node.input) == 3:
+      if node.input[2] in zeros:
+        del node.input[2]
+
+
+def unconverted(what: str, by: str, error: Exception) -> UserError:
+  """What to say of a converter that stops; it raises errors of any type."""
+  line = f"{error}".strip().partition("\n")[0][:200]
+  return UserError(
+    f"{by} cannot convert the student to {what}: {type(error).__name__}:"
+    f" {line or 'no reason given'}",
+    "Choose another format, or a network without this operation; the table in"
+    " kdjax/export/README.md has both.",
+  )

@@ -1,0 +1,94 @@
+"""Exports a trained student: files for phones, browsers, servers, and a card.
+
+kdjax export --workdir=runs/digits --stage=distilled --out=students/digits
+kdjax export --workdir=runs/digits --stage=distilled --out=students/digits \\
+  --format=onnx,litert --int8
+"""
+
+from absl import flags
+
+from kdjax import cli
+from kdjax.errors import UserError
+
+
+def define(values: flags.FlagValues, argv: list[str]) -> None:
+  """Defines the flags."""
+  del argv
+  text = lambda name, default, meaning: flags.DEFINE_string(
+    name, default, meaning, flag_values=values
+  )
+  names = lambda name, meaning: flags.DEFINE_list(
+    name, [], meaning, flag_values=values
+  )
+  text("workdir", None, f"{cli.REQUIRED}the workdir of a run")
+  text("stage", None, f"{cli.REQUIRED}the stage whose student is exported")
+  text("out", None, f"{cli.REQUIRED}the folder to write")
+  names("format", "stablehlo, onnx, litert, safetensors; none is the first 3")
+  names("outputs", "of the student, such as embedding; none is its results")
+  names("without", "modalities that the exported student never gets")
+  text("which", "best", "variables: best on validation, or last")
+  flags.DEFINE_bool(
+    "int8", False, "write files of 8 bits, too", flag_values=values
+  )
+  flags.DEFINE_integer(
+    "seed", None, "one of the run's seeds; the first", flag_values=values
+  )
+  flags.DEFINE_integer(
+    "examples",
+    0,
+    "test examples that are measured; 0 is all",
+    flag_values=values,
+  )
+  cli.define_accept(values)
+
+
+def main(values: flags.FlagValues, arguments: list[str]) -> None:
+  """Exports the student and prints what was measured."""
+  if arguments or not (values.workdir and values.stage and values.out):
+    raise UserError(
+      "kdjax export needs --workdir, --stage and --out.",
+      "For example: kdjax export --workdir=runs/digits --stage=distilled"
+      " --out=students/digits",
+    )
+  import sys
+
+  import rich.table
+
+  from kdjax import export
+  from kdjax.export import exporting
+  from kdjax.verbs import _console
+
+  made = export.export(
+    values.workdir,
+    values.stage,
+    values.out,
+    formats=values.format or exporting.USUAL,
+    int8=values.int8,
+    outputs=values.outputs,
+    without=values.without,
+    seed=values.seed,
+    which=values.which,
+    accept=values.accept,
+    most=values.examples,
+    say=lambda text: print(text, file=sys.stderr, flush=True),
+  )
+  table = rich.table.Table(title=f"{values.stage}, test")
+  columns = ("file", "kB", "1: ms", "32: ms", "difference", *made.original)
+  for column in columns:
+    table.add_column(column, overflow="fold")
+  for it in made.files:
+    scores = (f"{it.scores[name]:.4f}" for name in made.original)
+    table.add_row(
+      it.file,
+      f"{it.bytes / 1e3:,.0f}",
+      f"{1e3 * it.seconds['1']:.2f}",
+      f"{1e3 * it.seconds['32']:.2f}",
+      f"{it.difference:.1g}",
+      *scores,
+    )
+  own = (f"{value:.4f}" for value in made.original.values())
+  table.add_row("the student itself", "", "", "", "", *own)
+  _console.console().print(table)
+  for why in made.refused.values():
+    print(f"Not exported: {why}", file=sys.stderr)
+  print(made.folder / "README.md")
