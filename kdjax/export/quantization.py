@@ -89,7 +89,8 @@ def _onnx(path, target, rows) -> None:
       # All that has weights. Scalars, as of a mean, have no channels.
       op_types_to_quantize=["Conv", "Gemm", "MatMul"],
       per_channel=True,
-      activation_type=quantization.QuantType.QInt8,
+      # With signed ones ONNX Runtime 1.32 refuses its own optimized graph.
+      activation_type=quantization.QuantType.QUInt8,
       weight_type=quantization.QuantType.QInt8,
     )
 

@@ -109,9 +109,8 @@ def _without_zero_bias(model: Any) -> None:
     if not it.dims and numpy_helper.to_array(it) == 0
   }
   for node in model.graph.node:
-    if node.op_type == "Gemm" and len(node.input) == 3:
-      if node.input[2] in zeros:
-        del node.input[2]
+    if node.op_type == "Gemm" and {*node.input[2:]} & zeros:
+      del node.input[2]
 
 
 def unconverted(what: str, by: str, error: Exception) -> UserError:
