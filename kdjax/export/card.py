@@ -161,14 +161,18 @@ def _meaning(result: Result | None) -> str:
 
 
 def _file_row(it: Measurement, own: Mapping[str, float]) -> dict[str, Any]:
-  milliseconds = lambda size: f"{1e3 * it.seconds[size]:.2f} ms"
+  milliseconds = lambda size: (
+    f"{1e3 * it.seconds[size]:.2f} ms" if size in it.seconds else "-"
+  )
   return {
     "file": it.file,
     "size": f"{it.bytes / 1e3:,.0f} kB",
     "one": milliseconds("1"),
     "many": milliseconds("32"),
     "difference": f"{it.difference:.1g}",
-    "scores": [f"{it.scores[name]:.3f}" for name in own],
+    "scores": [
+      f"{it.scores[name]:.3f}" if name in it.scores else "-" for name in own
+    ],
     "agreement": "-" if it.agreement is None else f"{it.agreement:.3f}",
   }
 
@@ -182,7 +186,9 @@ def _warnings(
     " it without training with `quantize`."
     for it in files
     for name in own
-    if "accuracy" in name and own[name] - it.scores[name] > DROP
+    if "accuracy" in name
+    and name in it.scores
+    and own[name] - it.scores[name] > DROP
   ]
 
 

@@ -21,6 +21,7 @@ from kdjax.export import (
 )
 from kdjax.export import folder as folders
 from kdjax.export import formats as known_formats
+from kdjax.export.formats import safetensors
 from kdjax.export.measuring import Measurement
 from kdjax.students import network_inputs, trained
 from kdjax.students.student import Student
@@ -152,12 +153,7 @@ class _Draft:
     try:
       file = write()
       self.say(f"{name}: measuring")
-      signature = self.whole.signature
-      found = measuring.measure(
-        self.folder, file, name, signature, self.on, self.original
-      )
-      if not name.endswith("int8"):
-        measuring.check(found, self.original)
+      found = self._measured(name, file)
     except UserError as error:
       self.refused[name] = f"{name}: {error}"
       for path in {*self.folder.iterdir()} - before:
@@ -165,6 +161,18 @@ class _Draft:
       return ""
     self.files.append(found)
     return file
+
+  def _measured(self, name: str, file: str) -> Measurement:
+    if file == safetensors.FILE:
+      tensors, _ = safetensors.content(self.whole.trained)
+      return measuring.of_weights(self.folder / file, name, tensors)
+    signature = self.whole.signature
+    found = measuring.measure(
+      self.folder, file, name, signature, self.on, self.original
+    )
+    if not name.endswith("int8"):
+      measuring.check(found, self.original)
+    return found
 
   def int8(self, name: str, file: str) -> str:
     """Writes the int8 form of a file, by the ranges of training examples."""

@@ -92,6 +92,22 @@ def measure(
   )
 
 
+def of_weights(
+  path: pathlib.Path, what: str, tensors: Mapping[str, np.ndarray]
+) -> Measurement:
+  """The size of a file of weights, and its difference from what was written."""
+  from safetensors.numpy import load_file
+
+  read = load_file(path)
+  difference = max(
+    float(np.max(np.abs(read[name].astype(np.float64) - x), initial=0))
+    for name, x in tensors.items()
+  )
+  return Measurement(
+    path.name, what, path.stat().st_size, difference, {}, {}, None
+  )
+
+
 def check(found: Measurement, original: Mapping[str, np.ndarray]) -> None:
   """Raises `UserError` for a float file that says something else."""
   largest = max(float(np.max(np.abs(x))) for x in original.values())

@@ -54,7 +54,7 @@ def _onnx(path, outputs):
     given = {key: x for key, x in batch.items() if key in names}
     return dict(zip(outputs, session.run(outputs, given), strict=True))
 
-  return call, True
+  return call, session.get_inputs()[0].shape[0] != 1
 
 
 def _litert(path, outputs):

@@ -7,8 +7,10 @@ this file computes convolutions by such products: the same sums in another
 order. On accelerators it calls XLA's convolution.
 """
 
+import contextlib
+import contextvars
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +26,18 @@ LEAST = 2**11
 AT_ONCE = 2**20
 
 Pair = Sequence[int]
+
+_plain = contextvars.ContextVar("plain", default=False)
+
+
+@contextlib.contextmanager
+def plain_convolutions() -> Iterator[None]:
+  """Traces XLA's convolution on a CPU too, as exported programs have it."""
+  token = _plain.set(True)
+  try:
+    yield
+  finally:
+    _plain.reset(token)
 
 
 def convolve(
@@ -49,7 +63,7 @@ def convolve(
     lax.conv_general_dilated, window_strides=strides, padding=padding, **options
   )
   small = kernel.shape[2] * kernel.shape[3] < LEAST
-  if small or jax.default_backend() != "cpu":
+  if small or jax.default_backend() != "cpu" or _plain.get():
     return plain(x, kernel)
   dense = tuple(strides) == (1, 1)
   forward = functools.partial(dense_products, padding=padding)

@@ -76,13 +76,14 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   columns = ("file", "kB", "1: ms", "32: ms", "difference", *made.original)
   for column in columns:
     table.add_column(column, overflow="fold")
+  shown = lambda value, form: "-" if value is None else format(value, form)
   for it in made.files:
-    scores = (f"{it.scores[name]:.4f}" for name in made.original)
+    scores = (shown(it.scores.get(name), ".4f") for name in made.original)
+    times = (it.seconds.get(size) for size in ("1", "32"))
     table.add_row(
       it.file,
       f"{it.bytes / 1e3:,.0f}",
-      f"{1e3 * it.seconds['1']:.2f}",
-      f"{1e3 * it.seconds['32']:.2f}",
+      *(shown(time and 1e3 * time, ".2f") for time in times),
       f"{it.difference:.1g}",
       *scores,
     )

@@ -8,6 +8,7 @@ import jax
 from kdjax.export.formats.onnx import unconverted
 from kdjax.export.program import Program
 from kdjax.export.quiet import quiet
+from kdjax.export.unrolled import unrolled
 
 FILE = "student.tflite"
 PACKAGES = ("litert_converter", "ai_edge_litert")
@@ -32,7 +33,7 @@ def write(program: Program, folder: pathlib.Path) -> str:
   from litert_converter import converter_api_ext as api
   from litert_converter.mlir import ir, passmanager
 
-  lowered = jax.jit(program.__call__, keep_unused=True).lower(
+  lowered = jax.jit(unrolled(program), keep_unused=True).lower(
     *program.shapes(1)
   )
   context = ir.Context()

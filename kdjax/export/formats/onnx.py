@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+from jax.errors import InconclusiveDimensionOperation
 
 from kdjax.errors import UserError
 from kdjax.export.program import BATCH, Program
 from kdjax.export.quiet import quiet
+from kdjax.export.unrolled import unrolled
 
 FILE = "student.onnx"
 PACKAGES = ("jax2onnx", "onnx", "onnxruntime")
@@ -18,7 +20,10 @@ INSTALL = 'pip install -e ".[export]"'
 
 
 def write(program: Program, folder: pathlib.Path) -> str:
-  """Writes the student for batches of any size; returns the file's name.
+  """Writes the student; returns the file's name.
+
+  It takes batches of any size, or of one example, where the converter cannot
+  leave the size open.
 
   Raises:
     UserError: the converter lacks an operation of the network.
@@ -26,17 +31,10 @@ def write(program: Program, folder: pathlib.Path) -> str:
   import onnx
 
   try:
-    with quiet(), _primitives_alone() as to_onnx:
-      model = to_onnx(
-        program.__call__,
-        inputs=[
-          jax.ShapeDtypeStruct((BATCH, *leaf.shape[1:]), leaf.dtype)
-          for leaf in program.shapes(1)
-        ],
-        model_name="student",
-        input_names=list(program.names),
-        output_names=list(program.outputs),
-      )
+    try:
+      model = _converted(program, BATCH)
+    except InconclusiveDimensionOperation:
+      model = _converted(program, 1)
     _without_bool_where(model)
     _without_zero_bias(model)
     onnx.checker.check_model(model)
@@ -44,6 +42,21 @@ def write(program: Program, folder: pathlib.Path) -> str:
     raise unconverted("ONNX", "jax2onnx", error) from error
   onnx.save(model, folder / FILE)
   return FILE
+
+
+def _converted(program: Program, batch: str | int) -> Any:
+  """The model, for batches of a size, or of one that is left open."""
+  with quiet(), _primitives_alone() as to_onnx:
+    return to_onnx(
+      unrolled(program),
+      inputs=[
+        jax.ShapeDtypeStruct((batch, *leaf.shape[1:]), leaf.dtype)
+        for leaf in program.shapes(1)
+      ],
+      model_name="student",
+      input_names=list(program.names),
+      output_names=list(program.outputs),
+    )
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import jax
 from jax import export
 
 from kdjax.export.program import BATCH, Program
+from kdjax.models._convolution import plain_convolutions
 
 FILE = "student.stablehlo"
 PACKAGES = ("flatbuffers",)
@@ -31,7 +32,7 @@ def _without_paths() -> Iterator[None]:
 def write(program: Program, folder: pathlib.Path) -> str:
   """Writes the student for batches of any size; returns the file's name."""
   (batch,) = export.symbolic_shape(BATCH)
-  with _without_paths():
+  with _without_paths(), plain_convolutions():
     exported = export.export(jax.jit(program.__call__), platforms=PLATFORMS)(
       *program.shapes(batch)
     )
