@@ -9,6 +9,7 @@ import jax
 from jax.errors import InconclusiveDimensionOperation
 
 from kdjax.errors import UserError
+from kdjax.export import rewrites
 from kdjax.export.program import BATCH, Program
 from kdjax.export.quiet import quiet
 from kdjax.export.unrolled import unrolled
@@ -48,7 +49,7 @@ def _converted(program: Program, batch: str | int) -> Any:
   """The model, for batches of a size, or of one that is left open."""
   with quiet(), _primitives_alone() as to_onnx:
     return to_onnx(
-      unrolled(program),
+      unrolled(program, rewrites.FOR_ONNX),
       inputs=[
         jax.ShapeDtypeStruct((batch, *leaf.shape[1:]), leaf.dtype)
         for leaf in program.shapes(1)

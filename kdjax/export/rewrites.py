@@ -1,0 +1,104 @@
+"""Operations as others, which jax2onnx converts or ONNX Runtime runs.
+
+Each takes an equation's parameters and values, and returns its outputs, or None
+where it does not apply.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Rewrite = Callable[[dict[str, Any], Sequence[Any]], list[Any] | None]
+
+
+def stacked(values: Sequence[Any], axis: int = 0) -> Any:
+  """`jnp.stack`, without the operation of that name."""
+  return jnp.concatenate([jnp.expand_dims(x, axis) for x in values], axis)
+
+
+def _stack(params, values):
+  return [stacked(values, params["axis"])]
+
+
+def _convolution(params, values):
+  """Over one axis as over two."""
+  x, kernel = values
+  numbers = params["dimension_numbers"]
+  layouts = numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec
+  if layouts != ((0, 2, 1), (2, 1, 0), (0, 2, 1)):
+    return None
+  made = jax.lax.conv_general_dilated(
+    x[:, None],
+    kernel[None],
+    window_strides=(1, *params["window_strides"]),
+    padding=((0, 0), *params["padding"]),
+    lhs_dilation=(1, *params["lhs_dilation"]),
+    rhs_dilation=(1, *params["rhs_dilation"]),
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    feature_group_count=params["feature_group_count"],
+    batch_group_count=params["batch_group_count"],
+    precision=params["precision"],
+    preferred_element_type=params["preferred_element_type"],
+  )
+  return [made[:, 0]]
+
+
+def _pad(params, values):
+  """By concatenation, which leaves the size of the batch open."""
+  x, value = values
+  config = params["padding_config"]
+  if any(inside or low < 0 or high < 0 for low, high, inside in config):
+    return None
+  for axis, (low, high, _) in enumerate(config):
+    x = _longer(x, value, axis, low, high)
+  return [x]
+
+
+def _longer(x, value, axis, low, high):
+  """An array with more entries of a value before and after, on an axis."""
+  edge = lambda count: jnp.full(
+    (*x.shape[:axis], count, *x.shape[axis + 1 :]), value, x.dtype
+  )
+  before = [edge(low)] if low else []
+  after = [edge(high)] if high else []
+  parts = [*before, x, *after]
+  return jnp.concatenate(parts, axis) if len(parts) > 1 else x
+
+
+def _max_pool(params, values):
+  """Axis by axis: the maximum of shifted arrays."""
+  (x,) = values
+  dilated = {*params["base_dilation"], *params["window_dilation"]} != {1}
+  if dilated or not jnp.issubdtype(x.dtype, jnp.floating):
+    return None
+  for axis, size in enumerate(params["window_dimensions"]):
+    lowest = np.asarray(-np.inf, x.dtype)
+    x = _longer(x, lowest, axis, *params["padding"][axis])
+    x = _pooled(x, axis, size, params["window_strides"][axis])
+  return [x]
+
+
+def _pooled(x, axis, size, stride):
+  """The maximum of each window on an axis."""
+  if size == stride == 1:
+    return x
+  last = (x.shape[axis] - size) // stride * stride
+  cut = lambda start: jax.lax.slice_in_dim(
+    x, start, start + last + 1, stride, axis
+  )
+  made = cut(0)
+  for start in range(1, size):
+    made = jnp.maximum(made, cut(start))
+  return made
+
+
+# By the primitive's name.
+FOR_ONNX: dict[str, Rewrite] = {
+  "stack": _stack,
+  "conv_general_dilated": _convolution,
+  "pad": _pad,
+  "reduce_window_max": _max_pool,
+}
