@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from kdjax.errors import UserError
-from kdjax.students.inputs import names_of
+from kdjax.students.inputs import leaves_of, names_of
 from kdjax.students.signature import Signature
 from kdjax.students.trained import Trained
 
@@ -56,12 +55,11 @@ class Program:
     Args:
       batch: size of the batch; a number or a symbolic one of `jax.export`.
     """
-    raw = self.trained.raw_spec
-    found = []
-    for name in self.names:
-      leaf = raw.get(name, jax.ShapeDtypeStruct((), np.bool_))
-      found.append(jax.ShapeDtypeStruct((batch, *leaf.shape), leaf.dtype))
-    return found
+    return [
+      jax.ShapeDtypeStruct((batch, *shape), dtype)
+      for it in self.trained.signature.inputs
+      for shape, dtype in leaves_of(it).values()
+    ]
 
 
 def of(trained: Trained, outputs: Sequence[str] = ()) -> Program:

@@ -101,6 +101,16 @@ class Input:
 _ADVICE = "what the data set gives, before its pipelines."
 
 
+def leaves_of(it: Input) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+  """The arrays of an input and their shapes and dtypes, of one example."""
+  kinds = {
+    it.key: (it.shape, np.dtype(it.dtype)),
+    f"mask/{it.key}": (it.mask or (), np.dtype(bool)),
+    f"has/{it.key}": ((), np.dtype(bool)),
+  }
+  return {name: kinds[name] for name in names_of(it)}
+
+
 def names_of(it: Input) -> tuple[str, ...]:
   """The arrays of an input: itself, its mask, its presence."""
   mask = () if it.mask is None else (f"mask/{it.key}",)

@@ -229,10 +229,4 @@ def _classes(stage: Stage, kind: str, task: str) -> tuple[str, ...]:
 
 def _shapes(one: Trained) -> dict[str, Any]:
   """Shapes and dtypes of all outputs, for a batch of one."""
-  raw = one.raw_spec
-  batch = {}
-  for it in one.signature.inputs:
-    for name in names_of(it):
-      leaf = raw.get(name, jax.ShapeDtypeStruct((), np.bool_))
-      batch[name] = jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype)
-  return jax.eval_shape(one, one.variables, batch)
+  return jax.eval_shape(one.__call__, one.variables, one.example())

@@ -70,10 +70,10 @@ def _primitives_alone() -> Iterator[Any]:
   import jax2onnx
   from jax2onnx.converter import conversion_api
 
-  with conversion_api._activate_plugin_worlds():
-    pass  # registers the converters of primitives
   name = "_activate_plugin_worlds"
   kept = getattr(conversion_api, name)
+  with kept():
+    pass  # registers the converters of primitives
   setattr(conversion_api, name, contextlib.nullcontext)
   try:
     yield jax2onnx.to_onnx
