@@ -15,7 +15,7 @@ from kdjax.step.addresses import Address
 from kdjax.step.flow import Flow
 from kdjax.step.state import Fixed
 from kdjax.students import network_inputs as described
-from kdjax.students.inputs import names_of
+from kdjax.students.inputs import TEXT, names_of
 from kdjax.students.signature import (
   RESULTS,
   SIGMOID,
@@ -151,10 +151,12 @@ def student(
   )
   variables = jax.device_put(one.variables)
   compute = jax.jit(one.__call__)
+  # A tokenizer may be made of the training texts, which may be gone.
+  texts = any(it.kind == TEXT for it in one.signature.inputs)
   return Student(
     one.signature,
     lambda batch: compute(variables, batch),
-    described.readers(one.stage),
+    described.readers(one.stage) if texts else {},
   )
 
 
@@ -188,8 +190,19 @@ def trained(
     reads=reads,
     with_head=with_head,
   )
-  signature = dataclasses.replace(one.signature, outputs=tuple(_shapes(one)))
+  shapes = _shapes(one)
+  signature = dataclasses.replace(
+    one.signature,
+    results=tuple(_named(it, shapes[it.name].shape) for it in results),
+    outputs=tuple(shapes),
+  )
   return dataclasses.replace(one, signature=signature)
+
+
+def _named(result: Result, shape: tuple[int, ...]) -> Result:
+  """A result, without names of classes that are not those of its values."""
+  fits = len(result.classes) == shape[-1]
+  return result if fits else dataclasses.replace(result, classes=())
 
 
 def _results(
