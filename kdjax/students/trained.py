@@ -176,17 +176,20 @@ def trained(
   )
   name = f"{workdirs.read_config(workdir)['name']}/{stage}"
   built, with_head = found.stage, found.with_head
+  variables = found.variables
+  results, reads = _results(built, found.metrics, with_head)
+  if with_head and not reads:  # no metric says which head predicts
+    variables, with_head = variables["stage"]["networks"][STUDENT], False
   module = built.objective.networks[STUDENT]
   means = {} if with_head else built.data_statistics(found.seed)
   imputed = {key.partition("/")[2] for key in means}
-  results, reads = _results(built, found.metrics, with_head)
   one = Trained(
     stage=built,
     signature=Signature(
       name, described.inputs(built, module, imputed), results, ()
     ),
-    variables=found.variables,
-    fixed=Fixed({}, means, {}),
+    variables=variables,
+    fixed=Fixed({}, {}, means),
     reads=reads,
     with_head=with_head,
   )
@@ -212,18 +215,20 @@ def _results(
   results, reads = {}, {}
   for key, spec in metrics.items():
     read = spec["reads"].get(STUDENT)
-    if spec["name"] not in RESULTS or not isinstance(read, str):
+    if spec["name"] not in RESULTS or not read:
       continue
-    at = Address.parse(read)
-    own = at.network == STUDENT and not at.view and not spec["heads"]
-    if not own and not with_head:
+    at = [
+      Address.parse(it) for it in ([read] if isinstance(read, str) else read)
+    ]
+    own = len(at) == 1 and at[0].network == STUDENT and not spec["heads"]
+    if any(it.view for it in at) or not (own or with_head):
       continue
     base, kind = RESULTS[spec["name"]]
     task = spec["reads"].get("label", "").removeprefix("batch/label")
     name = f"{base}{task}"
     if name not in results:
       results[name] = Result(name, kind, _classes(stage, kind, task))
-      reads[name] = key if with_head else at.output
+      reads[name] = key if with_head else at[0].output
   return tuple(results.values()), reads
 
 
