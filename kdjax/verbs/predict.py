@@ -144,9 +144,9 @@ def _checked(values, arguments) -> dict[str, list[str]]:
 
 def _opened(values):
   """The student that the flags name."""
-  import kdjax
+  from kdjax import students
 
-  return kdjax.student(
+  return students.student(
     values.workdir,
     values.stage,
     seed=values.seed,
