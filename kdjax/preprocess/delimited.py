@@ -27,8 +27,10 @@ def check(separator: str, quoting: str) -> None:
 
 def read(
   file: Iterable[str], name: str, separator: str, quoting: str, literal: bool
-) -> tuple[list[str], list[tuple[int, list[str] | str]]]:
+) -> tuple[list[str], Iterator[tuple[int, list[str] | str]]]:
   """The header, and for each record its first line and its fields.
+
+  The records are read as they are asked for.
 
   Args:
     file: physical lines, with their ends.
@@ -39,7 +41,8 @@ def read(
       one by its separators alone.
 
   Returns:
-    (header, [(line, fields)]); in place of the fields, the reason of a fault.
+    (header, (line, fields) of each record); in place of the fields, the reason
+    of a fault.
 
   Raises:
     UserError: the header cannot be read.
@@ -64,8 +67,8 @@ def read(
     twice = {column for column in header if header.count(column) > 1}
     if twice:
       raise UserError(f"The table '{name}' has two columns '{min(twice)}'.")
-    between = separator if literal and quoting == "auto" else None
-    return header, [*_records(lines, reader, len(header), between)]
+  between = separator if literal and quoting == "auto" else None
+  return header, _records(lines, reader, len(header), between)
 
 
 def _records(
@@ -82,7 +85,8 @@ def _records(
     reason = ""
     fields: list[str] = []
     try:
-      fields = next(reader)
+      with _long_cells():
+        fields = next(reader)
     except StopIteration:
       return
     except csv.Error as error:

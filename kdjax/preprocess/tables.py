@@ -1,20 +1,22 @@
 """Tables of records: CSV, TSV, JSONL (each also .gz) and Parquet.
 
 A record that cannot be read stays in its table, with its faults, and does not
-stop the reading of others.
+stop the reading of others. `read` gives a table, `stream` its records one after
+the other.
 """
 
 import codecs
+import contextlib
 import dataclasses
 import gzip
 import json
 import pathlib
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
 from kdjax.errors import UserError
-from kdjax.preprocess import delimited
+from kdjax.preprocess import delimited, parquet
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -54,6 +56,17 @@ class Table:
   )
 
 
+@dataclasses.dataclass
+class Header:
+  """What `stream` finds out beside the records.
+
+  Attributes:
+    columns: their names, in order; of JSONL, those of the records so far.
+  """
+
+  columns: dict[str, None] = dataclasses.field(default_factory=dict)
+
+
 def read(
   path: pathlib.Path,
   encoding: str = "utf-8",
@@ -77,7 +90,82 @@ def read(
   Raises:
     UserError: the file as a whole cannot be read.
   """
+  if _kind(path) == ".parquet":
+    with _readable(path, encoding):
+      return _parquet(path, needs)
+  header = Header()
+  of_csv = {"separator": separator, "quoting": quoting}
+  rows = tuple(stream(path, encoding, **of_csv, header=header))
+  return Table(tuple(header.columns), rows)
+
+
+def stream(
+  path: pathlib.Path,
+  encoding: str = "utf-8",
+  *,
+  separator: str = "",
+  quoting: str = "auto",
+  needs: Callable[[str], bool] = lambda _: True,
+  header: Header | None = None,
+) -> Iterator[Row]:
+  """The records of a file one after the other: few are in memory at a time.
+
+  Args:
+    path, encoding, separator, quoting, needs: as in `read`.
+    header: gets the columns before the first record is given.
+
+  Raises:
+    UserError: the file as a whole cannot be read.
+  """
+  header = Header() if header is None else header
   delimited.check(separator, quoting)
+  kind = _kind(path)
+  with _readable(path, encoding):
+    if kind == ".parquet":
+      yield from _batches(path, needs, header)
+      return
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    if encoding == "utf-8":
+      encoding = "utf-8-sig"
+      with opened(path, "rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+          raise UserError(
+            f"The table '{path}' is UTF-16.", "Set encoding='utf-16'."
+          )
+    # Undecodable bytes are kept; `_row` reports them for their cells.
+    with opened(
+      path, "rt", encoding=encoding, errors="surrogateescape", newline=""
+    ) as file:
+      if kind == ".jsonl":
+        yield from _jsonl(file, path.name, header)
+      else:
+        separator = separator or ("\t" if kind == ".tsv" else ",")
+        tabs = kind == ".tsv"
+        yield from _delimited(file, path.name, separator, quoting, tabs, header)
+
+
+def columns(
+  path: pathlib.Path, encoding: str = "utf-8", **options
+) -> list[str]:
+  """The names of a file's columns.
+
+  Args:
+    path: as in `read`; JSONL is read to its end, of others the first record.
+    encoding: as in `read`.
+    **options: of `stream`.
+
+  Raises:
+    UserError: the file as a whole cannot be read.
+  """
+  header = Header()
+  for _ in stream(path, encoding, header=header, **options):
+    if _kind(path) != ".jsonl":
+      break
+  return list(header.columns)
+
+
+def _kind(path: pathlib.Path) -> str:
+  """One of FORMATS; raises `UserError` for another file, or none."""
   suffixes = [suffix.lower() for suffix in path.suffixes]
   packed = suffixes[-1:] == [".gz"]
   kind = "".join(suffixes[:-1][-1:] if packed else suffixes[-1:])
@@ -92,24 +180,14 @@ def read(
     tables = [file.name for file in files if {*file.suffixes} & {*FORMATS}]
     hint = "" if path.parts[:1] != ("~",) else " '~' is not expanded."
     raise UserError(f"No table '{path}'.{hint}", exists=tables, near=path.name)
+  return kind
+
+
+@contextlib.contextmanager
+def _readable(path: pathlib.Path, encoding: str) -> Iterator[None]:
+  """Makes errors of reading a file errors of the user."""
   try:
-    if kind == ".parquet":
-      return _parquet(path, needs)
-    opened = gzip.open if packed else open
-    if encoding == "utf-8":
-      encoding = "utf-8-sig"
-      with opened(path, "rb") as file:
-        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-          raise UserError(
-            f"The table '{path}' is UTF-16.", "Set encoding='utf-16'."
-          )
-    # Undecodable bytes are kept; `_row` reports them for their cells.
-    with opened(
-      path, "rt", encoding=encoding, errors="surrogateescape", newline=""
-    ) as file:
-      if kind == ".jsonl":
-        return _jsonl(file, path.name)
-      return _delimited(file, path.name, separator, quoting, kind == ".tsv")
+    yield
   except (OSError, EOFError, zlib.error, LookupError) as error:
     raise UserError(f"The table '{path}' cannot be read: {error}.") from error
   except UnicodeError as error:
@@ -120,97 +198,74 @@ def read(
 
 
 def _delimited(
-  file: TextIO, name: str, separator: str, quoting: str, tabs: bool
-) -> Table:
-  separator = separator or ("\t" if tabs else ",")
-  header, records = delimited.read(file, name, separator, quoting, literal=tabs)
-  rows = (
-    Row(line, {}, (("", fields),))
-    if isinstance(fields, str)
-    else _row(line, dict(zip(header, fields, strict=True)))
-    for line, fields in records
-  )
-  return Table(tuple(header), tuple(rows))
+  file: TextIO,
+  name: str,
+  separator: str,
+  quoting: str,
+  tabs: bool,
+  header: Header,
+) -> Iterator[Row]:
+  names, records = delimited.read(file, name, separator, quoting, literal=tabs)
+  header.columns.update(dict.fromkeys(names))
+  for line, fields in records:
+    if isinstance(fields, str):
+      yield Row(line, {}, (("", fields),))
+    else:
+      yield _row(line, dict(zip(names, fields, strict=True)))
 
 
-def _jsonl(file: TextIO, name: str) -> Table:
-  columns: dict[str, None] = {}
-  rows = []
+def _jsonl(file: TextIO, name: str, header: Header) -> Iterator[Row]:
+  first = None
   for line, text in enumerate(file, start=1):
     if not text.strip():
       continue
-    try:
-      record = json.loads(text.strip())
-    except json.JSONDecodeError as error:
-      reason = f"not JSON: {error.msg} (character {error.pos + 1})"
-      rows.append(Row(line, {}, (("", reason),)))
-      continue
-    except (ValueError, RecursionError) as error:
-      rows.append(Row(line, {}, (("", f"not JSON: {error}"),)))
-      continue
-    if not isinstance(record, dict):
-      reason = f"a JSON {type(record).__name__} where an object was expected"
-      rows.append(Row(line, {}, (("", reason),)))
-      continue
-    columns.update(dict.fromkeys(record))
-    rows.append(_row(line, record))
-  if rows and not columns:
+    row = _json_row(line, text.strip(), header)
+    first = row if first is None else first
+    yield row
+  if first is not None and not header.columns:
     raise UserError(
-      f"The table '{name}' has no record: line {rows[0].line} is"
-      f" {rows[0].faults[0][1]}."
-      if rows[0].faults
+      f"The table '{name}' has no record: line {first.line} is"
+      f" {first.faults[0][1]}."
+      if first.faults
       else f"The table '{name}' has no column.",
       'Expected a JSON object in each line: {"text": "..", "label": ".."}.',
     )
-  return Table(tuple(columns), tuple(rows))
+
+
+def _json_row(line: int, text: str, header: Header) -> Row:
+  try:
+    record = json.loads(text)
+  except json.JSONDecodeError as error:
+    reason = f"not JSON: {error.msg} (character {error.pos + 1})"
+    return Row(line, {}, (("", reason),))
+  except (ValueError, RecursionError) as error:
+    return Row(line, {}, (("", f"not JSON: {error}"),))
+  if not isinstance(record, dict):
+    reason = f"a JSON {type(record).__name__} where an object was expected"
+    return Row(line, {}, (("", reason),))
+  header.columns.update(dict.fromkeys(record))
+  return _row(line, record)
 
 
 def _parquet(path: pathlib.Path, needs: Callable[[str], bool]) -> Table:
-  import pyarrow
-  from pyarrow import parquet
-
-  try:
-    names = parquet.read_schema(path).names
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-      raise UserError(f"The table '{path}' has two columns '{min(twice)}'.")
-    read = [name for name in names if needs(name)]
-    table = parquet.read_table(path, columns=read)
-  except (pyarrow.ArrowException, OSError) as error:
-    raise UserError(f"The table '{path}' is not Parquet: {error}") from error
-  columns = [_cells(table.column(name)) for name in read]
-  return Table(
-    tuple(names),
-    tuple(
-      _row(line, dict(zip(read, cells, strict=True)))
-      for line, cells in enumerate(zip(*columns, strict=True), start=1)
-    ),
-    _hub_classes(table.schema.metadata or {}),
+  names = parquet.columns(path)
+  read = [name for name in names if needs(name)]
+  records, classes = parquet.read(path, read)
+  rows = (
+    _row(line, dict(zip(read, cells, strict=True)))
+    for line, cells in enumerate(records, start=1)
   )
+  return Table(tuple(names), tuple(rows), classes)
 
 
-def _hub_classes(
-  metadata: Mapping[bytes, bytes],
-) -> dict[str, tuple[str, ...]]:
-  """Class names of columns, as Parquet of the Hugging Face hub states them."""
-  try:
-    features = json.loads(metadata[b"huggingface"])["info"]["features"]
-    return {
-      name: tuple(map(str, feature["names"]))
-      for name, feature in features.items()
-      if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
-    }
-  except (KeyError, TypeError, ValueError, AttributeError):
-    return {}
-
-
-def _cells(column: Any) -> list[Any]:
-  """A column of Parquet as Python values; as texts where there are none."""
-  try:
-    return column.to_pylist()
-  except (ValueError, OverflowError):
-    # A time in nanoseconds has no value in Python.
-    return column.cast("string").to_pylist()
+def _batches(
+  path: pathlib.Path, needs: Callable[[str], bool], header: Header
+) -> Iterator[Row]:
+  names = parquet.columns(path)
+  header.columns.update(dict.fromkeys(names))
+  read = [name for name in names if needs(name)]
+  for line, cells in enumerate(parquet.stream(path, read), start=1):
+    yield _row(line, dict(zip(read, cells, strict=True)))
 
 
 def _row(line: int, cells: Mapping[str, Any]) -> Row:

@@ -2,7 +2,7 @@
 
 import io
 import os
-import pathlib
+import stat
 from collections.abc import Mapping
 from typing import Any
 
@@ -82,8 +82,10 @@ class Decoder:
       raise ValueError(f"'{it.key}' is {type(value).__name__}, not a text")
     if it.key not in self._readers:
       raise ValueError(f"'{it.key}' has no tokenizer; pass its ids as an array")
-    ids, mask = self._readers[it.key].encode([value], it.shape[-1])
-    if not mask.any():
+    if value.strip():
+      ids, mask = self._readers[it.key].encode([value], it.shape[-1])
+    # A pretrained tokenizer adds special tokens to an empty text, too.
+    if not value.strip() or not mask.any():
       raise ValueError("a text without a word")
     if len(it.shape) == 2:  # several captions, of which one is read
       several, among = np.zeros(it.shape, np.int32), np.zeros(it.shape, bool)
@@ -93,8 +95,19 @@ class Decoder:
 
 
 def _existing(path: str | os.PathLike) -> str:
-  if not pathlib.Path(path).is_file():
-    raise ValueError("no such file")
+  """A path; raises `ValueError` unless it is a file with content."""
+  try:
+    state = os.stat(path)
+  except (FileNotFoundError, NotADirectoryError):
+    raise ValueError("no such file") from None
+  except OSError as error:
+    raise ValueError(f"it cannot be opened: {error.strerror}") from None
+  if stat.S_ISDIR(state.st_mode):
+    raise ValueError("a folder, not a file")
+  if not stat.S_ISREG(state.st_mode):
+    raise ValueError("no regular file")  # a pipe would block
+  if not state.st_size:
+    raise ValueError("an empty file")
   return os.fspath(path)
 
 
@@ -137,7 +150,10 @@ def _sequence(it: Input, cell: Any) -> tuple[np.ndarray, np.ndarray | None]:
 def _numbers(it: Input, cell: Any) -> tuple[np.ndarray, None]:
   if isinstance(cell, int | float):
     cell = [float(cell)]
-  return sequences.vector(cell).reshape(it.shape), None
+  vector = sequences.vector(cell)
+  if vector.size != np.prod(it.shape, dtype=int):
+    raise ValueError(f"{vector.size} numbers, expected {[*it.shape]}")
+  return vector.reshape(it.shape), None
 
 
 _READ = {

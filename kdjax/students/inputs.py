@@ -78,7 +78,9 @@ class Input:
       return array.astype(wanted)
     if wanted.kind in integers and given in integers:
       limits = np.iinfo(wanted)
-      if array.size and limits.min <= array.min() <= array.max() <= limits.max:
+      if not array.size or (
+        limits.min <= array.min() <= array.max() <= limits.max
+      ):
         return array.astype(wanted)
     raise self._error(f"an array of {array.dtype}", ", unconverted")
 

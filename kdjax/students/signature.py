@@ -132,6 +132,11 @@ class Signature:
         exists=[it.key for it in self.inputs],
       )
     (count,) = {*rows.values()}
+    if not count:
+      raise UserError(
+        f"The student '{self.name}' got a batch without examples.",
+        "Expected one or more.",
+      )
     batch = {}
     for it in self.inputs:
       batch |= self._one(it, arrays.get(it.key), given, count)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from kdjax.errors import UserError
-from kdjax.students.decoding import Decoder
-from kdjax.students.inputs import names_of
+from kdjax.students.decoding import Decoder, readable
+from kdjax.students.inputs import Input, names_of
 from kdjax.students.signature import Result, Signature
 
 # Examples that are computed at once; fewer are padded to a power of two, so
@@ -74,7 +74,8 @@ class Student:
   ):
     self.signature = signature
     self._compute, self._any_size = compute, any_size
-    self._decoder = Decoder(signature, readers or {})
+    self._readers = readers or {}
+    self._decoder = Decoder(signature, self._readers)
 
   def __call__(self, **inputs) -> dict[str, np.ndarray]:
     """Results and outputs of a batch.
@@ -87,6 +88,14 @@ class Student:
         range.
     """
     return self.outputs(inputs)
+
+  def readable(self) -> list[Input]:
+    """The inputs that a file or a text can be decoded to.
+
+    Raises:
+      UserError: there is none.
+    """
+    return readable(self.signature, self._readers)
 
   def outputs(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Results and outputs of a batch, by keys such as "mask/text" too."""

@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.errors import UserError
 from kdjax.stage import build
 from kdjax.stage.stage import Stage
 from kdjax.step.addresses import Address
 from kdjax.step.flow import Flow
 from kdjax.step.state import Fixed
 from kdjax.students import network_inputs as described
-from kdjax.students.inputs import names_of
+from kdjax.students.inputs import TEXT
 from kdjax.students.signature import (
   RESULTS,
   SIGMOID,
@@ -28,7 +29,6 @@ from kdjax.students.student import Student
 from kdjax.training import restore
 from kdjax.training import workdir as workdirs
 from kdjax.training.predictors import StudentWithHead
-from kdjax.types import Spec
 
 STUDENT = "student"
 
@@ -47,6 +47,7 @@ class Trained:
       predicts through a head, the metrics that read it.
     with_head: whether it predicts through a head of its stage.
     absent: modalities that it never gets.
+    preprocesses: whether it applies the pipelines of the stage's data.
   """
 
   stage: Stage
@@ -57,6 +58,7 @@ class Trained:
   reads: Mapping[str, str]
   with_head: bool = False
   absent: tuple[str, ...] = ()
+  preprocesses: bool = True
 
   def __call__(self, variables: Any, batch: Mapping[str, Any]) -> dict:
     """Results and outputs of a batch; it can be traced.
@@ -65,23 +67,11 @@ class Trained:
       variables: as the attribute.
       batch: an array for every name of every input, see `Signature.batch`.
     """
-    batch = dict(batch)
-    count = next(iter(batch.values())).shape[0]
-    for key in self.absent:
-      for name in (key, f"mask/{key}"):
-        if name in self.raw_spec:
-          leaf = self.raw_spec[name]
-          batch[name] = jnp.zeros((count, *leaf.shape), leaf.dtype)
-      batch[f"has/{key}"] = jnp.zeros(count, bool)
     if self.with_head:
-      outputs = {}
-      read = {}
-      for name, family in self.reads.items():
-        model = StudentWithHead(self.stage, family)
-        outputs = model.apply(variables, batch)
-        read[name] = outputs["logits"]
+      outputs, read = self._through_head(variables, batch)
     else:
-      outputs = self._flow(variables, batch, count).run(STUDENT)
+      viewed = self.preprocessed(batch) if self.preprocesses else dict(batch)
+      outputs = self._flow(variables, viewed).run(STUDENT)
       read = {name: outputs[output] for name, output in self.reads.items()}
     made = {
       result.name: _ACTIVATIONS[result.kind](read[result.name])
@@ -89,23 +79,49 @@ class Trained:
     }
     return {**made, **outputs}
 
-  @property
-  def raw_spec(self) -> Spec:
-    """Shapes and dtypes of one example as the data set gives it."""
-    return build.raw_spec(self.stage.config["data"])
-
-  def _flow(self, variables, batch, count) -> Flow:
-    numbers = jnp.zeros(count, jnp.int32)
+  def preprocessed(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """What the network reads of a batch: after all pipelines."""
+    batch = self._with_absent(batch)
+    numbers = jnp.zeros(_rows(batch), jnp.int32)
     viewed = {**self.stage.once(batch), "index": numbers, "view": numbers}
-    views = self.stage.objective.views.of(batch)
-    viewed = views(viewed, train=False)
-    viewed["valid"] = jnp.ones(count, bool)
+    viewed = self.stage.objective.views.of(batch)(viewed, train=False)
+    return {key: x for key, x in viewed.items() if key not in ("index", "view")}
+
+  def example(self) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of a batch of one."""
+    return {
+      name: jax.ShapeDtypeStruct((1, *shape), dtype)
+      for it in self.signature.inputs
+      for name, (shape, dtype) in leaves_of(it).items()
+    }
+
+  def _with_absent(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """A batch with zeros for the inputs that the student never gets."""
+    raw = build.raw_spec(self.stage.config["data"]) if self.absent else {}
+    whole, count = dict(batch), _rows(batch)
+    for key in self.absent:
+      for name in (key, f"mask/{key}"):
+        if name in raw:
+          whole[name] = jnp.zeros((count, *raw[name].shape), raw[name].dtype)
+      whole[f"has/{key}"] = jnp.zeros(count, bool)
+    return whole
+
+  def _through_head(self, variables, batch) -> tuple[dict, dict]:
+    """Outputs, and what each result is made of, with the stage's heads."""
+    batch = self._with_absent(batch)
+    outputs, read = {}, {}
+    for name, family in self.reads.items():
+      outputs = StudentWithHead(self.stage, family).apply(variables, batch)
+      read[name] = outputs["logits"]
+    return outputs, read
+
+  def _flow(self, variables, viewed) -> Flow:
     return Flow(
       {STUDENT: self.stage.objective.networks[STUDENT]},
       {},
       {"networks": {STUDENT: variables}, "heads": {}},
       self.fixed,
-      viewed,
+      {**viewed, "valid": jnp.ones(_rows(viewed), bool)},
     )
 
   def without(self, keys: Sequence[str]) -> "Trained":
@@ -115,6 +131,39 @@ class Trained:
       signature=self.signature.without(keys),
       absent=(*self.absent, *keys),
     )
+
+  def without_preprocessing(self) -> "Trained":
+    """The network alone: its inputs are those after all pipelines.
+
+    Raises:
+      UserError: it predicts through a head of its stage.
+    """
+    if self.with_head:
+      raise UserError(
+        f"The student '{self.signature.name}' predicts through a head of its"
+        " stage, and is exported with its preprocessing alone.",
+      )
+    shapes = jax.eval_shape(self.preprocessed, self.example())
+    inputs = []
+    for it in self.signature.inputs:
+      mask = shapes.get(f"mask/{it.key}")
+      leaf = shapes[it.key]
+      inputs.append(
+        Input(
+          key=it.key,
+          kind=ARRAY,
+          shape=tuple(leaf.shape[1:]),
+          dtype=np.dtype(leaf.dtype).name,
+          optional=it.optional,
+          mask=None if mask is None else tuple(mask.shape[1:]),
+        )
+      )
+    signature = dataclasses.replace(self.signature, inputs=tuple(inputs))
+    return dataclasses.replace(self, signature=signature, preprocesses=False)
+
+
+def _rows(batch: Mapping[str, Any]) -> Any:
+  return next(iter(batch.values())).shape[0]
 
 
 _ACTIVATIONS = {
@@ -154,10 +203,12 @@ def student(
   )
   variables = jax.device_put(one.variables)
   compute = jax.jit(one.__call__)
+  # A tokenizer may be made of the training texts, which may be gone.
+  texts = any(it.kind == TEXT for it in one.signature.inputs)
   return Student(
     one.signature,
     lambda batch: compute(variables, batch),
-    described.readers(one.stage),
+    described.readers(one.stage) if texts else {},
   )
 
 
@@ -177,23 +228,37 @@ def trained(
   )
   name = f"{workdirs.read_config(workdir)['name']}/{stage}"
   built, with_head = found.stage, found.with_head
+  variables = found.variables
+  results, reads = _results(built, found.metrics, with_head)
+  if with_head and not reads:  # no metric says which head predicts
+    variables, with_head = variables["stage"]["networks"][STUDENT], False
   module = built.objective.networks[STUDENT]
   means = {} if with_head else built.data_statistics(found.seed)
   imputed = {key.partition("/")[2] for key in means}
-  results, reads = _results(built, found.metrics, with_head)
   one = Trained(
     stage=built,
     signature=Signature(
       name, described.inputs(built, module, imputed), results, ()
     ),
     seed=found.seed,
-    variables=found.variables,
-    fixed=Fixed({}, means, {}),
+    variables=variables,
+    fixed=Fixed({}, {}, means),
     reads=reads,
     with_head=with_head,
   )
-  signature = dataclasses.replace(one.signature, outputs=tuple(_shapes(one)))
+  shapes = _shapes(one)
+  signature = dataclasses.replace(
+    one.signature,
+    results=tuple(_named(it, shapes[it.name].shape) for it in results),
+    outputs=tuple(shapes),
+  )
   return dataclasses.replace(one, signature=signature)
+
+
+def _named(result: Result, shape: tuple[int, ...]) -> Result:
+  """A result, without names of classes that are not those of its values."""
+  fits = len(result.classes) == shape[-1]
+  return result if fits else dataclasses.replace(result, classes=())
 
 
 def _results(
@@ -203,18 +268,20 @@ def _results(
   results, reads = {}, {}
   for key, spec in metrics.items():
     read = spec["reads"].get(STUDENT)
-    if spec["name"] not in RESULTS or not isinstance(read, str):
+    if spec["name"] not in RESULTS or not read:
       continue
-    at = Address.parse(read)
-    own = at.network == STUDENT and not at.view and not spec["heads"]
-    if not own and not with_head:
+    at = [
+      Address.parse(it) for it in ([read] if isinstance(read, str) else read)
+    ]
+    own = len(at) == 1 and at[0].network == STUDENT and not spec["heads"]
+    if any(it.view for it in at) or not (own or with_head):
       continue
     base, kind = RESULTS[spec["name"]]
     task = spec["reads"].get("label", "").removeprefix("batch/label")
     name = f"{base}{task}"
     if name not in results:
       results[name] = Result(name, kind, _classes(stage, kind, task))
-      reads[name] = key if with_head else at.output
+      reads[name] = key if with_head else at[0].output
   return tuple(results.values()), reads
 
 
