@@ -25,6 +25,7 @@ from kdjax.export.formats import safetensors
 from kdjax.export.measuring import Measurement
 from kdjax.students import network_inputs, trained
 from kdjax.students.student import Student
+from kdjax.students.trained import Trained
 
 # Formats that are written if none is named.
 USUAL = ("stablehlo", "onnx", "litert")
@@ -58,6 +59,7 @@ def export(
   int8: bool = False,
   outputs: Sequence[str] = (),
   without: Sequence[str] = (),
+  preprocessing: bool = True,
   seed: int | None = None,
   which: str = "best",
   point: int = 0,
@@ -76,6 +78,8 @@ def export(
       of the formats that have them.
     outputs: of the student, such as "embedding"; () is its results.
     without: modalities that the exported student never gets.
+    preprocessing: whether the files take what the data set gives, such as bytes
+      of pixels and samples; if not, what the network reads after all pipelines.
     seed: one of the run's seeds; None is the first.
     which: "best" by validation, or "last".
     point: number of the grid point, if the stage has a grid.
@@ -96,14 +100,16 @@ def export(
     workdir, stage, seed=seed, which=which, point=point, accept=accept
   )
   one = one.without(without) if without else one
+  read = functools.partial(_examples, one, preprocessing)
+  one = one if preprocessing else one.without_preprocessing()
   whole = program.of(one, outputs)
-  on = examples.of(one.stage, one.signature, "test", one.seed, most)
+  on = read("test", most)
   original = _original(whole, on)
   with folders.replacing(out) as draft:
     readers = network_inputs.readers(one.stage)
     content = _content(whole, tokenizers.write(readers, one.signature, draft))
     folders.write_json(draft / folders.SIGNATURE, content)
-    made = _Draft(draft, whole, on, original, say)
+    made = _Draft(draft, whole, on, original, read, say)
     for name, module in modules.items():
       file = made.add(name, functools.partial(module.write, whole, draft))
       if file and int8 and name in quantization.FORMATS:
@@ -133,6 +139,7 @@ class _Draft:
     whole: the student.
     on: the test examples.
     original: outputs of the student itself on them.
+    read: (split, most) -> examples.
     say: gets a line for every step.
     files: what was measured of each file.
     refused: format -> why it was left out.
@@ -142,6 +149,7 @@ class _Draft:
   whole: program.Program
   on: examples.Examples
   original: Mapping[str, np.ndarray]
+  read: Callable[[str, int], examples.Examples]
   say: Callable[[str], None]
   files: list[Measurement] = dataclasses.field(default_factory=list)
   refused: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -176,11 +184,19 @@ class _Draft:
 
   def int8(self, name: str, file: str) -> str:
     """Writes the int8 form of a file, by the ranges of training examples."""
-    one = self.whole.trained
-    calibration = examples.of(
-      one.stage, one.signature, "train", one.seed, CALIBRATION
-    )
+    calibration = self.read("train", CALIBRATION)
     return quantization.write(name, self.folder / file, calibration)
+
+
+def _examples(
+  one: Trained, preprocessing: bool, split: str, most: int
+) -> examples.Examples:
+  """Examples of a split, as the data set gives them or as the network reads."""
+  on = examples.of(one.stage, one.signature, split, one.seed, most)
+  if preprocessing:
+    return on
+  student = Student(one.signature, jax.jit(one.preprocessed))
+  return dataclasses.replace(on, inputs=student.outputs(on.inputs))
 
 
 def _original(whole: program.Program, on: examples.Examples) -> dict:

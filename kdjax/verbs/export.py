@@ -30,6 +30,12 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   flags.DEFINE_bool(
     "int8", False, "write files of 8 bits, too", flag_values=values
   )
+  flags.DEFINE_bool(
+    "preprocessing",
+    True,
+    "whether the files apply the pipelines of the data, such as log_mel",
+    flag_values=values,
+  )
   flags.DEFINE_integer(
     "seed", None, "one of the run's seeds; the first", flag_values=values
   )
@@ -66,6 +72,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     int8=values.int8,
     outputs=values.outputs,
     without=values.without,
+    preprocessing=values.preprocessing,
     seed=values.seed,
     which=values.which,
     accept=values.accept,
