@@ -5,7 +5,7 @@ where it does not apply.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -95,10 +95,45 @@ def _pooled(x, axis, size, stride):
   return made
 
 
+class Complex(NamedTuple):
+  """Complex numbers as two arrays: ONNX has none."""
+
+  real: Any
+  imag: Any
+
+
+def _fft(params, values):
+  """The DFT of real numbers as two matrix products."""
+  (x,) = values
+  if len(params["fft_lengths"]) != 1 or jnp.iscomplexobj(x):
+    return None
+  (count,) = params["fft_lengths"]
+  turns = np.outer(np.arange(count), np.arange(count // 2 + 1)) % count
+  angles = 2 * np.pi * turns / count
+  times = lambda matrix: jnp.matmul(
+    x, matrix.astype(np.float32), precision="highest"
+  )
+  return [Complex(times(np.cos(angles)), times(-np.sin(angles)))]
+
+
+def _part(name):
+  """`real` or `imag`."""
+
+  def part(params, values):
+    del params
+    (x,) = values
+    return [getattr(x, name)] if isinstance(x, Complex) else None
+
+  return part
+
+
 # By the primitive's name.
 FOR_ONNX: dict[str, Rewrite] = {
   "stack": _stack,
   "conv_general_dilated": _convolution,
   "pad": _pad,
   "reduce_window_max": _max_pool,
+  "fft": _fft,
+  "real": _part("real"),
+  "imag": _part("imag"),
 }

@@ -59,7 +59,7 @@ def _evaluated(
   known = dict(zip(jaxpr.constvars, consts, strict=True))
   known |= dict(zip(jaxpr.invars, arrays, strict=True))
   read = lambda it: it.val if isinstance(it, Literal) else known[it]
-  for equation in jaxpr.eqns:
+  for equation in _needed(jaxpr):
     values = [read(it) for it in equation.invars]
     name = equation.primitive.name
     rewrite = rewrites.get(name, lambda params, values: None)
@@ -80,6 +80,17 @@ def _evaluated(
       outputs = outputs if equation.primitive.multiple_results else [outputs]
     known |= dict(zip(equation.outvars, outputs, strict=True))
   return [read(it) for it in jaxpr.outvars]
+
+
+def _needed(jaxpr: Jaxpr) -> list[Any]:
+  """The equations that outputs depend on: converters take all of them."""
+  wanted = {it for it in jaxpr.outvars if not isinstance(it, Literal)}
+  found = []
+  for equation in reversed(jaxpr.eqns):
+    if equation.effects or wanted & {*equation.outvars}:
+      found.append(equation)
+      wanted |= {it for it in equation.invars if not isinstance(it, Literal)}
+  return found[::-1]
 
 
 def _steps(

@@ -16,7 +16,7 @@ from kdjax.step.addresses import Address
 from kdjax.step.flow import Flow
 from kdjax.step.state import Fixed
 from kdjax.students import network_inputs as described
-from kdjax.students.inputs import ARRAY, Input, leaves_of
+from kdjax.students.inputs import ARRAY, TEXT, Input, leaves_of
 from kdjax.students.signature import (
   RESULTS,
   SIGMOID,
