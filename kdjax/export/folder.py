@@ -87,4 +87,4 @@ def read(folder: pathlib.Path) -> tuple[dict[str, Any], Signature]:
       f"'{path}' is of version {version}, and this kdjax reads {VERSION}.",
       "Export the student again.",
     )
-  return content, Signature.from_json(content["signature"])
+  return content, Signature.from_json(content.get("signature"))
