@@ -56,7 +56,7 @@ class Trained:
   absent: tuple[str, ...] = ()
 
   def __call__(self, variables: Any, batch: Mapping[str, Any]) -> dict:
-    """Results and outputs of a batch; it can be traced.
+    """The signature's outputs of a batch; it can be traced.
 
     Args:
       variables: as the attribute.
@@ -84,7 +84,8 @@ class Trained:
       result.name: _ACTIVATIONS[result.kind](read[result.name])
       for result in self.signature.results
     }
-    return {**made, **outputs}
+    every = {**made, **outputs}
+    return {name: every[name] for name in self.signature.outputs or every}
 
   @property
   def stage_spec(self):
@@ -113,6 +114,12 @@ class Trained:
       absent=(*self.absent, *keys),
     )
 
+  def results_alone(self) -> "Trained":
+    """The same student, which gives its results and no other output."""
+    names = tuple(it.name for it in self.signature.results)
+    signature = dataclasses.replace(self.signature, outputs=names)
+    return dataclasses.replace(self, signature=signature)
+
 
 _ACTIVATIONS = {
   SOFTMAX: lambda x: jax.nn.softmax(x.astype(jnp.float32)),
@@ -129,6 +136,7 @@ def student(
   which: str = "best",
   point: int = 0,
   accept: Sequence[str] = (),
+  results_alone: bool = False,
 ) -> Student:
   """A trained student, ready to be called with the data set's inputs.
 
@@ -142,6 +150,7 @@ def student(
     which: "best" by validation, or "last".
     point: number of the grid point, if the stage has a grid.
     accept: ("sources",) allows code that differs from what it was trained with.
+    results_alone: its other outputs are not computed, such as its features.
 
   Raises:
     UserError: the workdir has no such stage, seed or point.
@@ -149,6 +158,8 @@ def student(
   one = trained(
     workdir, stage, seed=seed, which=which, point=point, accept=accept
   )
+  if results_alone:
+    one = one.results_alone()
   variables = jax.device_put(one.variables)
   compute = jax.jit(one.__call__)
   return Student(
