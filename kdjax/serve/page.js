@@ -62,27 +62,31 @@ async function predict() {
     return;
   }
   if (number !== asked) return;
+  for (const section of document.querySelectorAll("[data-stage]")) {
+    showStage(section, answer.stages?.[section.dataset.stage]);
+  }
   if (!response.ok) {
     say(answer.error, true);
     return;
   }
-  for (const section of document.querySelectorAll("[data-stage]")) {
-    showStage(section, answer.stages[section.dataset.stage]);
-  }
   say(truth ? `True label: ${truth}` : "Done.");
 }
 
-function showStage(section, answer) {
+// Shows what a stage says; without an answer, nothing.
+function showStage(section, answer = {}) {
   const used = answer.inputs ?? [];
   for (const sense of section.querySelectorAll("[data-sense]")) {
-    const has = used.includes(sense.dataset.sense);
-    sense.className = answer.inputs ? (has ? "used" : "absent") : "";
+    const key = sense.dataset.sense;
+    const isAbsent = answer.missing?.includes(key) ||
+      (answer.inputs && !used.includes(key));
+    sense.className = isAbsent ? "absent" : used.includes(key) ? "used" : "";
   }
   const bars = section.querySelector(".bars");
   const time = section.querySelector(".time");
-  if (answer.missing) {
+  if (!answer.inputs) {
     bars.replaceChildren();
-    time.textContent = `Needs: ${answer.missing.join(", ")}.`;
+    time.textContent = answer.missing
+      ? `Needs: ${answer.missing.join(", ")}.` : "No prediction.";
     return;
   }
   const isValue = "value" in section.dataset;

@@ -74,4 +74,4 @@ def _note(it: Input) -> str:
     note = f"{it.shape[0] if it.shape else 1} numbers, with commas"
   else:
     note = f"JSON, nested lists {[*it.shape]}"
-  return f"{note}; may be left out" if it.optional else note
+  return note

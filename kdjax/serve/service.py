@@ -1,6 +1,7 @@
 """From the values of a request to what each student says of them."""
 
 import asyncio
+import io
 import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +10,17 @@ from typing import Any
 import numpy as np
 
 from kdjax.errors import UserError
+from kdjax.preprocess import audio
 from kdjax.serve.batches import Batcher, Computed, warm_up
 from kdjax.serve.forms import RefusedError, inputs_of
 from kdjax.serve.opening import Served
 from kdjax.students import Student
-from kdjax.students.inputs import Input
+from kdjax.students.inputs import AUDIO, Input
 from kdjax.students.signature import VALUE
+
+# Highest sample rate of a sound. Resampling takes seconds from a higher one
+# that shares no factor with the student's.
+MOST_RATE = 200_000
 
 # Seconds that the decoding and the computation of a request may take.
 SECONDS = 60
@@ -105,6 +111,9 @@ def _missing(student: Student, given: Mapping[str, Any]) -> list[str]:
 def _decoded(student: Student, given: Mapping[str, Any]) -> dict:
   keys = [it.key for it in student.signature.inputs if it.key in given]
   try:
+    for it in student.signature.inputs:
+      if it.kind == AUDIO and it.key in given:
+        _check_rate(it.key, given[it.key])
     return student.decoder.record({key: given[key] for key in keys})
   except (ValueError, UserError) as error:
     raise RefusedError(422, f"{error}") from None
@@ -113,6 +122,16 @@ def _decoded(student: Student, given: Mapping[str, Any]) -> dict:
     raise RefusedError(
       422, f"{', '.join(keys)}: cannot be read ({type(error).__name__})."
     ) from error
+
+
+def _check_rate(key: str, content: bytes) -> None:
+  """Raises `ValueError` for a sound whose resampling would take long."""
+  try:
+    _, rate = audio.length_of(io.BytesIO(content))
+  except ValueError:
+    return  # no sound: the decoder says why
+  if rate > MOST_RATE:
+    raise ValueError(f"'{key}': a rate of {rate:,} Hz, above {MOST_RATE:,}")
 
 
 def _answer(
