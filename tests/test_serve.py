@@ -1,5 +1,6 @@
 """Students behind a server: the endpoint, bad requests, the page."""
 
+import asyncio
 import base64
 import concurrent.futures
 import html.parser
@@ -249,6 +250,13 @@ def test_a_page_of_another_site_cannot_call_the_server(client):
   assert client.get("/health", headers={"host": "testserver:80"}).is_success
 
 
+def test_this_machine_calls_the_server_by_all_its_names(service):
+  made = app.make(service, app.Limits(), app.LOOPBACK)
+  for host in ("localhost:8000", "127.0.0.1:8000", "[::1]:8000", "[::1]"):
+    with testclient.TestClient(made) as client:
+      assert client.get("/health", headers={"host": host}).is_success
+
+
 def test_one_request_too_many_is_told_to_come_again(service):
   made = app.make(service, app.Limits(waiting=0))
   with testclient.TestClient(made) as client:
@@ -257,6 +265,42 @@ def test_one_request_too_many_is_told_to_come_again(service):
     assert answer.headers["retry-after"] == "1"
     assert "Try again" in answer.json()["error"]
     assert client.get("/health").json()["waiting"] == 0
+
+
+def body_of(chunks, waits=0.0, **limits):
+  """What the server reads of a body that arrives in chunks."""
+
+  class Request:
+    headers = {}  # noqa: RUF012
+
+    async def stream(self):
+      for chunk in chunks:
+        await asyncio.sleep(waits)
+        yield chunk
+
+  return asyncio.run(app._body(Request(), app.Limits(**limits)))
+
+
+def test_a_body_has_a_size_and_a_time():
+  assert body_of([b"ab", b"c"], size=3) == b"abc"
+  with pytest.raises(forms.RefusedError, match="limit is 3 bytes"):
+    body_of([b"ab", b"cd"], size=3)
+  with pytest.raises(forms.RefusedError, match="did not arrive") as refused:
+    body_of([b"a"] * 9, waits=0.1, seconds=0.25)
+  assert refused.value.status == 408
+
+
+def test_a_body_that_never_ends_is_not_read_to_its_end():
+  read = []
+
+  def endless():
+    while True:
+      read.append(1)
+      yield b"a"
+
+  with pytest.raises(forms.RefusedError, match="limit is 3 bytes"):
+    body_of(endless(), size=3)
+  assert len(read) == 13  # four times the limit
 
 
 # Batches
@@ -463,6 +507,7 @@ def test_numbers_can_be_typed_in_a_form(kind, shape, part, expected):
     (kinds.ARRAY, [[10**400, 1], [1, 1]]),
     (kinds.ARRAY, [[float("nan"), 1], [1, 1]]),
     (kinds.ARRAY, "x"),
+    (kinds.SEQUENCE, "1,2\n" * 1_000_000),
   ],
 )
 def test_numbers_that_do_not_fit_are_refused(kind, value):

@@ -18,7 +18,7 @@ POLICY = (
 
 # Names of this machine. A page of another site whose name leads to this address
 # sends its own name, and is refused.
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,6 +25,9 @@ MULTIPART, JSON = "multipart/form-data", "application/json"
 # Characters of a text.
 LONGEST_TEXT = 100_000
 
+# Bytes of CSV, of which a mebibyte takes a second. Files of .npy may be larger.
+LONGEST_TABLE = 2 << 20
+
 # Parts of a form: more than any student has inputs.
 MOST_PARTS = 64
 
@@ -258,11 +261,17 @@ def _text(it: Input, text: str) -> str | None:
 
 def _table(it: Input, content: bytes) -> bytes | None:
   """CSV, or .npy; numbers of one axis may be in one line."""
-  if not content.strip():
-    return None
-  if it.kind == NUMBERS and not content.startswith(b"\x93NUMPY"):
-    return content.replace(b",", b"\n")
-  return content
+  if content.startswith(b"\x93NUMPY"):
+    return content
+  if len(content) > LONGEST_TABLE:
+    raise RefusedError(
+      413,
+      f"'{it.key}' has {len(content):,} bytes. Expected {LONGEST_TABLE:,} or"
+      " fewer.",
+    )
+  if it.kind == NUMBERS:
+    content = content.replace(b",", b"\n")
+  return content if content.strip() else None
 
 
 def _object_of(it: Input, content: bytes) -> Any:
