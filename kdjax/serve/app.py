@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from kdjax.serve import forms, page
@@ -50,40 +51,8 @@ def make(service: Service, limits: Limits, hosts: tuple[str, ...] = ()):
 
   # The documentation pages of FastAPI load scripts from elsewhere.
   app = fastapi.FastAPI(openapi_url=None)
-  html = page.render(service, limits.size)
-  examples = {f"{row}": it for row, it in enumerate(service.served.examples)}
   busy = _Busy(limits.waiting)
-
-  def answer(content: Any, status: int = 200, **headers: str):
-    return fastapi.Response(
-      json.dumps(content),
-      status,
-      {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-      | headers,
-      "application/json",
-    )
-
-  @app.get("/")
-  async def page_():
-    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
-    return fastapi.Response(html, 200, headers, "text/html; charset=utf-8")
-
-  @app.get("/health")
-  async def health():
-    stages = list(service.served.students)
-    return answer({"status": "ok", "stages": stages, "waiting": busy.count})
-
-  @app.get("/signature")
-  async def signature():
-    return answer(service.signature())
-
-  @app.get("/examples/{number}")
-  async def example(number: str):
-    if number not in examples:
-      count = len(examples)
-      reason = f"No such example. There are {count}, counted from 0."
-      return answer({"error": reason}, 404)
-    return answer(dataclasses.asdict(examples[number]))
+  _add_reading(app, service, limits, busy)
 
   @app.post("/predict")
   async def predict(request: fastapi.Request):
@@ -93,21 +62,63 @@ def make(service: Service, limits: Limits, hosts: tuple[str, ...] = ()):
         kind = request.headers.get("content-type", "")
         given = forms.read(kind, body, service.inputs)
         del body  # it may be large, and is not needed while it is computed
-        return answer(await service.predict(given))
+        return _answer(await service.predict(given))
     except RefusedError as error:
       retry = {"Retry-After": "1"} if error.status == 429 else {}
-      return answer({"error": error.reason}, error.status, **retry)
+      return _answer({"error": error.reason}, error.status, retry)
 
   @app.exception_handler(HTTPException)
   async def refused(request, error):
-    headers = dict(error.headers or {})
-    return answer({"error": error.detail}, error.status_code, **headers)
+    return _answer({"error": error.detail}, error.status_code, error.headers)
 
   if hosts:
     app.add_middleware(
       TrustedHostMiddleware, allowed_hosts=[*hosts], www_redirect=False
     )
   return app
+
+
+def _add_reading(
+  app: Any, service: Service, limits: Limits, busy: "_Busy"
+) -> None:
+  """Adds the routes that compute nothing."""
+  import fastapi
+
+  html = page.render(service, limits.size)
+  examples = {f"{row}": it for row, it in enumerate(service.served.examples)}
+
+  @app.get("/")
+  async def page_():
+    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
+    return fastapi.Response(html, 200, headers, "text/html; charset=utf-8")
+
+  @app.get("/health")
+  async def health():
+    stages = list(service.served.students)
+    return _answer({"status": "ok", "stages": stages, "waiting": busy.count})
+
+  @app.get("/signature")
+  async def signature():
+    return _answer(service.signature())
+
+  @app.get("/examples/{number}")
+  async def example(number: str):
+    if number not in examples:
+      reason = f"No such example. There are {len(examples)}, from 0."
+      return _answer({"error": reason}, 404)
+    return _answer(dataclasses.asdict(examples[number]))
+
+
+def _answer(
+  content: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Any:
+  """A response of JSON, in ASCII: a client may have sent half a character."""
+  import fastapi
+
+  plain = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+  return fastapi.Response(
+    json.dumps(content), status, plain | dict(headers or {}), "application/json"
+  )
 
 
 class _Busy:
