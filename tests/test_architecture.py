@@ -55,6 +55,8 @@ LAYERS = (
   # what it costs; what others published
   # a trained student, called and exported
   "students",
+  # students behind a local server
+  "serve",
   "bench papers",
   # flags to one of the verbs
   "cli",

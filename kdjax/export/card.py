@@ -16,9 +16,9 @@ from kdjax.export import snippets
 from kdjax.export.folder import CARD
 from kdjax.export.measuring import Measurement
 from kdjax.report import records
+from kdjax.students.function import Trained
 from kdjax.students.inputs import Input, names_of
 from kdjax.students.signature import Result, Signature
-from kdjax.students.trained import Trained
 from kdjax.training import workdir as workdirs
 
 # A drop of accuracy by int8 above which the card warns.

@@ -24,8 +24,8 @@ from kdjax.export import formats as known_formats
 from kdjax.export.formats import safetensors
 from kdjax.export.measuring import Measurement
 from kdjax.students import network_inputs, trained
+from kdjax.students.function import Trained
 from kdjax.students.student import Student
-from kdjax.students.trained import Trained
 
 # Formats that are written if none is named.
 USUAL = ("stablehlo", "onnx", "litert")

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 
 from kdjax.errors import UserError
+from kdjax.students.function import Trained
 from kdjax.students.inputs import leaves_of, names_of
 from kdjax.students.signature import Signature
-from kdjax.students.trained import Trained
 
 # Name of the batch's axis, where a format leaves its size open.
 BATCH = "batch"
@@ -21,16 +21,19 @@ class Program:
 
   Attributes:
     trained: the student.
-    outputs: names of what it returns, in order.
   """
 
   trained: Trained
-  outputs: tuple[str, ...]
 
   @property
   def signature(self) -> Signature:
-    """What it takes, and of all outputs those that it returns."""
-    return dataclasses.replace(self.trained.signature, outputs=self.outputs)
+    """What it takes and returns."""
+    return self.trained.signature
+
+  @property
+  def outputs(self) -> tuple[str, ...]:
+    """The names of what it returns, in order."""
+    return self.signature.outputs
 
   @property
   def names(self) -> tuple[str, ...]:
@@ -84,5 +87,7 @@ def of(trained: Trained, outputs: Sequence[str] = ()) -> Program:
         near=name,
       )
   results = tuple(it for it in trained.signature.results if it.name in chosen)
-  signature = dataclasses.replace(trained.signature, results=results)
-  return Program(dataclasses.replace(trained, signature=signature), chosen)
+  signature = dataclasses.replace(
+    trained.signature, results=results, outputs=chosen
+  )
+  return Program(dataclasses.replace(trained, signature=signature))

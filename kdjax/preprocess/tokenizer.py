@@ -41,6 +41,10 @@ class Tokenizer(Protocol):
     """Ids, and a mask that is False on padding; texts are cut at `length`."""
     ...
 
+  def text(self, ids: Int32[np.ndarray, "T"]) -> str:
+    """A text of these ids, without padding and special tokens."""
+    ...
+
 
 def make(name: str, texts: Iterable[str], size: int | None = None) -> Tokenizer:
   """A tokenizer by its name.
@@ -141,6 +145,14 @@ class Characters:
       PADDING,
     )
 
+  def text(self, ids: Int32[np.ndarray, "T"]) -> str:
+    """Characters of these ids, without padding."""
+    characters = {
+      UNKNOWN: "\ufffd",
+      **dict(enumerate(self.characters, start=2)),
+    }
+    return "".join(characters[int(it)] for it in ids if it != PADDING)
+
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
@@ -170,6 +182,11 @@ class Pretrained:
     return _padded(
       encoded["input_ids"], length, PADDING if padding is None else padding
     )
+
+  def text(self, ids: Int32[np.ndarray, "T"]) -> str:
+    """A text of these ids, without special tokens."""
+    opened = _opened(self.name, self.revision)
+    return opened.decode(ids.tolist(), skip_special_tokens=True)
 
 
 @functools.lru_cache(maxsize=4)

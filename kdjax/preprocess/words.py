@@ -89,3 +89,8 @@ class Vocabulary:
       known = [numbers.get(word, UNKNOWN) for word in split(text)[:length]]
       row[: len(known)] = known
     return ids, ids != PADDING
+
+  def text(self, ids: Int[np.ndarray, "T"]) -> str:
+    """Words of these ids, without padding; `encode` gives the ids again."""
+    words = {UNKNOWN: "[unk]", **dict(enumerate(self.words, start=2))}
+    return " ".join(words[int(it)] for it in ids if it != PADDING)

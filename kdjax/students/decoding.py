@@ -40,7 +40,7 @@ class Decoder:
         None, "" or no entry is a modality that it lacks.
 
     Raises:
-      ValueError: a value cannot be read; the message has the reason.
+      ValueError: a value cannot be read; the message names it and the reason.
       UserError: it does not fit the student, or a modality is missing.
     """
     given = {
@@ -53,7 +53,10 @@ class Decoder:
     arrays: dict[str, Any] = {}
     for it in self._signature.inputs:
       if it.key in given:
-        value, mask = self._one(it, given[it.key])
+        try:
+          value, mask = self._one(it, given[it.key])
+        except ValueError as error:
+          raise ValueError(f"'{it.key}': {error}") from error
         arrays[it.key] = value
         if mask is not None:
           arrays[f"mask/{it.key}"] = mask
@@ -68,8 +71,8 @@ class Decoder:
       return self._text(it, value)
     if it.kind not in _READ:
       raise ValueError(
-        f"'{it.key}' is {type(value).__name__}: no file holds it, the data set"
-        " computes it; pass an array"
+        f"{type(value).__name__}: no file holds it, the data set computes it;"
+        " pass an array"
       )
     if isinstance(value, bytes):
       value = io.BytesIO(value)
@@ -79,9 +82,9 @@ class Decoder:
 
   def _text(self, it: Input, value: Any) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(value, str):
-      raise ValueError(f"'{it.key}' is {type(value).__name__}, not a text")
+      raise ValueError(f"{type(value).__name__}, not a text")
     if it.key not in self._readers:
-      raise ValueError(f"'{it.key}' has no tokenizer; pass its ids as an array")
+      raise ValueError("no tokenizer is known; pass its ids as an array")
     if value.strip():
       ids, mask = self._readers[it.key].encode([value], it.shape[-1])
     # A pretrained tokenizer adds special tokens to an empty text, too.

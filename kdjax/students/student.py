@@ -63,6 +63,10 @@ class Student:
     compute: a batch with an entry for every array of every input -> outputs.
     readers: text -> its tokenizer, to decode texts.
     any_size: False if `compute` takes batches of one example alone.
+
+  Attributes:
+    signature: as the argument.
+    decoder: makes the arrays of a record, for a batch of `outputs`.
   """
 
   def __init__(
@@ -75,7 +79,7 @@ class Student:
     self.signature = signature
     self._compute, self._any_size = compute, any_size
     self._readers = readers or {}
-    self._decoder = Decoder(signature, self._readers)
+    self.decoder = Decoder(signature, self._readers)
 
   def __call__(self, **inputs) -> dict[str, np.ndarray]:
     """Results and outputs of a batch.
@@ -143,7 +147,7 @@ class Student:
     decoded, faults = [], {}
     for row, record in enumerate(records):
       try:
-        decoded.append(self._decoder.record(record))
+        decoded.append(self.decoder.record(record))
       except (ValueError, UserError) as error:
         faults[row] = f"{error}"
     outputs = self.outputs(_stacked(decoded)) if decoded else {}

@@ -15,7 +15,7 @@ import numpy as np
 from kdjax.export import published
 from kdjax.export.program import Program
 from kdjax.pretrained import matching
-from kdjax.students.trained import STUDENT, Trained
+from kdjax.students.function import STUDENT, Trained
 
 FILE = "model.safetensors"
 CONFIG = "config.json"
