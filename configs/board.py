@@ -81,6 +81,8 @@ class Pair(NamedTuple):
   own: ConfigDict
   # The sense that the student never has.
   other: ConfigDict
+  # How often the teacher is trained without one of its senses.
+  modality_dropout: float = 0.0
 
 
 class Arm(NamedTuple):
@@ -312,7 +314,11 @@ def _stages(
 def _teachers(pair: Pair) -> dict[str, ConfigDict]:
   """The teacher of both senses, and one of the other sense alone."""
   fusion = lambda **encoders: network(
-    "fusion", encoders=encoders, num_classes=pair.classes, dropout=0.3
+    "fusion",
+    encoders=encoders,
+    num_classes=pair.classes,
+    dropout=0.3,
+    modality_dropout=pair.modality_dropout,
   )
   knobs = {"terms": _labels(label_smoothing=0.1), **_training("long")}
   return {
@@ -441,7 +447,10 @@ def _radical() -> Pair:
     classes=12,
     student=("text_cnn", text),
     own=network("text_cnn", **text),
-    other=network("conv", widths=(16, 32)),
+    # Where a stroke is says more than its shape; a convolution's mean loses it.
+    other=network("mlp", widths=(64, 64), dropout=0.3),
+    # The words of 60 glosses can be learned by heart.
+    modality_dropout=0.5,
   )
 
 

@@ -55,6 +55,8 @@ LAYERS = (
   # what it costs; what others published
   # a trained student, called and exported
   "students",
+  # its files for other runtimes
+  "export",
   # students behind a local server
   "serve",
   "bench papers",
@@ -90,8 +92,10 @@ WITHOUT_JAX = ("errors", "registry", "config", "methods", "cli", "__init__")
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}
 
 # These may import a module by a string, which no table sees; `report` only the
-# files of its own figures/.
-MAY_IMPORT_BY_NAME = {"prepare", "registry", "cli", "__init__", "report"}
+# files of its own figures/, `export` those of its own formats/.
+MAY_IMPORT_BY_NAME = {
+  *("prepare", "registry", "cli", "__init__", "report", "export"),
+}
 
 # How many entries `kdjax/` may have, and how many of them Python files.
 ENTRIES, ENTRY_FILES = 33, 8

@@ -298,7 +298,7 @@ def test_loops_written_out_equal_loops():
 
     for reverse in (False, True):
       state, rows = jax.lax.scan(step, x[0], x, reverse=reverse)
-      x = x + rows + state
+      x = x + rows + state[None]
     return (jax.lax.fori_loop(0, 3, lambda i, y: y * 1.5 + i, x),)
 
   x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)

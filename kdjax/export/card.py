@@ -54,13 +54,7 @@ def write(
   config = workdirs.read_config(pathlib.Path(workdir))
   spec = one.stage.config
   licence = getattr(one.stage.dataset, "LICENCE", "")
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    keep_trailing_newline=True,
-  )
-  text = environment.get_template("card.md.jinja").render(
+  text = _template().render(
     name=signature.name,
     stage=stage,
     experiment=config["name"],
@@ -93,6 +87,16 @@ def write(
   )
   text = re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
   (folder / CARD).write_text(text)
+
+
+def _template() -> jinja2.Template:
+  environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+  )
+  return environment.get_template("card.md.jinja")
 
 
 def _repository() -> str:

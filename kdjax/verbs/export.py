@@ -58,8 +58,6 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     )
   import sys
 
-  import rich.table
-
   from kdjax import export
   from kdjax.export import exporting
   from kdjax.verbs import _console
@@ -79,7 +77,17 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     most=values.examples,
     say=lambda text: print(text, file=sys.stderr, flush=True),
   )
-  table = rich.table.Table(title=f"{values.stage}, test")
+  print_table(made, values.stage, _console.console())
+  for why in made.refused.values():
+    print(f"Not exported: {why}", file=sys.stderr)
+  print(made.folder / "README.md")
+
+
+def print_table(made, stage: str, console) -> None:
+  """Prints what was measured of each file."""
+  import rich.table
+
+  table = rich.table.Table(title=f"{stage}, test")
   columns = ("file", "kB", "1: ms", "32: ms", "difference", *made.original)
   for column in columns:
     table.add_column(column, overflow="fold")
@@ -96,7 +104,4 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     )
   own = (f"{value:.4f}" for value in made.original.values())
   table.add_row("the student itself", "", "", "", "", *own)
-  _console.console().print(table)
-  for why in made.refused.values():
-    print(f"Not exported: {why}", file=sys.stderr)
-  print(made.folder / "README.md")
+  console.print(table)
