@@ -26,10 +26,11 @@ def _stack(params, values):
 def _convolution(params, values):
   """Over one axis as over two."""
   x, kernel = values
-  numbers = params["dimension_numbers"]
-  layouts = numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec
-  if layouts != ((0, 2, 1), (2, 1, 0), (0, 2, 1)):
+  if x.ndim != 3:
     return None
+  numbers = params["dimension_numbers"]
+  x = jnp.transpose(x, _places(numbers.lhs_spec, (0, 2, 1)))
+  kernel = jnp.transpose(kernel, _places(numbers.rhs_spec, (2, 1, 0)))
   made = jax.lax.conv_general_dilated(
     x[:, None],
     kernel[None],
@@ -43,7 +44,20 @@ def _convolution(params, values):
     precision=params["precision"],
     preferred_element_type=params["preferred_element_type"],
   )
-  return [made[:, 0]]
+  # From [B T D] to the layout of the output.
+  back = np.argsort(_places(numbers.out_spec, (0, 2, 1)))
+  return [jnp.transpose(made[:, 0], back)]
+
+
+def _places(layout: Sequence[int], order: Sequence[int]) -> list[int]:
+  """The axes of an array in an order.
+
+  Args:
+    layout: axes of batch, features and positions; of a kernel, of its outputs,
+      inputs and positions.
+    order: of these three.
+  """
+  return [layout[it] for it in order]
 
 
 def _pad(params, values):
