@@ -8,12 +8,25 @@ of the rounded network.
 
   teacher    a large network; cross-entropy on labelled images
   distilled  a small one; cross-entropy, and KD on all images
+  longer     starts from `distilled`, goes on in floats
   rounded    starts from `distilled`, with int8 and a learning rate of 0: only
              the ranges of activations are measured
-  quantized  starts from `distilled`, trains with int8
+  quantized  starts from `distilled`, goes on with int8
 
   kdjax run --config=configs/quantized.py --workdir=runs/quantized
   kdjax run --config=configs/quantized.py:smoke --workdir=runs/quantized-smoke
+
+Expected accuracy on 400 test digits, 3 seeds, 40 s on two CPU cores:
+
+  teacher    0.772 ± 0.047
+  distilled  0.735 ± 0.055
+  longer     0.741 ± 0.054, over distilled +0.006
+  rounded    0.735 ± 0.057, over distilled +0.000 ± 0.001
+  quantized  0.739 ± 0.054, over distilled +0.004 ± 0.001
+                            over longer -0.002 ± 0.001
+
+int8 costs this network at most 0.002, with or without training; what
+`quantized` gains over `rounded` (+0.004 ± 0.002) are its further steps.
 """
 
 from kdjax.config import (
@@ -72,12 +85,14 @@ def get_config(argument: str = "") -> ConfigDict:
     stages={
       "teacher": stage(large, terms=labels(), **training(300, 3e-3)),
       "distilled": taught(600, 3e-3),
+      "longer": taught(100, 1e-3, "distilled"),
       "rounded": taught(100, 0.0, "distilled", quantize="int8"),
       "quantized": taught(100, 1e-3, "distilled", quantize="int8"),
     },
     gains=(
       ("rounded", "distilled"),
       ("quantized", "distilled"),
+      ("quantized", "longer"),
       ("quantized", "rounded"),
     ),
   )
