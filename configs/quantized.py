@@ -16,7 +16,7 @@ of the rounded network.
   kdjax run --config=configs/quantized.py --workdir=runs/quantized
   kdjax run --config=configs/quantized.py:smoke --workdir=runs/quantized-smoke
 
-Expected accuracy on 400 test digits, 3 seeds, 40 s on two CPU cores:
+Expected accuracy on 400 test digits, 3 seeds, about 50 s of one CPU core:
 
   teacher    0.772 ± 0.047
   distilled  0.735 ± 0.055

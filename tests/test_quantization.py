@@ -3,6 +3,7 @@
 References are loops in float64, on data that is not symmetric around 0.
 """
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -19,7 +20,7 @@ from kdjax import config, registry
 from kdjax.devices.placement import Placement
 from kdjax.errors import UserError
 from kdjax.stage import build
-from kdjax.step import parts, quantization
+from kdjax.step import quantization
 from kdjax.step import state as states
 from kdjax.step.quantization import QuantizedNetwork
 from kdjax.students import trained
@@ -603,6 +604,12 @@ def test_a_student_as_a_function_has_its_ranges_and_its_float_form(ran):
   assert np.abs(rounded - floats).max() > 1e-3
   assert [*one.ranges()] == ["conv0", "conv1", "head"]
   assert plain.ranges() == {}
+  # Of a student that predicts through a head, as in SimKD.
+  held = {"stage": {"networks": {"student": one.variables}, "heads": {}}}
+  through = dataclasses.replace(one, with_head=True, variables=held)
+  assert through.ranges() == one.ranges()
+  found = through.without_quantization().variables["stage"]
+  assert found == {"networks": {"student": plain.variables}, "heads": {}}
   assert trained.trained(folder, "distilled").ranges() == {}
   # Digits are between 0 and 1, and so is the range of the first layer.
   low, high = one.ranges()["conv0"]
@@ -671,12 +678,22 @@ def test_an_averaged_network_is_evaluated_with_ranges():
   )
 
 
-def test_ranges_of_parts_that_are_held_still_are_learned():
-  x, layer = draw(4, 7), nn.Dense(5)
-  variables = variables_of(layer, x)
-  learned, still = parts.split(variables, ("",))
-  assert {*still} == {"params"}
-  assert learned == {"params": {}, "quantization": variables["quantization"]}
+def test_ranges_of_parts_that_are_held_still_are_learned(ran):
+  folder, _ = ran
+  plan = json.loads(json.dumps(workdir.read_config(folder)))
+  plan["stages"]["quantized"]["networks"]["student"]["still"] = ["conv*"]
+  check.plan(plan, ["quantized"])
+  built = build.build(plan, "quantized")
+  options = {"config": plan, "workdir": folder}
+  fixed = initialization.load_fixed(built, [0, 1], **options)[0]
+  start = initialization.initial_variables(plan, built, folder, [0, 1])[0]
+  state = built.init(0, fixed, start)
+  assert {*state.params["networks"]["student"]} == {"norm0", "norm1", "head"}
+  batch = built.train_feed(built.load("train", 0), 0).batch(0)
+  state, _ = jax.jit(built.train_step)(state, fixed, batch)
+  found = quantization.ranges(state.collections["networks"]["student"])
+  assert [*found] == ["conv0", "conv1", "head"]
+  assert all(low < high for low, high in found.values())
 
 
 # Configs
