@@ -51,6 +51,12 @@ STAGE = {
     " tasks (Kendall et al., 2018); s is logged as log_variance/<term>. For"
     " losses that are never negative.",
   ),
+  "quantize": Knob(
+    "",
+    '"int8": the trained networks compute with inputs and kernels rounded to'
+    " int8 in every dense layer and convolution, in training and evaluation;"
+    ' the gradient passes straight through. "": with floats.',
+  ),
   "ema_decay": Knob(
     0.0,
     "Decay of an exponential average of the parameters and the batch"

@@ -15,6 +15,7 @@ from kdjax.errors import UserError
 from kdjax.preprocess import tokenizer
 from kdjax.stage import parts
 from kdjax.step.parts import teacher_of
+from kdjax.step.quantization import NONE, QuantizedNetwork
 from kdjax.step.terms import HEADS
 from kdjax.types import Outputs
 
@@ -41,7 +42,9 @@ def build_networks(
     for key in spec["teachers"]
   }
   networks = {
-    key: _with_separator(_network(network, common), data)
+    key: _quantized(
+      _with_separator(_network(network, common), data), spec, common
+    )
     for key, network in spec["networks"].items()
   }
   for key in networks.keys() & teachers.keys():
@@ -84,6 +87,8 @@ def _teacher(config, name: str, key: str, common) -> nn.Module:
     common = {**common, "dtype": jnp.dtype(teacher["dtype"])}
   spec = teacher.get("frozen") or _trained_config(config, name, key)
   network = _network(spec, common)
+  if "stage" in teacher:  # it computes as it did in its stage
+    network = _quantized(network, config["stages"][teacher["stage"]], common)
   chunks = teacher.get("chunks", 1)
   return network if chunks == 1 else ChunkedNetwork(network, chunks)
 
@@ -99,6 +104,9 @@ def _with_separator(network: Any, data: Mapping[str, Any]) -> Any:
   if isinstance(network, ChunkedNetwork):
     inner = _with_separator(network.network, data)
     return ChunkedNetwork(inner, network.count)
+  if isinstance(network, QuantizedNetwork):
+    inner = _with_separator(network.network, data)
+    return dataclasses.replace(network, network=inner)
   named = data.get("tokenizer") or ""
   if getattr(network, "separator", 0) is not None or network.kinds < 2:
     return network
@@ -107,6 +115,14 @@ def _with_separator(network: Any, data: Mapping[str, Any]) -> Any:
     return network
   found = tokenizer.separator(named)
   return network if found is None else network.clone(separator=found)
+
+
+def _quantized(network: Any, stage: Mapping[str, Any], common) -> Any:
+  """A network as its stage trains it: quantized, or as it is."""
+  # A workdir from before the knob existed has none.
+  if stage.get("quantize", NONE) == NONE:
+    return network
+  return QuantizedNetwork(network, common["axis_name"])
 
 
 class ChunkedNetwork:

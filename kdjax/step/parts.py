@@ -26,6 +26,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.step.quantization import RANGES
 from kdjax.types import Outputs, Variables
 
 # The key in `Fixed.teachers` of what a network holds still: "still/<network>".
@@ -70,7 +71,8 @@ def split(
     return variables, {}
   trained, still = {}, {}
   for collection, tree in variables.items():
-    trained[collection], still[collection] = _split(tree, patterns, "")
+    held = () if collection == RANGES else patterns  # learned in all parts
+    trained[collection], still[collection] = _split(tree, held, "")
   return trained, {key: tree for key, tree in still.items() if tree}
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from kdjax.errors import UserError
 from kdjax.stage import build
 from kdjax.stage.stage import Stage
+from kdjax.step import quantization
 from kdjax.step.flow import Flow
 from kdjax.step.state import Fixed
 from kdjax.students.inputs import ARRAY, Input, leaves_of
@@ -154,6 +155,29 @@ class Trained:
       )
     signature = dataclasses.replace(self.signature, inputs=tuple(inputs))
     return dataclasses.replace(self, signature=signature, preprocesses=False)
+
+  def ranges(self) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Of the inputs of its network's layers, see `quantization.ranges`.
+
+    {} of a stage that does not quantize.
+    """
+    return quantization.ranges(self._network_variables())
+
+  def without_quantization(self) -> "Trained":
+    """The same student, which computes with floats: nothing is rounded."""
+    network = quantization.without_ranges(self._network_variables())
+    if not self.with_head:
+      return dataclasses.replace(self, variables=network)
+    stage = self.variables["stage"]
+    networks = {**stage["networks"], STUDENT: network}
+    variables = {**self.variables, "stage": {**stage, "networks": networks}}
+    return dataclasses.replace(self, variables=variables)
+
+  def _network_variables(self) -> Any:
+    """The variables of the student's network."""
+    if self.with_head:
+      return self.variables["stage"]["networks"][STUDENT]
+    return self.variables
 
 
 def _rows(batch: Mapping[str, Any]) -> Any:

@@ -21,7 +21,7 @@ from kdjax.stage import (
   vocabulary,
 )
 from kdjax.stage.stage import Stage
-from kdjax.step import uncertainty
+from kdjax.step import quantization, uncertainty
 from kdjax.step.addresses import addresses
 from kdjax.step.step import training_only
 from kdjax.step.views import EVALUATION, ONCE, TRAIN
@@ -111,11 +111,20 @@ def _check_values(name: str, stage: Mapping[str, Any]) -> None:
   _one_of(f"{path}.weighting", weighting, uncertainty.WEIGHTINGS)
   impute = stage.get("impute", statistics.NONE)
   _one_of(f"{path}.impute", impute, (statistics.NONE, statistics.BY_MEAN))
-  if impute and any("part" in it for it in stage["teachers"].values()):
+  quantize = stage.get("quantize", quantization.NONE)
+  _one_of(f"{path}.quantize", quantize, quantization.CHOICES)
+  cached = any("part" in it for it in stage["teachers"].values())
+  if impute and cached:
     raise UserError(
       f"{path} imputes missing modalities, and a part of its network is"
       " cached, which is computed without.",
       "Leave out `cache` of the network, or `impute`.",
+    )
+  if quantize and cached:
+    raise UserError(
+      f"{path} quantizes its networks, and a part of one is cached, which is"
+      " computed without.",
+      "Leave out `cache` of the network, or `quantize`.",
     )
   grids.check(stage["grid"], stage["terms"])
   ranges.check(name, stage)
@@ -169,6 +178,7 @@ def _check_networks(config: Mapping[str, Any], stage: Stage) -> None:
   """Checks what depends on the networks; traces all steps on shapes."""
   try:
     _check_vocabularies(stage)
+    _check_quantized(stage)
     tokenizers.check(config, stage.name)
     _check_imported_teachers(stage)
     initialization.check(config, stage)
@@ -190,7 +200,20 @@ def _check_vocabularies(stage: Stage) -> None:
   ids = getattr(stage.dataset, "ids", lambda **_: {})(**stage.data_options)
   objective = stage.objective
   for name, network in {**objective.networks, **objective.teachers}.items():
-    vocabulary.check(name, network, ids)
+    vocabulary.check(name, quantization.plain(network), ids)
+
+
+def _check_quantized(stage: Stage) -> None:
+  """Checks that every network to quantize has a layer for it."""
+  if stage.config.get("quantize", quantization.NONE) == quantization.NONE:
+    return
+  for name, variables in stage.network_shapes().items():
+    if not quantization.ranges(variables):
+      raise UserError(
+        f"The network '{name}' has no layer that quantize="
+        f"'{stage.config['quantize']}' rounds.",
+        "Expected at least one nn.Dense, nn.DenseGeneral or nn.Conv.",
+      )
 
 
 def _check_imported_teachers(stage: Stage) -> None:

@@ -14,6 +14,7 @@ from kdjax.stage import adoption, build, parts
 from kdjax.stage.parts import Part
 from kdjax.stage.stage import Stage
 from kdjax.step import parts as held
+from kdjax.step import quantization
 from kdjax.training import stage_variables
 from kdjax.types import Variables
 
@@ -42,7 +43,7 @@ def load(
     if part.origin == "init_from":
       values = _earlier(config, workdir, name, part, template, seeds)
     elif part.origin == "pretrained":
-      module = part.field(stage.objective.networks[name])
+      module = _module(stage, name, part)
       values = [_published(part.spec, module, template, seed) for seed in seeds]
     else:
       values = [_arrays(part.spec, template, seed) for seed in seeds]
@@ -137,7 +138,7 @@ def check(config: Mapping[str, Any], stage: Stage, name: str) -> list[str]:
       taken, sentence = _check_earlier(config, name, part, template, what)
       sentences.append(f"{what} starts from {sentence}")
     elif path and layers is None:
-      module = part.field(stage.objective.networks[name])
+      module = _module(stage, name, part)
       pretrained.fit(path, part.spec["name"], module, template)
     elif path:
       whole = pretrained.shapes(path, part.spec["name"], **_classes(part.spec))
@@ -166,10 +167,16 @@ def _check_still(stage: Stage, name: str, covered: Variables) -> None:
 
 def _parts(stage: Stage, name: str) -> Iterator[tuple[Part, Variables]]:
   """The parts of a network with an origin, and their variables' shapes."""
-  whole = stage.network_shapes()[name]
+  # Ranges start fresh: the first batch sets them.
+  whole = quantization.without_ranges(stage.network_shapes()[name])
   for part in parts.all_of(stage.config["networks"][name]):
     if part.origin:
       yield part, held.at(whole, part.path)
+
+
+def _module(stage: Stage, name: str, part: Part) -> Any:
+  """The Flax module of a part of a network."""
+  return part.field(quantization.plain(stage.objective.networks[name]))
 
 
 def _source(
@@ -215,7 +222,7 @@ def _check_earlier(
   """What a part takes from an earlier stage, and that as a sentence."""
   stage, network, path = _source(config, name, part)
   source = build.build(config, stage).network_shapes()[network]
-  source = held.at(source, path)
+  source = held.at(quantization.without_ranges(source), path)
   origin = "/".join(filter(None, (stage, network, path)))
   layers = _layers(part.spec)
   if layers is not None:
@@ -232,7 +239,7 @@ def _earlier(
   """A part's variables from the best ones of an earlier stage."""
   stage, network, path = _source(config, name, part)
   loaded = trained(config, workdir, (stage, network), "best", seeds)
-  loaded = [held.at(each, path) for each in loaded]
+  loaded = [held.at(quantization.without_ranges(each), path) for each in loaded]
   layers = _layers(part.spec)
   if layers is not None:
     return [pretrained.inherit(template, each, layers) for each in loaded]

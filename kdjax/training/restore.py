@@ -109,7 +109,8 @@ def restore(
     The Flax module, and its variables. If the data has pipelines or raw bytes,
     a wrapper that takes raw inputs; its `module` is the Flax module. For a
     student that predicts through a head of its stage (SimKD), a wrapper of
-    both. All are called in the same way.
+    both. Of a stage with `quantize`, a wrapper that rounds as in training; its
+    `network` is the Flax module. All are called in the same way.
 
   Raises:
     UserError: the workdir has no such stage, network, seed or point.
