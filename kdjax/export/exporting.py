@@ -100,6 +100,8 @@ def export(
     workdir, stage, seed=seed, which=which, point=point, accept=accept
   )
   one = one.without(without) if without else one
+  layers = quantization.learned(one)
+  one = one.without_quantization()
   read = functools.partial(_examples, one, preprocessing)
   one = one if preprocessing else one.without_preprocessing()
   whole = program.of(one, outputs)
@@ -109,7 +111,7 @@ def export(
     readers = network_inputs.readers(one.stage)
     content = _content(whole, tokenizers.write(readers, one.signature, draft))
     folders.write_json(draft / folders.SIGNATURE, content)
-    made = _Draft(draft, whole, on, original, read, say)
+    made = _Draft(draft, whole, on, original, read, layers, say)
     for name, module in modules.items():
       file = made.add(name, functools.partial(module.write, whole, draft))
       if file and int8 and name in quantization.FORMATS:
@@ -140,6 +142,7 @@ class _Draft:
     on: the test examples.
     original: outputs of the student itself on them.
     read: (split, most) -> examples.
+    layers: that learned their ranges, see `quantization.learned`.
     say: gets a line for every step.
     files: what was measured of each file.
     refused: format -> why it was left out.
@@ -150,6 +153,7 @@ class _Draft:
   on: examples.Examples
   original: Mapping[str, np.ndarray]
   read: Callable[[str, int], examples.Examples]
+  layers: Sequence[quantization.Layer]
   say: Callable[[str], None]
   files: list[Measurement] = dataclasses.field(default_factory=list)
   refused: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -185,7 +189,8 @@ class _Draft:
   def int8(self, name: str, file: str) -> str:
     """Writes the int8 form of a file, by the ranges of training examples."""
     calibration = self.read("train", CALIBRATION)
-    return quantization.write(name, self.folder / file, calibration)
+    path = self.folder / file
+    return quantization.write(name, path, calibration, self.layers)
 
 
 def _examples(

@@ -24,7 +24,9 @@ def load(path: str | pathlib.Path, file: str = "") -> Student:
   """
   path = pathlib.Path(path)
   content, signature = folders.read(path)
-  files = {it["file"]: it["format"] for it in content["files"]}
+  files = {
+    it["file"]: it["format"].removesuffix(" int8") for it in content["files"]
+  }
   if file and file not in files:
     raise UserError(f"'{path}' has no '{file}'.", exists=files, near=file)
   missing = {}
