@@ -109,6 +109,15 @@ def _pooled(x, axis, size, stride):
   return made
 
 
+def _remainder(params, values):
+  """Of whole numbers, by the quotient, which leaves the batch's size open."""
+  del params
+  x, y = values
+  if not jnp.issubdtype(x.dtype, jnp.integer):
+    return None
+  return [x - jax.lax.div(x, y) * y]
+
+
 class Complex(NamedTuple):
   """Complex numbers as two arrays: ONNX has none."""
 
@@ -147,6 +156,7 @@ FOR_ONNX: dict[str, Rewrite] = {
   "conv_general_dilated": _convolution,
   "pad": _pad,
   "reduce_window_max": _max_pool,
+  "rem": _remainder,
   "fft": _fft,
   "real": _part("real"),
   "imag": _part("imag"),
