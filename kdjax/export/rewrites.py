@@ -1,4 +1,4 @@
-"""Operations as others, which jax2onnx converts or ONNX Runtime runs.
+"""Operations as others, which converters have and runtimes run.
 
 Each takes an equation's parameters and values, and returns its outputs, or None
 where it does not apply.
@@ -119,7 +119,7 @@ def _remainder(params, values):
 
 
 class Complex(NamedTuple):
-  """Complex numbers as two arrays: ONNX has none."""
+  """Complex numbers as two arrays: runtimes have few operations of them."""
 
   real: Any
   imag: Any
@@ -150,14 +150,49 @@ def _part(name):
   return part
 
 
-# By the primitive's name.
+def _size(params, values):
+  """The absolute value."""
+  del params
+  (x,) = values
+  if not isinstance(x, Complex):
+    return None
+  return [jnp.sqrt(x.real * x.real + x.imag * x.imag)]
+
+
+def _of_both(call):
+  """An operation that moves values, for both parts of complex numbers."""
+
+  def moved(params, values):
+    x, *rest = values
+    if not isinstance(x, Complex) or rest:
+      return None
+    return [Complex(call(x.real, params), call(x.imag, params))]
+
+  return moved
+
+
+# Complex numbers as two arrays, by the primitive's name.
+FOR_SPECTRA: dict[str, Rewrite] = {
+  "fft": _fft,
+  "real": _part("real"),
+  "imag": _part("imag"),
+  "abs": _size,
+  "transpose": _of_both(lambda x, it: jnp.transpose(x, it["permutation"])),
+  "reshape": _of_both(lambda x, it: jnp.reshape(x, it["new_sizes"])),
+  "squeeze": _of_both(lambda x, it: jax.lax.squeeze(x, it["dimensions"])),
+  "slice": _of_both(
+    lambda x, it: jax.lax.slice(
+      x, it["start_indices"], it["limit_indices"], it["strides"]
+    )
+  ),
+}
+
+# All that jax2onnx lacks.
 FOR_ONNX: dict[str, Rewrite] = {
+  **FOR_SPECTRA,
   "stack": _stack,
   "conv_general_dilated": _convolution,
   "pad": _pad,
   "reduce_window_max": _max_pool,
   "rem": _remainder,
-  "fft": _fft,
-  "real": _part("real"),
-  "imag": _part("imag"),
 }

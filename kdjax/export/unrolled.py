@@ -1,6 +1,8 @@
 """A program as converters take it: loops written out, plain convolutions."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -14,6 +16,9 @@ _NONE: Mapping[str, Rewrite] = {}
 
 # Of more steps the program would be too large.
 MOST = 2048
+
+# Numbers of a constant that is computed while converting.
+FOLDED = 4096
 
 # Calls of a function inside of a program, and their parameter that holds it.
 _CALLS = {
@@ -72,14 +77,33 @@ def _evaluated(
       inner = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
       outputs = _evaluated(inner, consts, values, rewrites)
     elif not outputs:
-      options = equation.primitive.get_bind_params(equation.params)
-      functions = ()
-      if isinstance(options, tuple):  # before jax 0.10
-        functions, options = options
-      outputs = equation.primitive.bind(*functions, *values, **options)
-      outputs = outputs if equation.primitive.multiple_results else [outputs]
+      at_once = _is_constant(equation, values)
+      with jax.ensure_compile_time_eval() if at_once else nullcontext():
+        outputs = _bound(equation, values)
     known |= dict(zip(equation.outvars, outputs, strict=True))
   return [read(it) for it in jaxpr.outvars]
+
+
+def _bound(equation: Any, values: Sequence[Any]) -> list[Any]:
+  """The outputs of an equation."""
+  primitive = equation.primitive
+  options, functions = primitive.get_bind_params(equation.params), ()
+  if isinstance(options, tuple):  # before jax 0.10
+    functions, options = options
+  outputs = primitive.bind(*functions, *values, **options)
+  return outputs if primitive.multiple_results else [outputs]
+
+
+def _is_constant(equation: Any, values: Sequence[Any]) -> bool:
+  """Whether an equation depends on no input, and has few numbers.
+
+  Converters mistake some of these: (count + 1) // 2 becomes a mean of floats.
+  """
+  shapes = [it.aval.shape for it in equation.outvars]
+  known = all(isinstance(size, int) for shape in shapes for size in shape)
+  traced = any(isinstance(it, jax.core.Tracer) for it in values)
+  few = known and all(math.prod(shape) <= FOLDED for shape in shapes)
+  return few and not traced and not equation.effects
 
 
 def _needed(jaxpr: Jaxpr) -> list[Any]:

@@ -5,6 +5,7 @@ import pathlib
 
 import jax
 
+from kdjax.export import rewrites
 from kdjax.export.formats.onnx import unconverted
 from kdjax.export.program import Program
 from kdjax.export.quiet import quiet
@@ -33,9 +34,9 @@ def write(program: Program, folder: pathlib.Path) -> str:
   from litert_converter import converter_api_ext as api
   from litert_converter.mlir import ir, passmanager
 
-  lowered = jax.jit(unrolled(program), keep_unused=True).lower(
-    *program.shapes(1)
-  )
+  lowered = jax.jit(
+    unrolled(program, rewrites.FOR_SPECTRA), keep_unused=True
+  ).lower(*program.shapes(1))
   context = ir.Context()
   api.prepare_mlir_context(context)
   try:

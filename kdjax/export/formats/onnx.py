@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 from jax.errors import InconclusiveDimensionOperation
 
 from kdjax.errors import UserError
@@ -32,12 +33,11 @@ def write(program: Program, folder: pathlib.Path) -> str:
   import onnx
 
   try:
-    try:
-      model = _converted(program, BATCH)
-    except InconclusiveDimensionOperation:
-      model = _converted(program, 1)
-    _without_bool_where(model)
-    _without_zero_bias(model)
+    model = None
+    with contextlib.suppress(InconclusiveDimensionOperation):
+      model = _mended(_converted(program, BATCH))
+    if model is None or not _takes_several(model, program):
+      model = _mended(_converted(program, 1))
     onnx.checker.check_model(model)
   except Exception as error:
     raise unconverted("ONNX", "jax2onnx", error) from error
@@ -58,6 +58,34 @@ def _converted(program: Program, batch: str | int) -> Any:
       input_names=list(program.names),
       output_names=list(program.outputs),
     )
+
+
+def _mended(model: Any) -> Any:
+  _without_bool_where(model)
+  _without_zero_bias(model)
+  return model
+
+
+def _takes_several(model: Any, program: Program) -> bool:
+  """Whether the model takes three examples.
+
+  The converter may take a size of a constant for that of the batch.
+  """
+  import onnxruntime
+
+  inputs = {
+    name: np.zeros(leaf.shape, leaf.dtype)
+    for name, leaf in zip(program.names, program.shapes(3), strict=True)
+  }
+  try:
+    with quiet():
+      session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+      )
+      session.run(None, inputs)
+  except Exception:  # its errors have no common type
+    return False
+  return True
 
 
 @contextlib.contextmanager
