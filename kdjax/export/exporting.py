@@ -100,7 +100,7 @@ def export(
     workdir, stage, seed=seed, which=which, point=point, accept=accept
   )
   one = one.without(without) if without else one
-  layers = quantization.learned(one)
+  layers = quantization.layers_of(one)
   one = one.without_quantization()
   read = functools.partial(_examples, one, preprocessing)
   one = one if preprocessing else one.without_preprocessing()
@@ -142,7 +142,7 @@ class _Draft:
     on: the test examples.
     original: outputs of the student itself on them.
     read: (split, most) -> examples.
-    layers: that learned their ranges, see `quantization.learned`.
+    layers: of its network, see `quantization.layers_of`.
     say: gets a line for every step.
     files: what was measured of each file.
     refused: format -> why it was left out.

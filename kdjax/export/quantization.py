@@ -8,6 +8,7 @@ only the order.
 
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -45,28 +46,30 @@ def check(name: str) -> None:
 
 
 class Layer(NamedTuple):
-  """A layer with a learned range.
+  """A layer of a student's network.
 
   Attributes:
     kernel: its values, output channels last.
-    low: the smallest value of its input.
-    high: the largest.
+    span: the smallest and the largest value of its input in training with
+      `quantize`; None, not learned.
   """
 
   kernel: np.ndarray
-  low: float
-  high: float
+  span: tuple[float, float] | None
 
 
-def learned(one: Trained) -> list[Layer]:
-  """The layers of a student whose ranges were learned; [] without any."""
-  leaves = flax.traverse_util.flatten_dict(dict(one.variables), sep="/")
+def layers_of(one: Trained) -> list[Layer]:
+  """The layers of a student's network that have a kernel."""
+  network = one.network_variables()
+  leaves = flax.traverse_util.flatten_dict(dict(network), sep="/")
+  ranges = one.ranges()
   found = []
-  for layer, (low, high) in one.ranges().items():
-    kernel = leaves.get(f"params/{layer}/kernel")
-    if kernel is not None and high > low:
-      values = np.asarray(kernel, np.float32)
-      found.append(Layer(values, float(low), float(high)))
+  for leaf, kernel in leaves.items():
+    name = leaf.removeprefix("params/").removesuffix("/kernel")
+    if leaf == f"params/{name}/kernel":
+      low, high = map(float, ranges.get(name, (0.0, 0.0)))
+      span = (low, high) if high > low else None
+      found.append(Layer(np.asarray(kernel, np.float32), span))
   return found
 
 
@@ -108,7 +111,7 @@ def write(
     name: of the format.
     path: of the file of floats.
     calibration: training examples, for the ranges of activations.
-    layers: whose inputs have learned ranges in place of those; see `learned`.
+    layers: of the network; see `layers_of`.
 
   Raises:
     UserError: the quantiser lacks an operation of the network.
@@ -147,44 +150,55 @@ def _onnx(path, target, rows, layers) -> None:
     prepared = os.path.join(scratch, "prepared.onnx")
     quant_pre_process(str(path), prepared, skip_symbolic_shape=True)
     graph = onnx.load(prepared).graph
-    names = [it.name for it in graph.input]
+    nodes = _onnx_layers(graph, layers)
     quantization.quantize_static(
       prepared,
       str(target),
-      _Rows(rows, names),
+      _Rows(rows, [it.name for it in graph.input]),
       quant_format=quantization.QuantFormat.QDQ,
-      # All that has weights. Scalars, as of a mean, have no channels.
-      op_types_to_quantize=list(_ONNX_LAYERS),
-      extra_options=_onnx_options(graph, layers),
       per_channel=True,
       # With signed ones ONNX Runtime 1.32 refuses its own optimized graph.
       activation_type=quantization.QuantType.QUInt8,
       weight_type=quantization.QuantType.QInt8,
+      nodes_to_quantize=[node.name for node, _ in nodes],
+      extra_options=_onnx_options(nodes),
     )
 
 
 _ONNX_LAYERS = ("Conv", "Gemm", "MatMul")
 
 
-def _onnx_options(graph: Any, layers: Sequence[Layer]) -> dict[str, Any]:
-  """Options by which the inputs of layers have the ranges of training."""
+def _onnx_layers(graph: Any, layers: Sequence[Layer]) -> list[tuple]:
+  """The nodes that are layers of the network, and the layers."""
   from onnx import numpy_helper
+
+  kernels = {it.name: numpy_helper.to_array(it) for it in graph.initializer}
+  found = []
+  for node in graph.node:
+    if node.op_type in _ONNX_LAYERS and node.input[1] in kernels:
+      # [O I h w] of a convolution, [D K] of a product.
+      axis = 0 if node.op_type == "Conv" else -1
+      layer = _of(kernels[node.input[1]], axis, layers)
+      if layer is not None:
+        found.append((node, layer))
+  return _some(found)
+
+
+def _some(found: list) -> list:
+  """Layers of a file; raises `ValueError` if there is none."""
+  if not found:
+    raise ValueError("no layer of the network is found in the file")
+  return found
+
+
+def _onnx_options(nodes: Sequence[tuple]) -> dict[str, Any]:
+  """Options by which the inputs of layers have the ranges of training."""
   from onnxruntime.quantization import QuantType
 
-  if not layers:
-    return {}
-  kernels = {it.name: numpy_helper.to_array(it) for it in graph.initializer}
   inputs = {}
-  for node in graph.node:
-    kernel = (
-      kernels.get(node.input[1]) if node.op_type in _ONNX_LAYERS else None
-    )
-    if kernel is None:
-      continue
-    # [O I h w] of a convolution, [D K] of a product.
-    layer = _of(kernel, 0 if node.op_type == "Conv" else -1, layers)
-    if layer is not None:
-      scale, zero_point = scale_and_zero_point(layer.low, layer.high)
+  for node, layer in nodes:
+    if layer.span is not None:
+      scale, zero_point = scale_and_zero_point(*layer.span)
       inputs[node.input[0]] = [
         {
           "quant_type": QuantType.QUInt8,
@@ -193,6 +207,8 @@ def _onnx_options(graph: Any, layers: Sequence[Layer]) -> dict[str, Any]:
           "zero_point": np.asarray(zero_point + 128, np.uint8),
         }
       ]
+  if not inputs:
+    return {}
   return {
     "TensorQuantOverrides": inputs,
     # What a layer gives was not rounded in training.
@@ -206,41 +222,46 @@ def _litert(path, target, rows, layers) -> None:
   from kdjax.export.formats.litert import SIGNATURE
 
   made = quantizer.Quantizer(str(path))
-  for name in _LITERT_LAYERS:
-    # Layers alone: a softmax of 256 levels says nothing of rare classes.
+  nodes = _litert_layers(path, layers)
+  for operation, _, output, _ in nodes:
+    # Layers alone: a spectrum or a softmax of 256 levels says too little.
     made.add_static_config(
-      regex=".*", operation_name=name, activation_num_bits=8, weight_num_bits=8
+      regex=f"^{re.escape(output)}",
+      operation_name=operation,
+      activation_num_bits=8,
+      weight_num_bits=8,
     )
   found = made.calibrate({SIGNATURE: rows}, num_threads=1)
-  for tensor, (low, high) in _litert_inputs(path, layers).items():
-    if tensor in found:
+  for _, tensor, _, layer in nodes:
+    if layer.span is not None and tensor in found:
       shape = np.shape(found[tensor]["min"])
-      found[tensor]["min"] = np.full(shape, low, np.float32)
-      found[tensor]["max"] = np.full(shape, high, np.float32)
+      found[tensor]["min"] = np.full(shape, layer.span[0], np.float32)
+      found[tensor]["max"] = np.full(shape, layer.span[1], np.float32)
   target.write_bytes(bytes(made.quantize(found).quantized_model))
-
-
-def _litert_inputs(
-  path: pathlib.Path, layers: Sequence[Layer]
-) -> dict[str, tuple[float, float]]:
-  """The tensors that layers with a learned range read, and the ranges."""
-  from ai_edge_litert.interpreter import Interpreter
-
-  if not layers:
-    return {}
-  interpreter = Interpreter(str(path), num_threads=1)
-  interpreter.allocate_tensors()
-  names = {it["index"]: it["name"] for it in interpreter.get_tensor_details()}
-  found = {}
-  for operation in interpreter._get_ops_details():
-    if operation["op_name"] in _LITERT_LAYERS:
-      x, kernel = operation["inputs"][:2]
-      axis = _LITERT_LAYERS[operation["op_name"]]
-      layer = _of(interpreter.get_tensor(kernel), axis, layers)
-      if layer is not None:
-        found[names[x]] = layer.low, layer.high
-  return found
 
 
 # Layers, and the axis of their kernels' output channels.
 _LITERT_LAYERS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+
+
+def _litert_layers(path: pathlib.Path, layers: Sequence[Layer]) -> list[tuple]:
+  """The layers of the network: operation, tensors read and given, layer."""
+  from ai_edge_litert.interpreter import Interpreter
+
+  interpreter = Interpreter(str(path), num_threads=1)
+  interpreter.allocate_tensors()
+  names = {it["index"]: it["name"] for it in interpreter.get_tensor_details()}
+  found = []
+  for operation in interpreter._get_ops_details():
+    name = operation["op_name"]
+    if name in _LITERT_LAYERS:
+      x, kernel = operation["inputs"][:2]
+      try:
+        values = interpreter.get_tensor(kernel)
+      except ValueError:
+        continue  # a product of two activations
+      layer = _of(values, _LITERT_LAYERS[name], layers)
+      if layer is not None:
+        output = operation["outputs"][0]
+        found.append((name, names[x], names[output], layer))
+  return _some(found)

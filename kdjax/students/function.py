@@ -161,11 +161,11 @@ class Trained:
 
     {} of a stage that does not quantize.
     """
-    return quantization.ranges(self._network_variables())
+    return quantization.ranges(self.network_variables())
 
   def without_quantization(self) -> "Trained":
     """The same student, which computes with floats: nothing is rounded."""
-    network = quantization.without_ranges(self._network_variables())
+    network = quantization.without_ranges(self.network_variables())
     if not self.with_head:
       return dataclasses.replace(self, variables=network)
     stage = self.variables["stage"]
@@ -173,7 +173,7 @@ class Trained:
     variables = {**self.variables, "stage": {**stage, "networks": networks}}
     return dataclasses.replace(self, variables=variables)
 
-  def _network_variables(self) -> Any:
+  def network_variables(self) -> Any:
     """The variables of the student's network."""
     if self.with_head:
       return self.variables["stage"]["networks"][STUDENT]
