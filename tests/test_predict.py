@@ -204,7 +204,7 @@ def test_if_no_file_can_be_read_the_status_is_1(predict, tmp_path):
   path = tmp_path / "words.png"
   path.write_text("no image")
   code, out, err = predict("--format=jsonl", str(path))
-  assert code == 1 and rows_of(out)[0]["fault"] == "not an image"
+  assert code == 1 and rows_of(out)[0]["fault"] == "'image': not an image"
   assert err == "1 of 1 records could not be read.\n"
 
 

@@ -26,6 +26,8 @@ from kdjax.step.quantization import QuantizedNetwork
 from kdjax.students import trained
 from kdjax.training import check, initialization, workdir
 
+pytestmark = pytest.mark.slow
+
 LOW, HIGH = -0.7, 2.1
 # Outside of the range on both sides.
 SPREAD, SHIFT = 1.1, 0.6
@@ -649,7 +651,6 @@ def test_teachers_are_not_rounded_but_as_their_own_stage_trained_them(ran):
   close(outputs["logits"], expected["logits"])
 
 
-@pytest.mark.slow
 def test_a_stage_goes_on_with_its_ranges(tmp_path):
   """Steps of one run are those of a run that was continued."""
   whole, halves = tmp_path / "whole", tmp_path / "halves"

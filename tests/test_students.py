@@ -18,6 +18,8 @@ from kdjax.students import Student
 from kdjax.students.inputs import Input
 from kdjax.students.signature import Result, Signature
 
+pytestmark = pytest.mark.slow
+
 SHARED = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
 IMAGE = Input("image", "image", (8, 8, 1), "float32", low=0.0, high=1.0)
