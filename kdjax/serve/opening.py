@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from kdjax import export
 from kdjax.config import records
 from kdjax.errors import UserError
-from kdjax.report import theme
+from kdjax.export.web import page
 from kdjax.serve import examples
 from kdjax.serve.examples import Example
 from kdjax.students import Student, student
@@ -84,7 +84,7 @@ def of_workdir(
   return Served(
     name=config["name"],
     students=students,
-    colours={name: _colours(order.index(name)) for name in students},
+    colours={name: page.colours(order.index(name)) for name in students},
     examples=examples.of_test_split(config, students, say),
   )
 
@@ -116,15 +116,10 @@ def of_folders(folders: Sequence[str]) -> Served:
   return Served(
     name=names[0] if len(names) == 1 else "Exported students",
     students=students,
-    colours={name: _colours(row) for row, name in enumerate(students)},
+    colours={name: page.colours(row) for row, name in enumerate(students)},
   )
 
 
 def _is_finished(folder, config, name: str) -> bool:
   result = workdirs.stage_result(folder, name)
   return result is not None and records.is_of(result, config["stages"][name])
-
-
-def _colours(place: int) -> tuple[str, str]:
-  light, dark = theme.LIGHT.stages, theme.DARK.stages
-  return light[place % len(light)], dark[place % len(dark)]
