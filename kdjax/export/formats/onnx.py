@@ -125,6 +125,15 @@ def _without_zero_bias(model: Any) -> None:
   for node in model.graph.node:
     if node.op_type == "Gemm" and {*node.input[2:]} & zeros:
       del node.input[2]
+  # Browsers print a warning for each that is left.
+  used = {name for node in model.graph.node for name in node.input}
+  kept = [
+    it
+    for it in model.graph.initializer
+    if it.name in used or it.name not in zeros
+  ]
+  del model.graph.initializer[:]
+  model.graph.initializer.extend(kept)
 
 
 def unconverted(what: str, by: str, error: Exception) -> UserError:

@@ -31,7 +31,7 @@ async function load() {
     import("./ort.wasm.bundle.min.mjs"), fetchedJson("student.json")]);
   ort.env.wasm.numThreads = 1;  // more need headers that few file hosts send
   const session = await ort.InferenceSession.create(
-    "student.onnx", {executionProviders: ["wasm"]});
+    "student.onnx", {executionProviders: ["wasm"], logSeverityLevel: 3});
   const readers = {};
   for (const [key, {file, padding}] of Object.entries(about.tokenizers)) {
     const field = document.getElementsByName(key)[0];
