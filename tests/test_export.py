@@ -260,6 +260,33 @@ def test_a_broken_export_is_one_sentence(case, exported, tmp_path):
     export.load(tmp_path, "student.onnx")
 
 
+def test_an_int8_file_is_loaded_by_its_name(exported):
+  image = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
+  said = export.load(exported.folder, "student.int8.onnx")(image=image)
+  whole = export.load(exported.folder, "student.onnx")(image=image)
+  np.testing.assert_allclose(
+    said["probabilities"], whole["probabilities"], atol=0.05
+  )
+
+
+def test_weights_alone_are_not_run(workdir, exported, tmp_path):
+  with pytest.raises(UserError, match="it is safetensors"):
+    export.load(exported.folder, "model.safetensors")
+  options = {"formats": ("safetensors",), "most": 10}
+  export.export(workdir, "distilled", tmp_path, **options)
+  with pytest.raises(UserError, match="it is safetensors"):
+    export.load(tmp_path)
+
+
+def test_a_student_whose_runtimes_are_missing_names_a_line(
+  exported, monkeypatch
+):
+  monkeypatch.setattr(formats, "lacking", lambda packages: [*packages][:1])
+  line = re.escape(formats.named("stablehlo").INSTALL)
+  with pytest.raises(UserError, match=f"needs jax.*{line}"):
+    export.load(exported.folder)
+
+
 def test_a_folder_without_a_student_is_named(tmp_path):
   with pytest.raises(UserError, match="no exported student"):
     export.load(tmp_path)

@@ -13,7 +13,7 @@ from examples import CAPTIONS, CLASSES, image_file, write_csv
 from test_manifest import encoded, png_head
 
 import kdjax
-from kdjax import cli, config
+from kdjax import cli, config, export
 from kdjax.preprocess import tables
 from kdjax.students import records
 from kdjax.students.inputs import Input
@@ -478,6 +478,74 @@ def test_a_file_that_cannot_be_written_is_an_error(refused, data, tmp_path):
   file = str(data / "img/0.png")
   error = refused(f"--out={tmp_path}", file)
   assert "cannot be written" in error and str(tmp_path) in error
+
+
+# Exported students
+
+
+@pytest.fixture(scope="module")
+def exported(ran, tmp_path_factory):
+  """Folders of two students."""
+  pytest.importorskip("onnxruntime", reason='needs pip install -e ".[export]"')
+  folder = tmp_path_factory.mktemp("students")
+  for stage in ("image", "fused"):
+    options = {"formats": ("onnx",), "most": 10}
+    export.export(ran, stage, folder / stage, **options)
+  return folder
+
+
+def printed(capfd, *words):
+  cli.main(["predict", *words])
+  return capfd.readouterr().out
+
+
+def test_an_exported_student_gives_the_table_of_its_stage(
+  predict, exported, data, capfd
+):
+  files = [str(data / f"img/{place}.png") for place in range(40)]
+  _, own, _ = predict(*files)
+  assert printed(capfd, f"--model={exported / 'image'}", *files) == own
+
+
+def test_an_exported_student_gives_the_csv_of_its_stage(
+  predict, exported, data, capfd
+):
+  table = data / "rows.csv"  # its paths are below its folder
+  rows = [
+    {
+      "image": f"img/{place}.png",
+      "text": CAPTIONS[place % 3],
+      "sizes": f"[{place / 8}, {place % 5}]",
+    }
+    for place in range(20)
+  ]
+  write_csv(table, rows)
+  words = [f"--manifest={table}", "--format=csv"]
+  columns = "--columns=image=image,text=text,sizes=sizes"
+  _, own, _ = predict(*words, columns, stage="fused")
+  own = [*csv.DictReader(io.StringIO(own))]
+  said = printed(capfd, f"--model={exported / 'fused'}", *words)
+  said = [*csv.DictReader(io.StringIO(said))]
+  assert len(said) == len(own) == 20
+  for one, other in zip(said, own, strict=True):
+    assert list(one) == list(other)
+    for name, value in one.items():
+      if name.startswith("prob"):
+        assert float(value) == pytest.approx(float(other[name]), abs=1e-6)
+      else:
+        assert value == other[name]
+
+
+def test_a_model_and_a_workdir_are_one_too_many(refused, exported):
+  error = refused(f"--model={exported / 'image'}", "photo.png")
+  assert "Both --model and --workdir, --stage are given" in error
+
+
+def test_a_model_that_is_no_export_is_named(capsys, tmp_path):
+  with pytest.raises(SystemExit) as stop:
+    cli.main(["predict", f"--model={tmp_path}", __file__])
+  assert stop.value.code == 2
+  assert "is no exported student" in capsys.readouterr().err
 
 
 # Wrong usage

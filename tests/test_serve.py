@@ -7,6 +7,7 @@ import html.parser
 import io
 import json
 import re
+import shutil
 import signal
 import struct
 import sys
@@ -19,7 +20,7 @@ import serving
 from PIL import Image
 
 import kdjax
-from kdjax import cli
+from kdjax import cli, export
 from kdjax.errors import UserError
 from kdjax.preprocess.tokenizer import Characters
 from kdjax.preprocess.words import Vocabulary
@@ -163,6 +164,62 @@ def test_a_number_that_is_not_finite_is_null(client, service, monkeypatch):
   monkeypatch.setattr(student, "_compute", nan)
   answer = client.post("/predict", files={"image": png()})
   assert {*answer.json()["stages"]["alone"]["probabilities"].values()} == {None}
+
+
+# Exported students
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+  """Folders of two stages, of which the second has weights alone, too."""
+  pytest.importorskip("onnxruntime", reason='needs pip install -e ".[export]"')
+  folder = tmp_path_factory.mktemp("students")
+  for stage in ("teacher", "alone"):
+    formats = ("safetensors", "onnx", "stablehlo")
+    export.export(run, stage, folder / stage, formats=formats, most=10)
+  return folder
+
+
+@pytest.mark.parametrize("stages", [["alone"], ["teacher", "alone"]])
+def test_exported_folders_answer_as_their_students(run, exported, stages):
+  one = Service(opening.of_folders([f"{exported / it}" for it in stages]))
+  assert not one.served.examples
+  title = "digits/alone" if len(stages) == 1 else "Exported students"
+  assert one.served.name == title
+  made = app.make(one, app.Limits(size=SIZE))
+  with testclient.TestClient(made) as client:
+    said = client.post("/predict", files={"image": png(1)}).json()["stages"]
+    assert f"<h1>{title}</h1>" in client.get("/").text
+  one.close()
+  assert [*said] == [f"digits/{stage}" for stage in stages]
+  for stage in stages:
+    (expected,) = kdjax.student(run, stage).predict([{"image": png(1)}])
+    assert said[f"digits/{stage}"]["probabilities"] == pytest.approx(
+      expected.probabilities(), abs=1e-5
+    )
+
+
+def test_two_exports_of_one_student_are_told_by_their_folders(
+  exported, tmp_path
+):
+  other = tmp_path / "other"
+  shutil.copytree(exported / "alone", other)
+  folders = [f"{exported / 'alone'}", f"{other}"]
+  served = opening.of_folders([*folders, folders[0]])
+  assert [*served.students] == [f"digits/alone ({it})" for it in folders]
+
+
+def test_a_student_without_a_result_is_not_served(run, tmp_path):
+  export.export(
+    run,
+    "alone",
+    tmp_path,
+    formats=("stablehlo",),
+    outputs=("embedding",),
+    most=10,
+  )
+  with pytest.raises(UserError, match="no result to show"):
+    opening.of_folders([f"{tmp_path}"])
 
 
 # Bad requests
@@ -645,6 +702,9 @@ def test_a_missing_package_names_the_line_that_installs_it(
   [
     ([], "needs --workdir"),
     (["--workdir=x", "stray"], "needs --workdir"),
+    (["--workdir=x", "--model=y"], "Both --model and --workdir are given"),
+    (["--model=y", "--stage=a"], "Both --model and --stage are given"),
+    (["--model=nowhere", "--port=0"], "'nowhere' is no exported student"),
     (["--workdir=x", "--max_mb=0"], "--max_mb=0 is out of range"),
     (["--workdir=x", "--port=70000"], "--port=70000 is no port"),
     (["--workdir=x", "--port=0", "--host=192.0.2.1"], "192.0.2.1:0 cannot"),

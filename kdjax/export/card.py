@@ -72,6 +72,7 @@ def write(
     own=", ".join(f"{name} {value:.3f}" for name, value in own.items()),
     count=f"{count:,}",
     machine=_machine(),
+    has_page=any(it.format == "web" for it in files),
     alone_batch=any("litert" in it.format for it in files),
     files=[_file_row(it, own) for it in files],
     score_names=list(own),

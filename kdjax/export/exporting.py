@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import pathlib
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from kdjax.export import (
 )
 from kdjax.export import folder as folders
 from kdjax.export import formats as known_formats
-from kdjax.export.formats import safetensors
+from kdjax.export.formats import onnx, safetensors, web
 from kdjax.export.measuring import Measurement
 from kdjax.students import network_inputs, trained
 from kdjax.students.function import Trained
@@ -65,6 +66,7 @@ def export(
   point: int = 0,
   accept: Sequence[str] = (),
   most: int = 0,
+  runtime: str | pathlib.Path = web.DIST,
   say: Callable[[str], None] = lambda text: None,
 ) -> Export:
   """Exports the student of a finished stage.
@@ -85,6 +87,7 @@ def export(
     point: number of the grid point, if the stage has a grid.
     accept: ("sources",) allows code that differs from what it was trained with.
     most: the largest number of test examples that are measured; 0 is all.
+    runtime: of the format "web": the folder of the npm package's files.
     say: gets a line for every step.
 
   Raises:
@@ -96,6 +99,9 @@ def export(
   modules = {name: _checked(name, int8) for name in dict.fromkeys(formats)}
   if not modules:
     raise UserError("No format is named.", exists=USUAL)
+  options = {web.FILE: {"runtime": runtime}}
+  if web.FILE in modules:
+    web.check(runtime)
   one = trained.trained(
     workdir, stage, seed=seed, which=which, point=point, accept=accept
   )
@@ -113,7 +119,8 @@ def export(
     folders.write_json(draft / folders.SIGNATURE, content)
     made = _Draft(draft, whole, on, original, read, layers, say)
     for name, module in modules.items():
-      file = made.add(name, functools.partial(module.write, whole, draft))
+      write = functools.partial(module.write, whole, draft)
+      file = made.add(name, functools.partial(write, **options.get(name, {})))
       if file and int8 and name in quantization.FORMATS:
         made.add(f"{name} int8", functools.partial(made.int8, name, file))
     if not made.files:
@@ -169,7 +176,7 @@ class _Draft:
     except UserError as error:
       self.refused[name] = f"{name}: {error}"
       for path in {*self.folder.iterdir()} - before:
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
       return ""
     self.files.append(found)
     return file
@@ -178,10 +185,17 @@ class _Draft:
     if file == safetensors.FILE:
       tensors, _ = safetensors.content(self.whole.trained)
       return measuring.of_weights(self.folder / file, name, tensors)
-    signature = self.whole.signature
+    signature, folder = self.whole.signature, self.folder
+    whole = file
+    if file == web.FILE:  # a browser runs its model, but says the same
+      folder, whole = folder / file, onnx.FILE
     found = measuring.measure(
-      self.folder, file, name, signature, self.on, self.original
+      folder, whole, name, signature, self.on, self.original
     )
+    if file == web.FILE:
+      found = dataclasses.replace(
+        found, file=file, bytes=web.size(self.folder), seconds={}
+      )
     if not name.endswith("int8"):
       measuring.check(found, self.original)
     return found

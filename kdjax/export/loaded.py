@@ -29,19 +29,32 @@ def load(path: str | pathlib.Path, file: str = "") -> Student:
   }
   if file and file not in files:
     raise UserError(f"'{path}' has no '{file}'.", exists=files, near=file)
+  runs = {name: formats.of_file(what) for name, what in files.items()}
+  runs = {name: module for name, module in runs.items() if module.RUNTIME}
+  if file not in ("", *runs) or not runs:
+    raise UserError(
+      f"No runtime of Python runs '{path / file}': {_listed(files, file)}.",
+      "Export it as onnx, litert or stablehlo, too.",
+    )
   missing = {}
-  for name, what in files.items():
-    lacks = formats.lacking(formats.named(what).RUNTIME)
+  for name, module in runs.items():
+    lacks = formats.lacking(module.RUNTIME)
     if file in ("", name) and not lacks:
       call, any_size = _opened(path / name, list(signature.outputs))
       readers = tokenizers.read(path, signature, content["tokenizers"])
       return Student(signature, call, readers, any_size)
     missing[name] = lacks
-  chosen = file or next(iter(files))
+  chosen = file or next(iter(runs))
   raise UserError(
     f"'{path / chosen}' needs {', '.join(missing[chosen])}.",
-    f"Install: {formats.named(files[chosen]).INSTALL}",
+    f"Install: {runs[chosen].INSTALL}",
   )
+
+
+def _listed(files: dict[str, str], file: str) -> str:
+  """The formats of a folder, or that of one file."""
+  found = [what for name, what in files.items() if file in ("", name)]
+  return f"it is {', '.join(found)}" if found else "it holds no file"
 
 
 def _opened(path: pathlib.Path, outputs: list[str]):

@@ -4,9 +4,10 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
+from kdjax import export
 from kdjax.config import records
 from kdjax.errors import UserError
-from kdjax.report import theme
+from kdjax.export.web import page
 from kdjax.serve import examples
 from kdjax.serve.examples import Example
 from kdjax.students import Student, student
@@ -83,16 +84,42 @@ def of_workdir(
   return Served(
     name=config["name"],
     students=students,
-    colours={name: _colours(order.index(name)) for name in students},
+    colours={name: page.colours(order.index(name)) for name in students},
     examples=examples.of_test_split(config, students, say),
+  )
+
+
+def of_folders(folders: Sequence[str]) -> Served:
+  """Exported students side by side, each by the name in its student.json.
+
+  Args:
+    folders: of `kdjax export`. Of students with one name, the folder tells
+      which is which.
+
+  Raises:
+    UserError: a folder is no exported student, none of its runtimes is
+      installed, or it has no result to show.
+  """
+  paths = list(dict.fromkeys(folders))
+  opened = [export.load(path) for path in paths]
+  names = [one.signature.name for one in opened]
+  students = {}
+  for path, name, one in zip(paths, names, opened, strict=True):
+    if not one.signature.results:
+      raise UserError(
+        f"The student of '{path}' has no result to show.",
+        f"It gives: {', '.join(one.signature.outputs)}. Export it with its"
+        " results.",
+      )
+    shown = name if names.count(name) == 1 else f"{name} ({path})"
+    students[shown] = one
+  return Served(
+    name=names[0] if len(names) == 1 else "Exported students",
+    students=students,
+    colours={name: page.colours(row) for row, name in enumerate(students)},
   )
 
 
 def _is_finished(folder, config, name: str) -> bool:
   result = workdirs.stage_result(folder, name)
   return result is not None and records.is_of(result, config["stages"][name])
-
-
-def _colours(place: int) -> tuple[str, str]:
-  light, dark = theme.LIGHT.stages, theme.DARK.stages
-  return light[place % len(light)], dark[place % len(dark)]

@@ -16,7 +16,6 @@ from kdjax.serve.forms import RefusedError, inputs_of
 from kdjax.serve.opening import Served
 from kdjax.students import Student
 from kdjax.students.inputs import AUDIO, Input
-from kdjax.students.signature import VALUE
 
 # Highest sample rate of a sound. Resampling takes seconds from a higher one
 # that shares no factor with the student's.
@@ -151,8 +150,3 @@ def _answer(
     "inputs": [it.key for it in student.signature.inputs if it.key in given],
     "milliseconds": round(computed.milliseconds, 3),
   }
-
-
-def is_value(student: Student) -> bool:
-  """Whether the first result of a student is a value, not probabilities."""
-  return student.signature.results[0].kind == VALUE

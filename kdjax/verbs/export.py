@@ -3,6 +3,8 @@
 kdjax export --workdir=runs/digits --stage=distilled --out=students/digits
 kdjax export --workdir=runs/digits --stage=distilled --out=students/digits \\
   --format=onnx,litert --int8
+kdjax export --workdir=runs/digits --stage=distilled --out=students/digits \\
+  --format=web --runtime=node_modules/onnxruntime-web/dist
 """
 
 from absl import flags
@@ -23,10 +25,17 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   text("workdir", None, f"{cli.REQUIRED}the workdir of a run")
   text("stage", None, f"{cli.REQUIRED}the stage whose student is exported")
   text("out", None, f"{cli.REQUIRED}the folder to write")
-  names("format", "stablehlo, onnx, litert, safetensors; none is the first 3")
+  names(
+    "format", "stablehlo, onnx, litert, safetensors, web; none is the first 3"
+  )
   names("outputs", "of the student, such as embedding; none is its results")
   names("without", "modalities that the exported student never gets")
   text("which", "best", "variables: best on validation, or last")
+  text(
+    "runtime",
+    "node_modules/onnxruntime-web/dist",
+    "the folder of onnxruntime-web's files, of --format=web",
+  )
   flags.DEFINE_bool(
     "int8", False, "write files of 8 bits, too", flag_values=values
   )
@@ -75,6 +84,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     which=values.which,
     accept=values.accept,
     most=values.examples,
+    runtime=values.runtime,
     say=lambda text: print(text, file=sys.stderr, flush=True),
   )
   print_table(made, values.stage, _console.console())

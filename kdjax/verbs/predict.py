@@ -3,11 +3,13 @@
   kdjax predict --workdir=runs/digits --stage=distilled photos/*.png
   kdjax predict --workdir=runs/sst2 --stage=distilled - < reviews.txt
   kdjax predict --workdir=runs/birds --stage=distilled --manifest=new.csv
+  kdjax predict --model=students/digits photos/*.png
 
 A file is a record of the student's input, or of --input where it reads several.
 Of a student of texts, each line of a file is one. `-` reads lines of standard
 input: texts, or paths of files. Of a table each row is a record; its paths are
-relative to its folder.
+relative to its folder. --model is a folder of `kdjax export` in place of a
+workdir.
 
 A record that cannot be read is a row with its reason, in the column `fault`.
 The exit status is 0 if one record could be read, and else 1.
@@ -22,6 +24,7 @@ from absl import flags
 from kdjax import cli
 from kdjax.config import files
 from kdjax.errors import UserError
+from kdjax.verbs import _model
 
 FORMATS = ("table", "csv", "jsonl")
 
@@ -43,8 +46,9 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   number = lambda name, default, meaning, **of: flags.DEFINE_integer(
     name, default, meaning, flag_values=values, **of
   )
-  text("workdir", None, f"{cli.REQUIRED}the workdir of a run")
-  text("stage", None, f"{cli.REQUIRED}the stage of the student")
+  text("workdir", None, "(required, or --model) the workdir of a run")
+  text("stage", None, "(required, or --model) the stage of the student")
+  text("model", None, "the folder of an exported student, without a workdir")
   number("seed", None, "one of the run's seeds; the first by default")
   text("which", "best", "variables: best on validation, or last")
   text("input", "", "the input that the files are, if there are several")
@@ -108,9 +112,11 @@ def _checked(values, arguments) -> dict[str, list[str]]:
   Raises:
     UserError: flags are missing, or do not go together.
   """
-  if not (values.workdir and values.stage):
+  _model.check(values)
+  if not (values.model or (values.workdir and values.stage)):
     raise UserError(
-      "kdjax predict needs --workdir and --stage.", f"For example: {_EXAMPLE}"
+      "kdjax predict needs --workdir and --stage, or --model.",
+      f"For example: {_EXAMPLE}",
     )
   if bool(arguments) == bool(values.manifest):
     found = "both" if arguments else "neither"
@@ -144,6 +150,10 @@ def _checked(values, arguments) -> dict[str, list[str]]:
 
 def _opened(values):
   """The student that the flags name."""
+  if values.model:
+    from kdjax import export
+
+    return export.load(values.model)
   from kdjax import students
 
   return students.student(
@@ -162,9 +172,11 @@ def _records(values, arguments, columns, student):
 
   if values.manifest:
     table = pathlib.Path(values.manifest)
-    of_run, options = table_records.columns_of_run(
-      values.workdir, values.stage, table
-    )
+    of_run, options = {}, {}
+    if values.workdir:
+      of_run, options = table_records.columns_of_run(
+        values.workdir, values.stage, table
+      )
     rows = table_records.records(student, table, of_run, columns, **options)
     return rows, None
   it = records.input_of(student, values.input)

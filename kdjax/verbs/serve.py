@@ -2,17 +2,20 @@
 
   kdjax serve --workdir=runs/digits
   kdjax serve --workdir=runs/digits --stage=alone,distilled --port=0
+  kdjax serve --model=students/digits,students/digits_small
 
 Every stage that is finished answers the same inputs, side by side: an image, a
-sound, a text, numbers. Only this machine reaches the server, unless --host says
-otherwise; it asks nobody who they are. It needs pip install -e ".[serve]".
-kdjax/serve/README.md describes the endpoint.
+sound, a text, numbers. --model serves folders of `kdjax export` without their
+run, and without its test examples. Only this machine reaches the server, unless
+--host says otherwise; it asks nobody who they are. It needs
+pip install -e ".[serve]". kdjax/serve/README.md describes the endpoint.
 """
 
 from absl import flags
 
 from kdjax import cli
 from kdjax.errors import UserError
+from kdjax.verbs import _model
 
 # Of --max_mb: more than any image or sound of a few seconds.
 MOST_MB = 1024
@@ -27,9 +30,12 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   number = lambda name, default, meaning: flags.DEFINE_integer(
     name, default, meaning, flag_values=values
   )
-  text("workdir", None, f"{cli.REQUIRED}the workdir of a run")
+  text("workdir", None, "(required, or --model) the workdir of a run")
   flags.DEFINE_list(
     "stage", [], "stages, a,b; by default all finished", flag_values=values
+  )
+  flags.DEFINE_list(
+    "model", [], "folders of exported students, a,b", flag_values=values
   )
   text("which", "best", "variables: best on validation, or last")
   text("host", "127.0.0.1", "the address to listen at")
@@ -40,9 +46,10 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
   """Opens and compiles the students, and serves until Ctrl-C."""
-  if arguments or not values.workdir:
+  _model.check(values)
+  if arguments or not (values.workdir or values.model):
     raise UserError(
-      "kdjax serve needs --workdir.",
+      "kdjax serve needs --workdir or --model.",
       "For example: kdjax serve --workdir=runs/digits",
     )
   if not 1 <= values.max_mb <= MOST_MB:
@@ -60,13 +67,16 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
 
   say = lambda sentence: print(f"kdjax: {sentence}", flush=True)
   compilation_cache.enable()
-  served = opening.of_workdir(
-    values.workdir,
-    values.stage,
-    which=values.which,
-    accept=values.accept,
-    say=say,
-  )
+  if values.model:
+    served = opening.of_folders(values.model)
+  else:
+    served = opening.of_workdir(
+      values.workdir,
+      values.stage,
+      which=values.which,
+      accept=values.accept,
+      say=say,
+    )
   service = Service(served)
   hosts = (*app.LOOPBACK, values.host) if server.is_loopback(at) else ()
   limits = app.Limits(size=values.max_mb << 20)

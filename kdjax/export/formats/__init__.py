@@ -1,8 +1,8 @@
 """The formats of exported students, one a file.
 
 `write(program, folder)` writes the student and returns the file's name;
-`PACKAGES` are imported to write it, `RUNTIME` to run it, `INSTALL` is the line
-that installs them.
+`PACKAGES` are imported to write it, `RUNTIME` to run it, () if Python does not
+run it; `INSTALL` is the line that installs them.
 """
 
 import importlib
@@ -29,6 +29,11 @@ def named(name: str) -> ModuleType:
   if name not in names():
     raise UserError(f"No format '{name}'.", exists=names(), near=name)
   return importlib.import_module(f"{__name__}.{name}")
+
+
+def of_file(what: str) -> ModuleType:
+  """The module of a file's format in `student.json`, such as "onnx int8"."""
+  return named(what.partition(" ")[0])
 
 
 def lacking(packages: Iterable[str]) -> list[str]:

@@ -153,6 +153,7 @@ def _without_zero_bias(model: Any) -> None:
   for node in model.graph.node:
     if node.op_type == "Gemm" and {*node.input[2:]} & zeros:
       del node.input[2]
+  # Browsers print a warning for each that is left.
   read = {name for node in model.graph.node for name in node.input}
   kept = [it for it in model.graph.initializer if it.name in read]
   del model.graph.initializer[:]

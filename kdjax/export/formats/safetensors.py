@@ -20,7 +20,7 @@ from kdjax.students.function import STUDENT, Trained
 FILE = "model.safetensors"
 CONFIG = "config.json"
 PACKAGES = ("safetensors",)
-RUNTIME = ("safetensors", "numpy")
+RUNTIME = ()  # weights, without the network
 INSTALL = "pip install safetensors"
 
 

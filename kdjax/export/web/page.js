@@ -42,34 +42,22 @@ for (const image of document.querySelectorAll("img.preview")) {
     image.classList.toggle("small", image.naturalWidth < 112));
 }
 
+// `answered` is of the other script: {stages: {name: ..}}; it throws a reason.
 async function predict() {
   const number = ++asked;
-  const body = new FormData(form);
-  let size = 0;
-  for (const value of body.values()) size += value.size ?? value.length;
-  if (size > Number(form.dataset.most)) {
-    say(`The inputs are larger than the limit of ${form.dataset.most} bytes.`,
-      true);
-    return;
-  }
   say("Computing …");
-  let response, answer;
+  let answer = {}, reason = "";
   try {
-    response = await fetch("predict", {method: "POST", body});
-    answer = await response.json();
-  } catch {
-    if (number === asked) say("The server does not answer.", true);
-    return;
+    answer = await answered(new FormData(form));
+  } catch (error) {
+    reason = error.message;
   }
   if (number !== asked) return;
   for (const section of document.querySelectorAll("[data-stage]")) {
     showStage(section, answer.stages?.[section.dataset.stage]);
   }
-  if (!response.ok) {
-    say(answer.error, true);
-    return;
-  }
-  say(truth ? `True label: ${truth}` : "Done.");
+  if (reason) say(reason, true);
+  else say(truth ? `True label: ${truth}` : "Done.");
 }
 
 // Shows what a stage says; without an answer, nothing.
@@ -117,59 +105,26 @@ function bar(name, value, isValue) {
   return item;
 }
 
-// Examples of the test split
-
-async function loadExample(button) {
-  let example;
-  try {
-    const response = await fetch(`examples/${button.dataset.example}`);
-    example = await response.json();
-  } catch {
-    say("The server does not answer.", true);
-    return;
-  }
-  for (const input of form.querySelectorAll("[name]")) {
-    fill(input, example.inputs[input.name], button.textContent);
-  }
-  forgetExample();
-  button.setAttribute("aria-current", "true");
-  truth = example.label;
-  predict();
-}
-
-function fill(input, value, number) {
-  const kind = input.closest("[data-kind]").dataset.kind;
-  if (input.type === "file") {
-    const [type, ending] =
-      kind === "image" ? ["image/png", "png"] : ["audio/wav", "wav"];
-    const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    put(input, value &&
-      new File([bytes(value)], `example ${number}.${ending}`, {type}));
-  } else if (value === undefined || typeof value === "string") {
-    input.value = value ?? "";
-  } else if (kind === "array") {
-    input.value = JSON.stringify(value);
-  } else {
-    input.value = [value].flat().join(kind === "sequence" ? "\n" : ", ");
-  }
-}
-
-// Sounds: recorded, or of a format that the server does not read
+// Sounds: recorded, or of a format that kdjax does not read
 
 async function asWav(blob) {
   const context = new AudioContext();
   try {
     const sound = await context.decodeAudioData(await blob.arrayBuffer());
-    const mono = new Float32Array(sound.length);
-    for (let i = 0; i < sound.numberOfChannels; i++) {
-      sound.getChannelData(i).forEach((x, at) => {
-        mono[at] += x / sound.numberOfChannels;
-      });
-    }
-    return wav(mono, sound.sampleRate);
+    return wav(mono(sound), sound.sampleRate);
   } finally {
     context.close();
   }
+}
+
+function mono(sound) {
+  const wave = new Float32Array(sound.length);
+  for (let i = 0; i < sound.numberOfChannels; i++) {
+    sound.getChannelData(i).forEach((x, at) => {
+      wave[at] += x / sound.numberOfChannels;
+    });
+  }
+  return wave;
 }
 
 function wav(samples, rate) {
@@ -235,7 +190,7 @@ async function record(button) {
 async function chosen(input, file) {
   const isSound = input.closest("[data-kind]").dataset.kind === "audio";
   if (file && isSound && !/\.(wav|flac|ogg|oga|mp3)$/i.test(file.name)) {
-    // What the browser cannot read either, the server says.
+    // What the browser cannot read either, the answer says.
     file = await asWav(file).catch(() => file);
   }
   put(input, file);
@@ -247,8 +202,6 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   predict();
 });
-examples.forEach((button) =>
-  button.addEventListener("click", () => loadExample(button)));
 for (const input of form.querySelectorAll("[type=file]")) {
   const area = input.closest(".drop");
   input.addEventListener("change", () => chosen(input, input.files[0]));
