@@ -42,7 +42,16 @@ LINES_OF_FRONT, COLUMNS = 200, 120
 COMMAND = re.compile(r"(?:^|[`&$] ?)(kdjax [a-z][^`\n…]*)(?=$|`)", re.MULTILINE)
 
 # Programs of other projects that a block of shell commands may start.
-OTHERS = {"pip", "pytest", "tensorboard", "git", "jupyter", "python", "rm"}
+OTHERS = {
+  "npm",
+  "pip",
+  "pytest",
+  "tensorboard",
+  "git",
+  "jupyter",
+  "python",
+  "rm",
+}
 
 
 def named(path):

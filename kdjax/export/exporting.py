@@ -114,22 +114,37 @@ def export(
   on = read("test", most)
   original = _original(whole, on)
   with folders.replacing(out) as draft:
-    readers = network_inputs.readers(one.stage)
-    content = _content(whole, tokenizers.write(readers, one.signature, draft))
-    folders.write_json(draft / folders.SIGNATURE, content)
     made = _Draft(draft, whole, on, original, read, layers, say)
-    for name, module in modules.items():
-      write = functools.partial(module.write, whole, draft)
-      file = made.add(name, functools.partial(write, **options.get(name, {})))
-      if file and int8 and name in quantization.FORMATS:
-        made.add(f"{name} int8", functools.partial(made.int8, name, file))
-    if not made.files:
-      raise UserError(" ".join(made.refused.values()))
-    content["files"] = [it.to_json() for it in made.files]
-    folders.write_json(draft / folders.SIGNATURE, content)
-    own = measuring.scores(whole.signature, original, on)
+    own = _written(made, modules, options, int8)
     card.write(draft, workdir, stage, made, own)
   return Export(out, tuple(made.files), own, made.refused)
+
+
+def _written(
+  made: "_Draft",
+  modules: Mapping[str, Any],
+  options: Mapping[str, Mapping[str, Any]],
+  int8: bool,
+) -> dict[str, float]:
+  """Writes the files of all formats; returns the student's own scores.
+
+  Raises:
+    UserError: no format takes the network.
+  """
+  whole, folder = made.whole, made.folder
+  readers = network_inputs.readers(whole.trained.stage)
+  content = _content(whole, tokenizers.write(readers, whole.signature, folder))
+  folders.write_json(folder / folders.SIGNATURE, content)
+  for name, module in modules.items():
+    write = functools.partial(module.write, whole, folder)
+    file = made.add(name, functools.partial(write, **options.get(name, {})))
+    if file and int8 and name in quantization.FORMATS:
+      made.add(f"{name} int8", functools.partial(made.int8, name, file))
+  if not made.files:
+    raise UserError(" ".join(made.refused.values()))
+  content["files"] = [it.to_json() for it in made.files]
+  folders.write_json(folder / folders.SIGNATURE, content)
+  return measuring.scores(whole.signature, made.original, made.on)
 
 
 def _checked(name: str, int8: bool):
