@@ -34,6 +34,21 @@ fresh seeds. All of it, which continues where it was interrupted:
   done
   kdjax report runs/board/{sensors,image,audio,emoji,radical,tone,digits} \\
     --out=runs/board/summary
+
+Expected test accuracy, ten seeds, of the one method that validation chose, with
+the 95 % interval of its gain over the student alone:
+
+  sensors  modality_focusing  0.591  +0.160 [+0.098, +0.222]
+  tone     soft_router        0.890  +0.158 [+0.126, +0.191]
+  digits   dist               0.897  +0.091 [+0.072, +0.111]
+  radical  dist               0.275  +0.118 [+0.081, +0.155]
+  emoji    dist               0.437  +0.116 [+0.095, +0.137]
+  audio    dist               0.697  +0.156 [+0.129, +0.182]
+  image    dist               0.479  +0.015 [+0.007, +0.024]
+
+All of it takes 1.5 hours on two cores, two pairs side by side beside other
+work: 12 to 48 minutes a pair. `sensors-fast` and `image-fast`, side by side,
+take three minutes.
 """
 
 from typing import NamedTuple
