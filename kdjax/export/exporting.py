@@ -96,12 +96,9 @@ def export(
   """
   out = pathlib.Path(out)
   folders.check(out)
-  modules = {name: _checked(name, int8) for name in dict.fromkeys(formats)}
+  modules = {it: _checked(it, int8, runtime) for it in dict.fromkeys(formats)}
   if not modules:
     raise UserError("No format is named.", exists=USUAL)
-  options = {web.FILE: {"runtime": runtime}}
-  if web.FILE in modules:
-    web.check(runtime)
   one = trained.trained(
     workdir, stage, seed=seed, which=which, point=point, accept=accept
   )
@@ -117,8 +114,9 @@ def export(
     folders.write_json(draft / folders.SIGNATURE, content)
     made = _Draft(draft, whole, on, original, read, say)
     for name, module in modules.items():
-      write = functools.partial(module.write, whole, draft)
-      file = made.add(name, functools.partial(write, **options.get(name, {})))
+      options = {"runtime": runtime} if name == web.FILE else {}
+      write = functools.partial(module.write, whole, draft, **options)
+      file = made.add(name, write)
       if file and int8 and name in quantization.FORMATS:
         made.add(f"{name} int8", functools.partial(made.int8, name, file))
     if not made.files:
@@ -130,8 +128,10 @@ def export(
   return Export(out, tuple(made.files), own, made.refused)
 
 
-def _checked(name: str, int8: bool):
+def _checked(name: str, int8: bool, runtime: str | pathlib.Path):
   module = known_formats.check(name)
+  if name == web.FILE:
+    web.check(runtime)
   if int8 and name in quantization.FORMATS:
     quantization.check(name)
   return module
