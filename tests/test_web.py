@@ -238,7 +238,7 @@ def opened(browser, address):
         ),
       )
       page.on("console", lambda it: it.type == "error" and faults.append(it))
-      page.on("pageerror", faults.append)
+      page.on("pageerror", lambda error: faults.append(error))
       page.goto(f"{own}index.html")
       said_to_be(page, "Ready.")
       pages[name] = page
@@ -393,8 +393,9 @@ def test_images_become_the_pixels_of_pillow(opened, mode, channels, fit):
       io.BytesIO(content), (12, 16), channels=channels, fit=fit
     )
     found = decoded(opened("image"), it, content)
-    # A browser blends transparency with other rounding.
-    limit = 2 if mode == "RGBA" else 0
+    # Versions of Pillow round between the two axes in another order, and a
+    # browser blends transparency with other rounding.
+    limit = 2 if mode == "RGBA" else 1
     assert np.abs(found - expected.astype(int)).max() <= limit, size
 
 

@@ -228,7 +228,8 @@ function pixelsOf(bitmap, channels) {
 }
 
 // Pillow's bicubic resampling. A canvas has another in every browser, and
-// small images would be other images.
+// small images would be other images. Pillow may begin with the columns, which
+// rounds by one level otherwise.
 function resized(pixels, height, width, channels, toHeight, toWidth, isCrop) {
   if (height === toHeight && width === toWidth) return pixels;
   let [wide, high] = [width, height];
