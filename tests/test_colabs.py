@@ -32,7 +32,12 @@ BESIDE = ROOT / "../shared/data"
 DATA = os.environ.get("KDJAX_DATA", str(BESIDE.resolve()))
 
 # The config that a notebook loads, and a folder of DATA that it needs.
-CONFIGS = {"cross_modal": "har", "methods": "digits", "quickstart": "digits"}
+CONFIGS = {
+  "cross_modal": "har",
+  "methods": "digits",
+  "quickstart": "digits",
+  "ship": "digits",
+}
 FOLDERS = {"cross_modal": "har"}
 
 each_notebook = pytest.mark.parametrize(

@@ -14,9 +14,20 @@ from kdjax import export
 from kdjax.config import data, experiment, method, network, stage, term
 from kdjax.config import teacher as taught_by
 from kdjax.errors import UserError
-from kdjax.export import examples, folder, formats, measuring, runner
+from kdjax.export import (
+  examples,
+  folder,
+  formats,
+  measuring,
+  runner,
+  tokenizers,
+)
 from kdjax.export.unrolled import unrolled
+from kdjax.preprocess.tokenizer import Characters
+from kdjax.preprocess.words import Vocabulary
 from kdjax.students import trained
+from kdjax.students.inputs import Input
+from kdjax.students.signature import Signature
 
 pytest.importorskip("onnxruntime", reason='needs pip install -e ".[export]"')
 
@@ -238,6 +249,24 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(
     formats.check(name)
 
 
+def test_without_a_format_those_are_written_whose_packages_are_there(
+  workdir, tmp_path, monkeypatch
+):
+  lacking = formats.lacking
+  monkeypatch.setattr(
+    formats,
+    "lacking",
+    lambda packages: (
+      [*lacking(packages)]
+      + [it for it in packages if it in ("jax2onnx", "litert_converter")]
+    ),
+  )
+  made = export.export(workdir, "distilled", tmp_path / "out", most=10)
+  assert [it.format for it in made.files] == ["stablehlo"]
+  assert {*made.refused} == {"onnx", "litert"}
+  assert all("Install: " in why for why in made.refused.values())
+
+
 BROKEN = {
   "cut": ("student.onnx", lambda raw: raw[: len(raw) // 2], "cannot be opened"),
   "version": (
@@ -312,6 +341,30 @@ def test_scores_are_those_of_a_reference():
     result("value"), np.array([1.0, 4.0]), np.array([[3.0], [1.0]])
   )
   assert (name, value) == ("RMSE", pytest.approx(np.sqrt((4 + 9) / 2)))
+
+
+TEXTS = (
+  "A small, BROWN bird; it's on the tree.",
+  "Straße İstanbul ΟΔΟΣ ΣΟΦΟΣ, Σ! naïve nai\u0308ve",
+  "don't rock 'n' roll 2nd 3.5",
+  "",
+  "  ... ",
+  "鳥 と 木 นก",
+  "one two three four five six seven eight nine ten",
+)
+
+
+@pytest.mark.parametrize("kind", [Vocabulary, Characters])
+def test_an_exported_tokenizer_gives_the_ids_of_the_data_set(kind, tmp_path):
+  reader = kind.build(TEXTS[:3], 20)
+  text = Input("text", "text", (6,), "int32", mask=(6,))
+  signature = Signature("tiny", (text,), (), ("embedding",))
+  stated = tokenizers.write({"text": reader}, signature, tmp_path)
+  read = tokenizers.read(tmp_path, signature, stated)["text"]
+  for own, exported in zip(
+    reader.encode(TEXTS, 6), read.encode(TEXTS, 6), strict=True
+  ):
+    np.testing.assert_array_equal(own, exported)
 
 
 def test_loops_written_out_equal_loops():

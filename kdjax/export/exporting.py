@@ -28,7 +28,7 @@ from kdjax.students import network_inputs, trained
 from kdjax.students.function import Trained
 from kdjax.students.student import Student
 
-# Formats that are written if none is named.
+# Formats that are written if none is named, of those whose packages are there.
 USUAL = ("stablehlo", "onnx", "litert")
 # Training examples by which the ranges of int8 are found.
 CALIBRATION = 256
@@ -56,7 +56,7 @@ def export(
   stage: str,
   out: str | pathlib.Path,
   *,
-  formats: Sequence[str] = USUAL,
+  formats: Sequence[str] | None = None,
   int8: bool = False,
   outputs: Sequence[str] = (),
   without: Sequence[str] = (),
@@ -75,7 +75,8 @@ def export(
     workdir: of the experiment.
     stage: that trained the student.
     out: the folder to write; an earlier export there is replaced.
-    formats: names of files in `kdjax/export/formats`.
+    formats: names of files in `kdjax/export/formats`; None is those of `USUAL`
+      whose packages are installed.
     int8: whether files with weights and activations of 8 bits are written too,
       of the formats that have them.
     outputs: of the student, such as "embedding"; () is its results.
@@ -96,12 +97,8 @@ def export(
   """
   out = pathlib.Path(out)
   folders.check(out)
-  modules = {name: _checked(name, int8) for name in dict.fromkeys(formats)}
-  if not modules:
-    raise UserError("No format is named.", exists=USUAL)
+  modules, refused = _modules(formats, int8, runtime)
   options = {web.FILE: {"runtime": runtime}}
-  if web.FILE in modules:
-    web.check(runtime)
   one = trained.trained(
     workdir, stage, seed=seed, which=which, point=point, accept=accept
   )
@@ -114,7 +111,9 @@ def export(
   on = read("test", most)
   original = _original(whole, on)
   with folders.replacing(out) as draft:
-    made = _Draft(draft, whole, on, original, read, layers, say)
+    made = _Draft(
+      draft, whole, on, original, read, layers, say, refused=refused
+    )
     own = _written(made, modules, options, int8)
     card.write(draft, workdir, stage, made, own)
   return Export(out, tuple(made.files), own, made.refused)
@@ -147,11 +146,33 @@ def _written(
   return measuring.scores(whole.signature, made.original, made.on)
 
 
-def _checked(name: str, int8: bool):
-  module = known_formats.check(name)
-  if int8 and name in quantization.FORMATS:
-    quantization.check(name)
-  return module
+def _modules(
+  formats: Sequence[str] | None, int8: bool, runtime: str | pathlib.Path
+) -> tuple[dict[str, Any], dict[str, str]]:
+  """The formats to write, and of those that nobody named why one is left out.
+
+  Raises:
+    UserError: a package of a named format is missing, or of all.
+  """
+  modules, refused = {}, {}
+  for name in dict.fromkeys(USUAL if formats is None else formats):
+    try:
+      modules[name] = known_formats.check(name)
+      if name == web.FILE:
+        web.check(runtime)
+      if int8 and name in quantization.FORMATS:
+        quantization.check(name)
+    except UserError as error:
+      if formats is not None:
+        raise
+      modules.pop(name, None)
+      refused[name] = f"{error}"
+  if not modules:
+    raise UserError(
+      " ".join(refused.values()) or "No format is named.",
+      exists=known_formats.names(),
+    )
+  return modules, refused
 
 
 @dataclasses.dataclass

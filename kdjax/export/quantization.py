@@ -2,8 +2,9 @@
 
 Ranges of activations are those of some training examples; of a student that was
 trained with `quantize`, the inputs of its layers have the ranges of training.
-Layers are found in a file by their kernels, of which no format changes a value,
-only the order.
+Layers are found in a file by their kernels, of which formats change the order
+of the values and, by a batch norm, the scale of a channel. What is no layer,
+such as the matrices of a spectrum, stays float.
 """
 
 import os

@@ -110,8 +110,10 @@ def _content(reader: Any) -> tuple[str, int]:
   pattern, inverted = r"[\s\S]", False
   if isinstance(reader, Vocabulary):
     pattern, inverted = words.PATTERN, True
+    # Lower case letter by letter, but for the sigma that ends a word.
+    sigma = normalizers.Replace(Regex(r"(?<=\p{L})Σ(?!\p{L})"), "ς")
     made.normalizer = normalizers.Sequence(
-      [normalizers.NFC(), normalizers.Lowercase()]
+      [normalizers.NFC(), sigma, normalizers.Lowercase()]
     )
   behavior = "removed" if inverted else "isolated"
   made.pre_tokenizer = pre_tokenizers.Split(

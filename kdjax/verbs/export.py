@@ -68,14 +68,13 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   import sys
 
   from kdjax import export
-  from kdjax.export import exporting
   from kdjax.verbs import _console
 
   made = export.export(
     values.workdir,
     values.stage,
     values.out,
-    formats=values.format or exporting.USUAL,
+    formats=values.format or None,
     int8=values.int8,
     outputs=values.outputs,
     without=values.without,
