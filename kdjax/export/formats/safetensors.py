@@ -40,15 +40,35 @@ def content(one: Trained) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   if one.with_head:
     return _own(one.variables["stage"]), {"kdjax": _plain(spec)}
   module = one.stage.objective.networks[STUDENT]
-  public = published.of(spec["name"], module)
-  if public is None:
+  found = as_published(spec["name"], module, one.variables)
+  if found is None:
     return _own(one.variables), {"kdjax": _plain(spec)}
-  names, config = public
+  tensors, config = found
   classes = one.signature.results[0].classes if one.signature.results else ()
   if classes and "num_labels" in config:
     config["id2label"] = {str(row): name for row, name in enumerate(classes)}
     config["label2id"] = {name: row for row, name in enumerate(classes)}
-  leaves = _leaves(one.variables)
+  return tensors, config
+
+
+def as_published(
+  name: str, module: Any, variables: Any
+) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+  """A network's tensors and config.json as public checkpoints have them.
+
+  Args:
+    name: of the network, a file of `kdjax/models`.
+    module: the network.
+    variables: of the network.
+
+  Returns:
+    None if it has no public architecture.
+  """
+  public = published.of(name, module)
+  if public is None:
+    return None
+  names, config = public
+  leaves = _leaves(variables)
   return {names[leaf]: _public(leaf, x) for leaf, x in leaves.items()}, config
 
 
