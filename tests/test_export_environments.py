@@ -119,7 +119,7 @@ def test_litert_and_int8_are_among_the_files(exported):
 
 def test_every_network_says_the_same_in_litert(exported):
   said = run(
-    "python -m pytest -q -n0 -m slow -p no:cacheprovider"
+    "python -m pytest -n0 -m slow -p no:cacheprovider"
     " tests/test_export_networks.py -k litert",
     ROOT,
     exported / "environment",

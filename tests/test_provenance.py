@@ -1,5 +1,6 @@
 """What a stage was trained with is recorded, and compared when it is used."""
 
+import importlib.machinery
 import json
 import shutil
 
@@ -197,6 +198,32 @@ def test_a_hash_follows_imports_and_skips_docstrings(tmp_path):
   assert source_hashes.of_component("losses", name) == first
   write_loss(tmp_path, power=3)
   assert source_hashes.of_component("losses", name) != first
+
+
+def test_a_hash_takes_the_bytes_of_what_is_compiled(tmp_path, monkeypatch):
+  compiled = tmp_path / f"fast{importlib.machinery.EXTENSION_SUFFIXES[0]}"
+  compiled.write_bytes(b"\x90\x00\xff")
+  component = tmp_path / "mine" / "loss.py"
+  component.parent.mkdir()
+  component.write_text("import fast\n\n\ndef loss(x):\n  return fast.f(x)\n")
+  monkeypatch.syspath_prepend(tmp_path)
+  first = source_hashes.of_component("losses", str(component))
+  compiled.write_bytes(b"\x90\x00\xfe")
+  assert source_hashes.of_component("losses", str(component)) != first
+
+
+def test_a_hash_knows_installed_packages_of_other_environments(
+  tmp_path, monkeypatch
+):
+  packages = tmp_path / "lib" / "site-packages"
+  packages.mkdir(parents=True)
+  (packages / "installed.py").write_text("value = 1\n")
+  component = tmp_path / "loss.py"
+  component.write_text("import installed\n\n\ndef loss(x):\n  return x\n")
+  monkeypatch.syspath_prepend(packages)
+  first = source_hashes.of_component("losses", str(component))
+  (packages / "installed.py").write_text("value = 2\n")
+  assert source_hashes.of_component("losses", str(component)) == first
 
 
 def test_transforms_count_as_code_and_are_not_imported(tmp_path):

@@ -140,6 +140,9 @@ def _follow(
       continue
     if key in texts or imported == path:
       continue
+    if imported.suffix != ".py":  # compiled
+      texts[key] = hashlib.sha256(imported.read_bytes()).hexdigest()
+      continue
     text = imported.read_text(encoding="utf-8")
     texts[key] = _canonical(text, str(imported))
     _follow(imported, root, text, texts)
@@ -175,7 +178,7 @@ def _files(
     origin = found.origin if found else None
     if (beside / f"{top}.py").is_file() or (beside / top).is_dir():
       base, parts = beside, [top, *rest]
-    elif not origin or origin.startswith(_INSTALLED) or origin == "frozen":
+    elif not origin or origin == "frozen" or _is_installed(origin):
       return
     elif rest:
       base, parts = pathlib.Path(origin).parent, rest
@@ -187,6 +190,15 @@ def _files(
     for file in (place.with_suffix(".py"), place / "__init__.py"):
       if file.is_file():
         yield file
+
+
+def _is_installed(origin: str) -> bool:
+  """Whether a module's file is one of Python's or of an installed package.
+
+  Other environments may be on the path too, by PYTHONPATH or a .pth file.
+  """
+  packages = {"site-packages", "dist-packages"} & {*pathlib.Path(origin).parts}
+  return bool(packages) or origin.startswith(_INSTALLED)
 
 
 def _canonical(source: str, path: str) -> str:
