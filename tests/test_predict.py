@@ -19,6 +19,8 @@ from kdjax.students import records
 from kdjax.students.inputs import Input
 from kdjax.verbs import _counter
 
+pytestmark = pytest.mark.slow
+
 GOOD, WAYS, EACH = 970, 10, 3
 COLUMNS = {
   "image": "photo",
