@@ -146,7 +146,8 @@ def _is_read(path: pathlib.Path) -> bool:
   normal = whole["normalizer"]
   steps = [it["type"] for it in (normal or {}).get("normalizers", ())]
   ways = {
-    ("Split", "Removed", True): ["NFC", "Lowercase"],
+    # The replacement is of a final sigma, which JavaScript knows.
+    ("Split", "Removed", True): ["NFC", "Replace", "Lowercase"],
     ("Split", "Isolated", False): [],
   }
   if normal and not steps:
