@@ -390,6 +390,27 @@ def test_loops_written_out_equal_loops():
   assert "while" not in names
 
 
+def test_a_loop_that_is_too_long_is_named(monkeypatch, tmp_path):
+  import jax
+  import jax.numpy as jnp
+
+  from kdjax.export import unrolled as loops
+
+  class Long:
+    names, outputs = ("x",), ("y",)
+
+    def __call__(self, x):
+      step = lambda state, _: (jnp.tanh(state), None)
+      return (jax.lax.scan(step, x, None, length=9)[0],)
+
+    def shapes(self, batch):
+      return [jax.ShapeDtypeStruct((batch, 3), np.float32)]
+
+  monkeypatch.setattr(loops, "MOST", 8)
+  with pytest.raises(UserError, match="has 9 steps"):
+    formats.named("onnx").write(Long(), tmp_path)
+
+
 def test_the_runner_knows_nothing_of_kdjax():
   source = pathlib.Path(runner.__file__).read_text()
   assert not re.search(r"^(from|import) kdjax", source, re.MULTILINE)

@@ -258,7 +258,7 @@ def ran(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def test_split():
+def held_out():
   return digits.load("test").columns
 
 
@@ -268,12 +268,12 @@ def softmax(logits):
 
 @pytest.mark.parametrize("stage", ["teacher", "simkd", "bright"])
 def test_a_student_says_the_softmax_of_what_restore_computes(
-  ran, test_split, stage
+  ran, held_out, stage
 ):
   student = kdjax.student(ran, stage)
   model, variables = kdjax.restore(ran, stage)
   for count in (1, 5, 64, 65):
-    images = test_split["image"][:count]
+    images = held_out["image"][:count]
     by_hand = model.apply(variables, {"image": images}, train=False)
     said = student(image=images)
     assert said["probabilities"].shape == (count, 10)
@@ -285,12 +285,12 @@ def test_a_student_says_the_softmax_of_what_restore_computes(
 
 
 @pytest.mark.parametrize("keys", [("image",), ("text",), ("image", "text")])
-def test_a_fused_student_predicts_from_what_is_there(ran, test_split, keys):
+def test_a_fused_student_predicts_from_what_is_there(ran, held_out, keys):
   student = kdjax.student(ran, "fused")
   model, variables = kdjax.restore(ran, "fused")
-  inputs = {key: test_split[key][:65] for key in keys}
+  inputs = {key: held_out[key][:65] for key in keys}
   if "text" in keys:
-    inputs["mask/text"] = test_split["mask/text"][:65]
+    inputs["mask/text"] = held_out["mask/text"][:65]
   by_hand = model.apply(variables, inputs, train=False)
   said = student.outputs(inputs)
   np.testing.assert_allclose(
@@ -298,10 +298,10 @@ def test_a_fused_student_predicts_from_what_is_there(ran, test_split, keys):
   )
 
 
-def test_a_modality_may_be_missing_in_some_examples_alone(ran, test_split):
+def test_a_modality_may_be_missing_in_some_examples_alone(ran, held_out):
   student = kdjax.student(ran, "fused")
   names = ("image", "text", "mask/text")
-  both = {name: test_split[name][:4] for name in names}
+  both = {name: held_out[name][:4] for name in names}
   has = np.array([True, False, True, False])
   mixed = student.outputs({**both, "has/text": has})["logits"]
   whole = student.outputs(both)["logits"]
@@ -312,30 +312,30 @@ def test_a_modality_may_be_missing_in_some_examples_alone(ran, test_split):
   assert not np.allclose(whole, less, atol=1e-4)
 
 
-def test_a_text_is_read_as_the_data_set_reads_it(ran, test_split):
+def test_a_text_is_read_as_the_data_set_reads_it(ran, held_out):
   student = kdjax.student(ran, "words")
   said = student.predict([{"text": hint} for hint in digits.hints()[:9]])
   names = ("text", "mask/text")
-  arrays_of = {name: test_split[name][:9] for name in names}
+  arrays_of = {name: held_out[name][:9] for name in names}
   expected = student.outputs(arrays_of)["probabilities"]
   found = np.stack([it.outputs["probabilities"] for it in said])
   np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_an_image_file_is_read_as_the_range_of_the_data(
-  ran, test_split, tmp_path
+  ran, held_out, tmp_path
 ):
   from PIL import Image
 
   student = kdjax.student(ran, "teacher")
   paths = []
   for place in range(3):
-    pixels = np.round(test_split["image"][place, ..., 0] * 255)
+    pixels = np.round(held_out["image"][place, ..., 0] * 255)
     paths.append(tmp_path / f"{place}.png")
     Image.fromarray(pixels.astype(np.uint8)).save(paths[-1])
   said = student.predict([{"image": path} for path in paths])
   found = np.stack([it.outputs["logits"] for it in said])
-  expected = student(image=test_split["image"][:3])["logits"]
+  expected = student(image=held_out["image"][:3])["logits"]
   np.testing.assert_allclose(found, expected, atol=0.05)
   top = said[0].top(3)
   assert [name for name, _ in top] == [
@@ -343,13 +343,13 @@ def test_an_image_file_is_read_as_the_range_of_the_data(
   ]
 
 
-def test_names_of_classes_that_are_not_as_many_are_left_out(ran, test_split):
+def test_names_of_classes_that_are_not_as_many_are_left_out(ran, held_out):
   assert kdjax.student(ran, "teacher").signature.result().classes == tuple(
     "0123456789"
   )
   student = kdjax.student(ran, "wide")
   assert student.signature.result().classes == ()
-  (said,) = student.predict([{"image": test_split["image"][0]}])
+  (said,) = student.predict([{"image": held_out["image"][0]}])
   assert [*said.probabilities()] == [str(it) for it in range(12)]
 
 

@@ -238,9 +238,13 @@ class _Draft:
 
   def int8(self, name: str, file: str) -> str:
     """Writes the int8 form of a file, by the ranges of training examples."""
-    calibration = self.read("train", CALIBRATION)
     path = self.folder / file
-    return quantization.write(name, path, calibration, self.layers)
+    return quantization.write(name, path, self.calibration, self.layers)
+
+  @functools.cached_property
+  def calibration(self) -> examples.Examples:
+    """Training examples, read once for all formats."""
+    return self.read("train", CALIBRATION)
 
 
 def _examples(

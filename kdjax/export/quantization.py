@@ -125,7 +125,7 @@ def write(
   try:
     with quiet():
       {"onnx": _onnx, "litert": _litert}[name](path, target, rows, layers)
-  except Exception as error:
+  except Exception as error:  # quantisers raise errors of any type
     raise unconverted(f"int8 of {name}", "The quantiser", error) from error
   return target.name
 

@@ -28,7 +28,7 @@ def of(
       found[name] = {
         "title": _TITLES[name],
         "packages": " ".join(_PIP.get(it, it) for it in runtime),
-        "code": _CODE[name](it.file, signature),
+        "code": _code(name, it.file, signature),
       }
   return list(found.values())
 
@@ -58,49 +58,39 @@ def _results(signature: Signature) -> list[str]:
   ]
 
 
-def _onnx(file: str, signature: Signature) -> str:
-  return "\n".join(
-    [
-      "import json",
-      "import numpy as np",
-      "import onnxruntime",
-      *_inputs(signature),
-      f'session = onnxruntime.InferenceSession("{file}")',
-      "names = [it.name for it in session.get_outputs()]",
-      "outputs = dict(zip(names, session.run(names, inputs)))",
-      *_results(signature),
-    ]
-  )
+def _onnx(file: str, signature: Signature) -> tuple[str, list[str]]:
+  del signature
+  return "import onnxruntime", [
+    f'session = onnxruntime.InferenceSession("{file}")',
+    "names = [it.name for it in session.get_outputs()]",
+    "outputs = dict(zip(names, session.run(names, inputs)))",
+  ]
 
 
-def _litert(file: str, signature: Signature) -> str:
-  return "\n".join(
-    [
-      "import json",
-      "import numpy as np",
-      "from ai_edge_litert.interpreter import Interpreter",
-      *_inputs(signature),
-      f'runner = Interpreter("{file}").get_signature_runner()',
-      "outputs = runner(**inputs)",
-      *_results(signature),
-    ]
-  )
+def _litert(file: str, signature: Signature) -> tuple[str, list[str]]:
+  del signature
+  return "from ai_edge_litert.interpreter import Interpreter", [
+    f'runner = Interpreter("{file}").get_signature_runner()',
+    "outputs = runner(**inputs)",
+  ]
 
 
-def _stablehlo(file: str, signature: Signature) -> str:
+def _stablehlo(file: str, signature: Signature) -> tuple[str, list[str]]:
   names = list(signature.outputs)
-  return "\n".join(
-    [
-      "import json",
-      "import numpy as np",
-      "from jax import export",
-      *_inputs(signature),
-      f'content = bytearray(open("{file}", "rb").read())',
-      "student = export.deserialize(content)",
-      f"outputs = dict(zip({names}, student.call(*inputs.values())))",
-      *_results(signature),
-    ]
-  )
+  return "from jax import export", [
+    f'content = bytearray(open("{file}", "rb").read())',
+    "student = export.deserialize(content)",
+    f"outputs = dict(zip({names}, student.call(*inputs.values())))",
+  ]
 
 
-_CODE = {"onnx": _onnx, "litert": _litert, "stablehlo": _stablehlo}
+# What is imported, and the lines from `inputs` to `outputs`.
+_CALLS = {"onnx": _onnx, "litert": _litert, "stablehlo": _stablehlo}
+
+
+def _code(name: str, file: str, signature: Signature) -> str:
+  """The whole of a format's lines."""
+  imported, lines = _CALLS[name](file, signature)
+  whole = ["import json", "import numpy as np", imported]
+  whole += [*_inputs(signature), *lines, *_results(signature)]
+  return "\n".join(whole)

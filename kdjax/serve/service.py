@@ -116,11 +116,6 @@ def _decoded(student: Student, given: Mapping[str, Any]) -> dict:
     return student.decoder.record({key: given[key] for key in keys})
   except (ValueError, UserError) as error:
     raise RefusedError(422, f"{error}") from None
-  except Exception as error:
-    # Decoders are libraries of others: what they raise is the file's fault.
-    raise RefusedError(
-      422, f"{', '.join(keys)}: cannot be read ({type(error).__name__})."
-    ) from error
 
 
 def _check_rate(key: str, content: bytes) -> None:

@@ -50,7 +50,7 @@ def write(program: Program, folder: pathlib.Path) -> str:
         main, SIGNATURE, list(program.names), list(program.outputs)
       )
       content = api.export_flatbuffer_to_bytes(module.operation)
-  except Exception as error:
+  except Exception as error:  # converters raise errors of any type
     raise unconverted("LiteRT", "litert-converter", error) from error
   (folder / FILE).write_bytes(content)
   return FILE

@@ -39,7 +39,9 @@ def write(program: Program, folder: pathlib.Path) -> str:
     if model is None or not _takes_several(model, program):
       model = _mended(_converted(program, 1))
     onnx.checker.check_model(model)
-  except Exception as error:
+  except UserError:  # of ours: a loop that is too long
+    raise
+  except Exception as error:  # converters raise errors of any type
     raise unconverted("ONNX", "jax2onnx", error) from error
   onnx.save(model, folder / FILE)
   return FILE
