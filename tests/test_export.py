@@ -11,8 +11,17 @@ import pytest
 
 import kdjax
 from kdjax import export
-from kdjax.config import data, experiment, method, network, stage, term
+from kdjax.config import (
+  data,
+  experiment,
+  method,
+  metric,
+  network,
+  stage,
+  term,
+)
 from kdjax.config import teacher as taught_by
+from kdjax.data import arrays
 from kdjax.errors import UserError
 from kdjax.export import (
   examples,
@@ -100,6 +109,60 @@ def test_accuracy_is_that_of_evaluate(workdir, tmp_path):
   assert made.original["accuracy"] == pytest.approx(measured, abs=1e-6)
   (it,) = made.files
   assert it.scores["accuracy"] == pytest.approx(measured, abs=1e-6)
+
+
+def test_several_classes_and_targets_are_scored(tmp_path):
+  """Metrics that read another key than `label`, by the metrics' own reads."""
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(60, 4)).astype(np.float32)
+  columns = {
+    "x": x,
+    "labels": (x[:, :3] > 0).astype(np.int32),
+    "target": x.sum(1),
+    "split": np.array(["train"] * 30 + ["validation"] * 10 + ["test"] * 20),
+  }
+  arrays.hold("export", columns)
+  knobs = {"steps": 4, "batch_size": 8, "eval_every": 2}
+  net = lambda count: network(
+    "mlp", num_classes=count, widths=(6,), modality="x"
+  )
+  reads = {"student": "student/logits", "label": "batch/labels"}
+  aimed = {"student": "student/logits", "target": "batch/target"}
+  stages = {
+    "several": stage(
+      net(3),
+      terms={"bce": term("binary_cross_entropy", reads=reads)},
+      metrics={"multilabel": metric("multilabel", reads=reads)},
+      select="hamming_loss",
+      select_mode="min",
+      **knobs,
+    ),
+    "value": stage(
+      net(1),
+      terms={"huber": term("huber", reads=aimed)},
+      metrics={"regression": metric("regression", reads=aimed)},
+      select="mse",
+      select_mode="min",
+      **knobs,
+    ),
+  }
+  config = experiment(
+    "kinds", seeds=1, data=data("arrays", held="export"), stages=stages
+  )
+  kdjax.run(config, tmp_path / "run")
+  wanted = {
+    "several": ("share right", "hamming_loss", lambda it: 1 - it),
+    "value": ("RMSE", "rmse", lambda it: it),
+  }
+  for name, (score, measured, same) in wanted.items():
+    made = export.export(
+      tmp_path / "run", name, tmp_path / name, formats=("stablehlo",)
+    )
+    (expected,) = kdjax.evaluate(tmp_path / "run", name)[measured]
+    assert made.files[0].scores == {
+      score: pytest.approx(same(expected), abs=1e-6)
+    }
+    assert made.original == made.files[0].scores
 
 
 def test_the_card_has_every_file_and_its_numbers(exported):

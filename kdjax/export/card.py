@@ -191,7 +191,7 @@ def _warnings(
     " it without training with `quantize`."
     for it in files
     for name in own
-    if "accuracy" in name
+    if not name.startswith("RMSE")
     and name in it.scores
     and own[name] - it.scores[name] > DROP
   ]
@@ -211,10 +211,7 @@ def _results(workdir: str | pathlib.Path, stage: str) -> dict[str, Any]:
     }
     for name, it in results["stages"].items()
   ]
-  seeds = len(results["seeds"]) if isinstance(results["seeds"], list) else int(
-    results["seeds"]
-  )  # fmt: skip
-  return {"metric_names": names, "results": rows, "seeds": seeds}
+  return {"metric_names": names, "results": rows, "seeds": results["seeds"]}
 
 
 def _number(it: Mapping[str, Any]) -> str:

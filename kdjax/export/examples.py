@@ -7,7 +7,7 @@ import numpy as np
 
 from kdjax.stage.stage import Stage
 from kdjax.students.inputs import names_of
-from kdjax.students.signature import SIGMOID, SOFTMAX, Result, Signature
+from kdjax.students.signature import VALUE, Result, Signature
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +24,6 @@ class Examples:
 
   def __len__(self) -> int:
     return len(next(iter(self.inputs.values())))
-
-  def first(self, count: int) -> "Examples":
-    """The first examples."""
-    cut = lambda arrays: {key: x[:count] for key, x in arrays.items()}
-    return Examples(cut(self.inputs), cut(self.labels))
 
 
 def of(
@@ -64,21 +59,9 @@ def of(
       known = {key: x[has] for key, x in known.items()}
       given = {key: x[has] for key, x in given.items()}
   labels = {
-    it.name: known[key]
-    for it in signature.results
-    for key in (_label_key(it),)
-    if key in known
+    it.name: known[it.label] for it in signature.results if it.label in known
   }
   return Examples(signature.batch(given), labels)
-
-
-def _label_key(result: Result) -> str:
-  """The key of the batch that a result predicts."""
-  task = result.name.partition("/")[2]
-  if task:
-    return f"label/{task}"
-  kinds = {SOFTMAX: "label", SIGMOID: "labels"}
-  return kinds.get(result.kind, "target")
 
 
 def score(
@@ -91,13 +74,13 @@ def score(
     output: [N K] probabilities, or values.
     label: [N] classes, [N K] of several classes each, or targets.
   """
-  if result.kind == SOFTMAX and label.ndim == 1:
-    known = label >= 0
-    right = output.argmax(axis=1)[known] == label[known]
-    return "accuracy", float(right.mean()) if known.any() else float("nan")
-  if result.kind == SOFTMAX or result.kind == SIGMOID:
-    known = label >= 0
-    right = ((output > 0.5) == (label == 1))[known]
-    return "share right", float(right.mean()) if known.any() else float("nan")
-  error = output.reshape(len(output), -1) - label.reshape(len(label), -1)
-  return "RMSE", float(np.sqrt(np.mean(error.astype(np.float64) ** 2)))
+  if result.kind == VALUE:
+    error = output.reshape(len(output), -1) - label.reshape(len(label), -1)
+    return "RMSE", float(np.sqrt(np.mean(error.astype(np.float64) ** 2)))
+  known = label >= 0
+  of_one = label.ndim == 1
+  right = (
+    output.argmax(1) == label if of_one else (output > 0.5) == (label == 1)
+  )
+  value = float(right[known].mean()) if known.any() else float("nan")
+  return "accuracy" if of_one else "share right", value

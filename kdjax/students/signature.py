@@ -28,11 +28,13 @@ class Result:
     name: of the output.
     kind: "softmax" or "sigmoid", probabilities of classes; or "value".
     classes: their names; () where they have none.
+    label: the key of the batch that it predicts; "" where it is not one.
   """
 
   name: str
   kind: str
   classes: tuple[str, ...] = ()
+  label: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +186,7 @@ class Signature:
         for it in values["inputs"]
       ]
       results = [
-        Result(it["name"], it["kind"], tuple(it["classes"]))
+        Result(it["name"], it["kind"], tuple(it["classes"]), it["label"])
         for it in values["results"]
       ]
       return cls(

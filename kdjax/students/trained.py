@@ -132,21 +132,29 @@ def _results(
     if any(it.view for it in at) or not (own or with_head):
       continue
     base, kind = RESULTS[spec["name"]]
-    task = spec["reads"].get("label", "").removeprefix("batch/label")
-    name = f"{base}{task}"
+    label = _label_of(spec["reads"])
+    task = label.partition("/")[2]
+    name = f"{base}/{task}" if task else base
     if name not in results:
-      results[name] = Result(name, kind, _classes(stage, kind, task))
+      results[name] = Result(name, kind, _classes(stage, kind, label), label)
       reads[name] = key if with_head else at[0].output
   return tuple(results.values()), reads
 
 
-def _classes(stage: Stage, kind: str, task: str) -> tuple[str, ...]:
+def _label_of(reads: Mapping[str, Any]) -> str:
+  """The key of the batch that metrics compare with; "" where it is not one."""
+  found = reads.get("label", reads.get("target"))
+  at = found.partition("/") if isinstance(found, str) else ("", "", "")
+  return at[2] if at[0] == "batch" else ""
+
+
+def _classes(stage: Stage, kind: str, label: str) -> tuple[str, ...]:
   """The names of a result's classes."""
   if kind == VALUE:
     return ()
-  if not task:
-    return stage.class_names()
-  return stage.label_names().get(f"label{task}", ())
+  return stage.label_names().get(label) or (
+    () if "/" in label else stage.class_names()
+  )
 
 
 def _shapes(one: Trained) -> dict[str, Any]:
