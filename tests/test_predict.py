@@ -14,6 +14,7 @@ from test_manifest import encoded, png_head
 
 import kdjax
 from kdjax import cli, config, export
+from kdjax.config.files import written_atomically
 from kdjax.preprocess import tables
 from kdjax.students import records
 from kdjax.students.inputs import Input
@@ -458,12 +459,22 @@ def test_a_file_is_written_as_its_ending_says(four, tmp_path):
     assert [it.name for it in path.parent.glob("*.draft")] == []
 
 
+def test_of_two_that_write_the_same_file_it_has_one_whole(tmp_path):
+  path = tmp_path / "rows.csv"
+  with written_atomically(path) as first, written_atomically(path) as second:
+    for row in range(100):
+      first(f"first {row}\n")
+      second(f"second {row}\n")
+  assert path.read_text() == "".join(f"first {row}\n" for row in range(100))
+  assert [it.name for it in tmp_path.iterdir()] == ["rows.csv"]
+
+
 def test_a_file_is_whole_or_as_it_was(four, tmp_path, monkeypatch):
   path = tmp_path / "rows.csv"
   path.write_text("before")
 
   def stopped(*arguments):
-    assert (tmp_path / "rows.csv.draft").exists()
+    assert [*tmp_path.glob("rows.csv.*.draft")]
     raise KeyboardInterrupt
 
   from kdjax.students import written

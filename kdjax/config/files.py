@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import uuid
 from collections.abc import Callable, Iterator
 
 from kdjax.errors import UserError
@@ -31,7 +32,8 @@ def written_atomically(
 ) -> Iterator[Callable[[str | bytes], None]]:
   """A file that grows beside its place, and is renamed at the end.
 
-  An exception inside of the context leaves the file's place as it was.
+  An exception inside of the context leaves the file's place as it was. If two
+  processes write the same file, the later one's is there in the end, whole.
 
   Yields:
     A function that writes a text, as UTF-8, or bytes.
@@ -39,7 +41,7 @@ def written_atomically(
   Raises:
     UserError: the folder is not writable, or the disk is full.
   """
-  draft = path.with_name(path.name + ".draft")
+  draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.draft")
   with writing(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():

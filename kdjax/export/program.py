@@ -8,7 +8,7 @@ import jax
 
 from kdjax.errors import UserError
 from kdjax.students.function import Trained
-from kdjax.students.inputs import leaves_of, names_of
+from kdjax.students.inputs import leaves_of
 from kdjax.students.signature import Signature
 
 # Name of the batch's axis, where a format leaves its size open.
@@ -38,9 +38,7 @@ class Program:
   @property
   def names(self) -> tuple[str, ...]:
     """The names of its arguments: every array of every input, in order."""
-    return tuple(
-      name for it in self.trained.signature.inputs for name in names_of(it)
-    )
+    return self.signature.names
 
   def __call__(self, *arrays) -> tuple[jax.Array, ...]:
     """The outputs of a batch.

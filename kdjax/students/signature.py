@@ -63,22 +63,10 @@ class Signature:
       near=key,
     )
 
-  def result(self, name: str = "") -> Result:
-    """A result by name; "" is the first.
-
-    Raises:
-      UserError: there is none.
-    """
-    for it in self.results:
-      if name in ("", it.name):
-        return it
-    raise UserError(
-      f"The student '{self.name}' has no result '{name}'.",
-      "A result is what a metric classification, multilabel or regression of"
-      " its stage measures.",
-      exists=[it.name for it in self.results] or self.outputs,
-      near=name,
-    )
+  @property
+  def names(self) -> tuple[str, ...]:
+    """The arrays of all inputs, in order: also "mask/text", "has/text"."""
+    return tuple(name for it in self.inputs for name in names_of(it))
 
   def without(self, keys: Sequence[str]) -> "Signature":
     """The signature of a student that never gets some of its inputs.
@@ -114,12 +102,11 @@ class Signature:
     Raises:
       UserError: a key is unknown, one is missing, or an array does not fit.
     """
-    known = [key for it in self.inputs for key in names_of(it)]
     for key in given:
-      if key not in known:
+      if key not in self.names:
         raise UserError(
           f"The student '{self.name}' has no input '{key}'.",
-          exists=known,
+          exists=self.names,
           near=key,
         )
     arrays = {

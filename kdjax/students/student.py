@@ -8,7 +8,7 @@ import numpy as np
 
 from kdjax.errors import UserError
 from kdjax.students.decoding import Decoder, readable
-from kdjax.students.inputs import Input, names_of
+from kdjax.students.inputs import Input
 from kdjax.students.signature import Result, Signature
 
 # Examples that are computed at once; fewer are padded to a power of two, so
@@ -179,8 +179,3 @@ def _stacked(records: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
   return {
     key: np.stack([record[key] for record in records]) for key in records[0]
   }
-
-
-def every_name(signature: Signature) -> tuple[str, ...]:
-  """The arrays of all inputs, in order."""
-  return tuple(name for it in signature.inputs for name in names_of(it))
