@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from kdjax.stage.stage import Stage
+from kdjax.students.gallery import OtherSide
 from kdjax.students.inputs import names_of
 from kdjax.students.signature import VALUE, Result, Signature
 
@@ -17,10 +18,14 @@ class Examples:
   Attributes:
     inputs: an array for every name of every input.
     labels: result -> int [N] or [N K], -1 where unlabelled; float targets.
+    others: of a student of retrieval, the other side, see `OtherSide.rows`.
+    side: that computed it.
   """
 
   inputs: Mapping[str, np.ndarray]
   labels: Mapping[str, np.ndarray]
+  others: Mapping[str, np.ndarray] | None = None
+  side: OtherSide | None = None
 
   def __len__(self) -> int:
     return len(next(iter(self.inputs.values())))
@@ -32,6 +37,7 @@ def of(
   split: str,
   seed: int,
   most: int = 0,
+  side: OtherSide | None = None,
 ) -> Examples:
   """The examples of a split, as the data set gives them.
 
@@ -41,6 +47,7 @@ def of(
     split: "train", "validation" or "test".
     seed: of the run.
     most: the largest number, evenly spread; 0 is all.
+    side: of a student of retrieval, what its embeddings are compared with.
   """
   source = stage.dataset.load(split, seed, **stage.data_options)
   count = len(source)
@@ -61,7 +68,8 @@ def of(
   labels = {
     it.name: known[it.label] for it in signature.results if it.label in known
   }
-  return Examples(signature.batch(given), labels)
+  others = side.rows(known) if side else None
+  return Examples(signature.batch(given), labels, others, side)
 
 
 def score(

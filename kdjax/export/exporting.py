@@ -24,6 +24,7 @@ from kdjax.export import folder as folders
 from kdjax.export import formats as known_formats
 from kdjax.export.formats import onnx, safetensors, web
 from kdjax.export.measuring import Measurement
+from kdjax.students import gallery as galleries
 from kdjax.students import network_inputs, trained
 from kdjax.students.function import Trained
 from kdjax.students.student import Student
@@ -67,6 +68,7 @@ def export(
   accept: Sequence[str] = (),
   most: int = 0,
   runtime: str | pathlib.Path = web.DIST,
+  gallery: str = "",
   say: Callable[[str], None] = lambda text: None,
 ) -> Export:
   """Exports the student of a finished stage.
@@ -89,6 +91,8 @@ def export(
     accept: ("sources",) allows code that differs from what it was trained with.
     most: the largest number of test examples that are measured; 0 is all.
     runtime: of the format "web": the folder of the npm package's files.
+    gallery: of a student of retrieval, the split whose other side is written to
+      gallery.npz, by which `kdjax predict` names the nearest; "" is none.
     say: gets a line for every step.
 
   Raises:
@@ -99,22 +103,26 @@ def export(
   folders.check(out)
   modules, refused = _modules(formats, int8, runtime)
   options = {web.FILE: {"runtime": runtime}}
-  one = trained.trained(
-    workdir, stage, seed=seed, which=which, point=point, accept=accept
-  )
+  restored = {"seed": seed, "which": which, "point": point, "accept": accept}
+  one = trained.trained(workdir, stage, **restored)
   one = one.without(without) if without else one
   layers = quantization.layers_of(one)
   one = one.without_quantization()
   read = functools.partial(_examples, one, preprocessing)
+  side = None
+  if gallery or galleries.result_of(one.signature):
+    side = galleries.OtherSide(workdir, stage, **restored)
   one = one if preprocessing else one.without_preprocessing()
   whole = program.of(one, outputs)
-  on = read("test", most)
+  on = read("test", most, side)
   original = _original(whole, on)
   with folders.replacing(out) as draft:
     made = _Draft(
       draft, whole, on, original, read, layers, say, refused=refused
     )
     own = _written(made, modules, options, int8)
+    if gallery:
+      side.gallery(gallery).save(draft / galleries.FILE)
     card.write(draft, workdir, stage, made, own)
   return Export(out, tuple(made.files), own, made.refused)
 
@@ -248,10 +256,14 @@ class _Draft:
 
 
 def _examples(
-  one: Trained, preprocessing: bool, split: str, most: int
+  one: Trained,
+  preprocessing: bool,
+  split: str,
+  most: int,
+  side: galleries.OtherSide | None = None,
 ) -> examples.Examples:
   """Examples of a split, as the data set gives them or as the network reads."""
-  on = examples.of(one.stage, one.signature, split, one.seed, most)
+  on = examples.of(one.stage, one.signature, split, one.seed, most, side)
   if preprocessing:
     return on
   student = Student(one.signature, jax.jit(one.preprocessed))

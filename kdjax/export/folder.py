@@ -1,9 +1,12 @@
 """The folder of an exported student: written beside its place, then renamed."""
 
 import contextlib
+import errno
+import glob
 import json
 import os
 import pathlib
+import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,6 +21,9 @@ CARD = "README.md"
 # The version of this layout.
 VERSION = 1
 
+# Names of folders beside the exported one, while it is written.
+DRAFT, OLD = "draft-", "old-"
+
 
 @contextlib.contextmanager
 def replacing(out: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -28,20 +34,66 @@ def replacing(out: pathlib.Path) -> Iterator[pathlib.Path]:
       cannot be written.
   """
   check(out)
-  draft = out.with_name(f"{out.name}.draft-{os.getpid()}")
+  _clean(out)
+  draft = out.with_name(f"{out.name}.{DRAFT}{_owner()}")
   shutil.rmtree(draft, ignore_errors=True)
   try:
     with writing(out):
       draft.mkdir(parents=True)
     yield draft
     with writing(out):
-      old = out.with_name(f"{out.name}.old-{os.getpid()}")
-      if out.exists():
-        os.replace(out, old)
-      os.replace(draft, out)
-      shutil.rmtree(old, ignore_errors=True)
+      _put(draft, out)
   finally:
     shutil.rmtree(draft, ignore_errors=True)
+
+
+def _put(draft: pathlib.Path, out: pathlib.Path) -> None:
+  """Renames a draft to its place. Of several at once, the last one is there."""
+  old = out.with_name(f"{out.name}.{OLD}{_owner()}")
+  while True:
+    with contextlib.suppress(FileNotFoundError):
+      os.replace(out, old)
+    try:
+      os.replace(draft, out)
+    except OSError as error:
+      if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+        raise
+      shutil.rmtree(old, ignore_errors=True)  # another was put there meanwhile
+    else:
+      shutil.rmtree(old, ignore_errors=True)
+      return
+
+
+def _owner() -> str:
+  """This process, in the names of its folders."""
+  return f"{platform.node()}-{os.getpid()}"
+
+
+def _clean(out: pathlib.Path) -> None:
+  """Removes what killed processes of this host left beside `out`.
+
+  Where one was killed between its two renames, the earlier export returns.
+  """
+  for kind in (OLD, DRAFT):
+    start = f"{out.name}.{kind}{platform.node()}-"
+    for path in out.parent.glob(f"{glob.escape(start)}*"):
+      number = path.name.removeprefix(start)
+      if not number.isdecimal() or _runs(int(number)):
+        continue
+      if kind == OLD and not out.exists():
+        os.replace(path, out)
+      shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+  """Whether a process of this host runs."""
+  try:
+    os.kill(process, 0)
+  except ProcessLookupError:
+    return False
+  except PermissionError:
+    pass
+  return True
 
 
 def check(out: pathlib.Path) -> None:

@@ -15,7 +15,7 @@ from kdjax.errors import UserError
 from kdjax.export import examples as measured_on
 from kdjax.export import runner
 from kdjax.export.examples import Examples
-from kdjax.students.signature import Signature
+from kdjax.students.signature import EMBEDDING, Signature
 
 # Examples on which outputs are compared with the original's.
 COMPARED = 256
@@ -131,6 +131,8 @@ def scores(
       )
       task = result.name.partition("/")[2]
       found[f"{name} of {task}" if task else name] = value
+    elif result.kind == EMBEDDING and on.others and result.name in outputs:
+      found["mean recall"] = on.side.score(outputs[result.name], on.others)
   return found
 
 

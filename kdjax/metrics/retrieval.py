@@ -101,7 +101,7 @@ def _metrics(
   query: np.ndarray, key: np.ndarray, group: np.ndarray
 ) -> dict[str, float]:
   """The metrics of whole embeddings."""
-  query, key = _directions(query), _directions(key)
+  query, key = directions(query), directions(key)
   metrics = {}
   for name, ranks in (
     ("query_to_key", _ranks(query, key, group)),
@@ -120,10 +120,10 @@ def _mean(values: np.ndarray) -> float:
   return float(np.mean(values)) if values.size else float("nan")
 
 
-def _directions(embedding: np.ndarray) -> np.ndarray:
-  """Rows normalised to length 1; zero rows stay zero."""
+def directions(embedding: np.ndarray) -> np.ndarray:
+  """f64 [.. D]: rows normalised to length 1; zero rows stay zero."""
   embedding = np.asarray(embedding, np.float64)
-  length = np.linalg.norm(embedding, axis=1, keepdims=True)
+  length = np.linalg.norm(embedding, axis=-1, keepdims=True)
   return embedding / np.where(length == 0.0, 1.0, length)
 
 

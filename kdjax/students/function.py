@@ -9,13 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.errors import UserError
+from kdjax.numerics import l2_normalize
 from kdjax.stage import build
 from kdjax.stage.stage import Stage
 from kdjax.step import quantization
 from kdjax.step.flow import Flow
 from kdjax.step.state import Fixed
 from kdjax.students.inputs import ARRAY, Input, leaves_of
-from kdjax.students.signature import SIGMOID, SOFTMAX, VALUE, Signature
+from kdjax.students.signature import (
+  EMBEDDING,
+  SIGMOID,
+  SOFTMAX,
+  VALUE,
+  Signature,
+)
 from kdjax.training.predictors import StudentWithHead
 
 STUDENT = "student"
@@ -32,7 +39,7 @@ class Trained:
     variables: of its network, or of its stage if it predicts through a head.
     fixed: the training means of modalities that are imputed.
     reads: result -> the network's output that it is made of; of a student that
-      predicts through a head, the metrics that read it.
+      predicts through a head, "metrics/argument" that reads it.
     with_head: whether it predicts through a head of its stage.
     absent: modalities that it never gets.
     preprocesses: whether it applies the pipelines of the stage's data.
@@ -99,8 +106,10 @@ class Trained:
     """Outputs, and what each result is made of, with the stage's heads."""
     batch = self._with_absent(batch)
     outputs, read = {}, {}
-    for name, family in self.reads.items():
-      outputs = StudentWithHead(self.stage, family).apply(variables, batch)
+    for name, read_by in self.reads.items():
+      family, _, argument = read_by.rpartition("/")
+      student = StudentWithHead(self.stage, family, argument)
+      outputs = student.apply(variables, batch)
       read[name] = outputs["logits"]
     return outputs, read
 
@@ -188,4 +197,5 @@ _ACTIVATIONS = {
   SOFTMAX: lambda x: jax.nn.softmax(x.astype(jnp.float32)),
   SIGMOID: lambda x: jax.nn.sigmoid(x.astype(jnp.float32)),
   VALUE: lambda x: x.astype(jnp.float32),
+  EMBEDDING: l2_normalize,
 }

@@ -10,13 +10,15 @@ from kdjax.errors import UserError
 from kdjax.students.inputs import Input, names_of
 
 # How a result is made of what metrics read: probabilities of one class, or of
-# each class by itself; a value as it is.
+# each class by itself; a value as it is; an embedding of length 1.
 SOFTMAX, SIGMOID, VALUE = "softmax", "sigmoid", "value"
+EMBEDDING = "embedding"
 # By the metrics that measure it: the output's name, and the kind.
 RESULTS = {
   "classification": ("probabilities", SOFTMAX),
   "multilabel": ("probabilities", SIGMOID),
   "regression": ("value", VALUE),
+  "retrieval": ("retrieval", EMBEDDING),
 }
 
 
@@ -26,7 +28,8 @@ class Result:
 
   Attributes:
     name: of the output.
-    kind: "softmax" or "sigmoid", probabilities of classes; or "value".
+    kind: "softmax" or "sigmoid", probabilities of classes; "value"; or
+      "embedding", which is compared with others by cosine.
     classes: their names; () where they have none.
     label: the key of the batch that it predicts; "" where it is not one.
   """

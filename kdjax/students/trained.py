@@ -14,6 +14,7 @@ from kdjax.students import network_inputs as described
 from kdjax.students.function import STUDENT, Trained
 from kdjax.students.inputs import TEXT
 from kdjax.students.signature import (
+  EMBEDDING,
   RESULTS,
   VALUE,
   Result,
@@ -122,7 +123,10 @@ def _results(
   """What the metrics of a stage measure of its student, and what they read."""
   results, reads = {}, {}
   for key, spec in metrics.items():
-    read = spec["reads"].get(STUDENT)
+    argument = STUDENT
+    if spec["name"] == restore.RETRIEVAL:
+      argument = restore.retrieval_side(spec["reads"])
+    read = spec["reads"].get(argument)
     if spec["name"] not in RESULTS or not read:
       continue
     at = [
@@ -137,7 +141,7 @@ def _results(
     name = f"{base}/{task}" if task else base
     if name not in results:
       results[name] = Result(name, kind, _classes(stage, kind, label), label)
-      reads[name] = key if with_head else at[0].output
+      reads[name] = f"{key}/{argument}" if with_head else at[0].output
   return tuple(results.values()), reads
 
 
@@ -150,7 +154,7 @@ def _label_of(reads: Mapping[str, Any]) -> str:
 
 def _classes(stage: Stage, kind: str, label: str) -> tuple[str, ...]:
   """The names of a result's classes."""
-  if kind == VALUE:
+  if kind in (VALUE, EMBEDDING):
     return ()
   return stage.label_names().get(label) or (
     () if "/" in label else stage.class_names()

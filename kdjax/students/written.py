@@ -1,9 +1,11 @@
 """Predictions as text: a table to look at, CSV and JSONL to go on with.
 
 A row has the columns that name its record, for each result of classes the
-classes with the largest probabilities, `fault`, and then the arrays:
+classes with the largest probabilities, or the nearest records of a gallery with
+their cosines, `fault`, and then the arrays:
 
   file  class  probability  class_2  probability_2  fault  probabilities
+  file  nearest  cosine  nearest_2  cosine_2  fault  retrieval
 """
 
 import csv
@@ -16,7 +18,9 @@ from rich.cells import cell_len
 
 from kdjax.config import strict_json
 from kdjax.errors import UserError
+from kdjax.students.gallery import Gallery
 from kdjax.students.records import Record
+from kdjax.students.signature import EMBEDDING as DIRECTION
 from kdjax.students.signature import VALUE, Signature
 from kdjax.students.student import MOST, Prediction, Student
 
@@ -62,8 +66,8 @@ def outputs_of(signature: Signature, stated: Sequence[str]) -> tuple[str, ...]:
   return tuple(found)
 
 
-def of_classes(signature: Signature) -> tuple[str, ...]:
-  """The results of classes, which a table shows by their largest ones."""
+def not_in_a_table(signature: Signature) -> tuple[str, ...]:
+  """Results of classes or of a gallery: a table shows the best ones alone."""
   return tuple(it.name for it in signature.results if it.kind != VALUE)
 
 
@@ -86,7 +90,11 @@ def predicted(
 
 
 def row_of(
-  record: Record, said: Prediction, outputs: Sequence[str], top: int
+  record: Record,
+  said: Prediction,
+  outputs: Sequence[str],
+  top: int,
+  gallery: Gallery | None = None,
 ) -> Row:
   """Column -> value: a text, a number, or a list of numbers.
 
@@ -94,11 +102,18 @@ def row_of(
     record: that was read.
     said: of the record.
     outputs: names of the arrays.
-    top: how many classes of a result.
+    top: how many classes of a result, or records of the gallery.
+    gallery: in which embeddings are looked up; None is nowhere.
   """
   row: Row = dict(record.where)
   for result in said.results:
     array = said.outputs[result.name]
+    if result.kind == DIRECTION:
+      near = gallery.nearest(array, top) if gallery else []
+      for place, (name, cosine) in enumerate(near, start=1):
+        suffix = f"_{place}" * (place > 1)
+        row[f"nearest{suffix}"], row[f"cosine{suffix}"] = name, cosine
+      continue
     if result.name in outputs and result.kind != VALUE and array.ndim == 1:
       _, _, task = result.name.partition("/")
       best = said.top(top, result.name)

@@ -58,10 +58,16 @@ class StudentWithHead:
   Args:
     stage: that trained it.
     family: metrics that read its logits.
+    argument: of these metrics; "query" of retrieval.
   """
 
-  def __init__(self, stage: Stage, family: str = "classification"):
-    self.stage, self.family = stage, family
+  def __init__(
+    self,
+    stage: Stage,
+    family: str = "classification",
+    argument: str = "student",
+  ):
+    self.stage, self.family, self.argument = stage, family, argument
 
   def apply(
     self,
@@ -94,14 +100,19 @@ class StudentWithHead:
     batch |= {"view": jnp.zeros(rows, jnp.int32), "valid": jnp.ones(rows, bool)}
     batch |= self.stage.once(inputs)
     trained, fixed = variables["stage"], variables["fixed"]
-    logits = student_logits(self.stage, self.family, trained, fixed, batch)
+    read, _ = measured(self.stage, self.family, trained, fixed, batch)
     flow = self.stage.objective.flow(trained, fixed, batch)
-    return {**flow.run("student"), "logits": logits}
+    return {**flow.run("student"), "logits": read[self.argument]}
+
+
+def measured(stage: Stage, family: str, variables, fixed, batch):
+  """What some metrics read of a batch, and bool [B]: which examples count."""
+  objective = stage.objective
+  fixed = objective.averaged(fixed, variables)
+  reader = objective.reader(objective.flow(variables, fixed, batch))
+  return stage.measured[family].arguments(reader)
 
 
 def student_logits(stage: Stage, family: str, variables, fixed, batch):
   """The student's logits, as some metrics read them."""
-  objective = stage.objective
-  fixed = objective.averaged(fixed, variables)
-  reader = objective.reader(objective.flow(variables, fixed, batch))
-  return stage.measured[family].arguments(reader)[0]["student"]
+  return measured(stage, family, variables, fixed, batch)[0]["student"]

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,9 @@ from kdjax.training import (
   stage_variables,
 )
 from kdjax.training import workdir as workdirs
+
+# The metric that compares embeddings.
+RETRIEVAL = "retrieval"
 
 
 def evaluate(
@@ -154,11 +157,31 @@ def state_of(
   point: int = 0,
   accept: Sequence[str] = (),
 ) -> Restored:
-  """A stage and its student's variables; as `restore`, for other layers."""
-  return _found(workdir, stage, "student", seed, which, point, accept)
+  """A stage and its student's variables; as `restore`, for other layers.
+
+  A student that is retrieved through a head comes with this head, too.
+  """
+  found = (workdir, stage, "student", seed, which, point, accept)
+  return _found(*found, keeps=_gives_results_through_head)
 
 
-def _found(workdir, stage, network, seed, which, point, accept) -> Restored:
+def whole_state_of(
+  workdir: str | pathlib.Path,
+  stage: str,
+  *,
+  seed: int | None = None,
+  which: str = "best",
+  point: int = 0,
+  accept: Sequence[str] = (),
+) -> Restored:
+  """As `state_of`, with the terms, metrics and teachers of every stage."""
+  found = (workdir, stage, "student", seed, which, point, accept)
+  return _found(*found, keeps=lambda *_: True)
+
+
+def _found(
+  workdir, stage, network, seed, which, point, accept, keeps=None
+) -> Restored:
   workdir = pathlib.Path(workdir)
   config = workdirs.read_config(workdir)
   seeds = placed.seeds_of(config)
@@ -175,7 +198,7 @@ def _found(workdir, stage, network, seed, which, point, accept) -> Restored:
         f"Expected 0 to {points - 1}.",
       )
     position, states = position * points + point, states * points
-  code = _code_of(config, stage, network)
+  code = _code_of(config, stage, network, keeps or _predicts_through_head)
   provenance_check.check(code, workdir, stage, accept, parts=("sources",))
   metrics = config["stages"][stage]["metrics"]
   if code is config:
@@ -196,14 +219,14 @@ def _found(workdir, stage, network, seed, which, point, accept) -> Restored:
 
 
 def _code_of(
-  config: Mapping[str, Any], stage: str, network: str
+  config: Mapping[str, Any], stage: str, network: str, keeps: Callable
 ) -> Mapping[str, Any]:
   """The config without the losses and metrics that a network does not need.
 
   They may not be registered any more.
   """
   build.stage_config(config, stage)  # raises for an unknown stage
-  if network == "student" and _predicts_through_head(config, stage):
+  if network == "student" and keeps(config, stage):
     return config
   bare = {**config["stages"][stage], "terms": {}, "metrics": {}}
   return {**config, "stages": {**config["stages"], stage: bare}}
@@ -232,6 +255,30 @@ def _predicts_through_head(config: Mapping[str, Any], stage: str) -> bool:
   )
   read = [it["reads"].get("student") for it in spec.get("metrics", {}).values()]
   return kept or any(f"{it}".startswith("heads/") for it in read)
+
+
+def _gives_results_through_head(config: Mapping[str, Any], stage: str) -> bool:
+  """As `_predicts_through_head`, with heads of embeddings to be compared."""
+  metrics = config["stages"].get(stage, {}).get("metrics", {})
+  read = [
+    it["reads"].get(retrieval_side(it["reads"]))
+    for it in metrics.values()
+    if it["name"] == RETRIEVAL
+  ]
+  return _predicts_through_head(config, stage) or any(
+    f"{it}".startswith("heads/") for it in read
+  )
+
+
+def retrieval_side(reads: Mapping[str, Any]) -> str:
+  """The argument of a retrieval metric that the student alone computes."""
+  for argument in ("query", "key"):
+    network, _, output = f"{reads.get(argument)}".partition("/")
+    if network == "student":
+      return argument
+    if network == "heads" and output.endswith("/student"):
+      return argument
+  return ""
 
 
 def _with_head(config, workdir, stage, position, which):

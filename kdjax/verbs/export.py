@@ -32,6 +32,11 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   names("without", "modalities that the exported student never gets")
   text("which", "best", "variables: best on validation, or last")
   text(
+    "gallery",
+    "",
+    "of a student of retrieval: the split whose names are written, too",
+  )
+  text(
     "runtime",
     "node_modules/onnxruntime-web/dist",
     "the folder of onnxruntime-web's files, of --format=web",
@@ -84,6 +89,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     accept=values.accept,
     most=values.examples,
     runtime=values.runtime,
+    gallery=values.gallery,
     say=lambda text: print(text, file=sys.stderr, flush=True),
   )
   print_table(made, values.stage, _console.console())

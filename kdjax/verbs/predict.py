@@ -11,6 +11,10 @@ input: texts, or paths of files. Of a table each row is a record; its paths are
 relative to its folder. --model is a folder of `kdjax export` in place of a
 workdir.
 
+A student of retrieval gives an embedding. --gallery looks it up among those of
+a split ("test"), or of a file with `names` and `embeddings`; of a --model, in
+its gallery.npz, if it has one.
+
 A record that cannot be read is a row with its reason, in the column `fault`.
 The exit status is 0 if one record could be read, and else 1.
 """
@@ -66,7 +70,8 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
     flag_values=values,
   )
   text("out", "", "the file to write to; by default standard output")
-  number("top", 3, "how many classes of a result", lower_bound=1)
+  number("top", 3, "how many classes, or records of a gallery", lower_bound=1)
+  text("gallery", "", "a split of the run, or an .npz: names to look up")
   many("outputs", "arrays, as in probabilities,embedding,logits")
   cli.define_accept(values)
 
@@ -81,6 +86,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     records.check_files(arguments)
   student = _opened(values)
   outputs = written.outputs_of(student.signature, values.outputs)
+  gallery = _gallery(values, student.signature)
   read, total = _records(values, arguments, columns, student)
   count = {"all": 0, "broken": 0}
 
@@ -88,10 +94,10 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     for record, said in written.predicted(student, read):
       count["all"] += 1
       count["broken"] += bool(said.fault)
-      yield written.row_of(record, said, outputs, values.top)
+      yield written.row_of(record, said, outputs, values.top, gallery)
 
   # A table has the classes; whole arrays are in it where they are named.
-  hidden = () if values.outputs else written.of_classes(student.signature)
+  hidden = () if values.outputs else written.not_in_a_table(student.signature)
   kind = values.format or _by_ending(values.out)
   shown = bool(values.out) or not sys.stdout.isatty()
   with _written(values.out) as to:
@@ -163,6 +169,43 @@ def _opened(values):
     which=values.which,
     accept=values.accept,
   )
+
+
+def _gallery(values, signature):
+  """The gallery that embeddings are looked up in, or None.
+
+  Raises:
+    UserError: it is no gallery, or the student gives no embedding.
+  """
+  from kdjax.students import gallery
+
+  name = values.gallery
+  if values.model and not name:
+    path = pathlib.Path(values.model) / gallery.FILE
+    name = str(path) if path.is_file() else ""
+  if not name:
+    return None
+  if not gallery.result_of(signature):
+    raise UserError(
+      f"--gallery: the student '{signature.name}' gives no embedding to look"
+      " up.",
+      exists=[it.name for it in signature.results],
+    )
+  if name.endswith(".npz"):
+    return gallery.read(name)
+  if values.model:
+    raise UserError(
+      f"--gallery={name}: an exported student has no splits.",
+      "Expected an .npz, such as `kdjax export --gallery=test` writes.",
+    )
+  side = gallery.OtherSide(
+    values.workdir,
+    values.stage,
+    seed=values.seed,
+    which=values.which,
+    accept=values.accept,
+  )
+  return side.gallery(name)
 
 
 def _records(values, arguments, columns, student):
