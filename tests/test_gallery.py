@@ -80,7 +80,7 @@ def test_a_file_that_is_cut_is_no_gallery(tmp_path):
 
 def _experiment():
   image = network("conv", widths=(4, 6))
-  text = network("text_transformer", vocabulary=17, width=8, depth=1)
+  text = network("text_transformer", vocabulary=17, width=64, depth=1)
   knobs = {"steps": 6, "batch_size": 16, "eval_every": 3}
   reads = {
     "image": "student/image/embedding",

@@ -16,9 +16,10 @@ from kdjax.export import snippets
 from kdjax.export.folder import CARD
 from kdjax.export.measuring import Measurement
 from kdjax.report import records
+from kdjax.students import gallery as galleries
 from kdjax.students.function import Trained
 from kdjax.students.inputs import Input, names_of
-from kdjax.students.signature import Result, Signature
+from kdjax.students.signature import EMBEDDING, Result, Signature
 from kdjax.training import workdir as workdirs
 
 # A drop of accuracy by int8 above which the card warns.
@@ -75,6 +76,7 @@ def write(
     has_page=any(it.format == "web" for it in files),
     alone_batch=any("litert" in it.format for it in files),
     files=[_file_row(it, own) for it in files],
+    gallery=galleries.FILE if (folder / galleries.FILE).is_file() else "",
     score_names=list(own),
     warnings=_warnings(files, own),
     refused=list(refused.values()),
@@ -156,6 +158,8 @@ def _output_row(signature: Signature, name: str) -> dict[str, str]:
 def _meaning(result: Result | None) -> str:
   if result is None:
     return "features"
+  if result.kind == EMBEDDING:
+    return "embedding of length 1, compared with others by cosine"
   if not result.classes:
     return result.kind
   shown = ", ".join(result.classes[:12])

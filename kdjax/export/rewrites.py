@@ -23,6 +23,13 @@ def _stack(params, values):
   return [stacked(values, params["axis"])]
 
 
+def _unstack(params, values):
+  """By slices; an operation of JAX 0.12 that converters lack."""
+  (x,), axis = values, params["axis"]
+  part = lambda at: jax.lax.index_in_dim(x, at, axis, keepdims=False)
+  return [part(at) for at in range(x.shape[axis])]
+
+
 def _convolution(params, values):
   """Over one axis as over two."""
   x, kernel = values
@@ -191,6 +198,7 @@ FOR_SPECTRA: dict[str, Rewrite] = {
 FOR_ONNX: dict[str, Rewrite] = {
   **FOR_SPECTRA,
   "stack": _stack,
+  "unstack": _unstack,
   "conv_general_dilated": _convolution,
   "pad": _pad,
   "reduce_window_max": _max_pool,

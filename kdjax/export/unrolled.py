@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
 from kdjax.errors import UserError
 from kdjax.export.rewrites import Rewrite, stacked
@@ -50,6 +50,24 @@ def unrolled(
     with plain_convolutions():
       closed = jax.make_jaxpr(function)(*arrays)
     return tuple(_evaluated(closed.jaxpr, closed.consts, arrays, rewrites))
+
+  return call
+
+
+def needed(function: Callable) -> Callable:
+  """The function, without what its outputs do not depend on.
+
+  Variables that only this reads, such as those of a teacher beside a head, are
+  then no constants of the exported program.
+
+  Args:
+    function: arrays -> tuple of arrays.
+  """
+
+  def call(*arrays):
+    closed = jax.make_jaxpr(function)(*arrays)
+    live = closed.jaxpr.replace(eqns=_needed(closed.jaxpr))
+    return tuple(jaxpr_as_fun(ClosedJaxpr(live, closed.consts))(*arrays))
 
   return call
 

@@ -8,6 +8,7 @@ import jax
 from jax import export
 
 from kdjax.export.program import BATCH, Program
+from kdjax.export.unrolled import needed
 from kdjax.models._convolution import plain_convolutions
 
 FILE = "student.stablehlo"
@@ -33,7 +34,7 @@ def write(program: Program, folder: pathlib.Path) -> str:
   """Writes the student for batches of any size; returns the file's name."""
   (batch,) = export.symbolic_shape(BATCH)
   with _without_paths(), plain_convolutions():
-    exported = export.export(jax.jit(program.__call__), platforms=PLATFORMS)(
+    exported = export.export(jax.jit(needed(program)), platforms=PLATFORMS)(
       *program.shapes(batch)
     )
   (folder / FILE).write_bytes(exported.serialize())
