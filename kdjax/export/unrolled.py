@@ -135,6 +135,14 @@ def _needed(jaxpr: Jaxpr) -> list[Any]:
   return found[::-1]
 
 
+def _counts(params: dict[str, Any]) -> tuple[int, int]:
+  """How many inputs of a loop are constants, and how many its state."""
+  if "ft_in" in params:  # since JAX 0.12: constants, state, arrays
+    consts, carried, _ = params["ft_in"].unpack()
+    return len(consts), len(carried)
+  return params["num_consts"], params["num_carry"]
+
+
 def _steps(
   params: dict[str, Any], values: Sequence[Any], rewrites: Mapping[str, Rewrite]
 ) -> list[Any]:
@@ -145,7 +153,7 @@ def _steps(
       f"A loop of the network has {length:,} steps.",
       f"An export writes out at most {MOST:,}; choose stablehlo.",
     )
-  consts, carried = params["num_consts"], params["num_carry"]
+  consts, carried = _counts(params)
   fixed, state = values[:consts], values[consts : consts + carried]
   over = values[consts + carried :]
   order = range(length)
