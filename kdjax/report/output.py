@@ -1,6 +1,7 @@
 """The report of a workdir: written to files and printed to the terminal."""
 
 import dataclasses
+import os
 import pathlib
 
 import rich.console
@@ -10,10 +11,12 @@ from kdjax.config.files import write_atomically
 from kdjax.report import (
   contents,
   figures,
+  gains,
   mean_ranks,
   page,
   rankings,
   records,
+  tidy,
 )
 from kdjax.report.document import AbsentError, Drawing
 from kdjax.report.figures import _mean_ranks
@@ -21,7 +24,7 @@ from kdjax.report.summary import Results, Workdir, read_all, results_of
 
 
 def write(workdir: Workdir, out: Workdir | None = None) -> Results:
-  """Writes results.json, report.md, report.html and figures/*.png.
+  """Writes results.json, numbers.csv, report.md, report.html, figures/*.png.
 
   Args:
     workdir: the folder of a run, finished or not.
@@ -34,9 +37,13 @@ def write(workdir: Workdir, out: Workdir | None = None) -> Results:
   results = results_of(record)
   out = pathlib.Path(out or workdir)
   drawings, left_out = _draw(record, results, out / "figures")
-  document = contents.of_run(record, results, drawings, left_out)
+  links = os.path.relpath(record.path, out)
+  links = "" if links == "." else f"{pathlib.Path(links).as_posix()}/"
+  document = contents.of_run(record, results, drawings, left_out, links)
   text = strict_json.dumps(results, indent=2) + "\n"
   write_atomically(out / "results.json", text)
+  numbers = tidy.text({"": record}, {"": results})
+  write_atomically(out / tidy.NAME, numbers)
   _write_page(out, page.markdown(document), page.html(document))
   return results
 
@@ -50,7 +57,8 @@ def compare(
 
   Args:
     workdirs: the folders of the runs.
-    out: a folder for report.md, report.html and figures/; None writes nothing.
+    out: a folder for report.md, report.html, numbers.csv and figures/; None
+      writes nothing.
 
   Returns:
     The comparison in Markdown and as an HTML page.
@@ -61,7 +69,8 @@ def compare(
   if ranked:
     drawing = _mean_ranks.draw(ranked)
     drawings = [dataclasses.replace(drawing, name=_mean_ranks.NAME)]
-  document = contents.of_several(opened, results, ranked, drawings)
+  between = gains.between(opened)
+  document = contents.of_several(opened, results, ranked, between, drawings)
   markdown, html = page.markdown(document), page.html(document)
   if out is not None:
     path = pathlib.Path(out) / "figures" / f"{_mean_ranks.NAME}.png"
@@ -69,6 +78,8 @@ def compare(
     path.unlink(missing_ok=True)
     for drawing in drawings:
       write_atomically(path, drawing.light)
+    numbers = tidy.text(opened, results)
+    write_atomically(pathlib.Path(out) / tidy.NAME, numbers)
     _write_page(pathlib.Path(out), markdown, html)
   return markdown, html
 

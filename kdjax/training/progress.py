@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import rich.console
 import rich.progress
 
+from kdjax.training import environment
+
 # Seconds between lines, without a bar.
 INTERVAL = 5.0
 
@@ -119,7 +121,11 @@ class Clock:
 
   def facts(self) -> dict[str, float]:
     """Throughput and time, for result.json."""
-    return {"examples_per_second": self.rate, "seconds": self.total()}
+    return {
+      "examples_per_second": self.rate,
+      "seconds": self.total(),
+      "finished": environment.moment(),
+    }
 
   def total(self) -> float:
     """Seconds of training, with those of earlier runs."""

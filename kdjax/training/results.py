@@ -16,7 +16,12 @@ from kdjax.stage import grids
 from kdjax.stage.stage import Stage
 from kdjax.step import state as states
 from kdjax.step.state import Fixed, State
-from kdjax.training import evaluation, group_results, provenance
+from kdjax.training import (
+  class_results,
+  evaluation,
+  group_results,
+  provenance,
+)
 from kdjax.types import Source
 
 
@@ -59,6 +64,7 @@ class TrainedStage:
     split = evaluation.SplitEvaluator(self.stage, self.placement, self.test)
     metrics, best = self._test(split, fixed)
     by_group = group_results.of(self.stage, best, count)
+    by_class = class_results.of(self.stage, best, count)
     variables = [group.best.variables for group in self.state]
     robustness = split.robustness(variables, fixed)
     subsets = {
@@ -73,6 +79,7 @@ class TrainedStage:
       },
       **({"grid": table} if table else {}),
       **({"by_group": by_group} if by_group else {}),
+      **({"by_class": by_class} if by_class else {}),
       "validation": {"best": {select: grids.mean_per_seed(value, count)}},
       "robustness": robustness,
       **({"subsets": subsets} if subsets else {}),
@@ -110,7 +117,7 @@ class TrainedStage:
   def write_predictions(
     self, fixed: Sequence[Fixed], folder: pathlib.Path
   ) -> None:
-    """Writes the best students' test logits to predictions.npz.
+    """Writes the best students' test predictions to predictions.npz.
 
     Args:
       fixed: teachers and numbers of each state, on the host.
