@@ -1,6 +1,6 @@
 """Where a run's numbers come from: times, machine, versions, files."""
 
-from kdjax.config import fields
+from kdjax.config import fields, terminal
 from kdjax.report import wording
 from kdjax.report.document import Grid, Section
 from kdjax.report.records import Record
@@ -42,17 +42,6 @@ def sections(record: Record, links: str) -> list[Section]:
   return [*found, _files(record, links), _again(record)]
 
 
-def duration(seconds: float) -> str:
-  """A duration in words, to two units: 34 s, 12 min 5 s, 3 h 20 min."""
-  if seconds < 59.95:
-    return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-  minutes, rest = divmod(round(seconds), 60)
-  if minutes < 60:
-    return f"{minutes} min {rest} s"
-  hours, minutes = divmod(round(seconds / 60), 60)
-  return f"{hours} h {minutes} min"
-
-
 def _environment(record: Record) -> str:
   """The machine and the versions, in one sentence."""
   it = record.environment
@@ -74,8 +63,9 @@ def _environment(record: Record) -> str:
   ]
   commit = it.get("commit")
   changed = ", with uncommitted changes" * bool(it.get("changed"))
-  code = f" of kdjax at commit `{commit[:10]}`{changed}" if commit else ""
-  return f"{'; '.join(parts)}{code}."
+  if commit:
+    parts.append(f"kdjax at commit `{commit[:10]}`{changed}")
+  return f"{'; '.join(parts)}."
 
 
 def _time(record: Record) -> list[str]:
@@ -87,8 +77,10 @@ def _time(record: Record) -> list[str]:
   }
   if not times:
     return []
-  each = ", ".join(f"`{name}` {duration(it)}" for name, it in times.items())
-  total = duration(sum(times.values()))
+  each = ", ".join(
+    f"`{name}` {terminal.duration(it)}" for name, it in times.items()
+  )
+  total = terminal.duration(sum(times.values()))
   said = f"Training took {total}: {each}." if len(times) > 1 else (
     f"Training took {each}."
   )  # fmt: skip

@@ -7,9 +7,9 @@ from typing import Any
 
 import jinja2
 import markupsafe
-from rich import box
 from rich.table import Table
 
+from kdjax.config import terminal
 from kdjax.report import columns
 from kdjax.report.document import Document, Grid
 from kdjax.report.gains import better_seeds, unranked
@@ -36,12 +36,10 @@ def table(results: dict[str, Any]) -> Table:
 
 def terminal_table(grid: Grid, title: str | None = None) -> Table:
   """A grid as a table for the terminal."""
-  table = Table(
-    title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1)
+  words = grid.words
+  table = terminal.table(
+    title or "", grid.head[:words], grid.head[words:], wrapped="note"
   )
-  for column, name in enumerate(grid.head):
-    side = "left" if column < grid.words or name == "note" else "right"
-    table.add_column(name, justify=side, overflow="fold", no_wrap=not column)
   for row in grid.rows:
     table.add_row(*row)
   return table
@@ -171,8 +169,21 @@ def gains(
     For each gain: the two stages, the gain, and the metric with the number of
     seeds that are better and the interval of the gain.
   """
+  return in_words(unranked(results), prefix, brief=brief)
+
+
+def in_words(
+  found: dict[str, Any], prefix: str = "", *, brief: bool = False
+) -> list[tuple[str, str, str]]:
+  """Gains in words, see `gains`.
+
+  Args:
+    found: "better - worse" -> a gain.
+    prefix: begins the name of each.
+    brief: whether to leave out the interval.
+  """
   lines = []
-  for name, gain in unranked(results).items():
+  for name, gain in found.items():
     count = len(gain["seeds"])
     better = better_seeds(gain)
     note = f"{gain['metric']}, better in {better} of {count} seeds"

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import pathlib
-import sys
 from collections import defaultdict
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from kdjax.config import records as recorded
-from kdjax.config import strict_json
+from kdjax.config import strict_json, terminal
 from kdjax.errors import UserError, check_archive
 
 # seed -> step -> value
@@ -111,7 +110,7 @@ class Record:
   def _curves(self) -> dict[tuple[str, str], Curve]:
     curves = defaultdict(lambda: defaultdict(dict))
     path = self.path / "metrics.jsonl"
-    for line in recorded.metrics(path, _warn):
+    for line in recorded.metrics(path, terminal.warn):
       if line["value"] is not None:
         key = line["stage"], line["name"]
         curves[key][line["seed"]][line["step"]] = line["value"]
@@ -159,7 +158,3 @@ def read(workdir: str | pathlib.Path) -> Record:
     environment=environment,
     results=results,
   )
-
-
-def _warn(sentence: str) -> None:
-  print(f"kdjax: {sentence}", file=sys.stderr)

@@ -40,10 +40,10 @@ def summarize(workdirs: Workdir | list[Workdir]) -> Results:
     classes, by_class: {stage: see `classes.of_stage`}; if the data has groups,
     by_group: {stage: see `groups.of_stage`}; with subsets of modalities,
     subsets: {stage: {subset: {metric: as above}}}, and subset_gains: see
-    `subset_gains.of_run`. `metric` is measured on the test split with each seed's best variables,
-    `<metric>_last` with its last ones. A
-    number that does not exist, such as the deviation of one seed, is None. For
-    a list: {name of the workdir: the above}.
+    `subset_gains.of_run`. `metric` is measured on the test split with each
+    seed's best variables, `<metric>_last` with its last ones. A number that
+    does not exist, such as the deviation of one seed, is None. For a list:
+    {name of the workdir: the above}.
   """
   if isinstance(workdirs, str | pathlib.Path):
     return results_of(records.read(workdirs))

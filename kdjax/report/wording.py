@@ -39,14 +39,12 @@ def finished(record: Record) -> datetime.datetime | None:
 
 
 def facts(record: Record, results: dict[str, Any]) -> list[str]:
-  """How to read the numbers: split, selection, deviations, teachers."""
-  teachers = (_teachers(record, stage) for stage in record.order)
+  """How to read the numbers: split, selection, deviations, intervals."""
   return [
     _split(record),
     *_selection(record),
     *_deviations(record, results),
     *_stopped(record),
-    *(line for lines in teachers for line in lines),
     *(line for stage in record.order for line in _accepted(record, stage)),
     "`parameters` counts those of the student. `seconds` and `examples/s` are "
     "measured over the training of a stage, all seeds together.",
@@ -233,10 +231,11 @@ def _deviations(record: Record, results: dict[str, Any]) -> list[str]:
   if found:
     how = found[0]["bootstrap"]
     lines.append(
-      "The 95 % interval over seeds and examples also holds for new test "
-      f"examples: a paired bootstrap of {how['resamples']:,} resamples, each "
-      f"of {how['examples']:,} drawn test examples, the same for both stages"
-      f"{' and all seeds, and seeds' * (seeds > 1)}. Examples count as "
+      "The 95 % interval over seeds and examples holds for new test examples "
+      f"too: a paired bootstrap of {how['resamples']:,} resamples, each of "
+      f"{how['examples']:,} drawn test examples"
+      f"{' and of drawn seeds' * (seeds > 1)}, the same for both stages. "
+      "Examples count as "
       "independent of each other."
     )
   if any(it["p"] is not None for it in results["gains"].values()):

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from kdjax.config import terminal
 from kdjax.devices.placement import Placement
 from kdjax.feed import loaders
 from kdjax.feed.index_stream import EvalFeed
@@ -45,6 +46,7 @@ class SplitEvaluator:
     fixed: Sequence[Fixed] | None = None,
   ):
     self.stage, self.placement = stage, placement
+    self.task = ""  # the name of its progress; none is shown without
     size = stage.config["batch_size"]
     self.orders = [EvalFeed(source, size, stage.buckets) for source in sources]
     # Of the seed with the most examples; those of others are padded.
@@ -79,7 +81,9 @@ class SplitEvaluator:
     """
     step = step or self.step
     parts: list[list[Any]] = [[] for _ in range(self.placement.seeds)]
-    for batch in self.feed.batches(0, self.steps):
+    batches = self.feed.batches(0, self.steps)
+    named = {"unit": "batches", "shown": bool(self.task)}
+    for batch in terminal.tracked(batches, self.task, self.steps, **named):
       fetched = self.placement.fetch(step(variables, fixed, *batch))
       for of_seed, part in zip(parts, fetched, strict=True):
         of_seed.append(part)

@@ -52,16 +52,19 @@ class TrainedStage:
     """The best variables of each seed and point, as NumPy arrays."""
     return self.placement.fetch([group.best for group in self.state])
 
-  def measure(self, fixed: Sequence[Fixed]) -> dict[str, Any]:
+  def measure(
+    self, fixed: Sequence[Fixed], *, quiet: bool = True
+  ) -> dict[str, Any]:
     """The metrics for result.json: one value per seed, the mean over a grid.
 
     Args:
       fixed: teachers and numbers of each state, placed.
-
+      quiet: whether no progress is shown.
     """
     select, grid = self.stage.config["select"], self.stage.config["grid"]
     count = len(self.seeds)
     split = evaluation.SplitEvaluator(self.stage, self.placement, self.test)
+    split.task = "" if quiet else f"{self.stage.name}, test"
     metrics, best = self._test(split, fixed)
     by_group = group_results.of(self.stage, best, count)
     by_class = class_results.of(self.stage, best, count)

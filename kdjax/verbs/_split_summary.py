@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from kdjax.config import terminal
+
 # Records that are read at once.
 CHUNK = 256
 
@@ -43,18 +45,21 @@ class Summary:
     return np.flatnonzero(self.classes)
 
 
-def measure(source: Any, shown: int = 0) -> Summary:
+def measure(source: Any, shown: int = 0, task: str = "") -> Summary:
   """Reads every record of a source.
 
   Args:
     source: from `load` of a data set.
     shown: how many records to keep in `Summary.shown`, evenly spaced.
+    task: the name of the progress that is shown; none is without.
   """
   summary = Summary(len(source))
   selected = np.unique(np.linspace(0, len(source) - 1, shown).astype(int))
   moments: dict[str, _Moments] = {}
   lengths: dict[str, list[np.ndarray]] = {}
-  for start in range(0, len(source), CHUNK):
+  starts = range(0, len(source), CHUNK)
+  named = {"unit": f"times {CHUNK} records", "shown": bool(task)}
+  for start in terminal.tracked(starts, task, **named):
     stop = min(start + CHUNK, len(source))
     batch = dict(source.take(np.arange(start, stop)))
     valid = np.asarray(batch.pop("valid", np.ones(stop - start, bool)))
