@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kdjax.config import terminal
+from kdjax.config import progress
 
 
 def interleaved(
@@ -24,7 +24,7 @@ def interleaved(
   results: dict[str, list[Any]] = {name: [] for name in runners}
   turns = [*runners.items()] * rounds
   named = {"unit": "measurements", "bar": False}
-  for name, run in terminal.tracked(turns, "bench", **named):
+  for name, run in progress.tracked(turns, "bench", **named):
     results[name].append(run(seconds))
   return results
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from kdjax.config import terminal
+from kdjax.config import progress
 from kdjax.errors import UserError
 
 # Seconds without an answer after which a download is given up.
@@ -106,7 +106,7 @@ def _fetched(address: str, folder: pathlib.Path) -> pathlib.Path:
       parts = iter(lambda: answer.read(PART), b"")
       total = -(-size // PART) or None
       with path.open("wb") as file:
-        for part in terminal.tracked(parts, path.name, total, unit="MB"):
+        for part in progress.tracked(parts, path.name, total, unit="MB"):
           file.write(part)
   except (urllib.error.URLError, OSError, ValueError) as error:
     raise UserError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import rich.console
 
-from kdjax.config import strict_json, terminal
+from kdjax.config import progress, strict_json, terminal
 from kdjax.config.files import write_atomically
 from kdjax.report import (
   contents,
@@ -164,7 +164,7 @@ def _draw(
   drawings, left_out = [], []
   named = {"unit": "figures", "shown": not quiet}
   found = figures.find().items()
-  for name, draw in terminal.tracked(found, "report", **named):
+  for name, draw in progress.tracked(found, "report", **named):
     path = folder / f"{name}.png"
     try:
       drawing = dataclasses.replace(draw(record, results), name=name)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax.config import terminal
+from kdjax.config import progress
 from kdjax.devices.placement import Placement
 from kdjax.feed import loaders
 from kdjax.feed.index_stream import EvalFeed
@@ -83,7 +83,7 @@ class SplitEvaluator:
     parts: list[list[Any]] = [[] for _ in range(self.placement.seeds)]
     batches = self.feed.batches(0, self.steps)
     named = {"unit": "batches", "shown": bool(self.task)}
-    for batch in terminal.tracked(batches, self.task, self.steps, **named):
+    for batch in progress.tracked(batches, self.task, self.steps, **named):
       fetched = self.placement.fetch(step(variables, fixed, *batch))
       for of_seed, part in zip(parts, fetched, strict=True):
         of_seed.append(part)

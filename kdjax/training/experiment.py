@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from kdjax.config import records, terminal
+from kdjax.config import progress, records, terminal
 from kdjax.config.fields import ConfigDict
 from kdjax.devices import compilation_cache
 from kdjax.errors import UserError
@@ -119,7 +119,7 @@ def run_stage(
   load_fixed = functools.partial(
     initialization.load_fixed, config=config, workdir=workdir
   )
-  with terminal.waiting(f"{name}, data and networks", shown=not quiet):
+  with progress.waiting(f"{name}, data and networks", shown=not quiet):
     placed_stage = placed.place(config, name, load_fixed)
     stage, seeds = placed_stage.stage, placed.seeds_of(config)
     sentences = [] if quiet else initialization.check(config, stage)

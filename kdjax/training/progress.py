@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from kdjax.config import terminal
+from kdjax.config import progress
 from kdjax.training import environment
 
 
@@ -20,7 +20,7 @@ class Progress:
   """
 
   def __init__(self, stage: str, steps: int, start: int, *, quiet: bool):
-    self.shown = terminal.Progress(
+    self.shown = progress.Progress(
       stage,
       steps,
       start=start,

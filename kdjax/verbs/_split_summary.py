@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kdjax.config import terminal
+from kdjax.config import progress
 
 # Records that are read at once.
 CHUNK = 256
@@ -59,7 +59,7 @@ def measure(source: Any, shown: int = 0, task: str = "") -> Summary:
   lengths: dict[str, list[np.ndarray]] = {}
   starts = range(0, len(source), CHUNK)
   named = {"unit": f"times {CHUNK} records", "shown": bool(task)}
-  for start in terminal.tracked(starts, task, **named):
+  for start in progress.tracked(starts, task, **named):
     stop = min(start + CHUNK, len(source))
     batch = dict(source.take(np.arange(start, stop)))
     valid = np.asarray(batch.pop("valid", np.ones(stop - start, bool)))

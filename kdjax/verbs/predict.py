@@ -22,7 +22,7 @@ import sys
 from absl import flags
 
 from kdjax import cli
-from kdjax.config import files, terminal
+from kdjax.config import files, progress
 from kdjax.errors import UserError
 from kdjax.verbs import _model
 
@@ -95,7 +95,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   shown = bool(values.out) or not sys.stdout.isatty()
   with _written(values.out) as to:
     named = {"unit": "records", "shown": shown}
-    counted = terminal.tracked(rows(), "predict", total, **named)
+    counted = progress.tracked(rows(), "predict", total, **named)
     written.write(counted, kind, to, hidden)
   if count["broken"] or not count["all"]:
     sys.stdout.flush()

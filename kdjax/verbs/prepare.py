@@ -14,7 +14,7 @@ import pathlib
 
 from absl import flags
 
-from kdjax.config import terminal
+from kdjax.config import progress
 from kdjax.errors import UserError
 
 
@@ -49,7 +49,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   module = known[arguments[0]]
   sources = values["from"].value or list(module.SOURCE)
   out = pathlib.Path(values.out)
-  task = terminal.waiting(f"prepare {arguments[0]}")
+  task = progress.waiting(f"prepare {arguments[0]}")
   with _sources.opened(sources) as folder, task:
     found = _sources.digest(module.prepare(folder, out))
   print(f"Wrote {out / arguments[0]}.")
