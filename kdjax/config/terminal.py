@@ -36,7 +36,7 @@ def is_json() -> bool:
   return _format == "json"
 
 
-def event(name: str, to: IO[str] | None = None, **keys: Any) -> None:
+def event(name: str, /, *, to: IO[str] | None = None, **keys: Any) -> None:
   """Prints an event as JSON; nothing where lines are text.
 
   Args:
