@@ -351,6 +351,8 @@ def test_columns_are_the_metrics_that_select_and_those_of_show(tmp_path):
   handmade.edit_json(run / "config.json", shown)
   found = report.summarize(run)["columns"]
   assert found == ["accuracy", "nll", "f1_macro"]
+  said = wording.facts(records.read(run), report.summarize(run))
+  assert "`show` names metrics that no stage has: nowhere." in said
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def facts(record: Record, results: dict[str, Any]) -> list[str]:
     *_selection(record),
     *_deviations(record, results),
     *_stopped(record),
+    *_not_shown(record, results),
     *(line for stage in record.order for line in _accepted(record, stage)),
     "`parameters` counts those of the student. `seconds` and `examples/s` are "
     "measured over the training of a stage, all seeds together.",
@@ -203,6 +204,15 @@ def _selection(record: Record) -> list[str]:
   return lines
 
 
+def _not_shown(record: Record, results: dict[str, Any]) -> list[str]:
+  """The metrics of `show` that no stage has."""
+  known = set().union(*results["stages"].values())
+  absent = [name for name in record.config.get("show", ()) if name not in known]
+  return [
+    f"`show` names metrics that no stage has: {', '.join(absent)}."
+  ] * bool(absent)
+
+
 def _stopped(record: Record) -> list[str]:
   """The stages that ended before their last step."""
   return [
@@ -237,6 +247,12 @@ def _deviations(record: Record, results: dict[str, Any]) -> list[str]:
       f"{' and of drawn seeds' * (seeds > 1)}, the same for both stages. "
       "Examples count as "
       "independent of each other."
+    )
+  if len(found) < len(results["gains"]):
+    lines.append(
+      "A gain without an interval over examples is of a metric or of stages "
+      "without stored predictions of the same test examples: where seeds draw "
+      "the test examples, the interval over seeds holds for new ones too."
     )
   if any(it["p"] is not None for it in results["gains"].values()):
     lines.append(
