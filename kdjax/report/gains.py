@@ -122,7 +122,8 @@ def section_between(
       0,
       "A stage of one run less the same stage of another, paired by seed, of"
       " runs with the same seeds and the same test examples. Holm p is adjusted"
-      " for all rows.",
+      " for all rows. The first interval is Student's over the seeds, the other"
+      " a paired bootstrap over seeds and test examples.",
     )
   return Section(BETWEEN, lines, grids=[grid(found)] if found else [])
 

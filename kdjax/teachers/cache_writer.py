@@ -9,7 +9,7 @@ import numpy as np
 from kdjax.cache import codecs, outputs, pca
 from kdjax.cache.manifest import Output
 from kdjax.cache.store import Writer
-from kdjax.config import terminal
+from kdjax.config import progress, terminal
 from kdjax.devices.placement import Placement
 from kdjax.errors import UserError
 from kdjax.feed import loaders
@@ -102,7 +102,8 @@ def verify(
   steps = np.random.default_rng(0).permutation(total)[:batches]
   codecs_of = plan.manifest.outputs
   bases = pca.all_of(reader.layout, codecs_of)
-  for step in np.sort(steps).tolist():
+  named = {"unit": "batches"}
+  for step in progress.tracked(np.sort(steps).tolist(), "verify", **named):
     (values,) = run_teacher(step, step + 1)
     drawn = examples.draw(step, slice(examples.valid(step)))
     index = plan.order.source.index[drawn["position"]]

@@ -192,6 +192,7 @@ def predict(
   variables: Sequence[Mapping[str, Any]],
   fixed: Sequence[Fixed],
   source: Source,
+  task: str = "",
 ) -> dict[str, np.ndarray]:
   """The student's predictions on every example of a split.
 
@@ -200,6 +201,7 @@ def predict(
     variables: of each seed, as from `state.evaluated`.
     fixed: teachers and numbers of each seed.
     source: the split.
+    task: the name of the progress that is shown; none is without.
 
   Returns:
     logits [S N ..] and label [N ..], of classes or of several labels; or
@@ -216,7 +218,9 @@ def predict(
   columns: dict[str, list] = {}
   # Whole texts without buckets: all batches become one array.
   feed = EvalFeed(source, stage.config["batch_size"])
-  for batch in map(feed.batch, range(len(feed))):
+  named = {"unit": "batches", "shown": bool(task)}
+  for number in progress.tracked(range(len(feed)), task, **named):
+    batch = feed.batch(number)
     valid = batch["valid"]
     rows = [
       np.asarray(apply(*of_seed, batch))[valid]

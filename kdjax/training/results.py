@@ -46,6 +46,7 @@ class TrainedStage:
   ):
     self.stage, self.placement, self.seeds = stage, placement, list(seeds)
     self.test, self.state = list(test), list(state)
+    self.task = ""  # the name of the progress; none is shown without
 
   @functools.cached_property
   def best(self) -> list[states.Best]:
@@ -64,7 +65,7 @@ class TrainedStage:
     select, grid = self.stage.config["select"], self.stage.config["grid"]
     count = len(self.seeds)
     split = evaluation.SplitEvaluator(self.stage, self.placement, self.test)
-    split.task = "" if quiet else f"{self.stage.name}, test"
+    self.task = split.task = "" if quiet else f"{self.stage.name}, test"
     metrics, best = self._test(split, fixed)
     by_group = group_results.of(self.stage, best, count)
     by_class = class_results.of(self.stage, best, count)
@@ -130,7 +131,9 @@ class TrainedStage:
     if grid or len(self.test) > 1:
       return  # the file holds one student per seed, on the same examples
     variables = [best.variables for best in self.best]
-    columns = evaluation.predict(self.stage, variables, fixed, self.test[0])
+    columns = evaluation.predict(
+      self.stage, variables, fixed, self.test[0], self.task
+    )
     if columns:
       file = io.BytesIO()
       np.savez(file, **columns)

@@ -10,7 +10,7 @@ kdjax export --workdir=runs/digits --stage=distilled --out=students/digits \\
 from absl import flags
 
 from kdjax import cli
-from kdjax.config import terminal
+from kdjax.config import progress, terminal
 from kdjax.errors import UserError
 
 
@@ -70,22 +70,23 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
 
   from kdjax import export
 
-  made = export.export(
-    values.workdir,
-    values.stage,
-    values.out,
-    formats=values.format or None,
-    int8=values.int8,
-    outputs=values.outputs,
-    without=values.without,
-    preprocessing=values.preprocessing,
-    seed=values.seed,
-    which=values.which,
-    accept=values.accept,
-    most=values.examples,
-    runtime=values.runtime,
-    say=lambda text: print(text, file=sys.stderr, flush=True),
-  )
+  with progress.waiting(f"export {values.stage}"):
+    made = export.export(
+      values.workdir,
+      values.stage,
+      values.out,
+      formats=values.format or None,
+      int8=values.int8,
+      outputs=values.outputs,
+      without=values.without,
+      preprocessing=values.preprocessing,
+      seed=values.seed,
+      which=values.which,
+      accept=values.accept,
+      most=values.examples,
+      runtime=values.runtime,
+      say=lambda text: print(text, file=sys.stderr, flush=True),
+    )
   print_table(made, values.stage, terminal.console())
   for why in made.refused.values():
     print(f"Not exported: {why}", file=sys.stderr)
