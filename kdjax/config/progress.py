@@ -77,7 +77,9 @@ class Progress:
   def line(self, text: str) -> None:
     """Prints a line of the task."""
     if self.shown:
-      terminal.line(text, self.to, stage=self.task)
+      # A bar of standard output takes the lines that are printed meanwhile.
+      to = sys.stdout if self.bar else self.to
+      terminal.line(text, to, stage=self.task)
 
   def close(self) -> None:
     """Ends the progress; a bar of short tasks vanishes."""

@@ -1,7 +1,8 @@
 """Statistics of a split: counts, classes, lengths and values of its records."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -57,10 +58,7 @@ def measure(source: Any, shown: int = 0, task: str = "") -> Summary:
   selected = np.unique(np.linspace(0, len(source) - 1, shown).astype(int))
   moments: dict[str, _Moments] = {}
   lengths: dict[str, list[np.ndarray]] = {}
-  starts = range(0, len(source), CHUNK)
-  named = {"unit": f"times {CHUNK} records", "shown": bool(task)}
-  for start in progress.tracked(starts, task, **named):
-    stop = min(start + CHUNK, len(source))
+  for start, stop in _chunks(len(source), task):
     batch = dict(source.take(np.arange(start, stop)))
     valid = np.asarray(batch.pop("valid", np.ones(stop - start, bool)))
     summary.broken += int((~valid).sum())
@@ -83,6 +81,16 @@ def measure(source: Any, shown: int = 0, task: str = "") -> Summary:
   if hasattr(source, "records"):
     summary.faults = source.records()
   return summary
+
+
+def _chunks(count: int, task: str) -> Iterator[tuple[int, int]]:
+  """The first record of each chunk and the one after its last."""
+  counted = progress.Progress(task, count, unit="records", shown=bool(task))
+  with contextlib.closing(counted):
+    for start in range(0, count, CHUNK):
+      stop = min(start + CHUNK, count)
+      yield start, stop
+      counted.update(stop)
 
 
 class _Moments:

@@ -35,6 +35,8 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       "kdjax evaluate needs --workdir and --stage.",
       "For example: kdjax evaluate --workdir=runs/digits --stage=distilled",
     )
+  import numpy as np
+
   from kdjax.devices import processes
   from kdjax.training import restore
   from kdjax.verbs import _scores
@@ -48,6 +50,12 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     accept=values.accept,
     quiet=False,
   )
+  if terminal.is_json():
+    where = {"stage": values.stage, "split": values.split}
+    for name, seeds in metrics.items():
+      listed = np.asarray(seeds).tolist()
+      terminal.event("result", **where, metric=name, seeds=listed)
+    return
   title = f"{values.stage}, {values.split}"
   names = _scores.class_names(values.workdir, values.stage)
   console = terminal.console()
