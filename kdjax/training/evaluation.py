@@ -218,9 +218,10 @@ def predict(
   columns: dict[str, list] = {}
   # Whole texts without buckets: all batches become one array.
   feed = EvalFeed(source, stage.config["batch_size"])
-  named = {"unit": "batches", "shown": bool(task)}
-  for number in progress.tracked(range(len(feed)), task, **named):
-    batch = feed.batch(number)
+  numbers = progress.tracked(
+    range(len(feed)), task, unit="batches", shown=bool(task)
+  )
+  for batch in map(feed.batch, numbers):
     valid = batch["valid"]
     rows = [
       np.asarray(apply(*of_seed, batch))[valid]
