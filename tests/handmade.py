@@ -167,17 +167,18 @@ def edit_json(path, change):
 
 
 class Page(html.parser.HTMLParser):
-  """The URLs that a page loads, its tags and its text."""
+  """The URLs that a page loads and links, its tags and its text."""
 
   def __init__(self, text):
     super().__init__()
-    self.loads, self.tags, self.text = [], [], ""
+    self.loads, self.links, self.tags, self.text = [], [], [], ""
     self.feed(text)
 
   def handle_starttag(self, tag, attrs):
     self.tags.append(tag)
     loading = ("src", "srcset", "href", "data", "poster", "action")
-    self.loads += [value for key, value in attrs if key in loading]
+    urls = self.links if tag == "a" else self.loads
+    urls += [value for key, value in attrs if key in loading]
 
   def handle_data(self, data):
     self.text += data

@@ -69,7 +69,7 @@ LAYERS = (
 # What may import less than all the rows above it.
 NARROWER = {
   "preprocess": "errors config",
-  "prepare": "errors preprocess",
+  "prepare": "errors config preprocess",
   "models": "errors types",
   "losses": "errors types numerics",
   "heads": "errors types numerics",

@@ -21,7 +21,7 @@ from kdjax.data import arrays, manifest
 from kdjax.errors import UserError
 from kdjax.preprocess import audio, images
 from kdjax.report import records
-from kdjax.training import workdir as workdirs
+from kdjax.training import environment as environments
 from kdjax.training.metrics_log import MetricsLog
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -373,7 +373,7 @@ def test_a_command_goes_on_when_its_output_is_no_longer_read(tmp_path):
 
 def test_without_git_the_commit_is_unknown(monkeypatch, tmp_path):
   monkeypatch.setenv("PATH", str(tmp_path))
-  environment = workdirs.environment()
+  environment = environments.now()
   assert environment["commit"] is None and environment["changed"] is False
 
 

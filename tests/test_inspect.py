@@ -58,7 +58,7 @@ def test_counts_classes_missing_modalities_and_lengths_are_printed(
   splits = [
     [int(cell) for cell in line.split()[1:]]
     for line in out.splitlines()
-    if re.match(r"(train|validation|test) ", line)
+    if re.match(r"  (train|validation|test) ", line)
   ]
   assert np.sum(splits, axis=0).tolist() == [40, 39, 0, 1, 1, 0, 1]
   counts = {

@@ -381,12 +381,12 @@ def prf(true, predicted, **options):
   """Precision, recall and F1 of scikit-learn, by kdjax's names."""
   scores = {}
   for average in ("macro", "weighted", "micro", None):
-    values = sklearn.metrics.precision_recall_fscore_support(
+    *values, support = sklearn.metrics.precision_recall_fscore_support(
       true, predicted, average=average, zero_division=0, **options
     )
-    for name, value in zip(("precision", "recall", "f1"), values, strict=False):
+    for name, value in zip(("precision", "recall", "f1"), values, strict=True):
       scores[f"{name}_{average or 'per_class'}"] = value
-  return scores
+  return {**scores, "support_per_class": support}
 
 
 def test_classification_equals_that_of_scikit_learn(case):

@@ -18,7 +18,6 @@ from kdjax.config.files import written_atomically
 from kdjax.preprocess import tables
 from kdjax.students import records
 from kdjax.students.inputs import Input
-from kdjax.verbs import _counter
 
 pytestmark = pytest.mark.slow
 
@@ -636,25 +635,3 @@ def test_a_table_without_the_input_is_an_error(refused, data):
 
 def test_a_table_that_does_not_exist_is_an_error(refused, data):
   assert "No table" in refused(f"--manifest={data / 'none.csv'}")
-
-
-# Progress
-
-
-class Terminal(io.StringIO):
-  def isatty(self):
-    return True
-
-
-def test_the_number_of_records_is_shown_on_a_terminal_if_it_takes_long(
-  monkeypatch,
-):
-  monkeypatch.setattr(_counter, "EVERY", 0.0)
-  for after, shown, said in ((0.0, True, True), (0.0, False, False),
-                             (60.0, True, False)):  # fmt: skip
-    monkeypatch.setattr(_counter, "AFTER", after)
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    assert [*_counter.counted(range(3), 2000, shown)] == [0, 1, 2]
-    written = sys.stderr.getvalue()
-    assert ("3 of 2,000 records" in written) == said
-    assert not written or written.endswith("\r\x1b[K")

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from kdjax import config, registry
+from kdjax.config import progress
 from kdjax.config.fields import ConfigDict
 from kdjax.stage import build
 from kdjax.stage.stage import Stage
@@ -140,7 +141,9 @@ def measure(names: Sequence[str]) -> dict[str, Any]:
     chosen = [name for name in names if config.kind_of(name) == kind]
     plain = workdir.resolve(experiment(kind, chosen))
     stages = {name: build.build(plain, name) for name in (ALONE, *chosen)}
-    times = _times({name: _runner(it) for name, it in stages.items()})
+    named = {"unit": f"methods of {kind}", "bar": False}
+    compiled = progress.tracked(stages.items(), "compiling", **named)
+    times = _times({name: _runner(it) for name, it in compiled})
     for name in chosen:
       measured[name] = {
         **describe(stages[name]),
@@ -176,9 +179,10 @@ def _runner(stage: Stage):
 def _times(runners: dict[str, Any]) -> dict[str, float]:
   """The median seconds of each runner, all in turns."""
   seconds: dict[str, list[float]] = {name: [] for name in runners}
-  for _ in range(ROUNDS):
-    for name, run in runners.items():
-      start = time.perf_counter()
-      run()
-      seconds[name].append(time.perf_counter() - start)
+  turns = [*runners.items()] * ROUNDS
+  named = {"unit": "measurements", "bar": False}
+  for name, run in progress.tracked(turns, "methods", **named):
+    start = time.perf_counter()
+    run()
+    seconds[name].append(time.perf_counter() - start)
   return {name: float(np.median(values)) for name, values in seconds.items()}

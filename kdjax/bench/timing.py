@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from kdjax.config import progress
+
 
 def interleaved(
   runners: Mapping[str, Callable[[float], Any]], rounds: int, seconds: float
@@ -20,9 +22,10 @@ def interleaved(
     name -> the result of each round.
   """
   results: dict[str, list[Any]] = {name: [] for name in runners}
-  for _ in range(rounds):
-    for name, run in runners.items():
-      results[name].append(run(seconds))
+  turns = [*runners.items()] * rounds
+  named = {"unit": "measurements", "bar": False}
+  for name, run in progress.tracked(turns, "bench", **named):
+    results[name].append(run(seconds))
   return results
 
 

@@ -11,6 +11,7 @@ import sys
 
 from kdjax import registry
 from kdjax.cli import config_flags
+from kdjax.config import terminal
 from kdjax.devices import huge_pages
 from kdjax.errors import UserError
 
@@ -64,15 +65,16 @@ def main(argv: list[str] | None = None) -> None:
   except UserError as error:
     if os.environ.get("KDJAX_TRACEBACK"):
       raise
-    print(f"kdjax: {error}", file=sys.stderr)
+    terminal.warn(str(error), name="error")
     raise SystemExit(2) from None
   except KeyboardInterrupt:
-    print("kdjax: stopped. The same command continues.", file=sys.stderr)
+    terminal.warn("stopped. The same command continues.", name="stopped")
     sys.stdout.flush()
     # Not `exit`: JAX may be compiling in a thread, which no one ends cleanly.
     os._exit(130)
   finally:
     sys.stdout = stdout
+    terminal.use("text")
 
 
 def verbs() -> dict[str, str]:
@@ -126,6 +128,19 @@ def define_accept(values) -> None:
   )
 
 
+def define_log_format(values) -> None:
+  """Defines --log_format, of a command whose lines may all be JSON."""
+  from absl import flags
+
+  flags.DEFINE_enum(
+    "log_format",
+    "text",
+    terminal.FORMATS,
+    "of all that is printed; json is one object per line, for log collectors",
+    flag_values=values,
+  )
+
+
 def _unknown_flag(name: str, values, argv: list[str]) -> UserError:
   """What to write in place of a flag that does not exist."""
   config = config_flags.load(argv)
@@ -172,7 +187,10 @@ def _run(argv: list[str]) -> None:
     if path:
       print(f"\n{path}:\n\n{config_flags.docstring(path)}")
     return
-  verb.main(*parse(rest, verb.define))
+  values, words = parse(rest, verb.define)
+  if "log_format" in values:
+    terminal.use(values.log_format)
+  verb.main(values, words)
 
 
 def stray(word: str, verb: str, values) -> UserError:

@@ -31,6 +31,12 @@ EXPERIMENT = {
   "gains": Knob(
     (), "Pairs (better, worse) of stages whose paired differences are reported."
   ),
+  "show": Knob(
+    (),
+    "Metrics with a column in the table of the report, after those that select;"
+    " () are those of the task: accuracy and NLL, with macro F1 where classes"
+    " are unbalanced; MAE and RMSE; recalls.",
+  ),
   "notes": Knob(
     ConfigDict, "stage -> a remark next to its result in the report.", "{}"
   ),

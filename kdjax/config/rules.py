@@ -26,6 +26,14 @@ OPTIMIZER = {
   ),
 }
 
+# Optimizer -> those knobs that not all optimizers read.
+OWN = {
+  "adamw": ("b1", "b2", "eps"),
+  "sgd": ("momentum", "nesterov"),
+  "rmsprop": ("b2", "eps"),
+  "dot": ("momentum", "delta"),
+}
+
 SCHEDULE = {
   "end": Knob(0.0, '"linear" and "cosine": the last value.'),
   "warmup": Knob(0, "Steps of a linear rise from 0, before anything else."),

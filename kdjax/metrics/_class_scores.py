@@ -19,7 +19,7 @@ def precision_recall_f1(
     predicted: [K], examples predicted as each class.
     true: [K], examples of each class.
     averaged: bool [K], the classes in the "macro" mean. Without any, all
-      metrics are NaN.
+      metrics but the support are NaN.
 
   Returns:
     For each `name` of precision, recall, f1:
@@ -27,6 +27,7 @@ def precision_recall_f1(
     <name>_weighted: the mean over classes, weighted by their examples.
     <name>_micro: from the counts summed over classes.
     <name>_per_class: [K].
+    And support_per_class: [K], the examples of each class, `true`.
   """
   correct, predicted, true = (
     np.asarray(counts, np.float64) for counts in (correct, predicted, true)
@@ -46,8 +47,8 @@ def precision_recall_f1(
     metrics[f"{name}_micro"] = float(micro)
     metrics[f"{name}_per_class"] = per_class
   if not np.any(averaged):
-    return {name: value * float("nan") for name, value in metrics.items()}
-  return metrics
+    metrics = {name: value * float("nan") for name, value in metrics.items()}
+  return {**metrics, "support_per_class": true}
 
 
 def mean_over(classes: np.ndarray, values: np.ndarray) -> float:

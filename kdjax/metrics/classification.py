@@ -75,6 +75,7 @@ def result(sums: dict[str, np.ndarray]) -> dict[str, float | np.ndarray]:
     <precision, recall, f1>_<macro, weighted, micro>: averages over classes;
       "micro" is the accuracy, because each row has one label.
     <precision, recall, f1>_per_class: [K]; 0 where the denominator is 0.
+    support_per_class: [K], the rows of each class.
     nll: mean negative log-likelihood, in nats.
     confusion: [K K], counts by true class (axis 0) and predicted (axis 1).
   """

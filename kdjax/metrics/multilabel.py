@@ -71,6 +71,7 @@ def result(sums: dict[str, np.ndarray]) -> dict[str, float | np.ndarray]:
     hamming_loss: the fraction of wrong entries.
     <precision, recall, f1>_<macro, weighted, micro>: averages over classes.
     <precision, recall, f1>_per_class: [K]; 0 where the denominator is 0.
+    support_per_class: [K], the rows of each class.
   """
   tp, fp, fn, tn = (
     np.asarray(sums[key], np.float64) for key in ("tp", "fp", "fn", "tn")

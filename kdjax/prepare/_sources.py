@@ -13,10 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from kdjax.config import progress
 from kdjax.errors import UserError
 
 # Seconds without an answer after which a download is given up.
 TIMEOUT = 60
+
+# Bytes that are read at once.
+PART = 1_000_000
 
 
 @contextlib.contextmanager
@@ -98,7 +102,12 @@ def _fetched(address: str, folder: pathlib.Path) -> pathlib.Path:
   path = folder / (address.rstrip("/").rpartition("/")[2] or "file")
   try:
     with urllib.request.urlopen(address, timeout=TIMEOUT) as answer:
-      path.write_bytes(answer.read())
+      size = int(answer.headers.get("Content-Length") or 0)
+      parts = iter(lambda: answer.read(PART), b"")
+      total = -(-size // PART) or None
+      with path.open("wb") as file:
+        for part in progress.tracked(parts, path.name, total, unit="MB"):
+          file.write(part)
   except (urllib.error.URLError, OSError, ValueError) as error:
     raise UserError(
       f"'{address}' cannot be fetched: {error}.",

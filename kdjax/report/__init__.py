@@ -6,8 +6,16 @@ train, evaluate or change a run. Read `summary.py` first, then `output.py`;
 `figures/` has one figure per file.
 """
 
-from kdjax.report.output import compare, show, write
+from kdjax.report.output import between, compare, show, write
 from kdjax.report.page import markdown_table, table
 from kdjax.report.summary import summarize
 
-__all__ = ["compare", "markdown_table", "show", "summarize", "table", "write"]
+__all__ = [
+  "between",
+  "compare",
+  "markdown_table",
+  "show",
+  "summarize",
+  "table",
+  "write",
+]

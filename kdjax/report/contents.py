@@ -3,7 +3,17 @@
 from typing import Any
 
 from kdjax.config import fields
-from kdjax.report import groups, mean_ranks, page, points, theme, wording
+from kdjax.report import (
+  classes,
+  gains,
+  groups,
+  mean_ranks,
+  origin,
+  page,
+  points,
+  theme,
+  wording,
+)
 from kdjax.report.document import (
   TEST_RESULTS,
   Document,
@@ -16,12 +26,21 @@ from kdjax.report.records import Record
 # A longer table of versions or of differences is folded.
 FOLDED_ROWS = 16
 
+# Before a value that differs from that of the first run.
+MARK = "≠ "
+
+_NO_REPEATS = [
+  "Metrics with equal values in all seeds share a row; those that end in "
+  "`_last` are of the last variables."
+]
+
 
 def of_run(
   record: Record,
   results: dict[str, Any],
   drawings: list[Drawing],
   left_out: list[str],
+  links: str = "",
 ) -> Document:
   """The page of one workdir.
 
@@ -30,6 +49,7 @@ def of_run(
     results: from `report.summarize`.
     drawings: the figures, in the order of the page.
     left_out: a sentence for each figure that is absent.
+    links: the path from the page's folder to the workdir; "" is the same.
   """
   seeds = page.seeds(results, record.config["seed"])
   sections = [
@@ -39,6 +59,8 @@ def of_run(
       grids=[page.grid(results)],
       drawings=[it for it in drawings if it.section == TEST_RESULTS],
     ),
+    gains.section(results),
+    classes.section(results),
     groups.section(results),
     *points.sections(record, results),
     *(
@@ -47,10 +69,9 @@ def of_run(
       if it.section != TEST_RESULTS
     ),
     Section("How to read the numbers", wording.facts(record, results)),
-    *(_stage(record, stage) for stage in record.order),
-    Section("Every seed", grids=[seeds], folded=True),
-    _environment(record),
-    _again(record),
+    *(_stage(record, stage, results) for stage in record.order),
+    Section("Every seed", _NO_REPEATS, grids=[seeds], folded=True),
+    *origin.sections(record, links),
   ]
   if left_out:
     sections.append(Section("Left out", left_out))
@@ -72,6 +93,7 @@ def of_several(
   records: dict[str, Record],
   results: dict[str, Any],
   ranked: dict[str, Any],
+  between: tuple[dict[str, Any], list[str]],
   drawings: list[Drawing],
 ) -> Document:
   """The page that compares several workdirs.
@@ -80,9 +102,10 @@ def of_several(
     records: the runs, by the names of their workdirs.
     results: from `report.summarize`, of the same workdirs.
     ranked: from `mean_ranks.of_runs`, of the same workdirs.
+    between: from `gains.between`, of the same workdirs.
     drawings: the figure of `ranked`, if there is one.
   """
-  gains = [
+  found = [
     gain
     for name, it in results.items()
     for gain in page.gains(it, prefix=f"{name}: ")
@@ -96,72 +119,47 @@ def of_several(
     [name, record.config["name"], wording.subtitle(record)]
     for name, record in records.items()
   ]
-  flat = {name: fields.flatten(it.config) for name, it in records.items()}
-  paths = sorted(set().union(*flat.values()))
-  rows = [
-    [
-      path,
-      *(wording.text(leaves.get(path, "(none)")) for leaves in flat.values()),
-    ]
-    for path in paths
-  ]
-  rows = [row for row in rows if len(set(row[1:])) > 1]
   sections = [
     Section(TEST_RESULTS, sentences=unfinished, grids=[page.grid(results)]),
+    gains.section_between(*between),
     mean_ranks.section(ranked, drawings),
     Section("Runs", grids=[Grid(["workdir", "name", "run"], runs, words=3)]),
-    Section(
-      "Differences between the configs",
-      sentences=[] if rows else ["Nothing."],
-      grids=[Grid(["path", *records], rows, words=99)] if rows else [],
-      folded=len(rows) > FOLDED_ROWS,
-    ),
+    _differences(records),
   ]
   return Document(
     title="Comparison",
     subtitle=f"{len(records)} workdirs, measured on their test splits",
-    gains=gains,
+    gains=found,
     sections=[section for section in sections if section is not None],
   )
 
 
-def _stage(record: Record, stage: str) -> Section:
+def _stage(record: Record, stage: str, results: dict[str, Any]) -> Section:
   head, rows = wording.terms(record, stage)
+  by_class = results.get("by_class", {}).get(stage, {})
   return Section(
     f"Stage {stage}",
     sentences=wording.setup(record, stage),
-    grids=[Grid(head, rows, words=len(head))],
+    grids=[Grid(head, rows, words=len(head)), *classes.grids(by_class)],
     folded=True,
   )
 
 
-def _environment(record: Record) -> Section | None:
-  leaves = fields.flatten(record.environment)
-  rows = [
-    [path, wording.text(value)]
-    for path, value in leaves.items()
-    if value is not None
-  ]
-  if not rows:
-    return None
-  grid = Grid(["environment", "value"], rows, words=2)
-  return Section("Environment", grids=[grid], folded=len(rows) > FOLDED_ROWS)
-
-
-def _again(record: Record) -> Section:
-  """The commands that run the experiment again and use its student."""
-  # An absolute path would be valid on this machine only.
-  folder = record.name if record.path.is_absolute() else str(record.path)
-  stage = record.order[-1]
-  command = record.environment.get("command")
+def _differences(records: dict[str, Record]) -> Section:
+  """The values of the configs that differ, marked where a run changes them."""
+  flat = {name: fields.flatten(it.config) for name, it in records.items()}
+  rows = []
+  for path in sorted(set().union(*flat.values())):
+    values = [wording.text(it.get(path, "(none)")) for it in flat.values()]
+    if len(set(values)) > 1:
+      marks = ["", *(MARK * (it != values[0]) for it in values[1:])]
+      cells = [m + it for m, it in zip(marks, values, strict=True)]
+      rows.append([path, *cells])
+  first = next(iter(records))
+  said = f"{MARK.strip()} marks what differs from {first}. The rest is equal."
   return Section(
-    "Run it again",
-    sentences=[
-      "The first line runs the experiment, or continues it where it stopped."
-      if command
-      else "It was run from Python with `kdjax.run(config, workdir)`.",
-      f'In Python, `model, variables = kdjax.restore("{folder}", "{stage}")` '
-      "loads the trained student.",
-    ],
-    commands=[*([command] if command else []), f"kdjax report {folder}"],
+    "Differences between the configs",
+    sentences=[said] if rows else ["Nothing."],
+    grids=[Grid(["path", *records], rows, words=99)] if rows else [],
+    folded=len(rows) > FOLDED_ROWS,
   )

@@ -7,32 +7,22 @@ from typing import Any
 
 import jinja2
 import markupsafe
-from rich import box
 from rich.table import Table
 
+from kdjax.config import terminal
+from kdjax.report import columns
 from kdjax.report.document import Document, Grid
+from kdjax.report.gains import better_seeds, unranked
 from kdjax.report.selection import ranked
 from kdjax.report.theme import bounds, mean_and_error
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html.jinja")
 
-# Numbers of a stage that are no metrics -> the heads of their columns.
-STAGE_COLUMNS = {
-  "parameters": "parameters",
-  "examples_per_second": "examples/s",
-  "seconds": "seconds",
-}
+# A link to a file, as in Markdown.
+LINK = re.compile(r"\[([^\[\]]+)\]\(([^()\s:]+)\)")
 
 # The least width of a column of notes, whose words may wrap.
 NOTE = 24
-
-# Metrics without a column: those of the last variables, losses of the terms,
-# and variants of a metric that has a column.
-DETAIL = re.compile(
-  r"_last$|^loss/|_(macro|micro|weighted)$|^balanced_|accuracy_top\d|^brier$"
-  r"|_recall_\d+$|_median_rank$|^rmse$|^mae$|^hamming|^worst_group_nll$"
-  r"|^nll_gap$"
-)
 
 
 def table(results: dict[str, Any]) -> Table:
@@ -46,12 +36,10 @@ def table(results: dict[str, Any]) -> Table:
 
 def terminal_table(grid: Grid, title: str | None = None) -> Table:
   """A grid as a table for the terminal."""
-  table = Table(
-    title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1)
+  words = grid.words
+  table = terminal.table(
+    title or "", grid.head[:words], grid.head[words:], wrapped="note"
   )
-  for column, name in enumerate(grid.head):
-    side = "left" if column < grid.words or name == "note" else "right"
-    table.add_column(name, justify=side, overflow="fold", no_wrap=not column)
   for row in grid.rows:
     table.add_row(*row)
   return table
@@ -120,15 +108,19 @@ def grid(results: dict[str, Any], *, brief: bool = False) -> Grid:
     )
     for prefix, it in workdirs
   ]
-  columns = columns_of([stages for _, stages, _ in shown])
-  if brief:
-    columns = [name for name in columns if not name.endswith("_last")]
-  head = ["stage", *columns, *STAGE_COLUMNS.values()]
+  names = [name for _, it in workdirs for name in it["columns"]]
+  metrics = list(dict.fromkeys(names))
+  if not brief and metrics:
+    # Of the last variables, the first metric.
+    last = f"{metrics[0]}_last"
+    known = any(last in it for _, of, _ in shown for it in of.values())
+    metrics += [last] * known
+  head = ["stage", *metrics, *columns.OF_STAGES.values()]
   rows = []
   for prefix, stages, unfinished in shown:
     for stage, numbers in stages.items():
-      cells = [mean_and_error(numbers.get(name)) for name in columns]
-      cells += [_plain(numbers[key]) for key in STAGE_COLUMNS]
+      cells = [mean_and_error(numbers.get(name)) for name in metrics]
+      cells += [_plain(numbers[key]) for key in columns.OF_STAGES]
       rows.append([f"{prefix}{stage}", *cells])
     for stage in unfinished:
       empty = ["-"] * (len(head) - 2)
@@ -136,43 +128,23 @@ def grid(results: dict[str, Any], *, brief: bool = False) -> Grid:
   return Grid(head, rows)
 
 
-def columns_of(workdirs: list[dict[str, Any]]) -> list[str]:
-  """The metrics that have a column.
-
-  These are metrics of the best variables, and the first one of the last.
-
-  Args:
-    workdirs: {stage: {metric: ..}} of each.
-  """
-  metrics = dict.fromkeys(
-    name
-    for stages in workdirs
-    for numbers in stages.values()
-    for name in numbers
-    if name not in STAGE_COLUMNS
-  )
-  best = [name for name in metrics if not DETAIL.search(name)]
-  # Accuracy and nll come first in every report.
-  first = [name for name in ("accuracy", "nll") if name in best]
-  best = first + [name for name in best if name not in first]
-  return best + [
-    f"{name}_last" for name in best[:1] if f"{name}_last" in metrics
-  ]
-
-
 def seeds(results: dict[str, Any], first: int) -> Grid:
-  """Every metric and gain of every seed.
+  """Every metric and gain of every seed; equal metrics share a row.
 
   Args:
     results: from `report.summarize`, of one workdir.
     first: the first seed.
   """
-  rows = [
-    [stage, name, *map(_seed, number["seeds"])]
-    for stage, numbers in results["stages"].items()
-    for name, number in numbers.items()
-    if name not in STAGE_COLUMNS
-  ]
+  rows = []
+  for stage, numbers in results["stages"].items():
+    equal: dict[tuple, list[str]] = {}
+    for name, number in numbers.items():
+      if name not in columns.OF_STAGES:
+        equal.setdefault(tuple(number["seeds"]), []).append(name)
+    rows += [
+      [stage, " = ".join(names), *map(_seed, values)]
+      for values, names in equal.items()
+    ]
   rows += [
     [name, gain["metric"], *map(_seed, gain["seeds"])]
     for name, gain in results["gains"].items()
@@ -197,20 +169,34 @@ def gains(
     For each gain: the two stages, the gain, and the metric with the number of
     seeds that are better and the interval of the gain.
   """
-  lines, in_rankings = [], ranked(results)
-  for name, gain in results["gains"].items():
-    if name.partition(" - ")[0] in in_rankings:
-      continue
-    sign = 1 if gain["mode"] == "max" else -1
-    better = sum(
-      1 for value in gain["seeds"] if value is not None and sign * value > 0
-    )
+  return in_words(unranked(results), prefix, brief=brief)
+
+
+def in_words(
+  found: dict[str, Any], prefix: str = "", *, brief: bool = False
+) -> list[tuple[str, str, str]]:
+  """Gains in words, see `gains`.
+
+  Args:
+    found: "better - worse" -> a gain.
+    prefix: begins the name of each.
+    brief: whether to leave out the interval.
+  """
+  lines = []
+  for name, gain in found.items():
     count = len(gain["seeds"])
+    better = better_seeds(gain)
     note = f"{gain['metric']}, better in {better} of {count} seeds"
     if count == 1:
       note = f"{gain['metric']}, a single seed"
+    bootstrap = gain["bootstrap"]
     if gain["interval"] and not brief:
       note += f", 95 % interval {bounds(gain['interval'], '+')}"
+    elif bootstrap and not brief:
+      note += (
+        f", 95 % interval {bounds(bootstrap['interval'], '+')} over"
+        f" {bootstrap['examples']:,} test examples"
+      )
     title = f"{prefix}{name.replace(' - ', ' over ')}"
     lines.append((title, mean_and_error(gain, "+"), note))
   return lines
@@ -223,7 +209,10 @@ def markdown(document: Document) -> str:
     f"**{name}: {gain}** {note}." for name, gain, note in document.gains
   ]
   for section in document.sections:
-    parts.append(f"## {section.title}")
+    if section.folded:
+      parts.append(f"<details>\n<summary>{_escaped(section.title)}</summary>")
+    else:
+      parts.append(f"## {section.title}")
     if section.sentences:
       parts.append("\n".join(f"- {line}" for line in section.sentences))
     parts += map(_markdown_grid, section.grids)
@@ -232,6 +221,8 @@ def markdown(document: Document) -> str:
       parts.append(drawing.caption)
     if section.commands:
       parts.append("\n".join(["```sh", *section.commands, "```"]))
+    if section.folded:
+      parts.append("</details>")
   return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -260,9 +251,14 @@ def _markdown_grid(grid: Grid) -> str:
 
 
 def _code(text: str) -> markupsafe.Markup:
-  """Text with <code> in place of backquotes."""
-  escaped = str(markupsafe.escape(text))
-  return markupsafe.Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))
+  """Text with <code> in place of backquotes, and links of Markdown."""
+  escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", _escaped(text))
+  linked = re.sub(LINK, r'<a href="\2">\1</a>', escaped)
+  return markupsafe.Markup(linked)
+
+
+def _escaped(text: str) -> str:
+  return str(markupsafe.escape(text))
 
 
 def _plain(value: float | None) -> str:

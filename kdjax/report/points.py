@@ -3,7 +3,7 @@
 from typing import Any
 
 from kdjax.config import choices
-from kdjax.report import page
+from kdjax.report import columns
 from kdjax.report.document import Grid, Section
 from kdjax.report.numbers import mean_and_std
 from kdjax.report.records import Record
@@ -70,15 +70,15 @@ def _grid(rows: list[dict[str, Any]], select: str, best: int | None) -> Grid:
     }
     for row in rows
   ]
-  columns = page.columns_of([dict(enumerate(measured))])
+  metrics = columns.of_points(measured)
   known = all("validation" in row for row in rows)
   checked = [f"{select} on validation"] * known
-  head = ["point", *rows[0]["at"], *checked, *columns]
+  head = ["point", *rows[0]["at"], *checked, *metrics]
   lines = []
-  for i, (row, metrics) in enumerate(zip(rows, measured, strict=True)):
+  for i, (row, numbers) in enumerate(zip(rows, measured, strict=True)):
     cells = [f"{i + 1} {MARK * (i == best)}".strip()]
     cells += [f"{value:g}" for value in row["at"].values()]
     if known:
       cells.append(mean_and_error(mean_and_std(row["validation"])))
-    lines.append(cells + [mean_and_error(metrics.get(it)) for it in columns])
+    lines.append(cells + [mean_and_error(numbers.get(it)) for it in metrics])
   return Grid(head, lines)

@@ -6,11 +6,9 @@ import numpy as np
 
 from kdjax.report import intervals
 from kdjax.report.document import Grid
+from kdjax.report.gains import better_seeds, probability
 from kdjax.report.records import Record
 from kdjax.report.theme import bounds, mean_and_error
-
-# The least p value that is written as a number.
-LEAST = 0.001
 
 # A run with more gains than this has rankings.
 FEW = 8
@@ -87,16 +85,14 @@ def grids(results: dict[str, Any], *, brief: bool = False) -> list[Grid]:
     lines = [[worse, mean_and_error(baseline), *empty]]
     for row in rows:
       gain, stage = row["gain"], results["stages"][row["stage"]]
-      sign = 1 if gain["mode"] == "max" else -1
-      better = sum(sign * (value or 0) > 0 for value in gain["seeds"])
       lines.append(
         [
           row["stage"],
           mean_and_error(stage.get(metric)),
           mean_and_error(gain, "+"),
           bounds(gain["interval"], "+"),
-          _probability(row["holm"]),
-          f"{better} of {len(gain['seeds'])}",
+          probability(row["holm"]),
+          f"{better_seeds(gain)} of {len(gain['seeds'])}",
           "-" if row["step"] is None else f"x{row['step']:.2f}",
           "-"
           if row["loss"] is None
@@ -109,12 +105,6 @@ def grids(results: dict[str, Any], *, brief: bool = False) -> list[Grid]:
       head, *lines = ([line[i] for i in kept] for line in (head, *lines))
     tables.append(Grid(head, lines))
   return tables
-
-
-def _probability(p: float | None) -> str:
-  if p is None:
-    return "-"
-  return f"{p:.3f}" if p >= LEAST else f"< {LEAST:g}"
 
 
 def _step_ratio(

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import pathlib
-import sys
 from collections import defaultdict
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from kdjax.config import records as recorded
-from kdjax.config import strict_json
+from kdjax.config import strict_json, terminal
 from kdjax.errors import UserError, check_archive
 
 # seed -> step -> value
@@ -74,17 +73,32 @@ class Record:
     path = self.path / "stages" / stage / "provenance.json"
     return strict_json.read(path).get("accepted", []) if path.exists() else []
 
+  def tested(self, stage: str) -> Any | None:
+    """The hash of a stage's test examples; None if it is not known."""
+    path = self.path / "stages" / stage / "provenance.json"
+    data = strict_json.read(path).get("data", {}) if path.exists() else {}
+    return data.get("test") or None
+
   def predictions(self, stage: str) -> Predictions | None:
     """The predictions of a finished stage; None if they were not stored."""
+    arrays = self.arrays(stage)
+    if arrays is None or not {"index", "label", "logits"} <= set(arrays):
+      return None
+    return Predictions(arrays["index"], arrays["label"], arrays["logits"])
+
+  def arrays(self, stage: str) -> dict[str, np.ndarray] | None:
+    """All arrays of a finished stage's predictions.npz; None without it.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
     path = self.path / "stages" / stage / "predictions.npz"
     if stage not in self.results or not path.exists():
       return None
     try:
       check_archive(path)
       with np.load(path, allow_pickle=False) as arrays:
-        if not {"index", "label", "logits"} <= set(arrays):
-          return None
-        return Predictions(arrays["index"], arrays["label"], arrays["logits"])
+        return dict(arrays)
     # zipfile and NumPy raise errors of many types for damaged files.
     except Exception as error:
       raise UserError(
@@ -96,7 +110,7 @@ class Record:
   def _curves(self) -> dict[tuple[str, str], Curve]:
     curves = defaultdict(lambda: defaultdict(dict))
     path = self.path / "metrics.jsonl"
-    for line in recorded.metrics(path, _warn):
+    for line in recorded.metrics(path, terminal.warn):
       if line["value"] is not None:
         key = line["stage"], line["name"]
         curves[key][line["seed"]][line["step"]] = line["value"]
@@ -144,7 +158,3 @@ def read(workdir: str | pathlib.Path) -> Record:
     environment=environment,
     results=results,
   )
-
-
-def _warn(sentence: str) -> None:
-  print(f"kdjax: {sentence}", file=sys.stderr)

@@ -3,12 +3,20 @@
 The test split is used here for the first time; nothing was selected on it.
 """
 
-import math
 import pathlib
 from typing import Any
 
 from kdjax.errors import UserError
-from kdjax.report import groups, paired, rankings, records, subset_gains
+from kdjax.report import (
+  classes,
+  columns,
+  gains,
+  groups,
+  paired,
+  rankings,
+  records,
+  subset_gains,
+)
 from kdjax.report.numbers import finite, mean_and_std
 
 Results = dict[str, Any]
@@ -23,18 +31,19 @@ def summarize(workdirs: Workdir | list[Workdir]) -> Results:
 
   Returns:
     For one workdir: name, seeds, stages: {stage: {metric: {mean, std, seeds},
-    parameters, examples_per_second, seconds}}, gains: {"better - worse":
-    {metric, mode, mean, stderr, seeds, interval, p: see `intervals.of_mean`}},
-    rankings: see `rankings.rankings`, robustness: {stage: {corruption: {levels,
-    metric: [[a value per seed] per level]}}}, unfinished: {stage: {step,
-    steps}}; if a stage has a grid, grids: {stage: [{at, validation, metric: [a
-    value per seed]} per point]}, where `validation` is the stage's `select`; if
-    the data has groups, by_group: {stage: see `groups.of_stage`}; with subsets
-    of modalities, subsets: {stage: {subset: {metric: as above}}}, and
-    subset_gains: see `subset_gains.of_run`. `metric` is measured on the test
-    split with each seed's best variables, `<metric>_last` with its last ones. A
-    number that does not exist, such as the deviation of one seed, is None. For
-    a list: {name of the workdir: the above}.
+    parameters, examples_per_second, seconds}}, columns: the metrics of the
+    table, gains: {"better - worse": see `gains.of_run`, with holm}, rankings:
+    see `rankings.rankings`, robustness: {stage: {corruption: {levels, metric:
+    [[a value per seed] per level]}}}, unfinished: {stage: {step, steps}}; if a
+    stage has a grid, grids: {stage: [{at, validation, metric: [a value per
+    seed]} per point]}, where `validation` is the stage's `select`; with
+    classes, by_class: {stage: see `classes.of_stage`}; if the data has groups,
+    by_group: {stage: see `groups.of_stage`}; with subsets of modalities,
+    subsets: {stage: {subset: {metric: as above}}}, and subset_gains: see
+    `subset_gains.of_run`. `metric` is measured on the test split with each
+    seed's best variables, `<metric>_last` with its last ones. A number that
+    does not exist, such as the deviation of one seed, is None. For a list:
+    {name of the workdir: the above}.
   """
   if isinstance(workdirs, str | pathlib.Path):
     return results_of(records.read(workdirs))
@@ -63,11 +72,6 @@ def read_all(workdirs: list[Workdir]) -> dict[str, records.Record]:
 def results_of(record: records.Record) -> Results:
   """The numbers of one workdir, see `summarize`."""
   stages = {stage: _stage(it) for stage, it in record.results.items()}
-  gains = {}
-  for better, worse in record.config["gains"]:
-    gain = _gain(record, better, worse)
-    if gain is not None:
-      gains[f"{better} - {worse}"] = gain
   unfinished = {
     stage: {
       "step": record.last_step(stage),
@@ -79,8 +83,9 @@ def results_of(record: records.Record) -> Results:
   results = {
     "name": record.config["name"],
     "seeds": record.config["seeds"],
+    "columns": columns.of_run(record, stages),
     "stages": stages,
-    "gains": gains,
+    "gains": gains.of_run(record),
     "robustness": {
       stage: _robustness(it["robustness"])
       for stage, it in record.results.items()
@@ -94,6 +99,8 @@ def results_of(record: records.Record) -> Results:
   results |= {"grids": points} if points else {}
   by_group = groups.of_stages(record)
   results |= {"by_group": by_group} if by_group else {}
+  by_class = classes.of_stages(record)
+  results |= {"by_class": by_class} if by_class else {}
   subsets = {
     stage: {name: _metrics(values) for name, values in it["subsets"].items()}
     for stage, it in record.results.items()
@@ -102,7 +109,13 @@ def results_of(record: records.Record) -> Results:
   results |= {"subsets": subsets} if subsets else {}
   by_subset = subset_gains.of_run(record)
   results |= {"subset_gains": by_subset} if by_subset else {}
-  return {**results, "rankings": rankings.rankings(record, results)}
+  results["rankings"] = rankings.rankings(record, results)
+  of_gains = results["gains"]
+  gains.adjusted(of_gains, list(gains.unranked(results)))
+  for worse, rows in results["rankings"].items():
+    for row in rows:
+      of_gains[f"{row['stage']} - {worse}"]["holm"] = row["holm"]
+  return results
 
 
 def _stage(result: dict[str, Any]) -> dict[str, Any]:
@@ -135,23 +148,4 @@ def _robustness(corruptions: dict[str, Any]) -> dict[str, Any]:
       for key, values in measured.items()
     }
     for name, measured in corruptions.items()
-  }
-
-
-def _gain(record: records.Record, better: str, worse: str) -> dict | None:
-  """The gain of a stage over another, paired by seed."""
-  if better not in record.results or worse not in record.results:
-    return None
-  knobs = record.config["stages"][better]
-  results = [record.results[stage] for stage in (better, worse)]
-  values = [it["test"]["best"].get(knobs["select"], []) for it in results]
-  difference = paired.difference(results, values)
-  if difference is None:
-    return None
-  std, count = difference.pop("std"), len(difference["seeds"])
-  return {
-    "metric": knobs["select"],
-    "mode": knobs["select_mode"],
-    "stderr": None if std is None else std / math.sqrt(count),
-    **difference,
   }

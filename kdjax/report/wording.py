@@ -1,8 +1,10 @@
 """The sentences of a report: how its numbers were computed."""
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from kdjax.config.rules import OWN
 from kdjax.report.records import Record
 
 # Keys of a term that are not options of its loss.
@@ -13,10 +15,12 @@ def subtitle(record: Record) -> str:
   """The run in one line: seeds, data set, devices, commit."""
   seeds = record.config["seeds"]
   commit = record.environment.get("commit")
+  ended = finished(record)
   parts = [
     f"{seeds} seed{'s' * (seeds != 1)}",
     record.config["data"]["name"],
     *sorted({result["device"] for result in record.results.values()}),
+    *([f"{ended:%Y-%m-%d}"] if ended else []),
   ]
   if commit:
     changed = " and uncommitted changes" * bool(
@@ -26,15 +30,22 @@ def subtitle(record: Record) -> str:
   return " · ".join(parts)
 
 
+def finished(record: Record) -> datetime.datetime | None:
+  """When the last stage was finished; None if it is not known."""
+  moments = [
+    it["finished"] for it in record.results.values() if "finished" in it
+  ]
+  return datetime.datetime.fromisoformat(max(moments)) if moments else None
+
+
 def facts(record: Record, results: dict[str, Any]) -> list[str]:
-  """How to read the numbers: split, selection, deviations, teachers."""
-  teachers = (_teachers(record, stage) for stage in record.order)
+  """How to read the numbers: split, selection, deviations, intervals."""
   return [
     _split(record),
     *_selection(record),
-    _deviations(record),
+    *_deviations(record, results),
     *_stopped(record),
-    *(line for lines in teachers for line in lines),
+    *_not_shown(record, results),
     *(line for stage in record.order for line in _accepted(record, stage)),
     "`parameters` counts those of the student. `seconds` and `examples/s` are "
     "measured over the training of a stage, all seeds together.",
@@ -73,7 +84,7 @@ def setup(record: Record, stage: str) -> list[str]:
   lines += _teachers(record, stage)
   lines.append(
     f"{knobs['steps']:,} steps of {knobs['batch_size']:,} examples with "
-    f"`{text(knobs['optimizer'])}`."
+    f"`{text(_read(knobs['optimizer']))}`."
   )
   if result.get("stopped"):
     at = result["stopped"]
@@ -130,6 +141,17 @@ def text(value: Any) -> str:
   return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _read(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+  """An optimizer without the options that only others read."""
+  name = optimizer.get("name")
+  others = set().union(*OWN.values()) - {*OWN.get(name, ())}
+  return {
+    key: value
+    for key, value in optimizer.items()
+    if name not in OWN or key not in others
+  }
+
+
 def _pairs(options: Mapping) -> str:
   """Options as key=value, without those that are None."""
   return ", ".join(
@@ -182,6 +204,15 @@ def _selection(record: Record) -> list[str]:
   return lines
 
 
+def _not_shown(record: Record, results: dict[str, Any]) -> list[str]:
+  """The metrics of `show` that no stage has."""
+  known = set().union(*results["stages"].values())
+  absent = [name for name in record.config.get("show", ()) if name not in known]
+  return [
+    f"`show` names metrics that no stage has: {', '.join(absent)}."
+  ] * bool(absent)
+
+
 def _stopped(record: Record) -> list[str]:
   """The stages that ended before their last step."""
   return [
@@ -194,15 +225,42 @@ def _stopped(record: Record) -> list[str]:
   ]
 
 
-def _deviations(record: Record) -> str:
-  seeds = record.config["seeds"]
+def _deviations(record: Record, results: dict[str, Any]) -> list[str]:
+  seeds, lines = record.config["seeds"], []
   if seeds == 1:
-    return "One seed: no number has a deviation, and a gain may be chance."
-  return (
-    f"± is the sample deviation over {seeds} seeds. For a gain it is the "
-    "standard error of the mean difference, paired by seed; its 95 % interval "
-    "is Student's, of that mean."
-  )
+    lines.append(
+      "One seed: no number has a deviation, and a gain may be chance."
+    )
+  else:
+    lines.append(
+      f"± is the sample deviation over {seeds} seeds. For a gain it is the "
+      "standard error of the mean difference, paired by seed; its 95 % "
+      "interval is Student's, of that mean, and holds for these test examples."
+    )
+  found = [it for it in results["gains"].values() if it["bootstrap"]]
+  if found:
+    how = found[0]["bootstrap"]
+    lines.append(
+      "The 95 % interval over seeds and examples holds for new test examples "
+      f"too: a paired bootstrap of {how['resamples']:,} resamples, each of "
+      f"{how['examples']:,} drawn test examples"
+      f"{' and of drawn seeds' * (seeds > 1)}, the same for both stages. "
+      "Examples count as "
+      "independent of each other."
+    )
+  if len(found) < len(results["gains"]):
+    lines.append(
+      "A gain without an interval over examples is of a metric or of stages "
+      "without stored predictions of the same test examples: where seeds draw "
+      "the test examples, the interval over seeds holds for new ones too."
+    )
+  if any(it["p"] is not None for it in results["gains"].values()):
+    lines.append(
+      "p is that of the two-sided paired t-test over seeds. Holm p is adjusted "
+      "for all gains of its table (Holm, 1979): below 0.05, any false claim "
+      "among them has a probability below 5 %."
+    )
+  return lines
 
 
 def _teachers(record: Record, stage: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 from kdjax import pretrained, registry
 from kdjax.config import fields
 from kdjax.errors import UserError
+from kdjax.stage.stage import Stage
 
 # The option of a head 'select' that picks the data's classes by their names.
 BY_NAME = "names"
@@ -65,6 +66,29 @@ def of_teachers(
     for key, stage in trained.items()
     if _data(config, stage) != _data(config, name)
   }
+
+
+def label_of(reads: Mapping[str, Any]) -> str:
+  """The key of the batch that metrics compare with; "" where it is not one.
+
+  Args:
+    reads: argument -> address, of the metrics.
+  """
+  found = reads.get("label", reads.get("target"))
+  at = found.partition("/") if isinstance(found, str) else ("", "", "")
+  return at[2] if at[0] == "batch" else ""
+
+
+def of_label(stage: Stage, label: str) -> tuple[str, ...]:
+  """The names of the classes of a label; () if they have none.
+
+  Args:
+    stage: on whose data they are.
+    label: its key of the batch, "label" or "label/<task>".
+  """
+  return stage.label_names().get(label) or (
+    () if "/" in label else stage.class_names()
+  )
 
 
 def plain(names: Sequence[str]) -> list[str]:

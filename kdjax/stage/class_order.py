@@ -1,11 +1,11 @@
 """Compares the classes of teachers with other classes with the data's."""
 
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kdjax import pretrained
+from kdjax.config import terminal
 from kdjax.errors import UserError
 from kdjax.stage.class_names import LOGITS, plain
 from kdjax.stage.stage import Stage
@@ -76,10 +76,9 @@ def _compare(key, theirs, ours, where, selected, source) -> None:
       for i, (a, b) in enumerate(zip(theirs[:SHOWN], ours[:SHOWN], strict=True))
     )
     more = f" and {len(ours) - SHOWN} more" if len(ours) > SHOWN else ""
-    print(
-      f"kdjax: the classes of the teacher '{key}' and of the data have other"
-      f" names: {sides}{more}. Their order must be the same.",
-      file=sys.stderr,
+    terminal.warn(
+      f"the classes of the teacher '{key}' and of the data have other"
+      f" names: {sides}{more}. Their order must be the same."
     )
 
 

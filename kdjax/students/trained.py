@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from kdjax.stage import class_names
 from kdjax.stage.stage import Stage
 from kdjax.step.addresses import Address
 from kdjax.step.state import Fixed
@@ -136,29 +137,16 @@ def _results(
     if any(it.view for it in at) or not (own or with_head):
       continue
     base, kind = RESULTS[spec["name"]]
-    label = _label_of(spec["reads"])
+    label = class_names.label_of(spec["reads"])
     task = label.partition("/")[2]
     name = f"{base}/{task}" if task else base
     if name not in results:
-      results[name] = Result(name, kind, _classes(stage, kind, label), label)
+      names = (
+        () if kind in (VALUE, EMBEDDING) else class_names.of_label(stage, label)
+      )
+      results[name] = Result(name, kind, names, label)
       reads[name] = f"{key}/{argument}" if with_head else at[0].output
   return tuple(results.values()), reads
-
-
-def _label_of(reads: Mapping[str, Any]) -> str:
-  """The key of the batch that metrics compare with; "" where it is not one."""
-  found = reads.get("label", reads.get("target"))
-  at = found.partition("/") if isinstance(found, str) else ("", "", "")
-  return at[2] if at[0] == "batch" else ""
-
-
-def _classes(stage: Stage, kind: str, label: str) -> tuple[str, ...]:
-  """The names of a result's classes."""
-  if kind in (VALUE, EMBEDDING):
-    return ()
-  return stage.label_names().get(label) or (
-    () if "/" in label else stage.class_names()
-  )
 
 
 def _shapes(one: Trained) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Makes caches: runs a teacher over all examples. Verifies caches."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from kdjax.cache import codecs, outputs, pca
 from kdjax.cache.manifest import Output
 from kdjax.cache.store import Writer
+from kdjax.config import progress, terminal
 from kdjax.devices.placement import Placement
 from kdjax.errors import UserError
 from kdjax.feed import loaders
@@ -61,6 +63,7 @@ def write(
   if missing and run_teacher is None:
     run_teacher = compile_teacher(stage, plan)
   bases = _bases(writer, plan, examples.length, run_teacher, log)
+  began = time.monotonic()
   for count, (view, chunk) in enumerate(missing, 1):
     first = view * examples.length + chunk * batches
     last = min(first + batches, (view + 1) * examples.length)
@@ -70,7 +73,9 @@ def write(
     }
     stored = outputs.encode(plan.manifest.outputs, values, bases)
     writer.write(view, chunk, stored)
-    log(f"{count} of {len(missing)} chunks")
+    each = (time.monotonic() - began) / count
+    left = terminal.duration(each * (len(missing) - count))
+    log(f"{count} of {len(missing)} chunks, {left} left")
     if count == 1:
       for line in _distortions(plan.manifest.outputs, values, stored, bases):
         log(line)
@@ -97,7 +102,8 @@ def verify(
   steps = np.random.default_rng(0).permutation(total)[:batches]
   codecs_of = plan.manifest.outputs
   bases = pca.all_of(reader.layout, codecs_of)
-  for step in np.sort(steps).tolist():
+  named = {"unit": "batches"}
+  for step in progress.tracked(np.sort(steps).tolist(), "verify", **named):
     (values,) = run_teacher(step, step + 1)
     drawn = examples.draw(step, slice(examples.valid(step)))
     index = plan.order.source.index[drawn["position"]]

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 from kdjax.cache.store import Reader
+from kdjax.config import terminal
 from kdjax.devices.placement import Placement
 from kdjax.errors import UserError
 from kdjax.feed.index_stream import TrainFeed
@@ -84,7 +85,7 @@ def feed_and_train_step(
   Raises:
     UserError: a cache does not exist or does not fit the run.
   """
-  log = (lambda _: None) if quiet else (lambda line: print(line, flush=True))
+  log = (lambda _: None) if quiet else terminal.line
   teachers: dict[str, Any] = {}
   for name in teachers_outside(stage):
     teacher = stage.config["teachers"][name]

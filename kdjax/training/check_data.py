@@ -1,10 +1,10 @@
 """Checks a stage's examples before it is trained: there are labels to read."""
 
-import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from kdjax.config import terminal
 from kdjax.errors import UserError
 from kdjax.feed import class_counts
 from kdjax.stage.seeds import seed_draws
@@ -49,7 +49,7 @@ def check(stage: Stage, seeds: Sequence[int], said: set[str]) -> None:
   for sentence in _remarks(stage, first):
     if sentence not in said:
       said.add(sentence)
-      print(f"Data: {sentence}", file=sys.stderr, flush=True)
+      terminal.warn(sentence, start="Data")
 
 
 def _check_draws(stage: Stage) -> None:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import pathlib
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from kdjax.config import terminal
 from kdjax.errors import UserError
 
 SEPARATOR = "."
@@ -184,10 +184,9 @@ class Checkpoints:
   def _set_aside(self, step: int, error: Exception) -> None:
     """Says that a checkpoint is damaged; renames it if this process writes."""
     path = self.folder / str(step)
-    print(
-      f"kdjax: the checkpoint {path} is damaged ({_first_line(error)});"
-      " the one before it is used, if there is one.",
-      file=sys.stderr,
+    terminal.warn(
+      f"the checkpoint {path} is damaged ({_first_line(error)});"
+      " the one before it is used, if there is one."
     )
     if self.write:
       aside = self.folder / DAMAGED.format(step)

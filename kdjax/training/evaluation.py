@@ -6,16 +6,25 @@ from typing import Any
 import jax
 import numpy as np
 
+from kdjax.config import progress
 from kdjax.devices.placement import Placement
 from kdjax.feed import loaders
 from kdjax.feed.index_stream import EvalFeed
-from kdjax.stage import grids, subsets
+from kdjax.stage import class_names, grids, subsets
 from kdjax.stage.stage import Stage
 from kdjax.step import uncertainty
 from kdjax.step.state import Fixed
 from kdjax.teachers import outputs
 from kdjax.training.predictors import student_logits
 from kdjax.types import Source
+
+# Metrics -> the names of what the student predicts, and of what is true, in
+# predictions.npz. The first that a stage has is stored.
+PREDICTED = {
+  "classification": ("logits", "label"),
+  "multilabel": ("logits", "label"),
+  "regression": ("prediction", "target"),
+}
 
 
 class SplitEvaluator:
@@ -37,6 +46,7 @@ class SplitEvaluator:
     fixed: Sequence[Fixed] | None = None,
   ):
     self.stage, self.placement = stage, placement
+    self.task = ""  # the name of its progress; none is shown without
     size = stage.config["batch_size"]
     self.orders = [EvalFeed(source, size, stage.buckets) for source in sources]
     # Of the seed with the most examples; those of others are padded.
@@ -71,7 +81,9 @@ class SplitEvaluator:
     """
     step = step or self.step
     parts: list[list[Any]] = [[] for _ in range(self.placement.seeds)]
-    for batch in self.feed.batches(0, self.steps):
+    batches = self.feed.batches(0, self.steps)
+    named = {"unit": "batches", "shown": bool(self.task)}
+    for batch in progress.tracked(batches, self.task, self.steps, **named):
       fetched = self.placement.fetch(step(variables, fixed, *batch))
       for of_seed, part in zip(parts, fetched, strict=True):
         of_seed.append(part)
@@ -180,38 +192,46 @@ def predict(
   variables: Sequence[Mapping[str, Any]],
   fixed: Sequence[Fixed],
   source: Source,
-  family: str = "classification",
+  task: str = "",
 ) -> dict[str, np.ndarray]:
-  """The student's logits on every example of a split.
+  """The student's predictions on every example of a split.
 
   Args:
     stage: of the student.
     variables: of each seed, as from `state.evaluated`.
     fixed: teachers and numbers of each seed.
     source: the split.
-    family: metrics that read the student's logits.
+    task: the name of the progress that is shown; none is without.
 
   Returns:
-    logits [S N ...], and index [N] and label [N] where the data has them; {}
-    where the stage has no such metrics.
+    logits [S N ..] and label [N ..], of classes or of several labels; or
+    prediction [S N ..] and target [N ..]. index [N], where the data has one. {}
+    where the stage has no metrics of `PREDICTED`.
   """
-  if family not in stage.measured:
+  family = next((it for it in PREDICTED if it in stage.measured), "")
+  if not family:
     return {}
+  output, truth = PREDICTED[family]
+  label = class_names.label_of(stage.config["metrics"][family]["reads"])
+  named = {"index": "index", label: truth}
   apply = jax.jit(lambda *arguments: student_logits(stage, family, *arguments))
   columns: dict[str, list] = {}
   # Whole texts without buckets: all batches become one array.
   feed = EvalFeed(source, stage.config["batch_size"])
-  for batch in map(feed.batch, range(len(feed))):
+  numbers = progress.tracked(
+    range(len(feed)), task, unit="batches", shown=bool(task)
+  )
+  for batch in map(feed.batch, numbers):
     valid = batch["valid"]
     rows = [
       np.asarray(apply(*of_seed, batch))[valid]
       for of_seed in zip(variables, fixed, strict=True)
     ]
-    columns.setdefault("logits", []).append(np.stack(rows))
-    for key in ("index", "label"):
+    columns.setdefault(output, []).append(np.stack(rows))
+    for key, name in named.items():
       if key in batch:
-        columns.setdefault(key, []).append(batch[key][valid])
+        columns.setdefault(name, []).append(batch[key][valid])
   return {
-    key: np.concatenate(parts, axis=1 if key == "logits" else 0)
+    key: np.concatenate(parts, axis=1 if key == output else 0)
     for key, parts in columns.items()
   }

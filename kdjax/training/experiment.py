@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from kdjax.config import records
+from kdjax.config import progress, records, terminal
 from kdjax.config.fields import ConfigDict
 from kdjax.devices import compilation_cache
 from kdjax.errors import UserError
@@ -83,7 +83,7 @@ def run(
         gc.collect()
         jax.clear_caches()
     if jax.process_index() == 0:
-      return report.write(workdir)
+      return report.write(workdir, quiet=quiet)
   return {}
 
 
@@ -113,18 +113,20 @@ def run_stage(
   if result and _is_finished(result, config["stages"][name]):
     if not quiet:
       steps = result.get("stopped", {}).get("step", result["steps"])
-      print(f"{name}: finished, {steps} steps")
+      terminal.line(f"finished, {steps} steps", stage=name)
     return result
   teacher_steps = dependencies.finished_steps(config, workdir, name)
   load_fixed = functools.partial(
     initialization.load_fixed, config=config, workdir=workdir
   )
-  placed_stage = placed.place(config, name, load_fixed)
-  stage, seeds = placed_stage.stage, placed.seeds_of(config)
-  for sentence in [] if quiet else initialization.check(config, stage):
-    print(f"{name}: {sentence}")
-  initial = initialization.initial_variables(config, stage, workdir, seeds)
-  initial = grids.repeat_per_point(stage.config["grid"], initial)
+  with progress.waiting(f"{name}, data and networks", shown=not quiet):
+    placed_stage = placed.place(config, name, load_fixed)
+    stage, seeds = placed_stage.stage, placed.seeds_of(config)
+    sentences = [] if quiet else initialization.check(config, stage)
+    initial = initialization.initial_variables(config, stage, workdir, seeds)
+    initial = grids.repeat_per_point(stage.config["grid"], initial)
+  for sentence in sentences:
+    terminal.line(sentence, stage=name)
   loop = Loop(placed_stage, workdir, initial, quiet=quiet)
   return loop.run(teacher_steps=teacher_steps)
 

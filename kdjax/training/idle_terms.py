@@ -3,13 +3,13 @@
 A term counts the examples that have a label and every modality that it reads.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
+from kdjax.config import terminal
 from kdjax.errors import UserError
 from kdjax.stage.stage import Stage
 
@@ -84,11 +84,10 @@ class IdleTerms:
   def _warn(self, step: int, names: list[str]) -> None:
     self.warned |= {*names}
     if names and jax.process_index() == 0:
-      print(
-        f"kdjax: stage '{self.stage.name}': in {self.steps} steps up to step"
+      terminal.warn(
+        f"stage '{self.stage.name}': in {self.steps} steps up to step"
         f" {step}, no example counted in {self._reads(names)}. It has no effect"
-        " where examples lack its label or a modality that it reads.",
-        file=sys.stderr,
+        " where examples lack its label or a modality that it reads."
       )
 
   def _reads(self, names: list[str]) -> str:

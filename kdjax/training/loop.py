@@ -282,7 +282,7 @@ class Loop:
       "teachers": dict(teacher_steps),
     }
     trained = TrainedStage(self.stage, self.placement, seeds, test, state)
-    metrics = trained.measure(self.fixed)
+    metrics = trained.measure(self.fixed, quiet=self.quiet)
     facts["variables"] = trained.variables_hash()
     device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     result = {

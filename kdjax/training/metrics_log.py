@@ -8,7 +8,6 @@ import json
 import os
 import pathlib
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 
-from kdjax.config import records, strict_json
+from kdjax.config import records, strict_json, terminal
 from kdjax.config.files import write_atomically, writing
 from kdjax.stage import grids
 
@@ -41,7 +40,7 @@ class MetricsLog:
     self.stage, self.seeds = stage, list(dict.fromkeys(seeds))
     kept = [
       record
-      for record in records.metrics(self.path, _warn)
+      for record in records.metrics(self.path, terminal.warn)
       if record["stage"] != stage or record["step"] <= step
     ]
     write_atomically(self.path, "".join(map(_line, kept)))
@@ -75,6 +74,7 @@ class MetricsLog:
       with writing(self.path):
         self.file.write(line)
       self._add_event(json.loads(line))
+      terminal.event("metric", **record)
 
   def flush(self) -> None:
     """Returns when all records are on disk."""
@@ -126,7 +126,3 @@ class NoLog:
 
   def close(self) -> None:
     """Does nothing."""
-
-
-def _warn(sentence: str) -> None:
-  print(f"kdjax: {sentence}", file=sys.stderr)

@@ -1,15 +1,12 @@
-"""Progress of a run: a bar in a terminal, plain lines elsewhere."""
+"""Progress of a stage, and the clock of its training."""
 
 import contextlib
 import sys
 import time
 from collections.abc import Iterator
 
-import rich.console
-import rich.progress
-
-# Seconds between lines, without a bar.
-INTERVAL = 5.0
+from kdjax.config import progress
+from kdjax.training import environment
 
 
 class Progress:
@@ -23,59 +20,31 @@ class Progress:
   """
 
   def __init__(self, stage: str, steps: int, start: int, *, quiet: bool):
-    self.stage, self.steps, self.start = stage, steps, start
-    self.quiet = quiet
-    self.began = self.printed = time.monotonic()
-    self.bar = None
-    console = rich.console.Console()
-    if not quiet and console.is_terminal:
-      columns = rich.progress
-      self.bar = rich.progress.Progress(
-        columns.TextColumn("{task.fields[stage]:<12}"),
-        columns.BarColumn(bar_width=None),
-        columns.MofNCompleteColumn(),
-        columns.TextColumn("{task.fields[note]}"),
-        columns.TimeElapsedColumn(),
-        columns.TimeRemainingColumn(),
-        console=console,
-      )
-      self.task = self.bar.add_task(
-        stage, total=steps, completed=start, stage=stage, note="compiling"
-      )
-      self.bar.start()
-    elif not quiet:
-      self._print(f"{stage}: step {start} of {steps}, compiling")
+    self.shown = progress.Progress(
+      stage,
+      steps,
+      start=start,
+      unit="step",
+      note="compiling",
+      after=0.0,
+      shown=not quiet,
+      to=sys.stdout,
+    )
 
   def update(self, step: int, loss: float, rate: float) -> None:
     """Shows a step, its loss, and the examples per second of all seeds."""
     # Until its second lap, the clock has timed only compilation.
     speed = f"  {rate:,.0f} examples/s" if rate else ""
-    note = f"loss {loss:.4f}{speed}"
-    if self.bar:
-      self.bar.update(self.task, completed=step, note=note)
-      return
-    now = time.monotonic()
-    if self.quiet or (now - self.printed < INTERVAL and step < self.steps):
-      return
-    self.printed = now
-    done = max(1, step - self.start)
-    left = (now - self.began) / done * (self.steps - step)
-    self._print(
-      f"{self.stage}: step {step} of {self.steps}, {note}, {left:.0f} s left"
-    )
+    numbers = {"loss": loss, "examples_per_second": rate or None}
+    self.shown.update(step, f"loss {loss:.4f}{speed}", **numbers)
 
   def print_line(self, line: str) -> None:
     """Prints a line."""
-    if not self.quiet:
-      self._print(f"{self.stage}: {line}")
+    self.shown.line(line)
 
   def close(self) -> None:
     """Stops the bar."""
-    if self.bar:
-      self.bar.stop()
-
-  def _print(self, line: str) -> None:
-    print(line, file=sys.stdout, flush=True)
+    self.shown.close()
 
 
 class Clock:
@@ -119,7 +88,11 @@ class Clock:
 
   def facts(self) -> dict[str, float]:
     """Throughput and time, for result.json."""
-    return {"examples_per_second": self.rate, "seconds": self.total()}
+    return {
+      "examples_per_second": self.rate,
+      "seconds": self.total(),
+      "finished": environment.moment(),
+    }
 
   def total(self) -> float:
     """Seconds of training, with those of earlier runs."""

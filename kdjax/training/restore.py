@@ -35,6 +35,7 @@ def evaluate(
   split: str = "test",
   which: str = "best",
   accept: Sequence[str] = (),
+  quiet: bool = True,
 ) -> dict[str, Any]:
   """Evaluates a stage's checkpoint on a split.
 
@@ -45,6 +46,7 @@ def evaluate(
     which: "best" by validation, or "last".
     accept: "data", "sources" or "teachers", which may differ from what the
       stage was trained with.
+    quiet: whether no progress is shown.
 
   Raises:
     UserError: they differ and are not accepted, or there is no such stage.
@@ -72,6 +74,7 @@ def evaluate(
 
   def measure(sources):
     evaluator = evaluation.SplitEvaluator(built, placement, sources)
+    evaluator.task = "" if quiet else f"{stage}, {split}"
     return evaluator.measure(variables, fixed)
 
   if split == "train":

@@ -16,7 +16,12 @@ from kdjax.stage import grids
 from kdjax.stage.stage import Stage
 from kdjax.step import state as states
 from kdjax.step.state import Fixed, State
-from kdjax.training import evaluation, group_results, provenance
+from kdjax.training import (
+  class_results,
+  evaluation,
+  group_results,
+  provenance,
+)
 from kdjax.types import Source
 
 
@@ -41,24 +46,29 @@ class TrainedStage:
   ):
     self.stage, self.placement, self.seeds = stage, placement, list(seeds)
     self.test, self.state = list(test), list(state)
+    self.task = ""  # the name of the progress; none is shown without
 
   @functools.cached_property
   def best(self) -> list[states.Best]:
     """The best variables of each seed and point, as NumPy arrays."""
     return self.placement.fetch([group.best for group in self.state])
 
-  def measure(self, fixed: Sequence[Fixed]) -> dict[str, Any]:
+  def measure(
+    self, fixed: Sequence[Fixed], *, quiet: bool = True
+  ) -> dict[str, Any]:
     """The metrics for result.json: one value per seed, the mean over a grid.
 
     Args:
       fixed: teachers and numbers of each state, placed.
-
+      quiet: whether no progress is shown.
     """
     select, grid = self.stage.config["select"], self.stage.config["grid"]
     count = len(self.seeds)
     split = evaluation.SplitEvaluator(self.stage, self.placement, self.test)
+    self.task = split.task = "" if quiet else f"{self.stage.name}, test"
     metrics, best = self._test(split, fixed)
     by_group = group_results.of(self.stage, best, count)
+    by_class = class_results.of(self.stage, best, count)
     variables = [group.best.variables for group in self.state]
     robustness = split.robustness(variables, fixed)
     subsets = {
@@ -73,6 +83,7 @@ class TrainedStage:
       },
       **({"grid": table} if table else {}),
       **({"by_group": by_group} if by_group else {}),
+      **({"by_class": by_class} if by_class else {}),
       "validation": {"best": {select: grids.mean_per_seed(value, count)}},
       "robustness": robustness,
       **({"subsets": subsets} if subsets else {}),
@@ -110,7 +121,7 @@ class TrainedStage:
   def write_predictions(
     self, fixed: Sequence[Fixed], folder: pathlib.Path
   ) -> None:
-    """Writes the best students' test logits to predictions.npz.
+    """Writes the best students' test predictions to predictions.npz.
 
     Args:
       fixed: teachers and numbers of each state, on the host.
@@ -120,7 +131,9 @@ class TrainedStage:
     if grid or len(self.test) > 1:
       return  # the file holds one student per seed, on the same examples
     variables = [best.variables for best in self.best]
-    columns = evaluation.predict(self.stage, variables, fixed, self.test[0])
+    columns = evaluation.predict(
+      self.stage, variables, fixed, self.test[0], self.task
+    )
     if columns:
       file = io.BytesIO()
       np.savez(file, **columns)

@@ -4,13 +4,8 @@ README.md lists all files of a workdir.
 """
 
 import fnmatch
-import importlib.metadata
 import json
 import pathlib
-import platform
-import shlex
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +19,7 @@ from kdjax.config.networks import TEACHER
 from kdjax.config.parts import DATA
 from kdjax.errors import UserError
 from kdjax.registry import folders
-from kdjax.training import source_hashes
+from kdjax.training import environment, source_hashes
 
 # The config keys that may change when a run is continued; * is any name.
 CHANGEABLE = (
@@ -41,15 +36,13 @@ CHANGEABLE = (
   "seed_axis",
   "placement",
   "notes.*",
+  "show",
   # The data's folder and feed do not change the batches; `provenance` compares
   # what lies in the folder.
   "data.root",
   "data.feed",
   "data.workers",
 )
-
-# Of environment.json: the folders that relative paths were looked for in.
-FOLDERS = "folders"
 
 # The value of a key that a config does not have.
 MISSING = "(none)"
@@ -64,17 +57,6 @@ _KINDS = {
   "bridges": "heads",
   "metrics": "metrics",
 }
-
-PACKAGES = (
-  "jax",
-  "jaxlib",
-  "flax",
-  "optax",
-  "orbax-checkpoint",
-  "ml-collections",
-  "numpy",
-  "scikit-learn",
-)
 
 
 def resolve(config: fields.ConfigDict) -> dict[str, Any]:
@@ -148,7 +130,7 @@ def write_config(
   accepted = {"accepted": sorted({*before, *accept})}
   for name, content in (
     ("config", {**config, **accepted}),
-    ("environment", {**environment(), "accepted": sorted(accept)}),
+    ("environment", {**environment.now(), "accepted": sorted(accept)}),
   ):
     text = strict_json.dumps(content, indent=2, sort_keys=name == "config")
     write_atomically(workdir / f"{name}.json", text + "\n")
@@ -158,35 +140,6 @@ def stage_result(workdir: pathlib.Path, name: str) -> dict[str, Any] | None:
   """The result.json of a finished stage, null metrics as NaN; else None."""
   path = workdir / "stages" / name / "result.json"
   return records.result(path)
-
-
-def environment() -> dict[str, Any]:
-  """The versions, commit and devices of a run."""
-  ours = bool(_git("ls-files", "errors.py"))  # not an enclosing repository
-  program = pathlib.Path(sys.argv[0])
-  typed = program.name in ("kdjax", "__main__.py")
-  return {
-    "command": shlex.join(["kdjax", *sys.argv[1:]]) if typed else None,
-    FOLDERS: [str(folder) for folder in folders.searched()],
-    "python": platform.python_version(),
-    "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-    "commit": (_git("rev-parse", "HEAD") or None) if ours else None,
-    # Untracked files count: a component may be one.
-    "changed": ours and bool(_git("status", "--porcelain")),
-    "devices": [device.device_kind for device in jax.devices()],
-    "platform": jax.default_backend(),
-    "processes": jax.process_count(),
-  }
-
-
-def _git(*words: str) -> str:
-  """What git prints about the package; "" if it fails or is not installed."""
-  command = ["git", "-C", str(registry.PACKAGE), *words]
-  try:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-  except OSError:
-    return ""
-  return done.stdout.strip()
 
 
 def read_config(workdir: pathlib.Path) -> dict[str, Any]:
@@ -218,7 +171,9 @@ def _folders(workdir: pathlib.Path) -> list[str]:
     content = strict_json.read(workdir / "environment.json")
   except (OSError, UserError):
     return []  # the file has no other use
-  found = content.get(FOLDERS) if isinstance(content, dict) else None
+  found = (
+    content.get(environment.FOLDERS) if isinstance(content, dict) else None
+  )
   listed = found if isinstance(found, list) else []
   return [it for it in listed if isinstance(it, str)]
 

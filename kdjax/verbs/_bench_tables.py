@@ -1,7 +1,9 @@
 """The tables that `kdjax bench` prints."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from kdjax.config import terminal
 
 # The width of output that is not a terminal, so that no line is cut.
 UNLIMITED = 10_000
@@ -23,7 +25,7 @@ def of_feeds(result: Mapping[str, Any]) -> Iterator[Any]:
     f" {result['device']}"
   )
   heads = ["start, s", "examples/s", "", "ms a step", "", "share", ""]
-  table = _table(title, ["feed"], heads)
+  table = terminal.table(title, ["feed"], heads)
   for row in result["rows"]:
     mark = " (the config's)" if row["feed"] == result["chosen"] else ""
     cells = ["", "", ""]
@@ -43,7 +45,7 @@ def of_feeds(result: Mapping[str, Any]) -> Iterator[Any]:
 def of_decoding(result: Mapping[str, Any]) -> Iterator[Any]:
   """A row for each way to decode."""
   title = "32x32 PNGs, images per second"
-  table = _table(title, ["way"], ["images/s", "", "ratio to bare", ""])
+  table = terminal.table(title, ["way"], ["images/s", "", "ratio to bare", ""])
   for row in result["rows"]:
     table.add_row(
       row["way"],
@@ -63,7 +65,7 @@ def of_stage(result: Mapping[str, Any]) -> Iterator[Any]:
   for name, source in result["teachers"].items():
     yield f"{name}: {source}; with initial variables, not trained."
   heads = ["adds, ms", "", "share of the loop", "cumulative, ms", ""]
-  table = _table("", ["part"], heads)
+  table = terminal.table("", ["part"], heads)
   for row in result["parts"]:
     table.add_row(
       row["part"],
@@ -76,7 +78,7 @@ def of_stage(result: Mapping[str, Any]) -> Iterator[Any]:
   yield from NOTE.splitlines()
   idle = f"{result['loop']['idle_milliseconds']:.3f} ms {DIFFERENCE}"
   yield f"idle, the loop's step minus the compiled step: {idle}"
-  table = _table("", ["on its own"], ["ms", ""])
+  table = terminal.table("", ["on its own"], ["ms", ""])
   for row in result["alone"]:
     table.add_row(row["program"], *_spread(row["milliseconds"], ".3f"))
   yield ""
@@ -92,7 +94,7 @@ def of_methods(result: Mapping[str, Any]) -> Iterator[Any]:
   """A row for each method."""
   heads = ["ms", "", "minus labels alone, ms", "", "ratio"]
   heads += ["minus KD, ms", "", "ratio"]
-  table = _table("one seed's step by method", ["method", "on"], heads)
+  table = terminal.table("one seed's step by method", ["method", "on"], heads)
   for row in result["rows"]:
     table.add_row(
       row["method"],
@@ -114,7 +116,7 @@ def of_pairs(result: Mapping[str, Any]) -> Iterator[Any]:
   """For each pair, a row for each step and a row for each ratio."""
   for pair in result["pairs"]:
     title = f"{pair['pair']}: {pair['batch_size']} examples a step"
-    table = _table(title, ["step"], ["ms", "", "examples/s", ""])
+    table = terminal.table(title, ["step"], ["ms", "", "examples/s", ""])
     for row in pair["steps"]:
       table.add_row(
         row["step"],
@@ -122,7 +124,7 @@ def of_pairs(result: Mapping[str, Any]) -> Iterator[Any]:
         *_spread(row["examples_per_second"], ",.0f"),
       )
     yield table
-    table = _table("", ["ratio"], ["", ""])
+    table = terminal.table("", ["ratio"], ["", ""])
     for row in pair["ratios"]:
       table.add_row(row["ratio"], *_spread(row["value"], ".2f"))
     yield ""
@@ -143,7 +145,7 @@ def of_comparison(
     before: the earlier result.
   """
   heads = ["before", "now", "now / before"]
-  table = _table("compared with the earlier result", ["row"], heads)
+  table = terminal.table("compared with the earlier result", ["row"], heads)
   for row in compared["rows"]:
     ratio = "-" if row["ratio"] is None else f"{row['ratio']:.3f}"
     table.add_row(
@@ -163,21 +165,20 @@ def of_comparison(
 
 def show(shown: Iterator[Any]) -> None:
   """Prints tables and lines without trailing spaces."""
-  from kdjax.verbs import _console
 
-  console = _console.console()
+  console = terminal.console()
   for item in shown:
     if isinstance(item, str):
       console.out(item.rstrip(), highlight=False)
     else:
-      _console.print_plain(console, item)
+      terminal.print_table(console, item)
 
 
 def _use(result: Mapping[str, Any]) -> Any:
   """FLOPs, bytes, compile time and memory of one seed's step."""
   cost, peaks, use = result["cost"], result["peaks"], result["use"]
   peak = lambda kind: _short(peaks[kind]["median"])
-  table = _table("", ["one seed's step, compiled"], ["", ""])
+  table = terminal.table("", ["one seed's step, compiled"], ["", ""])
   traced = f"{_short(cost['flops_traced'])} before XLA's optimizations"
   table.add_row("FLOPs", _short(cost["flops"]), traced)
   table.add_row("FLOP/s", _short(use["flops_per_second"]), "")
@@ -223,21 +224,3 @@ def _percent_spread(value: Mapping[str, float]) -> list[str]:
   """A median share and its quartiles in percent."""
   low, high = 100 * value["low"], 100 * value["high"]
   return [_percent(value["median"]), f"{low:.1f} to {high:.1f} %"]
-
-
-def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Any:
-  """An empty table with columns of words, then columns of numbers."""
-  import rich.table
-
-  table = rich.table.Table(
-    title=title or None,
-    title_justify="left",
-    box=None,
-    pad_edge=False,
-    padding=(0, 2),
-  )
-  for head in left:
-    table.add_column(head, no_wrap=True)
-  for head in right:
-    table.add_column(head, justify="right", no_wrap=True)
-  return table

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
-WIDTH = 150
+from kdjax.config import terminal
 
 NUMBERS = ("row", "published", "ours", "difference", "tolerance", "verdict")
 RUN = ("seeds", "device", "seconds", "commit")
@@ -27,14 +26,14 @@ kdjax, and writes this file.
 """
 
 
-def terminal_table(table: Any, rows: Sequence[Any]) -> Table:
+def terminal_table(table: Any, rows: Sequence[Any]) -> Any:
   """A table for the terminal.
 
   Args:
     table: a `reproduction.Table`.
     rows: its `reproduction.Row`s.
   """
-  drawn = Table(title=f"{table.name}: {table.title}", title_justify="left")
+  drawn = terminal.table(f"{table.name}: {table.title}", (), ())
   for number, column in enumerate((*NUMBERS, *RUN)):
     drawn.add_column(column, justify="right" if 0 < number < 5 else "left")
   for row in rows:

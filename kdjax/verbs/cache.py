@@ -26,6 +26,7 @@ import pathlib
 from absl import flags
 
 from kdjax import cli
+from kdjax.config import terminal
 from kdjax.errors import UserError
 
 
@@ -48,6 +49,7 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   flags.DEFINE_integer(
     "batches", 8, "verify: how many batches to run again", flag_values=values
   )
+  cli.define_log_format(values)
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
@@ -78,7 +80,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   )
   for stage, plans in caches:
     for plan in plans:
-      print(f"{stage.name}: {plan.teacher}: {plan.path}", flush=True)
+      terminal.line(f"{plan.teacher}: {plan.path}", stage=stage.name)
       if arguments:
         cache_writer.verify(stage, plan, batches=values.batches, log=_log)
       else:
@@ -94,11 +96,13 @@ def _import(values: flags.FlagValues, files: list[str]) -> None:
     )
   from kdjax.cache import imported
 
-  imported.import_file(files[0], values.to, store=values.store, log=print)
+  imported.import_file(
+    files[0], values.to, store=values.store, log=terminal.line
+  )
 
 
 def _log(text: str) -> None:
-  print(f"  {text}", flush=True)
+  terminal.line(f"  {text}")
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -2,11 +2,15 @@
 
 kdjax evaluate --workdir=runs/digits --stage=distilled --split=test
 kdjax evaluate --workdir=runs/digits --stage=alone --which=last
+
+Prints every metric, and where there are classes, precision, recall, F1 and
+support of each: mean and sample deviation over seeds.
 """
 
 from absl import flags
 
 from kdjax import cli
+from kdjax.config import terminal
 from kdjax.errors import UserError
 
 
@@ -21,21 +25,21 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   text("split", "test", "train, validation or test")
   text("which", "best", "variables: best on validation, or last")
   cli.define_accept(values)
+  cli.define_log_format(values)
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
-  """Prints every metric: mean, deviation and the value of each seed."""
+  """Prints every metric of the seeds, and precision and recall by class."""
   if arguments or not (values.workdir and values.stage):
     raise UserError(
       "kdjax evaluate needs --workdir and --stage.",
       "For example: kdjax evaluate --workdir=runs/digits --stage=distilled",
     )
   import numpy as np
-  import rich.table
 
   from kdjax.devices import processes
   from kdjax.training import restore
-  from kdjax.verbs import _console
+  from kdjax.verbs import _scores
 
   processes.connect()
   metrics = restore.evaluate(
@@ -44,13 +48,16 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     split=values.split,
     which=values.which,
     accept=values.accept,
+    quiet=False,
   )
-  table = rich.table.Table(title=f"{values.stage}, {values.split}")
-  for column in ("metric", "mean", "std", "seeds"):
-    table.add_column(column, overflow="fold")
-  for name, seeds in metrics.items():
-    if np.ndim(seeds[0]) == 0:
-      deviation = f"{np.std(seeds, ddof=1):.4f}" if len(seeds) > 1 else "-"
-      each = "  ".join(f"{seed:.4f}" for seed in seeds)
-      table.add_row(name, f"{np.mean(seeds):.4f}", deviation, each)
-  _console.console().print(table)
+  if terminal.is_json():
+    where = {"stage": values.stage, "split": values.split}
+    for name, seeds in metrics.items():
+      listed = np.asarray(seeds).tolist()
+      terminal.event("result", **where, metric=name, seeds=listed)
+    return
+  title = f"{values.stage}, {values.split}"
+  names = _scores.class_names(values.workdir, values.stage)
+  console = terminal.console()
+  for table in _scores.tables(title, metrics, names):
+    terminal.print_table(console, table)

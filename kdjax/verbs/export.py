@@ -10,6 +10,7 @@ kdjax export --workdir=runs/digits --stage=distilled --out=students/digits \\
 from absl import flags
 
 from kdjax import cli
+from kdjax.config import progress, terminal
 from kdjax.errors import UserError
 
 
@@ -73,26 +74,26 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   import sys
 
   from kdjax import export
-  from kdjax.verbs import _console
 
-  made = export.export(
-    values.workdir,
-    values.stage,
-    values.out,
-    formats=values.format or None,
-    int8=values.int8,
-    outputs=values.outputs,
-    without=values.without,
-    preprocessing=values.preprocessing,
-    seed=values.seed,
-    which=values.which,
-    accept=values.accept,
-    most=values.examples,
-    runtime=values.runtime,
-    gallery=values.gallery,
-    say=lambda text: print(text, file=sys.stderr, flush=True),
-  )
-  print_table(made, values.stage, _console.console())
+  with progress.waiting(f"export {values.stage}"):
+    made = export.export(
+      values.workdir,
+      values.stage,
+      values.out,
+      formats=values.format or None,
+      int8=values.int8,
+      outputs=values.outputs,
+      without=values.without,
+      preprocessing=values.preprocessing,
+      seed=values.seed,
+      which=values.which,
+      accept=values.accept,
+      most=values.examples,
+      runtime=values.runtime,
+      gallery=values.gallery,
+      say=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+  print_table(made, values.stage, terminal.console())
   for why in made.refused.values():
     print(f"Not exported: {why}", file=sys.stderr)
   print(made.folder / "README.md")
@@ -100,12 +101,9 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
 
 def print_table(made, stage: str, console) -> None:
   """Prints what was measured of each file."""
-  import rich.table
 
-  table = rich.table.Table(title=f"{stage}, test")
-  columns = ("file", "kB", "1: ms", "32: ms", "difference", *made.original)
-  for column in columns:
-    table.add_column(column, overflow="fold")
+  columns = ("kB", "1: ms", "32: ms", "difference", *made.original)
+  table = terminal.table(f"{stage}, test", ["file"], columns)
   shown = lambda value, form: "-" if value is None else format(value, form)
   for it in made.files:
     scores = (shown(it.scores.get(name), ".4f") for name in made.original)
@@ -119,4 +117,4 @@ def print_table(made, stage: str, console) -> None:
     )
   own = (f"{value:.4f}" for value in made.original.values())
   table.add_row("the student itself", "", "", "", "", *own)
-  console.print(table)
+  terminal.print_table(console, table)

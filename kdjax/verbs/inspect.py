@@ -21,6 +21,7 @@ from typing import Any
 from absl import flags
 
 from kdjax import cli
+from kdjax.config import terminal
 from kdjax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -72,9 +73,8 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       near=values.split,
     )
   from kdjax import registry
-  from kdjax.verbs import _console
 
-  console = _console.console()
+  console = terminal.console()
   if values.data is None:
     name, options = _data(values.config, values.stage)
   else:
@@ -98,7 +98,7 @@ def _show(
   for split in [values.split] if values.split else SPLITS:
     source = data.load(split, **options)
     shown = _contact_sheet.RECORDS if values.out and not summaries else 0
-    summaries[split] = _split_summary.measure(source, shown)
+    summaries[split] = _split_summary.measure(source, shown, split)
   console.print(f"{name}: {sum(it.size for it in summaries.values())} records")
   for table in (
     _splits(summaries),
@@ -107,7 +107,8 @@ def _show(
     _broken(summaries, values.listed),
   ):
     if table is not None:
-      _print(console, table)
+      console.print()
+      terminal.print_table(console, table)
   labels = {split: it.counts_as_labels() for split, it in summaries.items()}
   notes = lambda name: getattr(data, name, lambda **_: ())(**options)
   remarks = (*notes("originals"), *notes("remarks"))
@@ -178,36 +179,15 @@ def _names(data: Any, options: Mapping[str, Any]) -> Sequence[str]:
   return data.class_names(**options) if hasattr(data, "class_names") else ()
 
 
-def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Any:
-  """An empty table with columns of words, then columns of numbers."""
-  import rich.table
-
-  table = rich.table.Table(
-    title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2)
-  )
-  for head in left:
-    table.add_column(head, overflow="fold")
-  for head in right:
-    table.add_column(head, justify="right", no_wrap=True)
-  return table
-
-
-def _print(console: Any, table: Any) -> None:
-  """Prints a table without trailing spaces."""
-  with console.capture() as capture:
-    console.print(table)
-  console.print()
-  for line in capture.get().splitlines():
-    console.out(line.rstrip(), highlight=False)
-
-
 def _splits(summaries: Mapping[str, Any]) -> Any:
   """Records, labels, broken records and missing modalities of each split."""
   missing = list(
     dict.fromkeys(key for it in summaries.values() for key in it.missing)
   )
   heads = [f"no {key}" for key in missing]
-  table = _table("splits", ["split"], ["records", "labelled", "broken", *heads])
+  table = terminal.table(
+    "splits", ["split"], ["records", "labelled", "broken", *heads]
+  )
   for split, summary in summaries.items():
     counts = [summary.size, summary.labelled, summary.broken]
     counts += [summary.missing.get(key, 0) for key in missing]
@@ -220,7 +200,7 @@ def _keys(spec: Mapping[str, Any], summaries: Mapping[str, Any]) -> Any:
   import numpy as np
 
   heads = ("minimum", "maximum", "mean", "std", "shortest", "median", "longest")
-  table = _table("values", ["key", "shape", "split"], heads)
+  table = terminal.table("values", ["key", "shape", "split"], heads)
   for key, leaf in spec.items():
     if key.startswith(("mask/", "has/")):
       continue  # counted by the lengths and the missing modalities
@@ -252,7 +232,7 @@ def _classes(names: Sequence[str], summaries: Mapping[str, Any]) -> Any:
   if not total.any():
     return None
   names = [*names, *map(str, range(len(names), size))]
-  table = _table("classes", ["class"], [*counts, "share"])
+  table = terminal.table("classes", ["class"], [*counts, "share"])
   share = lambda count: f"{100 * count / total.sum():.1f} %"
   order = np.argsort(-total, kind="stable")
   for label in order[:CLASSES]:
@@ -272,7 +252,7 @@ def _broken(summaries: Mapping[str, Any], listed: int) -> Any:
     return None
   faults = sum(len(it.faults) for it in summaries.values())
   heads = ["split", "file", "line", "column", "reason"]
-  table = _table(f"{count} broken records, {faults} faults", heads, [])
+  table = terminal.table(f"{count} broken records, {faults} faults", heads, [])
   for split, summary in summaries.items():
     for fault in summary.faults[: listed or None]:
       line = str(fault.line)

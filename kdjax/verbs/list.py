@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from kdjax import registry
+from kdjax.config import terminal
 from kdjax.errors import UserError
-from kdjax.verbs import _console, _method_table
+from kdjax.verbs import _method_table
 
 # Component kind -> its name in a heading, and the name of its inputs.
 KINDS = {
@@ -60,7 +61,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       f"'{arguments[2]}' is one word too many.",
       "Expected kdjax list, kdjax list KIND or kdjax list KIND NAME.",
     )
-  console = _console.console()
+  console = terminal.console()
   if len(arguments) == 2:
     _show_component(console, *arguments)
   elif arguments:
@@ -102,7 +103,7 @@ def _show_methods(console: Console, names: list[str]) -> None:
   console.print(_method_table.HEADING.format(**stored), highlight=False)
   whole = Grid(list(_method_table.COLUMNS), rows)
   for part in page.fitting(whole, console.width - MARGIN, gap=GAP):
-    table = Table(box=None, pad_edge=False, padding=(0, GAP // 2))
+    table = terminal.table("", (), ())
     for head in part.head:
       side = _method_table.COLUMNS[head]
       table.add_column(head, justify=side, no_wrap=head != "reads")
@@ -139,7 +140,7 @@ def _columns() -> Table:
 
 
 def _print(console: Console, table: Table) -> None:
-  _console.print_plain(console, table, indent="  ")
+  terminal.print_table(console, table, indent="  ")
 
 
 def _typed(name: str, component: registry.Description) -> str:

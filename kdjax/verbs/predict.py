@@ -26,7 +26,7 @@ import sys
 from absl import flags
 
 from kdjax import cli
-from kdjax.config import files
+from kdjax.config import files, progress
 from kdjax.errors import UserError
 from kdjax.verbs import _model
 
@@ -80,7 +80,6 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   """Writes a row for each record; exits with 1 if none could be read."""
   columns = _checked(values, arguments)
   from kdjax.students import records, written
-  from kdjax.verbs import _counter
 
   if arguments and arguments != [STDIN]:
     records.check_files(arguments)
@@ -101,7 +100,9 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   kind = values.format or _by_ending(values.out)
   shown = bool(values.out) or not sys.stdout.isatty()
   with _written(values.out) as to:
-    written.write(_counter.counted(rows(), total, shown), kind, to, hidden)
+    named = {"unit": "records", "shown": shown}
+    counted = progress.tracked(rows(), "predict", total, **named)
+    written.write(counted, kind, to, hidden)
   if count["broken"] or not count["all"]:
     sys.stdout.flush()
     print(

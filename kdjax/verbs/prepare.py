@@ -14,6 +14,7 @@ import pathlib
 
 from absl import flags
 
+from kdjax.config import progress
 from kdjax.errors import UserError
 
 
@@ -48,7 +49,8 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   module = known[arguments[0]]
   sources = values["from"].value or list(module.SOURCE)
   out = pathlib.Path(values.out)
-  with _sources.opened(sources) as folder:
+  task = progress.waiting(f"prepare {arguments[0]}")
+  with _sources.opened(sources) as folder, task:
     found = _sources.digest(module.prepare(folder, out))
   print(f"Wrote {out / arguments[0]}.")
   credit = getattr(module, "ATTRIBUTION", "")

@@ -11,6 +11,8 @@ gains; with --out also writes its report.md, report.html and figures/.
 
 from absl import flags
 
+from kdjax import cli
+from kdjax.config import terminal
 from kdjax.errors import UserError
 
 
@@ -23,14 +25,14 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
     "the folder to write to; by default the workdir, if it is only one",
     flag_values=values,
   )
+  cli.define_log_format(values)
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
   """Writes the report and prints the table."""
   from kdjax import report
-  from kdjax.verbs import _console
 
-  console = _console.console()
+  console = terminal.console()
   if not arguments:
     raise UserError(
       "kdjax report needs a workdir.",
@@ -47,8 +49,9 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       f"{', '.join(stages)}.",
     )
   if single:
-    report.write(arguments[0], values.out)
+    report.write(arguments[0], values.out, quiet=False)
     report.show(results, values.out or arguments[0], console)
   else:
     report.compare(arguments, values.out)
-    report.show(results, values.out, console)
+    found = report.between(arguments)
+    report.show(results, values.out, console, found)

@@ -14,6 +14,8 @@ import pathlib
 
 from absl import flags
 
+from kdjax import cli
+from kdjax.config import terminal
 from kdjax.errors import UserError
 from kdjax.verbs import _results_page
 
@@ -33,12 +35,11 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
     "the authors' initial weights, for twomoon:stored",
   )
   text("out", "RESULTS.md", "the file to write; empty for none")
+  cli.define_log_format(values)
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
   """Runs experiments, prints their tables and writes all tables."""
-  import rich.console
-
   from kdjax.devices import processes
   from kdjax.papers import reproduction
 
@@ -47,7 +48,7 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   processes.connect()
   folder = pathlib.Path(values.workdir)
   mode_arguments = {"stored": f"stored={values.twomoon}"}
-  console = rich.console.Console(width=_results_page.WIDTH)
+  console = terminal.console()
   failed = []
   for table in selected:
     try:
@@ -57,13 +58,13 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
       failed.append(f"{table.name}: {error}")
       continue
     rows = reproduction.rows(table, folder)
-    console.print(_results_page.terminal_table(table, rows))
+    terminal.print_table(console, _results_page.terminal_table(table, rows))
   if values.out and len(failed) < len(selected):
     out = pathlib.Path(values.out)
     before = out.read_text(encoding="utf-8") if out.is_file() else ""
     pairs = [(table, reproduction.rows(table, folder)) for table in all_tables]
     text = _results_page.page(pairs, before)
     out.write_text(text, encoding="utf-8")
-    console.print(values.out)
+    terminal.line(values.out)
   if failed:
     raise UserError(f"{len(failed)} experiments failed.", " ".join(failed))

@@ -13,6 +13,7 @@ workdir.
 from absl import flags
 
 from kdjax import cli
+from kdjax.config import terminal
 from kdjax.errors import UserError
 
 
@@ -27,6 +28,7 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   )
   flags.DEFINE_string("stage", None, "run only this stage", flag_values=values)
   cli.define_accept(values)
+  cli.define_log_format(values)
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
@@ -40,15 +42,14 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     )
   # JAX takes some seconds to load.
   stages = values.config.order
-  print(f"{values.workdir}: {', '.join(stages)}", flush=True)
+  terminal.line(f"{values.workdir}: {', '.join(stages)}")
   from kdjax import report
   from kdjax.devices import processes
   from kdjax.training import experiment
-  from kdjax.verbs import _console
 
   processes.connect()
   results = experiment.run(
     values.config, values.workdir, stage=values.stage, accept=values.accept
   )
   if results:
-    report.show(results, values.workdir, _console.console())
+    report.show(results, values.workdir, terminal.console())
