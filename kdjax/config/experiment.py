@@ -31,6 +31,11 @@ EXPERIMENT = {
   "gains": Knob(
     (), "Pairs (better, worse) of stages whose paired differences are reported."
   ),
+  "test": Knob(
+    True,
+    "Whether finished stages are measured on the test split. Without, nothing"
+    " reads it, and the report has no results of theirs.",
+  ),
   "notes": Knob(
     ConfigDict, "stage -> a remark next to its result in the report.", "{}"
   ),

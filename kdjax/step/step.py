@@ -96,6 +96,10 @@ def make_train_step(
     )
     recorded["gradient_norm"] = optax.tree.norm(gradients)
     updates, new = optimizer.update(gradients, state.optimizer, state.params)
+    rate = fixed.numbers.get("optimizer")
+    if rate is not None:
+      # A grid has several learning rates, as factors of the config's.
+      updates = optax.tree.scale(rate["learning_rate"], updates)
     params = optax.apply_updates(state.params, updates)
     average, statistics = state.average, state.statistics
     if average is not None:

@@ -126,7 +126,7 @@ def _check_values(name: str, stage: Mapping[str, Any]) -> None:
       " computed without.",
       "Leave out `cache` of the network, or `quantize`.",
     )
-  grids.check(stage["grid"], stage["terms"])
+  grids.check(stage)
   ranges.check(name, stage)
 
 

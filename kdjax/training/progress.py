@@ -3,13 +3,21 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import rich.console
 import rich.progress
 
+# Called after an evaluation on validation, with the step and a value of every
+# state; what it raises ends the training.
+Observe = Callable[[int, list[float]], None]
+
 # Seconds between lines, without a bar.
 INTERVAL = 5.0
+
+
+def unobserved(step: int, values: list[float]) -> None:
+  """An `Observe` that does nothing."""
 
 
 class Progress:

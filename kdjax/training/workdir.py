@@ -18,7 +18,7 @@ import jax
 
 from kdjax import registry
 from kdjax.config import bridges, fields, locations, records, strict_json
-from kdjax.config.experiment import STAGE
+from kdjax.config.experiment import EXPERIMENT, STAGE
 from kdjax.config.files import write_atomically
 from kdjax.config.networks import TEACHER
 from kdjax.config.parts import DATA
@@ -268,6 +268,7 @@ def _defaults(above: Sequence[str], owner: Mapping[str, Any]) -> dict[str, Any]:
     owner: the part.
   """
   knobs = {
+    "": {} if above else EXPERIMENT,
     "stages": STAGE if len(above) == 2 else {},
     "data": DATA,
     "teachers": TEACHER,
