@@ -36,6 +36,11 @@ EXPERIMENT = {
     "Whether finished stages are measured on the test split. Without, nothing"
     " reads it, and the report has no results of theirs.",
   ),
+  "records": Knob(
+    ("tensorboard",),
+    'Where metrics are recorded beside metrics.jsonl: "tensorboard", "wandb"'
+    " (Weights & Biases).",
+  ),
   "notes": Knob(
     ConfigDict, "stage -> a remark next to its result in the report.", "{}"
   ),

@@ -17,7 +17,7 @@ from kdjax.teachers import outputs
 from kdjax.training import continued, diagnosis, evaluation, faults, patience
 from kdjax.training.checkpoints import Checkpoints, unflatten
 from kdjax.training.idle_terms import IdleTerms
-from kdjax.training.metrics_log import MetricsLog, NoLog
+from kdjax.training.metrics_log import MetricsLog, NoLog, of_stage
 from kdjax.training.placed import PlacedStage
 from kdjax.training.progress import Clock, Observe, Progress, unobserved
 from kdjax.training.results import TrainedStage, broken
@@ -186,7 +186,7 @@ class Loop:
       )
       self.selected &= kept
     if jax.process_index() == 0:
-      self.log = MetricsLog(self.workdir, self.stage.name, self.seeds, start)
+      self.log = of_stage(self.stage, self.workdir, self.seeds, start)
     return self.placement.put(state)
 
   def _compile(self, start: int) -> None:

@@ -16,7 +16,7 @@ from kdjax.stage import grids
 from kdjax.stage.stage import Stage
 from kdjax.step import state as states
 from kdjax.step.state import Fixed, State
-from kdjax.training import evaluation, group_results, provenance
+from kdjax.training import evaluation, finished, group_results, provenance
 from kdjax.types import Source
 
 
@@ -117,6 +117,8 @@ class TrainedStage:
       self.write_predictions(fixed, folder)
     text = strict_json.dumps(result, indent=2)
     write_atomically(folder / "result.json", text + "\n")
+    if self.test:
+      finished.record(self.stage, result, self.test[0], folder)
 
   def write_predictions(
     self, fixed: Sequence[Fixed], folder: pathlib.Path

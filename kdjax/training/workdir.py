@@ -41,6 +41,7 @@ CHANGEABLE = (
   "seed_axis",
   "placement",
   "notes.*",
+  "records",
   # The data's folder and feed do not change the batches; `provenance` compares
   # what lies in the folder.
   "data.root",
