@@ -152,7 +152,7 @@ def test_the_file_of_a_space_holds_the_digits_default(path):
     ("", {"terms.kd": spaces.log_range(1, 8)}, "several values"),
     ("", {"terms.kd.weight": spaces.log_range(2, 8)}, "holds the default"),
     ("", spaces.of_method("rkd"), "calls no method 'rkd'"),
-    ("method=kd", {"method.kd.wait": spaces.log_range(1, 8)}, "'weight'"),
+    ("method=kd", {"method.kd.wait": spaces.log_range(1, 8)}, "no 'wait'"),
   ],
 )
 def test_a_space_that_does_not_fit_the_config_is_refused(

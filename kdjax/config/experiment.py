@@ -127,9 +127,10 @@ STAGE = {
   "grid": Knob(
     ConfigDict,
     '{"kd/temperature": (1.0, 4.0), ..}: trains every seed at each point, in'
-    " one program. The i-th point has the i-th value of each number. The result"
-    " is the mean over points, and a table of them; `chosen()` reads the point"
-    " that is best on validation.",
+    " one program. The i-th point has the i-th value of each number; also of"
+    ' "optimizer/learning_rate", the peak. The result is the mean over points,'
+    " and a table of them; `chosen()` reads the point that is best on"
+    " validation.",
     "{}",
   ),
   "predictions": Knob(

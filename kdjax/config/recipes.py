@@ -145,7 +145,8 @@ def method(
   plain = name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py")
   changes = _CHANGES.get()
   if changes is not None:
-    changes.called[plain] = {**known, **(taps or {}), **options}
+    given = {**known, **(taps or {}), **options}
+    changes.called[plain] = {key: given[key] for key in known}
     options |= changes.options.get(plain, {})
   check(options, known, f"the options of the method '{name}'")
   known_taps = {key: at for key, at in (taps or {}).items() if key in known}

@@ -62,8 +62,7 @@ class Values(NamedTuple):
       found = [math.exp(ends[0] + part * (ends[1] - ends[0])) for part in parts]
     else:
       found = [self.low + part * (self.high - self.low) for part in parts]
-    # Rounding must not leave the range.
-    found = [min(max(value, self.low), self.high) for value in found]
+    found[0], found[-1] = self.low, self.high  # not rounded
     return list(dict.fromkeys(map(round, found))) if self.whole else found
 
 

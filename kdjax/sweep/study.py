@@ -8,28 +8,20 @@ values are tried again by the next one.
 """
 
 import contextlib
-import itertools
 import json
 import os
 import pathlib
 import platform
-import random
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from kdjax.config import spaces, strict_json
+from kdjax.config import strict_json
 from kdjax.errors import UserError
+from kdjax.sweep import plans
 from kdjax.training import lock
 
 INSTALL = 'pip install -e ".[sweep]"'
 FILE, NAME = "study.db", "sweep"
-
-SAMPLERS = ("tpe", "random", "grid")
-PRUNERS = ("hyperband", "none")
-
-# Trials that are drawn at random before TPE: Hyperband divides trials into
-# brackets, and TPE learns from those of the same one.
-FIRST = 5
 
 # Attributes of a trial, and of the study.
 WORKER, RETRY_OF, DIVERGED = "worker", "retry_of", "diverged"
@@ -37,34 +29,6 @@ SWEEP = "sweep"
 
 # Seconds to wait for another process that takes trials.
 WAIT = 600.0
-
-
-class Plan(NamedTuple):
-  """What a study searches, and how.
-
-  Attributes:
-    space: key -> values.
-    default: key -> the value that the config has; the first trial.
-    mode: "max" or "min" of the metric.
-    evaluations: on validation, in a trial.
-    trials: how many are to be finished.
-    sampler: one of `SAMPLERS`.
-    pruner: one of `PRUNERS`.
-    points: of a grid, per key.
-    seed: of the sampler.
-    facts: what must be the same when the sweep is continued, as JSON has it.
-  """
-
-  space: spaces.Space
-  default: dict[str, Any]
-  mode: str
-  evaluations: int
-  trials: int
-  sampler: str
-  pruner: str
-  points: int
-  seed: int
-  facts: dict[str, Any]
 
 
 def check_packages() -> None:
@@ -95,7 +59,7 @@ class Study:
       there are trials.
   """
 
-  def __init__(self, folder: pathlib.Path, plan: Plan):
+  def __init__(self, folder: pathlib.Path, plan: plans.Plan):
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -109,7 +73,7 @@ class Study:
         study_name=NAME,
         direction="maximize" if plan.mode == "max" else "minimize",
         load_if_exists=True,
-        pruner=_pruner(plan),
+        pruner=plans.pruner(plan),
       )
       self._begin()
 
@@ -178,11 +142,11 @@ class Study:
   def _ask(self) -> Any:
     """A trial with a value of every key."""
     count = len(self.study.get_trials(deepcopy=False))
-    self.study.sampler = _sampler(self.plan, count)
+    self.study.sampler = plans.sampler(self.plan, count)
     trial = self.study.ask()
     trial.set_user_attr(WORKER, self.worker)
     for key, values in self.plan.space.items():
-      _suggest(trial, key, values)
+      plans.suggest(trial, key, values)
     return trial
 
   def _begin(self) -> None:
@@ -192,7 +156,7 @@ class Study:
     if before is None:
       first = [self.plan.default]
       if self.plan.sampler == "grid":
-        first = _grid(self.plan)
+        first = plans.grid(self.plan)
       for values in first:
         self.study.enqueue_trial(values)
       self.study.set_user_attr(SWEEP, facts)
@@ -233,55 +197,6 @@ FINISHED = ("COMPLETE", "PRUNED")
 def url(folder: pathlib.Path) -> str:
   """The address of a sweep's storage, as Optuna and its dashboard take it."""
   return f"sqlite:///{folder / FILE}"
-
-
-def _sampler(plan: Plan, count: int) -> Any:
-  """A sampler whose draws follow from the seed and the number of trials."""
-  from optuna import samplers
-
-  seed = plan.seed * 100_003 + count
-  if plan.sampler == "tpe":
-    return samplers.TPESampler(n_startup_trials=FIRST, seed=seed)
-  return samplers.RandomSampler(seed=seed)
-
-
-def _pruner(plan: Plan) -> Any:
-  """Hyperband over the evaluations of a trial, or none."""
-  from optuna import pruners
-
-  if plan.pruner == "none" or plan.evaluations < 2:
-    return pruners.NopPruner()
-  return pruners.HyperbandPruner(
-    min_resource=1, max_resource=plan.evaluations, reduction_factor=3
-  )
-
-
-def _suggest(trial: Any, key: str, values: spaces.Values) -> None:
-  """Gives a trial a value of a key."""
-  if values.choices:
-    trial.suggest_categorical(key, values.choices)
-  elif values.whole:
-    trial.suggest_int(key, int(values.low), int(values.high))
-  else:
-    trial.suggest_float(key, values.low, values.high, log=values.log)
-
-
-def _grid(plan: Plan) -> list[dict[str, Any]]:
-  """The default, and the points of a grid in a drawn order."""
-  axes = [it.spread(plan.points) for it in plan.space.values()]
-  found = [
-    dict(zip(plan.space, point, strict=True))
-    for point in itertools.product(*axes)
-  ]
-  random.Random(plan.seed).shuffle(found)
-  found = [plan.default, *(it for it in found if it != plan.default)]
-  if len(found) < plan.trials:
-    raise UserError(
-      f"The grid has {len(found)} points, the default among them, and --trials"
-      f" is {plan.trials}.",
-      f"Write --trials={len(found)}, or more --points of each key.",
-    )
-  return found[: plan.trials]
 
 
 def _differences(before: str, now: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from kdjax.config import choices
 from kdjax.config.fields import ConfigDict
 from kdjax.errors import UserError
-from kdjax.sweep import candidates, programs, study
+from kdjax.sweep import candidates, plans, programs
 from kdjax.sweep.candidates import Candidates
 from kdjax.sweep.study import Study
 from kdjax.training import faults
@@ -137,7 +137,7 @@ class Sweep:
         self.study.prune(trial, diverged="its metric is not finite")
         self._say(trial, None, "not finite")
 
-  def _plan(self) -> study.Plan:
+  def _plan(self) -> plans.Plan:
     """The plan of the study."""
     options, spec = self.options, self.spec
     every = spec.eval_every or spec.steps
@@ -146,7 +146,7 @@ class Sweep:
       for key, values in self.candidate.space.items()
     }
     default = json.loads(self.config({}).to_json_best_effort())
-    return study.Plan(
+    return plans.Plan(
       space=self.candidate.space,
       default=self.candidate.default,
       mode=spec.select_mode,
@@ -231,7 +231,7 @@ class Watch:
 
 def check(options: Options, given: ConfigDict) -> None:
   """Raises `UserError` for options that do not fit."""
-  for name, known in (("sampler", study.SAMPLERS), ("pruner", study.PRUNERS)):
+  for name, known in (("sampler", plans.SAMPLERS), ("pruner", plans.PRUNERS)):
     if getattr(options, name) not in known:
       value = getattr(options, name)
       raise UserError(f"--{name}={value}.", exists=known, near=value)
