@@ -52,6 +52,8 @@ LAYERS = (
   "report",
   # one experiment, from its first step to its results
   "training",
+  # settings searched on validation, many runs
+  "sweep",
   # what it costs; what others published
   # a trained student, called and exported
   "students",
@@ -98,7 +100,7 @@ MAY_IMPORT_BY_NAME = {
 }
 
 # How many entries `kdjax/` may have, and how many of them Python files.
-ENTRIES, ENTRY_FILES = 33, 8
+ENTRIES, ENTRY_FILES = 34, 8
 
 SAYS_NOTHING = {"utils", "util", "helpers", "common", "base", "core", "misc"}
 

@@ -33,7 +33,8 @@ READMES = [
   ),
 ]
 FRONT = READMES[0].read_text()
-CONFIGS = sorted((ROOT / "configs").rglob("*.py"))
+SPACES = sorted((ROOT / "configs" / "spaces").glob("*.py"))
+CONFIGS = sorted({*(ROOT / "configs").rglob("*.py")} - {*SPACES})
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 LINES_OF_FRONT, COLUMNS = 200, 120
@@ -49,6 +50,7 @@ OTHERS = {
   "tensorboard",
   "git",
   "jupyter",
+  "optuna-dashboard",
   "python",
   "rm",
 }
@@ -66,7 +68,7 @@ def joined(text):
 def commands():
   """(where, command) of all that begin with `kdjax <verb>`."""
   texts = {named(path): path.read_text() for path in READMES}
-  for path in CONFIGS:
+  for path in (*CONFIGS, *SPACES):
     texts[named(path)] = ast.get_docstring(ast.parse(path.read_text()))
   return [
     (where, match.partition(" #")[0].strip())

@@ -13,7 +13,8 @@ from kdjax.stage import grids
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "configs" / "README.md").read_text()
-CONFIGS = sorted((ROOT / "configs").rglob("*.py"))
+SPACES = sorted((ROOT / "configs" / "spaces").glob("*.py"))
+CONFIGS = sorted({*(ROOT / "configs").rglob("*.py")} - {*SPACES})
 
 
 @pytest.fixture
@@ -87,6 +88,11 @@ def test_every_config_is_listed_with_its_command(path):
     else f"kdjax run --config=configs/{path.name}"
   )
   assert command in README, f"configs/README.md must have `{command} ..`."
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+def test_every_space_is_listed(path):
+  assert f"[`spaces/{path.name}`](spaces/{path.name})" in README
 
 
 def table():

@@ -16,6 +16,7 @@ from kdjax.devices import huge_pages
 from kdjax.errors import UserError
 
 define_config, REQUIRED = config_flags.define, config_flags.REQUIRED
+path_of = config_flags.path_of
 
 
 class Unread:

@@ -89,6 +89,13 @@ def at_point(stage: ConfigDict, point: Mapping[str, float]) -> ConfigDict:
     if isinstance(value, float)
   ]
   for name, value in point.items():
+    if name == "optimizer/learning_rate":
+      rate, value = result.optimizer.learning_rate, float(value)
+      if isinstance(rate, ConfigDict):
+        rate.value = value
+      else:
+        result.optimizer.learning_rate = value
+      continue
     if name not in numbers:
       raise UserError(
         f"The point has '{name}', which is no number of a term.",

@@ -37,6 +37,16 @@ EXPERIMENT = {
     " () are those of the task: accuracy and NLL, with macro F1 where classes"
     " are unbalanced; MAE and RMSE; recalls.",
   ),
+  "test": Knob(
+    True,
+    "Whether finished stages are measured on the test split. Without, nothing"
+    " reads it, and the report has no results of theirs.",
+  ),
+  "records": Knob(
+    ("tensorboard",),
+    'Where metrics are recorded beside metrics.jsonl: "tensorboard", "wandb"'
+    " (Weights & Biases).",
+  ),
   "notes": Knob(
     ConfigDict, "stage -> a remark next to its result in the report.", "{}"
   ),
@@ -123,9 +133,10 @@ STAGE = {
   "grid": Knob(
     ConfigDict,
     '{"kd/temperature": (1.0, 4.0), ..}: trains every seed at each point, in'
-    " one program. The i-th point has the i-th value of each number. The result"
-    " is the mean over points, and a table of them; `chosen()` reads the point"
-    " that is best on validation.",
+    " one program. The i-th point has the i-th value of each number; also of"
+    ' "optimizer/learning_rate", the peak. The result is the mean over points,'
+    " and a table of them; `chosen()` reads the point that is best on"
+    " validation.",
     "{}",
   ),
   "predictions": Knob(

@@ -1,6 +1,9 @@
 """What methods are written with: stages with further terms, in order."""
 
-from typing import Any
+import contextlib
+import contextvars
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from kdjax import registry
 from kdjax.config.fields import ConfigDict, check, own
@@ -139,6 +142,12 @@ def method(
       stages.
   """
   known = registry.describe("methods", name).options
+  plain = name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py")
+  changes = _CHANGES.get()
+  if changes is not None:
+    given = {**known, **(taps or {}), **options}
+    changes.called[plain] = {key: given[key] for key in known}
+    options |= changes.options.get(plain, {})
   check(options, known, f"the options of the method '{name}'")
   known_taps = {key: at for key, at in (taps or {}).items() if key in known}
   stages = registry.find("methods", name)(stage, **{**known_taps, **options})
@@ -149,8 +158,40 @@ def method(
       f"The method '{name}' returned a {type(stages).__name__}.",
       "Expected a list of stages, such as [extended(stage, {...})].",
     )
-  plain = name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py")
   return named(called or plain, stages)
+
+
+class Changes(NamedTuple):
+  """Options of methods in place of those that a config gives them.
+
+  Attributes:
+    options: {method: options}.
+    called: {method: all its options as the config has them}, of the methods
+      that were called.
+  """
+
+  options: Mapping[str, Mapping[str, Any]]
+  called: dict[str, dict[str, Any]]
+
+
+_CHANGES: contextvars.ContextVar[Changes | None] = contextvars.ContextVar(
+  "changes", default=None
+)
+
+
+@contextlib.contextmanager
+def changed(options: Mapping[str, Mapping[str, Any]]) -> Iterator[Changes]:
+  """A context in which `method` has other options, as trials of a sweep do.
+
+  Args:
+    options: {method: options}.
+  """
+  changes = Changes(options, {})
+  token = _CHANGES.set(changes)
+  try:
+    yield changes
+  finally:
+    _CHANGES.reset(token)
 
 
 def _replace(tree: ConfigDict, change) -> None:

@@ -3,6 +3,10 @@
 from kdjax.config import extended, schedule, term
 from kdjax.config.fields import ConfigDict
 
+# What a sweep searches, beside weights and temperatures: the authors' range, a
+# little wider.
+SPACE = {"nckd_weight": (0.5, 16.0)}
+
 
 def dkd(
   stage: ConfigDict,

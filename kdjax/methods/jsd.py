@@ -3,6 +3,9 @@
 from kdjax.config import extended, term
 from kdjax.config.fields import ConfigDict
 
+# What a sweep searches, beside weights and temperatures.
+SPACE = {"share": (0.1, 0.9)}
+
 
 def jsd(
   stage: ConfigDict,

@@ -3,6 +3,9 @@
 from kdjax.config import extended
 from kdjax.config.fields import ConfigDict
 
+# What a sweep searches, beside weights and temperatures.
+SPACE = {"smoothing": (0.0, 0.5)}
+
 
 def label_smoothing(
   stage: ConfigDict, *, smoothing: float = 0.1

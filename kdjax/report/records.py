@@ -150,7 +150,12 @@ def read(workdir: str | pathlib.Path) -> Record:
     file = path / "stages" / stage / "result.json"
     result = recorded.result(file)
     # If the config's steps were raised later, the stage is not finished.
-    if result and recorded.is_of(result, config["stages"][stage]):
+    # Without results on test, there is nothing to report.
+    if (
+      result
+      and "test" in result
+      and recorded.is_of(result, config["stages"][stage])
+    ):
       results[stage] = result
   return Record(
     path=path,

@@ -117,6 +117,10 @@ def stage_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     raise UserError(f"No stage '{name}'.", exists=exists, near=name)
   spec = dict(config["stages"][name])
   spec["data"] = {**config["data"], **spec["data"]}
+  # A workdir from before the knob existed has none.
+  spec["test"] = config.get("test", True)
+  spec["records"] = config.get("records", ("tensorboard",))
+  spec["experiment"] = config.get("name", "")
   spec["teachers"] = {**spec["teachers"], **parts.cached(spec["networks"])}
   return spec
 

@@ -18,6 +18,10 @@ from kdjax.step.state import Fixed
 
 Grid = Mapping[str, Sequence[float]]
 
+# The one number of a grid that is of no term: the peak of the learning rate.
+OPTIMIZER, RATE = "optimizer", "learning_rate"
+LEARNING_RATE = f"{OPTIMIZER}/{RATE}"
+
 
 def numbers_of(terms: Mapping[str, Mapping]) -> dict[str, dict[str, float]]:
   """Weights and float options of terms: they enter the step as arrays."""
@@ -29,18 +33,45 @@ def numbers_of(terms: Mapping[str, Mapping]) -> dict[str, dict[str, float]]:
   }
 
 
-def check(grid: Grid, terms: Mapping[str, Mapping]) -> None:
-  """Raises `UserError` for an unknown number, or lists of unequal length."""
+def peak(stage: Mapping[str, Any]) -> float:
+  """The learning rate of a stage: its number, or that of its schedule."""
+  rate = stage["optimizer"]["learning_rate"]
+  return float(rate["value"] if isinstance(rate, Mapping) else rate)
+
+
+def numbers_of_stage(stage: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+  """The numbers of a stage that enter its step as arrays.
+
+  Those of its terms; where the grid has the learning rate also that, as a
+  factor of the config's: the updates are multiplied by it.
+  """
+  rate = {OPTIMIZER: {RATE: 1.0}} if LEARNING_RATE in stage["grid"] else {}
+  return numbers_of(stage["terms"]) | rate
+
+
+def check(stage: Mapping[str, Any]) -> None:
+  """Checks the grid of a stage.
+
+  Args:
+    stage: its config.
+
+  Raises:
+    UserError: an unknown number, or lists of unequal length.
+  """
+  grid, terms = stage["grid"], stage["terms"]
   known = [
     f"{term}/{key}"
     for term, numbers in numbers_of(terms).items()
     for key in numbers
   ]
+  if OPTIMIZER not in terms and peak(stage) > 0:
+    known.append(LEARNING_RATE)
   for name in grid:
     if name not in known:
       raise UserError(
         f"The grid has '{name}', which is no number of a term.",
-        "Expected term/weight, or term/option of an option that is a float.",
+        "Expected term/weight, or term/option of an option that is a float,"
+        f" or {LEARNING_RATE}.",
         exists=known,
         near=name,
       )
@@ -73,12 +104,20 @@ def repeat_per_point(grid: Grid, per_seed: Sequence[Any]) -> list[Any]:
   return [item for item in per_seed for _ in range(count(grid))]
 
 
-def fixed_per_point(grid: Grid, per_seed: Sequence[Fixed]) -> list[Fixed]:
-  """Teachers and numbers of each seed and point, with the point's numbers."""
+def fixed_per_point(
+  stage: Mapping[str, Any], per_seed: Sequence[Fixed]
+) -> list[Fixed]:
+  """Teachers and numbers of each seed and point, with the point's numbers.
+
+  Args:
+    stage: its config.
+    per_seed: those of each seed.
+  """
+  grid = stage["grid"]
   if not grid:
     return list(per_seed)
   return [
-    fixed.replace(numbers=_numbers_at(fixed.numbers, point))
+    fixed.replace(numbers=_numbers_at(stage, fixed.numbers, point))
     for fixed in per_seed
     for point in points(grid)
   ]
@@ -138,10 +177,12 @@ def table(
   ]
 
 
-def _numbers_at(numbers, point):
-  """The numbers of all terms, with those of a point replaced."""
+def _numbers_at(stage, numbers, point):
+  """All numbers of a stage, with those of a point replaced."""
   changed = {term: dict(options) for term, options in numbers.items()}
   for name, value in point.items():
     term, _, option = name.partition("/")
+    if name == LEARNING_RATE:
+      value /= peak(stage)
     changed[term][option] = np.float32(value)
   return changed

@@ -49,6 +49,11 @@ class Stage:
     """Whether a larger value of the metric `select` is better."""
     return self.config["select_mode"] == "max"
 
+  @property
+  def splits(self) -> tuple[str, ...]:
+    """The splits that a run of the stage may read."""
+    return ("train", "validation", *["test"] * self.config["test"])
+
   def load(self, split: str, seed: int | None = None) -> Source:
     """Loads a split of the stage's data."""
     source = self.dataset.load(split, seed, **self.data_options)
@@ -61,9 +66,7 @@ class Stage:
     sources = {seed: self.load(split, seed) for seed in dict.fromkeys(seeds)}
     return [sources[seed] for seed in seeds]
 
-  def load_for_evaluation(
-    self, split: str, seeds: Sequence[int]
-  ) -> list[Source]:
+  def load_for_evaluation(self, split: str, seeds: Sequence[int]):
     """A split to evaluate on: [one for all seeds], or one for each seed."""
     if seed_draws(self.dataset, self.data_options) == "all":
       return self.load_per_seed(split, seeds)
@@ -237,10 +240,7 @@ class Stage:
     return Fixed(
       teachers=dict(teachers),
       data=dict(self.data_statistics() if data is None else data),
-      numbers={
-        name: {key: jnp.float32(value) for key, value in numbers.items()}
-        for name, numbers in grids.numbers_of(self.config["terms"]).items()
-      },
+      numbers=jax.tree.map(jnp.float32, grids.numbers_of_stage(self.config)),
     )
 
   def weights(self, step: int) -> dict[str, float]:

@@ -58,7 +58,8 @@ class Fixed:
 
   teachers: dict[str, Variables]
   # f32 []: weights and float options by term, as arrays so that a changed value
-  # does not recompile the step.
+  # does not recompile the step; the factor of the learning rate by "optimizer",
+  # where a grid has several.
   numbers: dict[str, dict[str, Array]]
   # Training data statistics: {"class_count": f32 [K]}, where a term reads it.
   data: dict[str, Array] = dataclasses.field(default_factory=dict)

@@ -96,7 +96,7 @@ def make_train_step(
     )
     recorded["gradient_norm"] = optax.tree.norm(gradients)
     updates, new = optimizer.update(gradients, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
+    params = optax.apply_updates(state.params, _scaled(updates, fixed))
     average, statistics = state.average, state.statistics
     if average is not None:
       average, statistics = _averaged(state, params, collections, ema_decay)
@@ -112,6 +112,14 @@ def make_train_step(
     return state, recorded
 
   return train_step
+
+
+def _scaled(updates, fixed: Fixed):
+  """Updates at a grid point's learning rate: a factor of the config's."""
+  rate = fixed.numbers.get("optimizer")
+  if rate is None:
+    return updates
+  return optax.tree.scale(rate["learning_rate"], updates)
 
 
 def _averaged(state: State, params, collections, ema_decay: float):

@@ -25,7 +25,13 @@ from kdjax.step import quantization, uncertainty
 from kdjax.step.addresses import addresses
 from kdjax.step.step import training_only
 from kdjax.step.views import EVALUATION, ONCE, TRAIN
-from kdjax.training import dependencies, initialization, patience, placed
+from kdjax.training import (
+  dependencies,
+  initialization,
+  patience,
+  placed,
+  recorders,
+)
 
 DTYPES = ("float32", "bfloat16")
 # The first words of other addresses: no network or teacher has such a name.
@@ -62,6 +68,7 @@ def _check_experiment(config: Mapping[str, Any], names: Sequence[str]) -> None:
       f"seed is {config['seed']}, and there are {config['seeds']} seeds.",
       "Expected seeds below 2**31.",
     )
+  recorders.check(config.get("records", ()))
   _one_of("dtype", config["dtype"], DTYPES)
   if not names:
     raise UserError("The experiment has no stages.", "Expected at least one.")
@@ -126,7 +133,7 @@ def _check_values(name: str, stage: Mapping[str, Any]) -> None:
       " computed without.",
       "Leave out `cache` of the network, or `quantize`.",
     )
-  grids.check(stage["grid"], stage["terms"])
+  grids.check(stage)
   ranges.check(name, stage)
 
 

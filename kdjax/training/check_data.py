@@ -34,7 +34,7 @@ def check(stage: Stage, seeds: Sequence[int], said: set[str]) -> None:
   train = stage.load_per_seed("train", seeds)
   readers = {"train": [f"the term '{name}'" for name in terms]}
   sources = {"train": train}
-  for split in ("validation", "test"):
+  for split in stage.splits[1:]:
     readers[split] = [f"the metrics '{name}'" for name in metrics]
     sources[split] = stage.load_for_evaluation(split, seeds)
   for split, names in readers.items():
@@ -61,7 +61,7 @@ def _check_draws(stage: Stage) -> None:
   draws = seed_draws(stage.dataset, stage.data_options)
   if not outside or draws == "all":
     return
-  for split in ("validation", "test"):
+  for split in stage.splits[1:]:
     first, second = (stage.load(split, seed).fingerprint for seed in (0, 1))
     if first != second:
       name = stage.config["data"]["name"]

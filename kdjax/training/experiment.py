@@ -1,5 +1,6 @@
 """Runs the stages of an experiment in order, and lists its caches."""
 
+import contextlib
 import functools
 import gc
 import pathlib
@@ -26,6 +27,7 @@ from kdjax.training import (
 )
 from kdjax.training import workdir as workdirs
 from kdjax.training.loop import Loop
+from kdjax.training.progress import Observe, unobserved
 
 # The compiled programs of at most so many finished stages are kept.
 KEPT = 4
@@ -62,6 +64,34 @@ def run(
   """
   from kdjax import report
 
+  with trained(config, workdir, stage=stage, quiet=quiet, accept=accept):
+    if jax.process_index() == 0:
+      return report.write(workdir, quiet=quiet)
+  return {}
+
+
+@contextlib.contextmanager
+def trained(
+  config: ConfigDict,
+  workdir: str | pathlib.Path,
+  *,
+  stage: str | None = None,
+  quiet: bool = False,
+  accept: Sequence[str] = (),
+  observe: Observe = unobserved,
+  wait: float = 0.0,
+) -> Iterator[None]:
+  """Trains stages as `run` does, and holds the workdir without reporting.
+
+  Args:
+    config: as of `run`, and so the next three.
+    workdir: for all files of the run.
+    stage: the only one to train; None is all.
+    quiet: whether no progress is shown.
+    accept: what may differ.
+    observe: of `Loop`, for every stage that is trained.
+    wait: seconds to wait for another process that uses the workdir.
+  """
   compilation_cache.enable()
   plain = workdirs.resolve(config)
   names = [stage] if stage else list(plain["order"])
@@ -69,22 +99,22 @@ def run(
   checkpoints.check_path(workdir)
   check.plan(plain, names)
   provenance_check.check_parts(accept)
-  with lock.locked(workdir):
+  with lock.locked(workdir, wait):
     workdirs.check_config(workdir, plain)
     dependencies.check_history(plain, workdir, names, accept)
     provenance_check.check_trained(plain, workdir, names, accept)
     workdirs.write_config(workdir, plain, accept)
     quiet = quiet or jax.process_index() > 0
     for number, name in enumerate(names, 1):
-      run_stage(plain, workdir, name, quiet=quiet, accept=accept)
+      run_stage(
+        plain, workdir, name, quiet=quiet, accept=accept, observe=observe
+      )
       if number % KEPT == 0:
         # A stage's compiled programs take 25 MB and more. The next stages
         # share the smallest, so they are not freed after each.
         gc.collect()
         jax.clear_caches()
-    if jax.process_index() == 0:
-      return report.write(workdir, quiet=quiet)
-  return {}
+    yield
 
 
 def run_stage(
@@ -94,6 +124,7 @@ def run_stage(
   *,
   quiet: bool = False,
   accept: Sequence[str] = (),
+  observe: Observe = unobserved,
 ) -> dict[str, Any]:
   """Trains one stage, unless it is finished.
 
@@ -103,6 +134,7 @@ def run_stage(
     name: of the stage.
     quiet: whether no progress is shown.
     accept: parts of its provenance that may differ.
+    observe: of `Loop`.
 
   Returns:
     The content of the stage's result.json.
@@ -127,7 +159,7 @@ def run_stage(
     initial = grids.repeat_per_point(stage.config["grid"], initial)
   for sentence in sentences:
     terminal.line(sentence, stage=name)
-  loop = Loop(placed_stage, workdir, initial, quiet=quiet)
+  loop = Loop(placed_stage, workdir, initial, quiet=quiet, observe=observe)
   return loop.run(teacher_steps=teacher_steps)
 
 

@@ -13,6 +13,7 @@ import os
 import pathlib
 import platform
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any, TextIO
@@ -27,11 +28,12 @@ DEAD = 60.0  # age in seconds from which the holder on another host is dead
 
 
 @contextlib.contextmanager
-def locked(workdir: pathlib.Path) -> Iterator[None]:
+def locked(workdir: pathlib.Path, wait: float = 0.0) -> Iterator[None]:
   """Holds the lock of a workdir; only the first process of a job takes it.
 
   Args:
     workdir: created if it does not exist.
+    wait: seconds to wait for another holder.
 
   Raises:
     UserError: another process holds the lock, or the folder is not writable.
@@ -41,7 +43,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     return
   path = workdir / FILE
   token = uuid.uuid4().hex
-  _take(path, token)
+  _take(path, token, wait)
   stop = threading.Event()
   beats = threading.Thread(target=_beat, args=(path, stop), daemon=True)
   beats.start()
@@ -54,7 +56,23 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
       path.unlink(missing_ok=True)
 
 
-def _take(path: pathlib.Path, token: str) -> None:
+def is_held(workdir: pathlib.Path) -> bool:
+  """Whether a living process holds the lock of a workdir."""
+  path = workdir / FILE
+  draft = path.with_name(f"{FILE}.{uuid.uuid4().hex}")
+  if not path.exists():
+    return False
+  try:
+    draft.touch()
+    return not _is_dead(_read(path), path, draft)
+  except FileNotFoundError:
+    return False  # it was given back
+  finally:
+    draft.unlink(missing_ok=True)
+
+
+def _take(path: pathlib.Path, token: str, wait: float) -> None:
+  until = time.monotonic() + wait
   content = {
     "host": platform.node(),
     "pid": os.getpid(),
@@ -74,7 +92,10 @@ def _take(path: pathlib.Path, token: str) -> None:
     ) from error
   try:
     while not _linked(draft, path, content):
-      _remove_dead(path, draft)
+      if not _removed_dead(path, draft):
+        if time.monotonic() >= until:
+          raise _in_use(path)
+        time.sleep(min(0.05, max(0.0, until - time.monotonic())))
   finally:
     draft.unlink(missing_ok=True)
 
@@ -102,33 +123,49 @@ def _linked(
   return True
 
 
-def _remove_dead(path: pathlib.Path, draft: pathlib.Path) -> None:
-  """Removes the lock of a dead process.
+def _is_dead(
+  holder: dict[str, Any], path: pathlib.Path, draft: pathlib.Path
+) -> bool:
+  """Whether the process is dead that a lock names.
+
+  Args:
+    holder: the content of the lock.
+    path: of the lock.
+    draft: of the caller, touched to compare the two ages.
 
   Raises:
-    UserError: its holder lives.
+    FileNotFoundError: the lock was given back.
   """
+  draft.touch()
+  state = path.stat()
+  age = draft.stat().st_mtime - state.st_mtime
+  if holder.get("inode", state.st_ino) != state.st_ino:
+    return True  # it was copied with a workdir, during a run
+  if holder.get("host") == platform.node():
+    started = _started(holder.get("pid", -1))
+    return started is None or started != holder.get("started")
+  return age > DEAD
+
+
+def _in_use(path: pathlib.Path) -> UserError:
+  """The error of a lock whose holder lives."""
+  holder = _read(path)
+  return UserError(
+    f"The workdir {path.parent} is in use by process {holder.get('pid')} on"
+    f" {holder.get('host')}, since {holder.get('since')}.",
+    f"Wait for it, stop it, or use another workdir. If it is dead, delete"
+    f" {path}, or start again in {DEAD:.0f} seconds.",
+  )
+
+
+def _removed_dead(path: pathlib.Path, draft: pathlib.Path) -> bool:
+  """Removes the lock of a dead process; False if its holder lives."""
   holder = _read(path)
   try:
-    draft.touch()
-    state = path.stat()
-    age = draft.stat().st_mtime - state.st_mtime
+    if not _is_dead(holder, path, draft):
+      return False
   except FileNotFoundError:
-    return  # it was given back
-  if holder.get("inode", state.st_ino) != state.st_ino:
-    dead = True  # it was copied with a workdir, during a run
-  elif holder.get("host") == platform.node():
-    started = _started(holder.get("pid", -1))
-    dead = started is None or started != holder.get("started")
-  else:
-    dead = age > DEAD
-  if not dead:
-    raise UserError(
-      f"The workdir {path.parent} is in use by process {holder.get('pid')} on"
-      f" {holder.get('host')}, since {holder.get('since')}.",
-      f"Wait for it, stop it, or use another workdir. If it is dead, delete"
-      f" {path}, or start again in {DEAD:.0f} seconds.",
-    )
+    return True  # it was given back
   # Renamed first: of two processes that see a dead lock, one removes it.
   grave = path.with_name(f"{FILE}.{uuid.uuid4().hex}")
   with contextlib.suppress(FileNotFoundError):
@@ -137,6 +174,7 @@ def _remove_dead(path: pathlib.Path, draft: pathlib.Path) -> None:
       grave.unlink()
     else:
       os.rename(grave, path)  # another process had taken it meanwhile
+  return True
 
 
 def _beat(path: pathlib.Path, stop: threading.Event) -> None:

@@ -17,9 +17,9 @@ from kdjax.teachers import outputs
 from kdjax.training import continued, diagnosis, evaluation, faults, patience
 from kdjax.training.checkpoints import Checkpoints, unflatten
 from kdjax.training.idle_terms import IdleTerms
-from kdjax.training.metrics_log import MetricsLog, NoLog
+from kdjax.training.metrics_log import MetricsLog, NoLog, of_stage
 from kdjax.training.placed import PlacedStage
-from kdjax.training.progress import Clock, Progress
+from kdjax.training.progress import Clock, Observe, Progress, unobserved
 from kdjax.training.results import TrainedStage, broken
 from kdjax.training.step_metrics import StepMetrics, means_of
 from kdjax.training.termination import Termination
@@ -34,6 +34,7 @@ class Loop:
     initial: for each state, {"networks": .., "heads": ..}: variables to start
       from.
     quiet: whether no progress is shown.
+    observe: is called with the metric `select` of every evaluation.
   """
 
   def __init__(
@@ -43,10 +44,12 @@ class Loop:
     initial: Sequence[Mapping[str, Any]],
     *,
     quiet: bool = False,
+    observe: Observe = unobserved,
   ):
     stage, placement = placed.stage, placed.placement
     self.stage, self.placement, self.config = stage, placement, stage.config
-    self.workdir, self.seeds, self.quiet = workdir, placed.seeds, quiet
+    self.workdir, self.seeds = workdir, placed.seeds
+    self.quiet, self.observe = quiet, observe
     self.folder = workdir / "stages" / stage.name
     self.host_fixed, self.initial = placed.fixed, initial
     self.fixed = placement.put_fixed(placed.fixed)
@@ -183,7 +186,7 @@ class Loop:
       )
       self.selected &= kept
     if jax.process_index() == 0:
-      self.log = MetricsLog(self.workdir, self.stage.name, self.seeds, start)
+      self.log = of_stage(self.stage, self.workdir, self.seeds, start)
     return self.placement.put(state)
 
   def _compile(self, start: int) -> None:
@@ -241,6 +244,7 @@ class Loop:
       self.log.flush()
       faults.check_selection(self.stage, step, self.seeds, measured)
     self.selected = True
+    self.observe(step, list(map(float, values)))
     return self.keep_best(state, self.placement.put(values))
 
   def _save(
@@ -272,7 +276,8 @@ class Loop:
   ) -> dict[str, Any]:
     """Evaluates on test and writes the stage's result, after a last step."""
     seeds = list(dict.fromkeys(self.seeds))
-    test = self.stage.load_for_evaluation("test", self.seeds)
+    load, tested = self.stage.load_for_evaluation, "test" in self.stage.splits
+    test = load("test", self.seeds) if tested else []
     self.sources += test
     facts = {
       "stage": self.stage.name,
@@ -282,15 +287,13 @@ class Loop:
       "teachers": dict(teacher_steps),
     }
     trained = TrainedStage(self.stage, self.placement, seeds, test, state)
-    metrics = trained.measure(self.fixed, quiet=self.quiet)
-    facts["variables"] = trained.variables_hash()
-    device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     result = {
       **facts,
-      **metrics,
+      **trained.measure(self.fixed, quiet=self.quiet),
+      "variables": trained.variables_hash(),
       "broken": broken(self.sources, self.broken),
       **self.clock.facts(),
-      "device": device,
+      "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     }
     if jax.process_index() == 0:
       trained.write(result, self.host_fixed, self.folder)

@@ -1,26 +1,20 @@
-"""The log of a stage's metrics: metrics.jsonl and TensorBoard events.
+"""The log of a stage's metrics: metrics.jsonl and its recorders.
 
-The TensorBoard events are written again from `metrics.jsonl` whenever a stage
-starts or continues, so that neither holds steps after the restored one.
+Recorders get all of `metrics.jsonl` again whenever a stage starts or continues,
+so that TensorBoard's events hold no steps after the restored one.
 """
 
 import json
 import os
 import pathlib
 import shutil
-import time
 from collections.abc import Sequence
-
-from tensorboardX import summary
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event
 
 from kdjax.config import records, strict_json, terminal
 from kdjax.config.files import write_atomically, writing
 from kdjax.stage import grids
-
-# The number of seeds in TensorBoard: each needs a file.
-CURVES = 16
+from kdjax.stage.stage import Stage
+from kdjax.training import recorders
 
 
 class MetricsLog:
@@ -31,10 +25,18 @@ class MetricsLog:
     stage: name of the stage.
     seeds: the seed of each state; the mean of equal seeds is logged.
     step: the step to continue from; later records are dropped.
+    also: names of recorders, see `recorders`.
+    project: the experiment's name.
   """
 
   def __init__(
-    self, workdir: pathlib.Path, stage: str, seeds: Sequence[int], step: int
+    self,
+    workdir: pathlib.Path,
+    stage: str,
+    seeds: Sequence[int],
+    step: int,
+    also: Sequence[str] = ("tensorboard",),
+    project: str = "",
   ):
     self.path = workdir / "metrics.jsonl"
     self.stage, self.seeds = stage, list(dict.fromkeys(seeds))
@@ -48,12 +50,10 @@ class MetricsLog:
     shutil.rmtree(self.folder, ignore_errors=True)
     with writing(self.path):
       self.file = self.path.open("a")
-    self.events = {
-      seed: _events(self.folder / f"seed{seed}") for seed in self.seeds[:CURVES]
-    }
+    self.recorders = recorders.make(also, workdir, stage, self.seeds, project)
     for record in kept:
       if record["stage"] == stage:
-        self._add_event(record)
+        self._record(record)
 
   def write(self, step: int, name: str, values: Sequence[float]) -> None:
     """Logs a metric of every state.
@@ -73,7 +73,7 @@ class MetricsLog:
       line = _line(record)
       with writing(self.path):
         self.file.write(line)
-      self._add_event(json.loads(line))
+      self._record(json.loads(line))
       terminal.event("metric", **record)
 
   def flush(self) -> None:
@@ -81,38 +81,41 @@ class MetricsLog:
     with writing(self.path):
       self.file.flush()
       os.fsync(self.file.fileno())
-    with writing(self.folder):
-      for writer in self.events.values():
-        writer.flush()
+    for recorder in self.recorders:
+      recorder.flush()
 
   def close(self) -> None:
     """Flushes and closes the files."""
     self.flush()
     self.file.close()
-    for writer in self.events.values():
-      writer.close()
+    for recorder in self.recorders:
+      recorder.close()
 
-  def _add_event(self, record: dict) -> None:
-    if record["value"] is None or record["seed"] not in self.events:
+  def _record(self, record: dict) -> None:
+    if record["value"] is None:
       return
-    event = Event(
-      wall_time=time.time(),
-      step=record["step"],
-      summary=summary.scalar(record["name"], record["value"]),
-    )
-    with writing(self.folder):
-      self.events[record["seed"]].write_event(event)
-
-
-def _events(folder: pathlib.Path) -> EventsWriter:
-  """Events are written by the caller's thread, so that errors arrive here."""
-  with writing(folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    return EventsWriter(str(folder / "events"))
+    seed, step = record["seed"], record["step"]
+    for recorder in self.recorders:
+      recorder.scalar(seed, step, record["name"], record["value"])
 
 
 def _line(record: dict) -> str:
   return strict_json.dumps(record) + "\n"
+
+
+def of_stage(
+  stage: Stage, workdir: pathlib.Path, seeds: Sequence[int], step: int
+) -> MetricsLog:
+  """The log of a stage with the recorders of its config.
+
+  Args:
+    stage: to be trained.
+    workdir: of the experiment.
+    seeds: the seed of each state.
+    step: the step to continue from.
+  """
+  names, project = stage.config["records"], stage.config["experiment"]
+  return MetricsLog(workdir, stage.name, seeds, step, names, project)
 
 
 class NoLog:

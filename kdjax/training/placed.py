@@ -48,7 +48,7 @@ def place(
   stage = build.build(config, name, placement.axis_name)
   placement.check(stage.config["batch_size"])
   seeds, grid = seeds_of(config), stage.config["grid"]
-  fixed = grids.fixed_per_point(grid, load_fixed(stage, seeds))
+  fixed = grids.fixed_per_point(stage.config, load_fixed(stage, seeds))
   seeds = grids.repeat_per_point(grid, seeds)
   return PlacedStage(stage, placement, seeds, fixed)
 

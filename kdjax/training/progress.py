@@ -3,10 +3,18 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from kdjax.config import progress
 from kdjax.training import environment
+
+# Called after an evaluation on validation, with the step and a value of every
+# state; what it raises ends the training.
+Observe = Callable[[int, list[float]], None]
+
+
+def unobserved(step: int, values: list[float]) -> None:
+  """An `Observe` that does nothing."""
 
 
 class Progress:

@@ -62,7 +62,7 @@ def of_stage(
 def data_of(stage: Stage, seeds: Sequence[int]) -> dict[str, Any]:
   """Fingerprints of the splits, class names and the tokenizer's state."""
   data: dict[str, Any] = {}
-  for split in ("train", "validation", "test"):
+  for split in stage.splits:
     if split == "train":
       sources = stage.load_per_seed(split, seeds)
     else:

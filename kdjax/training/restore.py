@@ -290,7 +290,7 @@ def _with_head(config, workdir, stage, position, which):
   fixed = initialization.load_fixed(
     built, placed.seeds_of(config), config=config, workdir=workdir
   )
-  fixed = grids.fixed_per_point(built.config["grid"], fixed)
+  fixed = grids.fixed_per_point(built.config, fixed)
   shapes = initialization.variable_shapes(built)
   loaded = stage_variables.load(
     workdir, stage, which=which, template=shapes, seeds=len(fixed)

@@ -19,6 +19,7 @@ from kdjax.step.state import Fixed, State
 from kdjax.training import (
   class_results,
   evaluation,
+  finished,
   group_results,
   provenance,
 )
@@ -32,7 +33,8 @@ class TrainedStage:
     stage: that was trained.
     placement: of the stage.
     seeds: of the run, each once.
-    test: the split: [one for all seeds], or one for each seed and grid point.
+    test: the split: [one for all seeds], or one for each seed and grid point;
+      [] where nothing may read it.
     state: of every seed and grid point, placed.
   """
 
@@ -63,9 +65,28 @@ class TrainedStage:
       quiet: whether no progress is shown.
     """
     select, grid = self.stage.config["select"], self.stage.config["grid"]
+    count, value = len(self.seeds), [float(best.value) for best in self.best]
+    self.task = "" if quiet else f"{self.stage.name}, test"
+    tested, measured = self._on_test(fixed) if self.test else ({}, {})
+    table = grids.table(grid, measured, value, count)
+    return {
+      **tested,
+      **({"grid": table} if table else {}),
+      "validation": {"best": {select: grids.mean_per_seed(value, count)}},
+      "best_step": [int(best.step) for best in self.best][:: grids.count(grid)],
+      "parameters": {
+        name: sum(leaf.size for leaf in jax.tree.leaves(tree["params"]))
+        for name, tree in self.stage.network_shapes().items()
+      },
+    }
+
+  def _on_test(
+    self, fixed: Sequence[Fixed]
+  ) -> tuple[dict[str, Any], Mapping[str, list[float]]]:
+    """What is measured on test: for result.json, and of every state."""
     count = len(self.seeds)
     split = evaluation.SplitEvaluator(self.stage, self.placement, self.test)
-    self.task = split.task = "" if quiet else f"{self.stage.name}, test"
+    split.task = self.task
     metrics, best = self._test(split, fixed)
     by_group = group_results.of(self.stage, best, count)
     by_class = class_results.of(self.stage, best, count)
@@ -75,24 +96,16 @@ class TrainedStage:
       subset: _per_seed(by_name, count)
       for subset, by_name in split.subsets(variables, fixed).items()
     }
-    value = [float(best.value) for best in self.best]
-    table = grids.table(grid, metrics["best"], value, count)
-    return {
+    tested = {
       "test": {
         which: _per_seed(by_name, count) for which, by_name in metrics.items()
       },
-      **({"grid": table} if table else {}),
       **({"by_group": by_group} if by_group else {}),
       **({"by_class": by_class} if by_class else {}),
-      "validation": {"best": {select: grids.mean_per_seed(value, count)}},
       "robustness": robustness,
       **({"subsets": subsets} if subsets else {}),
-      "best_step": [int(best.step) for best in self.best][:: grids.count(grid)],
-      "parameters": {
-        name: sum(leaf.size for leaf in jax.tree.leaves(tree["params"]))
-        for name, tree in self.stage.network_shapes().items()
-      },
     }
+    return tested, metrics["best"]
 
   def variables_hash(self) -> str:
     """The hash of all variables that a later stage can read."""
@@ -113,10 +126,12 @@ class TrainedStage:
       fixed: teachers and numbers of each state, on the host.
       folder: of the stage.
     """
-    if self.stage.config["predictions"]:
+    if self.stage.config["predictions"] and self.test:
       self.write_predictions(fixed, folder)
     text = strict_json.dumps(result, indent=2)
     write_atomically(folder / "result.json", text + "\n")
+    if self.test:
+      finished.record(self.stage, result, self.test[0], folder)
 
   def write_predictions(
     self, fixed: Sequence[Fixed], folder: pathlib.Path

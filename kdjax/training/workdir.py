@@ -13,7 +13,7 @@ import jax
 
 from kdjax import registry
 from kdjax.config import bridges, fields, locations, records, strict_json
-from kdjax.config.experiment import STAGE
+from kdjax.config.experiment import EXPERIMENT, STAGE
 from kdjax.config.files import write_atomically
 from kdjax.config.networks import TEACHER
 from kdjax.config.parts import DATA
@@ -37,6 +37,7 @@ CHANGEABLE = (
   "placement",
   "notes.*",
   "show",
+  "records",
   # The data's folder and feed do not change the batches; `provenance` compares
   # what lies in the folder.
   "data.root",
@@ -223,6 +224,7 @@ def _defaults(above: Sequence[str], owner: Mapping[str, Any]) -> dict[str, Any]:
     owner: the part.
   """
   knobs = {
+    "": {} if above else EXPERIMENT,
     "stages": STAGE if len(above) == 2 else {},
     "data": DATA,
     "teachers": TEACHER,
