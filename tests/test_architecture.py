@@ -55,6 +55,8 @@ LAYERS = (
   # what it costs; what others published
   # a trained student, called and exported
   "students",
+  # what the networks of a stage compute, and from what
+  "analysis",
   # its files for other runtimes
   "export",
   # students behind a local server
@@ -92,13 +94,14 @@ WITHOUT_JAX = ("errors", "registry", "config", "methods", "cli", "__init__")
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}
 
 # These may import a module by a string, which no table sees; `report` only the
-# files of its own figures/, `export` those of its own formats/.
+# files of its own figures/, `export` those of its own formats/, `analysis` its
+# own.
 MAY_IMPORT_BY_NAME = {
-  *("prepare", "registry", "cli", "__init__", "report", "export"),
+  *("prepare", "registry", "cli", "__init__", "report", "export", "analysis"),
 }
 
 # How many entries `kdjax/` may have, and how many of them Python files.
-ENTRIES, ENTRY_FILES = 33, 8
+ENTRIES, ENTRY_FILES = 34, 8
 
 SAYS_NOTHING = {"utils", "util", "helpers", "common", "base", "core", "misc"}
 
