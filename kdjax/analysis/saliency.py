@@ -1,5 +1,6 @@
 """Saliency: which parts of an input a network's decision depends on."""
 
+import itertools
 from collections.abc import Callable
 
 import jax
@@ -85,7 +86,7 @@ def occlusion(
   own = cells.reshape(1, *cells.shape, *[1] * (x.ndim - 1 - cells.ndim))
   whole = score(x)
   without = lambda cell: score(jnp.where(own == cell, baseline, x))
-  return (whole - jax.lax.map(without, jnp.arange(count))).T
+  return (whole[None] - jax.lax.map(without, jnp.arange(count))).T
 
 
 def grid_of(shape: tuple[int, ...], most: int = CELLS) -> np.ndarray:
@@ -112,7 +113,9 @@ def saliency(subject: Subject) -> dict[str, np.ndarray]:
   embeddings. The other modalities stay as they are.
 
   Returns:
-    places: "student/image", .. for each network and modality. For each place:
+    places: "student/image", .. for each network and modality; of the teacher on
+      the S examples alone. left_out: a sentence on each that is not there. For
+      each place:
     <place>/kind and <place>/value: of S examples, see `_examples.of_batch`.
     <place>/gradient, /integrated, /occlusion: f32 [S H W], [S T F], [S T]: sums
       over the channels; of gradients their absolute values. Occlusion has the
@@ -125,22 +128,25 @@ def saliency(subject: Subject) -> dict[str, np.ndarray]:
   Raises:
     NotApplicableError: no input has gradients.
   """
-  result, places = {}, []
+  result, places, left_out = {}, [], []
   for network in subject.networks[:2]:
     for key, it in subject.inputs(network).items():
       place = f"{network}/{key}"
       try:
         found = _of_modality(subject, network, it)
-      except NotApplicableError:
-        continue  # the words have no embedding of their own
+      except NotApplicableError as error:
+        left_out.append(f"{error}")
+        continue
       if found is not None:
         places.append(place)
         result |= {f"{place}/{name}": array for name, array in found.items()}
   if not places:
     raise NotApplicableError(
-      f"No input of the networks of '{subject.name}' has gradients."
+      f"No input of the networks of '{subject.name}' has gradients. "
+      + " ".join(left_out)
     )
-  return {"places": np.array(places), **result}
+  kept = {"places": np.array(places), "left_out": np.array(left_out, str)}
+  return kept | result
 
 
 def summary(found: dict[str, np.ndarray]) -> str:
@@ -149,15 +155,15 @@ def summary(found: dict[str, np.ndarray]) -> str:
     f"{place} {np.mean(found[f'{place}/error']):.1%}"
     for place in found["places"]
   ]
-  return (
+  said = (
     "Integrated gradients add up to the score's difference, with a mean error"
     f" of: {', '.join(errors)}."
   )
+  return " ".join([said, *found["left_out"]])
 
 
 def _of_modality(subject, network, it) -> dict[str, np.ndarray] | None:
   """The maps of one modality; None if the network has none of its values."""
-  teacher = network != STUDENT
   output = _scores.output(subject, network, it.key)
   if output is None:
     return None
@@ -183,14 +189,12 @@ def _of_modality(subject, network, it) -> dict[str, np.ndarray] | None:
       "viewed": {key: viewed[key] for key in _with_mask(it.key, viewed)},
     }
 
-  # A teacher is large: the examples of the figure only.
-  size, most = (SHOWN, 1) if teacher else (None, None)
+  batches = subject.batches()
+  if network != STUDENT:  # it is large: the examples of the figure alone
+    batches = itertools.islice(subject.batches(size=SHOWN), 1)
   shown, rows = None, {"mean": [], "gap": [], "off": []}
   compute = subject.compiled(read)
-  batches = subject.batches(**({"size": size} if size else {}))
-  for number, batch in enumerate(batches):
-    if number == most:
-      break
+  for batch in batches:
     found = compute(batch)
     shown = shown or found
     kept = found["mask"]

@@ -19,6 +19,8 @@ RAISES, LOWERS = 2, 3
 
 # Characters of a line of words, on a wide page and on a telephone.
 LINE, NARROW_LINE = 104, 40
+# Characters of names next to each other on an axis.
+NAMES, NARROW_NAMES = 70, 24
 
 Found = Mapping[str, np.ndarray]
 
@@ -206,8 +208,9 @@ def seen(words: np.ndarray) -> list[str]:
   return [str(it)[:20] for it in words if it]
 
 
-def names_on(axes: Axes, values: list[str], which: str) -> None:
-  """Names along an axis; many are upright on the x axis."""
-  turn = 90 if which == "x" and max(map(len, values)) > 2 else 0
+def names_on(axes: Axes, values: list[str], which: str, theme: Theme) -> None:
+  """Names along an axis; where they are long, upright on the x axis."""
+  most = columns(theme, NAMES, NARROW_NAMES) / max(len(values), 1)
+  turn = 90 if which == "x" and max(map(len, values)) > most else 0
   options = {"rotation": turn} if which == "x" else {}
   getattr(axes, f"set_{which}ticks")(range(len(values)), values, **options)

@@ -41,8 +41,8 @@ def _paint(canvas, found, theme: Theme) -> None:
   tints = _inspected.shades(theme, theme.stages[_inspected.RAISES])
   axes.imshow(found["cka"].T, cmap=tints, vmin=0, vmax=1, aspect="auto")
   axes.set(xlabel="student", ylabel=str(found["network"]))
-  _inspected.names_on(axes, [*found["student"]], "x")
-  _inspected.names_on(axes, [*found["other"]], "y")
+  _inspected.names_on(axes, [*found["student"]], "x", theme)
+  _inspected.names_on(axes, [*found["other"]], "y", theme)
   few = len(found["student"]) <= _inspected.columns(theme, NUMBERED, 6)
   for (column, row), value in np.ndenumerate(found["cka"]):
     if few:

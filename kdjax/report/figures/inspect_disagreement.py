@@ -95,8 +95,8 @@ def _matrix(axes, found, theme: Theme) -> None:
   tints = _inspected.shades(theme, theme.stages[_inspected.RAISES])
   axes.imshow(np.sqrt(matrix / rows), cmap=tints, vmin=0, vmax=1, aspect="auto")
   names = [str(it)[:10] for it in found["classes"]]
-  _inspected.names_on(axes, names, "x")
-  _inspected.names_on(axes, names, "y")
+  _inspected.names_on(axes, names, "x", theme)
+  _inspected.names_on(axes, names, "y", theme)
   for (row, column), count in np.ndenumerate(matrix):
     if count:
       strong = count / rows[row, 0] > 0.4

@@ -72,7 +72,7 @@ def _points(axes, found, key: str, theme: Theme) -> None:
   most = [int(it) for it in np.argsort(-np.asarray(counts))[:COLOURED]]
   rest = ~np.isin(label, most)
   places = found[key]
-  axes.scatter(*places[rest].T, s=8, color=theme.line, linewidths=0)
+  axes.scatter(*places[rest].T, s=8, color=theme.muted, alpha=0.4, linewidths=0)
   for number, label_of in enumerate(sorted(most)):
     name = classes[label_of] if label_of < len(classes) else label_of
     rows = label == label_of
