@@ -13,14 +13,17 @@ ORDER = 72
 
 CAPTION = (
   "Above: attention rollout of some validation examples, the share of each "
-  "input token in what the network pools (darker is more): the products of "
-  "all layers' mean attention, with residual connections. Below: the entropy "
-  "of the attention of each head (dot) by layer, mean over examples: 1 is "
-  "equal attention on all tokens, 0 attention on a single one."
+  "input token in what the network pools (darker is more, of words): the "
+  "products of all layers' mean attention, with residual connections. Below: "
+  "the entropy of the attention of each head (dot) by layer, mean over "
+  "examples: 1 is equal attention on all tokens, 0 attention on a single one."
 )
 
 # Texts and images that are drawn.
 TEXTS, IMAGES = 4, 6
+
+# How tokens start that are no words.
+SPECIAL = ("[", "<")
 
 # In inches.
 LINE_HEIGHT, IMAGE, CURVE = 0.24, 1.35, 1.9
@@ -70,17 +73,22 @@ def _paint(canvas, found, theme: Theme) -> None:
 
 
 def _texts(canvas, found, place: str, theme: Theme) -> None:
-  words = [_inspected.seen(it) for it in found[f"{place}/words"][:TEXTS]]
+  texts = [_inspected.seen(it) for it in found[f"{place}/words"][:TEXTS]]
   rows = canvas.subplots(
-    len(words),
+    len(texts),
     1,
     squeeze=False,
-    height_ratios=[len(_inspected.lines_of(it, theme)) for it in words],
+    height_ratios=[len(_inspected.lines_of(it, theme)) for it in texts],
   )[:, 0]
   for axes, line, values in zip(
-    rows, words, found[f"{place}/rollout"], strict=False
+    rows, texts, found[f"{place}/rollout"], strict=False
   ):
-    _inspected.text(axes, line, values[: len(line)], theme, signed=False)
+    values = values[: len(line)]
+    words = [not it.startswith(SPECIAL) for it in line]
+    # Special tokens have most of the attention, and would hide the words.
+    most = values[words].max() if any(words) else values.max()
+    values = np.minimum(values, most)
+    _inspected.text(axes, line, values, theme, signed=False)
   rows[0].set_title(place, color=theme.ink, fontsize=10, loc="left")
 
 
