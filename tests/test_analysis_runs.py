@@ -27,7 +27,9 @@ def plan():
     "text": config.network("text_transformer", vocabulary=WORDS, width=8),
   }
   fused = config.network("fusion", encoders=encoders, num_classes=10, width=8)
-  student = config.network("conv", widths=(4,), num_classes=10)
+  student = config.network(
+    "patch_transformer", patch=2, width=8, num_classes=10
+  )
   return config.experiment(
     "inspected",
     seeds=1,
@@ -140,6 +142,20 @@ def test_saliency_of_a_run_is_complete_and_of_both_modalities(ran, found):
   assert padding.any()
   assert np.abs(values["teacher/text/occlusion"][padding]).max() < 1e-5
   assert np.abs(values["teacher/text/occlusion"][~padding]).max() > 1e-4
+
+
+@pytest.mark.slow
+def test_attention_is_on_the_patches_of_a_digit_and_on_words(ran, found):
+  values = arrays(ran, "attention")
+  assert values["places"].tolist() == ["student", "teacher/text"]
+  assert values["student/grid"].tolist() == [4, 4, 0]
+  assert values["student/mask"].all()
+  np.testing.assert_allclose(values["student/rollout"].sum(1), 1, rtol=1e-5)
+  words = values["teacher/text/words"]
+  np.testing.assert_array_equal(words != "", values["teacher/text/mask"])
+  for place in values["places"]:
+    spread = values[f"{place}/entropy"]
+    assert ((spread > 0) & (spread <= 1 + 1e-5)).all(), place
 
 
 @pytest.mark.slow

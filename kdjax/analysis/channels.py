@@ -66,7 +66,7 @@ def summary(found: dict[str, np.ndarray]) -> str:
   share = values[:count].sum() / max(values.sum(), 1e-12)
   return (
     f"{count} of {len(values)} channels of {found['teacher']} have"
-    f" {share:.0%} of the saliency for the student."
+    f" {100 * share:.0f} % of the saliency for the student."
   )
 
 

@@ -101,7 +101,7 @@ def summary(found: dict[str, np.ndarray]) -> str:
   total = confusion.sum()
   text = (
     f"Student and {found['teacher']} agree on"
-    f" {np.trace(confusion) / max(total, 1):.1%} of {total} examples"
+    f" {100 * np.trace(confusion) / max(total, 1):.1f} % of {total} examples"
   )
   if counts.sum():
     text += (

@@ -110,7 +110,8 @@ def summary(found: dict[str, np.ndarray]) -> str:
   names, values = found["modalities"], found["shapley"]
   decided = np.bincount(values.argmax(1), minlength=len(names)) / len(values)
   parts = [
-    f"{name} decides {share:.0%} of the examples (mean value {mean:+.2f})"
+    f"{name} decides {100 * share:.0f} % of the examples (mean value"
+    f" {mean:+.2f})"
     for name, share, mean in zip(names, decided, values.mean(0), strict=True)
   ]
   return f"{found['network']}: {', '.join(parts)}."

@@ -114,14 +114,14 @@ def projection(subject: Subject) -> dict[str, np.ndarray]:
 def summary(found: dict[str, np.ndarray]) -> str:
   """How much of the variance the components have, and shared neighbours."""
   parts = [
-    f"two components have {found[f'{name}/share'].sum():.0%} of the variance of"
-    f" {name}"
+    f"two components have {100 * found[f'{name}/share'].sum():.0f} % of the"
+    f" variance of {name}"
     for name in found["networks"]
   ]
   text = "; ".join(parts).capitalize()
   if np.isfinite(found["shared"]):
     text += (
-      f"; they share {found['shared']:.0%} of the nearest neighbours, by chance"
-      f" {found['chance']:.0%}"
+      f"; they share {100 * found['shared']:.0f} % of the nearest neighbours,"
+      f" by chance {100 * found['chance']:.0f} %"
     )
   return f"{text}."

@@ -156,7 +156,7 @@ def saliency(subject: Subject) -> dict[str, np.ndarray]:
 def summary(found: dict[str, np.ndarray]) -> str:
   """How complete the integrated gradients are."""
   errors = [
-    f"{place} {np.mean(found[f'{place}/error']):.1%}"
+    f"{place} {100 * np.mean(found[f'{place}/error']):.1f} %"
     for place in found["places"]
   ]
   said = (

@@ -82,7 +82,7 @@ def _decided(axes, found, names, theme: Theme) -> None:
   axes.barh(range(len(names)), share, 0.6, color=tints)
   for row, value in enumerate(share):
     axes.annotate(
-      f"{value:.0%}",
+      f"{100 * value:.0f} %",
       (value, row),
       xytext=(4, 0),
       textcoords="offset points",

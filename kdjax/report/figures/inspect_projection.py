@@ -46,7 +46,8 @@ def _paint(canvas, found, theme: Theme) -> None:
     _points(axes, found, f"{name}/{way}", theme)
     title = f"{name}, t-SNE"
     if way == "pca":
-      title = f"{name}, PCA ({found[f'{name}/share'].sum():.0%})"
+      share = 100 * found[f"{name}/share"].sum()
+      title = f"{name}, PCA ({share:.0f} %)"
     axes.set(xticks=[], yticks=[])
     style_axes(axes, theme, title=title)
     for spine in axes.spines.values():
