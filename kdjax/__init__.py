@@ -22,7 +22,7 @@ _LATER = {
   "student": "kdjax.students",
   "summarize": "kdjax.report",
 }
-_MODULES = ("config", "report")
+_MODULES = ("analysis", "config", "report")
 
 __all__ = [
   "UserError",

@@ -57,6 +57,8 @@ LAYERS = (
   # what it costs; what others published
   # a trained student, called and exported
   "students",
+  # what the networks of a stage compute, and from what
+  "analysis",
   # its files for other runtimes
   "export",
   # students behind a local server
@@ -94,9 +96,10 @@ WITHOUT_JAX = ("errors", "registry", "config", "methods", "cli", "__init__")
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}
 
 # These may import a module by a string, which no table sees; `report` only the
-# files of its own figures/, `export` those of its own formats/.
+# files of its own figures/, `export` those of its own formats/, `analysis` its
+# own.
 MAY_IMPORT_BY_NAME = {
-  *("prepare", "registry", "cli", "__init__", "report", "export"),
+  *("prepare", "registry", "cli", "__init__", "report", "export", "analysis"),
 }
 
 # How many entries `kdjax/` may have, and how many of them Python files.

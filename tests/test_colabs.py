@@ -34,6 +34,7 @@ DATA = os.environ.get("KDJAX_DATA", str(BESIDE.resolve()))
 # The config that a notebook loads, and a folder of DATA that it needs.
 CONFIGS = {
   "cross_modal": "har",
+  "inspect": "digits",
   "methods": "digits",
   "quickstart": "digits",
   "ship": "digits",

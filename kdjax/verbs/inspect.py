@@ -1,14 +1,22 @@
-"""Checks all data of an experiment: counts, classes, lengths, broken records.
+"""Looks into a run's networks, or checks all data of an experiment.
+
+  kdjax inspect --workdir=runs/digits
+  kdjax inspect --workdir=runs/digits --stage=teacher --analyses=cka,modalities
+
+Analyses of a finished stage on validation examples: similarity of layers,
+attention, saliency, which modality decided, calibration and others, see
+`kdjax/analysis/README.md`. Writes arrays to inspect/<stage>/ of the workdir and
+figures into its report. By default the last stage with a teacher.
 
   kdjax inspect data --config=configs/digits.py
   kdjax inspect data --config=configs/digits.py --split=train --out=digits.png
   kdjax inspect data --config=lab/birds.py --listed=0
   kdjax inspect data --data=lab/birds --columns=image=photo,label=species
 
-Decodes every record of every split, so that a broken record shows up before a
-run and not during it. Broken records are listed whatever `on_error` of the
-config is, and the exit status is then 1. A contact sheet shows some valid
-records with their labels.
+Counts classes, lengths and broken records. It decodes every record of every
+split, so that a broken record shows up before a run and not during it. Broken
+records are listed whatever `on_error` of the config is, and the exit status is
+then 1. A contact sheet shows some valid records with their labels.
 
 --data is a file or folder without a config: a table, one of each split, shards,
 a folder a class, or arrays. The lines that a config needs are printed.
@@ -23,6 +31,7 @@ from absl import flags
 from kdjax import cli
 from kdjax.config import terminal
 from kdjax.errors import UserError
+from kdjax.verbs import _inspect_run
 
 SPLITS = ("train", "validation", "test")
 
@@ -34,7 +43,7 @@ _LISTING = {"on_error": "skip", "most_broken": 1.0}
 
 
 def define(values: flags.FlagValues, argv: list[str]) -> None:
-  """Defines --config, --stage, --split, --out and --listed."""
+  """Defines the flags of both uses."""
   cli.define_config(values, argv)
   text = lambda name, default, meaning: flags.DEFINE_string(
     name, default, meaning, flag_values=values
@@ -43,7 +52,8 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
   flags.DEFINE_list(
     "columns", [], "with --data: key=column, ..", flag_values=values
   )
-  text("stage", None, "the stage with the data, if stages differ")
+  text("stage", None, "the stage to look into, or the one with the data")
+  _inspect_run.define(values)
   text("split", None, "only this split: train, validation or test")
   text("out", "contact.png", "the file of the contact sheet; empty for none")
   flags.DEFINE_integer(
@@ -55,16 +65,19 @@ def define(values: flags.FlagValues, argv: list[str]) -> None:
 
 
 def main(values: flags.FlagValues, arguments: list[str]) -> None:
-  """Prints statistics of each split, and draws a contact sheet.
+  """Inspects a run; or prints statistics of each split, and draws a sheet.
 
   Raises:
     UserError: a flag is missing or wrong.
     SystemExit: with status 1, if records are broken.
   """
+  if values.workdir is not None and not arguments:
+    _inspect_run.main(values)
+    return
   if arguments != ["data"] or (values.config is None) == (values.data is None):
     raise UserError(
-      "kdjax inspect needs the word data, and --config or --data.",
-      "For example: kdjax inspect data --config=configs/digits.py",
+      "kdjax inspect needs --workdir, or the word data and --config or --data.",
+      "For example: kdjax inspect --workdir=runs/digits",
     )
   if values.split not in (None, *SPLITS):
     raise UserError(
