@@ -1,0 +1,132 @@
+"""Where data are: a folder, a table, arrays or TFDS, as options of a data set."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kdjax import registry
+from kdjax.data import _layout, _options, manifest
+from kdjax.data._manifest import records as records_of
+from kdjax.data._splits import SPLITS
+from kdjax.data._whole import Options
+from kdjax.errors import UserError
+from kdjax.new import columns as known
+from kdjax.new import guessing, originals, sensors
+from kdjax.preprocess import tables
+
+# Shares that are drawn for validation, and for test; the first one that has
+# enough labels counts.
+SHARES = (0.1, 0.15, 0.2, 0.25, 0.3)
+# Labelled examples to measure on, if there are so many.
+MEASURED = 20
+# From this share on, texts are said to name their class.
+NAMED = 0.3
+
+# What `manifest` does with broken records while they are counted.
+COUNTING = {"on_error": "skip", "most_broken": 1.0}
+
+
+def find(
+  path: str, columns: Mapping[str, Any] | None, large: bool
+) -> tuple[str, dict[str, Any], str, list[str]]:
+  """(data set, options, column of the label, remarks) of a path."""
+  if not os.path.exists(path):
+    return ("tfds", _catalogue(path, large), "", [])
+  recordings = None if columns else sensors.find(path)
+  if recordings:
+    label = recordings.options["columns"]["label"]
+    label = label if isinstance(label, str) else label["field"]
+    return "manifest", recordings.options, label, [*recordings.remarks]
+  name, options = _layout.discover(path)
+  if name != "manifest":
+    return name, options, "", []
+  chosen = Options.of(_options.chosen(manifest.load, options))
+  table = records_of(chosen)
+  if not table.rows:
+    raise UserError(f"The table '{chosen.path}' has no record.")
+  guess = guessing.guess(table, columns)
+  options["columns"] = guess.columns
+  if guess.group:
+    options["group_column"] = guess.group
+  options = originals.rooted(options, table)
+  sizes = originals.sizes(options, table, large)
+  remarks = [*guess.remarks, *_leaks(guess, table)]
+  return name, {**options, **sizes}, guess.label, remarks
+
+
+def _catalogue(path: str, large: bool) -> dict[str, Any]:
+  """Options of a set of TFDS."""
+  if os.sep in path.partition("/")[2] or path.startswith((".", "/", "~")):
+    raise UserError(
+      f"No file or folder '{path}'.",
+      "Expected a folder, a table, an .npz, or a name of the TFDS catalogue.",
+    )
+  options: dict[str, Any] = {"dataset": path}
+  tfds = registry.find("data", "tfds")
+  try:
+    spec = tfds.spec(**options)
+  except UserError as error:
+    if "image_size" not in str(error):
+      raise UserError(
+        f"'{path}' is no file or folder, and no set of TFDS either. {error}"
+      ) from None
+    side = 128 if large else 64
+    return options | {"image_size": (side, side)}
+  side = max(
+    (max(it.shape[:2]) for it in spec.values() if len(it.shape) == 3), default=0
+  )
+  return options | ({"image_size": (64, 64)} if side > 64 and not large else {})
+
+
+def _leaks(guess: guessing.Guess, table: tables.Table) -> list[str]:
+  """A sentence for each text that names its class."""
+  sentences = []
+  for key, text in guess.columns.items():
+    column = known.parsed(key, text)
+    if column.kind != "text" or "label" not in guess.columns:
+      continue
+    pairs = [
+      (row.cells[column.names[0]], str(row.cells[guess.label]))
+      for row in table.rows[: known.SAMPLE]
+      if column.names[0] in row.cells and guess.label in row.cells
+    ]
+    share = known.named_in(pairs)
+    if share >= NAMED:
+      sentences.append(
+        f"'{column.names[0]}' names the class in {100 * share:.0f} % of the"
+        " records: a teacher that reads it knows the label, and its outputs"
+        " tell a student little more than the label does."
+      )
+  return sentences
+
+
+def divided(data: Any, name: str, options: dict[str, Any]) -> dict[str, Any]:
+  """Options whose drawn splits have enough labels to measure on."""
+  if name == "tfds":
+    return options
+  skipping = COUNTING if name == "manifest" else {}
+  for share in SHARES:
+    shares = {} if share == SHARES[0] else {"validation": share, "test": share}
+    sizes = []
+    for split in SPLITS[1:]:
+      source = data.load(split, **options, **shares, **skipping)
+      sizes.append(int(np.sum(answered(source))))
+    if min(sizes) >= MEASURED:
+      break
+  return options | shares
+
+
+def answered(source: Any) -> np.ndarray:
+  """Which examples have a label or a target: bool [N]."""
+  there = getattr(getattr(source, "_records", None), "values", {})
+  if "has/target" in there:
+    return there["has/target"]
+  return source.labelled
+
+
+def title(path: str) -> str:
+  """A short name of the data."""
+  base = os.path.basename(os.path.abspath(path))
+  return known.key_of(base.partition(".")[0]).lower()
