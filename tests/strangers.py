@@ -13,6 +13,7 @@ from examples import audio_file
 from layouts import parquet, table
 from PIL import Image
 
+ROOT = pathlib.Path(__file__).parents[1]
 CLASSES = ("finch", "heron", "owl")
 COUNT = 90
 WORDS = ("small and quick", "tall and grey", "round and quiet")
@@ -92,8 +93,11 @@ def sensors_of_people(folder):
       walking = (step // 150) % 2
       phone = rng.normal(size=3) + walking * np.sin(step / 3)
       watch = rng.normal(size=3) * 0.5 + walking * np.sin(step / 3)
-      cells = {f"phone_{axis}": f"{it:.3f}" for axis, it in zip("xyz", phone)}
-      cells |= {f"watch_{axis}": f"{it:.3f}" for axis, it in zip("xyz", watch)}
+      cells = {
+        f"{device}_{'xyz'[axis]}": f"{value:.3f}"
+        for device, values in (("phone", phone), ("watch", watch))
+        for axis, value in enumerate(values)
+      }
       activity = ("sit", "walk")[walking]
       rows.append({"time_ms": 20 * step, **cells, "activity": activity})
     table(folder / f"p{person:02d}.csv", rows)

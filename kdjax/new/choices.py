@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.errors import UserError
-from kdjax.new import networks
+from kdjax.new import networks, tasks
 from kdjax.new.facts import Facts, Modality
 from kdjax.new.source import Call
 
@@ -17,8 +17,6 @@ from kdjax.new.source import Call
 EPOCHS, LEAST, MOST = 30, 300, 3000
 # Examples of a step on a CPU, and on an accelerator if there are many.
 BATCH, LARGE_BATCH, MANY = 64, 256, 20_000
-# The rarest class has fewer than one of so many of the commonest one's.
-IMBALANCE = 10
 # Below this share of labelled examples, batches are a quarter labelled.
 SPARSE = 0.25
 # Of equal modalities, the student has the first of these.
@@ -127,8 +125,8 @@ def choose(
     small, reason = _usual(facts, large)
     reasons.append(reason)
   reasons.append(_compared(facts, small, large))
-  labels, distillation, reason = _terms(facts)
-  metrics, selected = _metrics(facts)
+  labels, distillation, reason = tasks.terms(facts)
+  metrics, selected = tasks.metrics(facts)
   batch, steps, lengths = _sizes(facts, on)
   read = tuple(facts.modalities[key] for key in dict.fromkeys(small + large))
   return Plan(
@@ -213,62 +211,11 @@ def _network(facts: Facts, keys: tuple[str, ...], *, large: bool) -> Call:
     for key in keys
   }
   options: dict[str, Any] = {"num_classes": facts.outputs}
-  options["width"] = 64 if large else 32
+  if not large:
+    options["width"] = 32
   if any(facts.modalities[key].missing > MISSING for key in keys):
     options["modality_dropout"] = 0.1
   return Call("network", "fusion", encoders=encoders, **options, dropout=0.1)
-
-
-def _terms(facts: Facts) -> tuple[dict[str, Any], dict[str, Any], str]:
-  """Terms of labels and of the teacher's outputs, and why."""
-  if facts.task == "target":
-    reads = {"student": "student/logits", "target": "batch/target"}
-    outputs = {"student": "student/logits", "teacher": "teacher/logits"}
-    return (
-      {"huber": Call("term", "huber", reads=reads)},
-      {"mse": Call("term", "mse", reads=outputs)},
-      "Terms: huber on targets, which outliers do not dominate; mse on the"
-      " teacher's predictions.",
-    )
-  if facts.task == "labels":
-    return (
-      {"binary_cross_entropy": Call("term", "binary_cross_entropy")},
-      {"multilabel_kd": Call("term", "multilabel_kd", temperature=2.0)},
-      "Terms: binary_cross_entropy and multilabel_kd, class by class.",
-    )
-  labels = {"cross_entropy": Call("term", "cross_entropy")}
-  if len(facts.classes) == 2:
-    return (
-      labels,
-      {"kd": Call("term", "kd", temperature=2.0)},
-      "Terms: cross_entropy, and kd; dist compares more classes than two.",
-    )
-  return (
-    labels,
-    {"dist": Call("term", "dist", weight=2.0)},
-    "Terms: cross_entropy, and dist, which validation chose on five of seven"
-    " pairs of modalities (kdjax/methods/README.md, the board).",
-  )
-
-
-def _metrics(facts: Facts) -> tuple[dict[str, Any], list[str]]:
-  """Knobs of a stage that say what is measured and selected, and why."""
-  if facts.task == "target":
-    reads = {"student": "student/logits", "target": "batch/target"}
-    measured = {"regression": Call("metric", "regression", reads=reads)}
-    return {"metrics": measured, "select": "mse", "select_mode": "min"}, []
-  if facts.task == "labels":
-    measured = {"multilabel": Call("metric", "multilabel")}
-    return {"metrics": measured, "select": "f1_macro"}, []
-  rare, common = min(facts.counts), max(facts.counts)
-  if rare * IMBALANCE < common:
-    names = dict(zip(facts.counts, facts.classes, strict=True))
-    return {"select": "f1_macro"}, [
-      f"Selection: by f1_macro, because '{names[common]}' has {common}"
-      f" training examples and '{names[rare]}' {rare}; sampling=\"balanced\" of"
-      " the data draws classes alike."
-    ]
-  return {}, []
 
 
 def _sizes(facts: Facts, on: Machine) -> tuple[int, int, str]:

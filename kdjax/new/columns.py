@@ -18,6 +18,8 @@ LABELS = (
   *("species", "activity", "emotion", "sentiment", "genre", "genres"),
   *("diagnosis", "outcome", "tag", "tags", "type", "score", "rating", "price"),
 )
+# Those that also count as a part of a name; "y" of phone_y is an axis.
+ANSWERS = tuple(word for word in LABELS if word != "y")
 PEOPLE = (
   *("person", "subject", "speaker", "patient", "participant", "user"),
   *("actor", "rater", "volunteer", "group"),
@@ -112,7 +114,7 @@ def _kind_of_list(name: str, cell: list) -> str:
     return ""
   if isinstance(cell[0], list):
     return "sequence"
-  named = {*words_of(name)} & {*LABELS}
+  named = {*words_of(name)} & {*ANSWERS}
   if all(isinstance(it, str) for it in cell):
     if all(_layout.kind_of(it) == "image" for it in cell):
       return "frames"
@@ -121,6 +123,7 @@ def _kind_of_list(name: str, cell: list) -> str:
 
 
 def are_numbers(cells: Sequence[Any]) -> bool:
+  """Whether all cells are numbers."""
   try:
     for cell in cells:
       _columns.number(cell)
@@ -145,7 +148,7 @@ def _kind_of_numbers(name: str, cells: Sequence[Any]) -> str:
 def _kind_of_words(name: str, cells: Sequence[str]) -> str:
   different = len({*cells})
   lengths = [len(cell.split()) for cell in cells]
-  if "|" in "".join(cells) and {*words_of(name)} & {*LABELS}:
+  if "|" in "".join(cells) and {*words_of(name)} & {*ANSWERS}:
     return "labels"
   if max(lengths) <= WORDS and different * EACH <= len(cells):
     return "category"

@@ -77,6 +77,13 @@ class Facts:
     """How many numbers a network predicts."""
     return len(self.classes) or 1
 
+  @property
+  def shown_scale(self) -> str:
+    """The mean of a target ± its deviation."""
+    form = ",.0f" if self.scale[1] >= 10 else ".3g"
+    mean, deviation = (format(value, form) for value in self.scale)
+    return f"{mean} ± {deviation}"
+
   def described(self) -> list[str]:
     """Sentences on what there is."""
     sizes = [f"{size:,} for {split}" for split, size in self.sizes.items()]
@@ -85,8 +92,7 @@ class Facts:
       lacking = f", {100 * it.missing:.0f} % without" if it.missing else ""
       found.append(f"'{it.key}': {it.kind} {[*it.shape]}{lacking}.")
     if self.task == "target":
-      mean, deviation = self.scale
-      found.append(f"To predict: '{self.label}', {mean:.4g} ± {deviation:.4g}.")
+      found.append(f"To predict: '{self.label}', {self.shown_scale}.")
       return found
     named = [
       f"{name} {count:,}"

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from kdjax.data import _columns, _splits
 from kdjax.errors import UserError
 from kdjax.new.columns import (
+  ANSWERS,
   LABELS,
   PEOPLE,
   SAMPLE,
@@ -104,7 +105,7 @@ def _label(
     for column in answers:
       if column.name.strip().lower() == word:
         return column
-  for word in LABELS:
+  for word in ANSWERS:
     for column in answers:
       if words_of(column.name)[-1:] == [word]:
         return column

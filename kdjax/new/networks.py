@@ -39,8 +39,7 @@ def encoder(
     widths = (32, 64) if large else (16, 32)
     name, options = "audio_cnn", {"widths": widths, **options, "dropout": 0.2}
   elif kind == "text":
-    size = 64 if large else 16
-    own = {"vocabulary": Name("WORDS"), "words": size, "channels": size}
+    own = {"vocabulary": Name("WORDS"), "words": 64 if large else 32}
     name, options = "text_cnn", {**own, **options, "dropout": 0.5}
   elif kind == "sequence" and not by_statistics(facts):
     widths = (32, 64, 64) if large else (16, 32, 32)
@@ -49,7 +48,9 @@ def encoder(
   else:
     widths = (128, 128) if large else (32, 32)
     own = {"widths": widths, "normalize": True}
-    name, options = "mlp", {**own, **options, "dropout": 0.3 if large else 0.1}
+    if large:
+      own["dropout"] = 0.3
+    name, options = "mlp", {**own, **options}
     kind = "vector"
   if DEFAULTS.get(kind) != key:
     options["modality"] = key
@@ -67,7 +68,7 @@ def by_statistics(facts: Facts) -> bool:
 
 
 def pipelines(facts: Facts, modalities: tuple[Modality, ...]) -> dict[str, Any]:
-  """view -> modality -> transforms: "once" before all steps, "train" in each."""
+  """view -> modality -> transforms; "once" is before all steps."""
   once, train = {}, {}
   for it in modalities:
     if it.kind == "image":
@@ -94,7 +95,7 @@ def _is_standard(mean: float, deviation: float) -> bool:
 
 
 def _log_mel(facts: Facts) -> str:
-  """The spectrogram of windows of 25 ms, 10 ms apart."""
-  rate = facts.options.get("sample_rate", 16000)
-  window, hop = rate // 40, rate // 100
-  return f"log_mel(sample_rate={rate}, window={window}, hop={hop}, mels={MELS})"
+  """The spectrogram of windows of 25 to 32 ms, 10 or 20 ms apart."""
+  if facts.options.get("sample_rate", 16000) == 16000:
+    return f"log_mel(mels={MELS})"
+  return f"log_mel(sample_rate=8000, window=256, mels={MELS})"

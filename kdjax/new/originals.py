@@ -1,4 +1,4 @@
-"""Files and texts before they are cut or scaled, and the sizes that fit them."""
+"""Files and texts before they are cut or scaled, and sizes that fit them."""
 
 import os
 from collections.abc import Callable, Mapping

@@ -119,7 +119,7 @@ def _sensors(
       known.are_numbers(column.cells)
     )
     words = known.words_of(name)
-    answer = {*words} & {*known.LABELS, *known.IDENTITIES}
+    answer = {*words} & {*known.ANSWERS, *known.IDENTITIES}
     if not numeric or column is time or answer or column.different < 2:
       continue
     match = re.fullmatch(r"(.*?)[ _.\-]?([xyz]|[XYZ])", name)
@@ -139,7 +139,7 @@ def _label(read: Sequence[tables.Table]) -> str:
       if name in row.cells
     ]
     numbers = not cells or known.are_numbers(cells)
-    named = {*known.words_of(name)} & {*known.LABELS}
+    named = {*known.words_of(name)} & {*known.ANSWERS}
     different = len({*cells})
     if 1 < different <= known.CLASSES and (named or not numbers):
       return name
@@ -179,8 +179,8 @@ def _pattern(paths: Sequence[str], in_names: bool) -> tuple[str, str]:
   if len({*folders}) > 1:
     return "{label}/*.csv", ""
   raise UserError(
-    f"The {len(paths)} CSVs have equal columns of numbers, and no label: neither"
-    " a column of words or classes, nor folders or names that repeat.",
+    f"The {len(paths)} CSVs have equal columns of numbers, and no label:"
+    " neither a column of words or classes, nor folders or names that repeat.",
     "Expected a column such as 'activity', or names such as ann/walk_1.csv.",
   )
 

@@ -33,12 +33,18 @@ class Call:
     self.function = function
     self.items = [(None, it) for it in positional] + [*named.items()]
 
+  def replaced(self, **named: Any) -> "Call":
+    """A call with other values of some keyword arguments."""
+    other = Call(self.function)
+    other.items = [(key, named.get(key or "", it)) for key, it in self.items]
+    return other
+
 
 def assigned(name: str, value: Any, note: str = "", indent: int = STEP) -> str:
   """The lines of `name = value`, with a comment above them."""
   pad = " " * indent
   start = f"{pad}{name} = " if name else pad
-  return _comment(note, indent) + start + text_of(value, indent, len(start))
+  return comment(note, indent) + start + text_of(value, indent, len(start))
 
 
 def returned(value: Any, indent: int = STEP) -> str:
@@ -64,17 +70,21 @@ def text_of(value: Any, indent: int, used: int, after: int = 0) -> str:
     return line or ""
   opening, closing, items = parts
   pad = " " * (indent + STEP)
+  if line is not None and isinstance(value, Call):
+    inner = line[len(opening) : -len(closing)]
+    if len(pad) + len(inner) <= WIDTH:
+      return f"{opening}\n{pad}{inner}\n{' ' * indent}{closing}"
   lines = [opening]
   for start, item in items:
     note = item.note if isinstance(item, Noted) else ""
     item = item.value if isinstance(item, Noted) else item
     shown = text_of(item, indent + STEP, len(pad) + len(start), 1)
-    lines.append(f"{_comment(note, indent + STEP)}{pad}{start}{shown},")
+    lines.append(f"{comment(note, indent + STEP)}{pad}{start}{shown},")
   return "\n".join([*lines, " " * indent + closing])
 
 
-def _comment(note: str, indent: int) -> str:
-  """A comment, cut into lines."""
+def comment(note: str, indent: int = STEP) -> str:
+  """The lines of a comment; "" without one."""
   if not note:
     return ""
   mark = " " * indent + "# "

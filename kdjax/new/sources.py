@@ -1,4 +1,4 @@
-"""Where data are: a folder, a table, arrays or TFDS, as options of a data set."""
+"""A folder, a table, arrays or TFDS, as options of a data set."""
 
 import os
 from collections.abc import Mapping
@@ -18,9 +18,11 @@ from kdjax.preprocess import tables
 
 # Shares that are drawn for validation, and for test; the first one that has
 # enough labels counts.
-SHARES = (0.1, 0.15, 0.2, 0.25, 0.3)
-# Labelled examples to measure on, if there are so many.
-MEASURED = 20
+SHARES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35)
+# Labelled examples to measure on, if shares of up to ENOUGH have so many.
+MEASURED, ENOUGH = 50, 0.2
+# Up to so many people are divided into folds.
+FEW_PEOPLE, FOLDS = 30, 5
 # From this share on, texts are said to name their class.
 NAMED = 0.3
 
@@ -103,19 +105,71 @@ def _leaks(guess: guessing.Guess, table: tables.Table) -> list[str]:
 
 
 def divided(data: Any, name: str, options: dict[str, Any]) -> dict[str, Any]:
-  """Options whose drawn splits have enough labels to measure on."""
+  """Options whose drawn splits have enough labels to measure on.
+
+  Raises:
+    UserError: a split stays empty, as of very few records or people.
+  """
   if name == "tfds":
     return options
+  folds = _folds(data, options) if options.get("group_column") else None
+  if folds:
+    return options | {"folds": folds}
   skipping = COUNTING if name == "manifest" else {}
+  found, error = None, None
   for share in SHARES:
     shares = {} if share == SHARES[0] else {"validation": share, "test": share}
-    sizes = []
-    for split in SPLITS[1:]:
-      source = data.load(split, **options, **shares, **skipping)
-      sizes.append(int(np.sum(answered(source))))
-    if min(sizes) >= MEASURED:
+    try:
+      sizes = [
+        int(np.sum(answered(data.load(split, **options, **shares, **skipping))))
+        for split in SPLITS
+      ]
+    except UserError as empty:  # a split without any record
+      error = error or empty
+      continue
+    if min(sizes) > 0 and (found is None or share <= ENOUGH):
+      found = options | shares
+    if found is not None and min(sizes[1:]) >= MEASURED:
       break
-  return options | shares
+  if found is None and error is not None:
+    raise error
+  return _effective(data, found or options, skipping)
+
+
+def _folds(data: Any, options: dict[str, Any]) -> int:
+  """The number of folds if people are few; 0 if they need none.
+
+  Shares of few people, drawn by a hash, may be empty or much too large; folds
+  have equally many. Each seed tests on other people.
+  """
+  people = len(data.group_names(**options))
+  folds = min(FOLDS, people)
+  if not 3 <= people <= FEW_PEOPLE:
+    return 0
+  try:
+    labelled = [
+      np.sum(answered(data.load(split, seed, **options, folds=folds)))
+      for seed in range(folds)
+      for split in SPLITS
+    ]
+  except UserError:  # a column states the splits, or a fault
+    return 0
+  return folds if min(labelled) else 0
+
+
+def _effective(
+  data: Any, options: dict[str, Any], skipping: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Options without the share of a split that the data state."""
+  for split in SPLITS[1:]:
+    if split in options:
+      rest = {key: it for key, it in options.items() if key != split}
+      sizes = [
+        len(data.load(split, **it, **skipping)) for it in (options, rest)
+      ]
+      if sizes[0] == sizes[1]:
+        options = rest
+  return options
 
 
 def answered(source: Any) -> np.ndarray:

@@ -13,8 +13,16 @@ from kdjax.new.source import Call, Name, Noted
 
 # Options of data in the order in which they are written.
 ORDER = (
-  *("root", "dataset", "table", "columns", "group_column", "validation"),
-  *("test", "image_size", "channels", "seconds", "sample_rate", "steps"),
+  *("root", "dataset", "table", "columns", "group_column", "folds"),
+  *(
+    "validation",
+    "test",
+    "image_size",
+    "channels",
+    "seconds",
+    "sample_rate",
+    "steps",
+  ),
   *("rate", "window", "step", "purity", "tokenizer", "vocabulary_size"),
   *("length", "on_error", "pipelines", "labelled_fraction"),
 )
@@ -35,8 +43,7 @@ def config(plan: Plan, out: str, workdir: str) -> str:
   body = [
     'def get_config():\n  """The experiment."""',
     source.assigned("examples", _data(plan, out)),
-    source.assigned("large", plan.large, "The teacher and the student."),
-    source.assigned("small", plan.small),
+    *_networks(plan),
     source.assigned("labels", plan.labels, _note_of_labels(plan.facts)),
     source.assigned("outputs", plan.distillation),
     source.assigned("training", _training(plan)),
@@ -55,8 +62,22 @@ def config(plan: Plan, out: str, workdir: str) -> str:
   code = "\n".join(body)
   words = f"WORDS = {_words(plan.facts)}\n" if "WORDS" in code else ""
   parts = [f'"""{_docstring(plan, out, workdir)}"""', _imports(code)]
-  parts += [f"# Of the vocabulary.\n{words}"] if words else []
+  parts += [f"# Words of the vocabulary.\n{words}"] if words else []
   return "\n\n".join(parts).rstrip() + "\n\n\n" + code + "\n"
+
+
+def _networks(plan: Plan) -> list[str]:
+  """Lines that assign the teacher's network and the student's."""
+  lines, large = [], plan.large
+  encoders = dict(large.items).get("encoders")
+  if encoders:
+    lines = [source.assigned("encoders", encoders)]
+    large = large.replaced(encoders=Name("encoders"))
+  lines.append(source.assigned("large", large))
+  lines.append(source.assigned("small", plan.small))
+  note = "The teacher's network, and the student's, which is smaller."
+  lines[0] = source.comment(note) + lines[0]
+  return lines
 
 
 def _imports(code: str) -> str:
@@ -71,9 +92,11 @@ def _imports(code: str) -> str:
 def _docstring(plan: Plan, out: str, workdir: str) -> str:
   facts = plan.facts
   small, large = _listed(plan.student), _listed(plan.teacher)
-  first = f"{facts.title}: a student of {small}, a teacher of {large}."
+  first = f"{facts.title}: the student reads {small}, the teacher {large}."
+  if small == large:
+    first = f"{facts.title}: student and teacher read {small}."
   if len(first) > source.WIDTH - 3:
-    first = f"{facts.title}: a student of {small}, taught with more."
+    first = f"{facts.title}: a student and its teacher."
   said = textwrap.fill(_counted(facts), source.WIDTH)
   labels = _listed(plan.labels)
   rows = [
@@ -91,8 +114,7 @@ def _counted(facts: Facts) -> str:
   sizes = [f"{size:,}" for size in facts.sizes.values()]
   text = f"Examples of train, validation and test: {', '.join(sizes)}. "
   if facts.task == "target":
-    mean, deviation = facts.scale
-    text += f"The target '{facts.label}' is {mean:.4g} ± {deviation:.4g}."
+    text += f"The target '{facts.label}' is {facts.shown_scale}."
   else:
     share = 100 * choices.largest_share(facts)
     text += (
@@ -137,7 +159,8 @@ def _read_columns(plan: Plan) -> dict[str, Any]:
   """The columns that a network, a term or a metric reads."""
   read = {it.key for it in choices.read_by(plan)}
   return {
-    key: column
+    # A key that is a kind needs no kind before its column.
+    key: column.removeprefix(f"{key}:") if isinstance(column, str) else column
     for key, column in plan.facts.options["columns"].items()
     if key in read or key.partition("/")[0] in ("label", "target")
   }
@@ -146,7 +169,8 @@ def _read_columns(plan: Plan) -> dict[str, Any]:
 def _notes(facts: Facts) -> dict[str, str]:
   """Comments on options of the data."""
   notes = {
-    "group_column": "All records of one are in the same split.",
+    "group_column": "All records of one person are in the same split.",
+    "folds": "Each seed tests on another fold of the people.",
     "on_error": f"{facts.broken} records cannot be read.",
     "labelled_fraction": "Few have a label: a share of every batch does.",
     "pipelines": _note_of_pipelines(facts),
@@ -186,7 +210,7 @@ def _training(plan: Plan) -> dict[str, Any]:
   """Knobs of all stages."""
   rate = Call("schedule", "cosine", RATE, warmup=max(1, plan.steps // RISE))
   return {
-    "steps": plan.steps,
+    "steps": Noted(plan.steps, _note_of_steps(plan)),
     "batch_size": plan.batch_size,
     "optimizer": Call(
       "optimizer", "adamw", learning_rate=rate, weight_decay=0.01
@@ -194,6 +218,12 @@ def _training(plan: Plan) -> dict[str, Any]:
     "eval_every": max(1, plan.steps // EVALUATIONS),
     **plan.metrics,
   }
+
+
+def _note_of_steps(plan: Plan) -> str:
+  size = max(plan.facts.sizes["train"], 1)
+  epochs = plan.steps * plan.batch_size / size
+  return f"{epochs:.2g} passes over the training examples."
 
 
 def _stages() -> dict[str, Any]:
