@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.errors import UserError
-from kdjax.new import networks, tasks
+from kdjax.new import checkpoints, networks, tasks
 from kdjax.new.facts import Facts, Modality
 from kdjax.new.source import Call
 
@@ -105,8 +105,7 @@ def choose(
     student: the modalities that the student reads; () chooses one.
     teacher: those of the teacher; () is all.
     on: the machine; None is this one.
-    pretrained: a checkpoint that the teacher's encoder of its modality is; "" is
-      none.
+    pretrained: a checkpoint as the teacher's encoder of its modality, or "".
 
   Raises:
     UserError: a modality does not exist.
@@ -125,6 +124,9 @@ def choose(
     small, reason = _usual(facts, large)
     reasons.append(reason)
   reasons.append(_compared(facts, small, large))
+  if pretrained:
+    facts, large, reason = checkpoints.adopted(facts, large, pretrained)
+    reasons.append(reason)
   labels, distillation, reason = tasks.terms(facts)
   metrics, selected = tasks.metrics(facts)
   batch, steps, lengths = _sizes(facts, on)
@@ -199,7 +201,7 @@ def _compared(
 
 def _network(facts: Facts, keys: tuple[str, ...], *, large: bool) -> Call:
   """The network of some modalities: one encoder, or a fusion of several."""
-  if len(keys) == 1:
+  if len(keys) == 1 and not facts.modalities[keys[0]].checkpoint:
     return networks.encoder(
       facts.modalities[keys[0]],
       facts,

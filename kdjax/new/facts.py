@@ -28,12 +28,14 @@ class Modality:
     kind: image, audio, text, numbers or sequence.
     shape: of one example.
     missing: the share of training examples without it.
+    checkpoint: (network, path) of published weights that read it, if any.
   """
 
   key: str
   kind: str
   shape: tuple[int, ...]
   missing: float = 0.0
+  checkpoint: tuple[str, str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,10 @@ def encoder(
     **options: further ones, such as num_classes.
   """
   kind, key = modality.kind, modality.key
+  if modality.checkpoint:
+    name, path = modality.checkpoint
+    options = {"still": True, "cache": "auto", "modality": key}
+    return Call("network", name, pretrained=path, **options)
   if kind == "image":
     deep = min(modality.shape[:2]) > 16
     widths = (32, 64, 128) if deep else (32, 64)
@@ -71,7 +75,10 @@ def pipelines(facts: Facts, modalities: tuple[Modality, ...]) -> dict[str, Any]:
   """view -> modality -> transforms; "once" is before all steps."""
   once, train = {}, {}
   for it in modalities:
-    if it.kind == "image":
+    if it.checkpoint:
+      if it.kind == "image":
+        once[it.key] = f"published(path='{it.checkpoint[1]}')"
+    elif it.kind == "image":
       padding = max(1, min(it.shape[:2]) // 8)
       train[it.key] = f"to_float|crop(padding={padding})"
     elif it.kind == "audio":

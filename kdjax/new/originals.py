@@ -128,8 +128,11 @@ def _read(
 def _is_grey(file: Any) -> bool:
   from PIL import Image
 
-  with Image.open(file) as image:
-    return image.mode in ("1", "L", "LA", "I", "I;16")
+  try:
+    with Image.open(file) as image:
+      return image.mode in ("1", "L", "LA", "I", "I;16")
+  except OSError as error:
+    raise ValueError(f"{error}") from error
 
 
 def _of_images(

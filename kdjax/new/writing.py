@@ -26,6 +26,10 @@ ORDER = (
   *("rate", "window", "step", "purity", "tokenizer", "vocabulary_size"),
   *("length", "on_error", "pipelines", "labelled_fraction"),
 )
+# What only one kind of modality needs.
+OF_KIND = {"image_size": "image", "channels": "image", "seconds": "audio"}
+OF_KIND |= {"sample_rate": "audio", "steps": "sequence", "tokenizer": "text"}
+OF_KIND |= {"vocabulary_size": "text", "length": "text"}
 # The learning rate, and the share of steps in which it rises.
 RATE, RISE = 2e-3, 20
 # Evaluations of a stage.
@@ -106,6 +110,8 @@ def _docstring(plan: Plan, out: str, workdir: str) -> str:
   ]
   table = "\n".join(f"  {name:<9}  {text}" for name, text in rows)
   command = f"  kdjax run --config={out} --workdir={workdir}"
+  if len(command) > source.WIDTH:
+    command = command.replace(" --workdir", " \\\n    --workdir")
   return f"{first}\n\n{said}\n\n{table}\n\n{command}\n"
 
 
@@ -145,10 +151,13 @@ def _data(plan: Plan, out: str) -> Call:
   fraction = choices.labelled_fraction(facts)
   if fraction is not None:
     options["labelled_fraction"] = fraction
-  notes = _notes(facts)
+  notes = _notes(plan)
+  kinds = [it.kind for it in choices.read_by(plan)]
   written = {}
   for key in sorted(options, key=ORDER.index):
     value = options[key]
+    if OF_KIND.get(key, kinds[0]) not in kinds:
+      continue
     if not value or (key in known and known[key] == value):
       continue
     written[key] = Noted(value, notes[key]) if key in notes else value
@@ -166,14 +175,15 @@ def _read_columns(plan: Plan) -> dict[str, Any]:
   }
 
 
-def _notes(facts: Facts) -> dict[str, str]:
+def _notes(plan: Plan) -> dict[str, str]:
   """Comments on options of the data."""
+  facts = plan.facts
   notes = {
     "group_column": "All records of one person are in the same split.",
     "folds": "Each seed tests on another fold of the people.",
     "on_error": f"{facts.broken} records cannot be read.",
     "labelled_fraction": "Few have a label: a share of every batch does.",
-    "pipelines": _note_of_pipelines(facts),
+    "pipelines": _note_of_pipelines(plan),
     "validation": "Shares that are drawn; a column 'split' would state them.",
     "image_size": "Larger pictures have more detail, and take longer.",
     "window": "Seconds of a window, and from one to the next."
@@ -184,10 +194,11 @@ def _notes(facts: Facts) -> dict[str, str]:
   return {key: note for key, note in notes.items() if note}
 
 
-def _note_of_pipelines(facts: Facts) -> str:
+def _note_of_pipelines(plan: Plan) -> str:
+  facts = plan.facts
   if facts.task == "target" and facts.scale[1]:
     return "Targets, and results, are in deviations from the mean."
-  kinds = {it.kind for it in facts.modalities.values()}
+  kinds = {it.kind for it in choices.read_by(plan)}
   if "image" in kinds:
     return "Add |flip if a mirrored picture has the same class."
   return ""
