@@ -127,7 +127,7 @@ def read(
   skipping = options | (sources.COUNTING if name == "manifest" else {})
   loaded = {split: data.load(split, **skipping) for split in sources.SPLITS}
   summaries = {split: _measured(it) for split, it in loaded.items()}
-  task, classes = _task(data, options, summaries["train"], path)
+  task, classes = _task(data, options, loaded["train"], path)
   labelled = {
     split: _labelled(source, task, summaries[split])
     for split, source in loaded.items()
@@ -196,7 +196,7 @@ def _task(
       tuple(data.class_names(**options)) if hasattr(data, "class_names") else ()
     )
     several = len(spec["label"].shape) == 1
-    count = spec["label"].shape[0] if several else len(train.classes)
+    count = spec["label"].shape[0] if several else int(train.labels.max()) + 1
     return "labels" if several else "classes", names or tuple(
       map(str, range(count))
     )

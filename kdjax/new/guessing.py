@@ -25,6 +25,8 @@ from kdjax.preprocess import tables
 
 # A column with more empty cells is no part of the joint numbers.
 EMPTY = 0.05
+# A longer name of a column is a cell.
+LONGEST = 60
 
 
 class Guess(NamedTuple):
@@ -53,27 +55,58 @@ def guess(table: tables.Table, stated: Mapping[str, Any] | None) -> Guess:
   Raises:
     UserError: several columns may be the label, or none holds examples.
   """
+  _check_header(table)
   columns = [column_of(table, name) for name in table.columns]
-  group = _group(columns)
-  if stated is not None:
-    label = [it for it in _columns.parse(stated) if _is_answer(it)]
-    names = {name for it in _columns.parse(stated) for name in it.names}
+  # Who is in which split is stated: nothing is drawn by the person.
+  drawn = not any(_splits.is_column(it.name) for it in columns)
+  group = _group(columns) if drawn else ""
+  parsed = _columns.parse(stated or {})
+  answers = [it for it in parsed if _is_answer(it)]
+  if len(parsed) > len(answers):
+    names = {name for it in parsed for name in it.names}
     group = "" if group in names else group
-    return Guess(dict(stated), label[0].names[0] if label else "", group, ())
+    return Guess(
+      dict(stated or {}), answers[0].names[0] if answers else "", group, ()
+    )
   free = [it for it in columns if not _splits.is_column(it.name)]
   free = [it for it in free if it.name != group]
-  label = _label(free, table.classes)
+  if answers:
+    label = next((it for it in columns if it.name == answers[0].names[0]), None)
+    answer = dict(stated or {})
+  else:
+    label = _label(free, table.classes)
+    answer = _answer(label, table.classes) if label else {}
+  if label is None and answers:
+    raise UserError(
+      f"The table has no column '{answers[0].names[0]}'.",
+      exists=table.columns,
+      near=answers[0].names[0],
+    )
   if label is None:
     raise UserError(
       "No column of the table can be the label: none has words or whole numbers"
       f" that occur in several records. It has {', '.join(table.columns)}.",
-      "Name it, as in --columns=image=photo,label=species; distillation without"
-      " labels is `kdjax list methods seed`.",
+      "Name it, as in --columns=label=species; distillation without labels is"
+      " `kdjax list methods seed`.",
     )
   inputs = [it for it in free if it.name != label.name]
-  answers = _answer(label, table.classes)
   inputs, remarks = _inputs(inputs, label, _aligned(table, label.name))
-  return Guess({**inputs, **answers}, label.name, group, tuple(remarks))
+  return Guess({**inputs, **answer}, label.name, group, tuple(remarks))
+
+
+def _check_header(table: tables.Table) -> None:
+  """Raises `UserError` for a first line that is a record."""
+  strange = [
+    name
+    for name in table.columns
+    if len(name) > LONGEST or (name.strip() and are_numbers([name]))
+  ]
+  if strange and len(table.columns) > 1:
+    raise UserError(
+      f"The first line of the table has '{strange[0][:LONGEST]}', which is no"
+      " name of a column.",
+      "Write a line with the columns' names above the records.",
+    )
 
 
 def _is_answer(column: _columns.Column) -> bool:
@@ -115,7 +148,7 @@ def _label(
     raise UserError(
       "Which column is the label? Several have classes:"
       f" {', '.join(it.name for it in likely)}.",
-      f"Name all columns, as in --columns=text=caption,label={likely[0].name}.",
+      f"Name it, as in --columns=label={likely[0].name}.",
     )
   return likely[0] if likely else None
 
@@ -177,8 +210,8 @@ def _reason(column: Column, label: Column, aligned: Sequence[tuple]) -> str:
     return "it has classes of its own, as a second label would."
   if column.kind == "category" and not are_numbers(column.cells):
     return (
-      "words that are classes, as a second label would have; it is read by"
-      f" --columns={key_of(column.name)}=text:{column.name},.. with all others."
+      "words that are classes, as a second label would have; --columns can"
+      " name it as a text."
     )
   if column.kind in ("numbers", "category") and column.empty > EMPTY:
     return (

@@ -43,7 +43,8 @@ def find(
     return "manifest", recordings.options, label, [*recordings.remarks]
   name, options = _layout.discover(path)
   if name != "manifest":
-    return name, options, "", []
+    stated = {"columns": dict(columns)} if columns else {}
+    return name, options | stated, "", []
   chosen = Options.of(_options.chosen(manifest.load, options))
   table = records_of(chosen)
   if not table.rows:
