@@ -75,6 +75,7 @@ class Plan:
     batch_size: of a step.
     steps: of a stage.
     reasons: sentences: what was chosen, and why.
+    seeds: repetitions.
   """
 
   facts: Facts
@@ -89,6 +90,7 @@ class Plan:
   batch_size: int
   steps: int
   reasons: tuple[str, ...]
+  seeds: int = SEEDS
 
 
 def choose(

@@ -1,5 +1,6 @@
 """From data to a config, and to a student, in one call."""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -55,6 +56,8 @@ def distil(
   teacher: str | Sequence[str] = (),
   columns: Mapping[str, Any] | None = None,
   pretrained: str = "",
+  steps: int = 0,
+  seeds: int = choices.SEEDS,
   quiet: bool = False,
 ) -> Distilled:
   """Chooses, trains and distils a student from data as they lie there.
@@ -63,7 +66,8 @@ def distil(
     distilled.student(image=images)["probabilities"]
 
   It is `kdjax new` and `kdjax run`: `<out>/config.py` says what was trained,
-  and `<out>/run` is the workdir. The same call continues what was interrupted.
+  and `<out>/run` is the workdir. The same call continues what was interrupted;
+  a config that is there is not written again, and may have been edited.
 
   Args:
     data: a folder, a table, an .npz, or a name of the TFDS catalogue.
@@ -72,6 +76,8 @@ def distil(
     teacher: those of the teacher; () is all.
     columns: key -> column of a table, in place of a guess.
     pretrained: a checkpoint that the teacher starts from.
+    steps: of each stage; 0 chooses.
+    seeds: repetitions; the student is that of the first.
     quiet: whether nothing is printed.
 
   Raises:
@@ -83,27 +89,31 @@ def distil(
 
   out = pathlib.Path(out)
   path, workdir = out / "config.py", out / "run"
-  made = make(
-    data,
-    str(path),
-    workdir=str(workdir),
-    student=_tuple(student),
-    teacher=_tuple(teacher),
-    columns=columns,
-    pretrained=pretrained,
-    timed=not path.exists(),
-  )
+  reasons = (f"{path} exists, and says what is trained.",)
   if not path.exists():
+    made = make(
+      data,
+      str(path),
+      workdir=str(workdir),
+      student=_tuple(student),
+      teacher=_tuple(teacher),
+      columns=columns,
+      pretrained=pretrained,
+      steps=steps,
+      seeds=seeds,
+      timed=not steps,
+    )
     write(made, str(path))
+    reasons = made.plan.reasons
   if not quiet:
-    print(*made.plan.reasons, sep="\n")
+    print(*reasons, sep="\n")
   results = experiment.run(fields.load(str(path)), workdir, quiet=quiet)
   if not quiet:
     report.show(results, str(workdir))
   return Distilled(
     results,
     students.student(workdir, "distilled"),
-    made.plan.reasons,
+    reasons,
     str(path),
   )
 
@@ -117,6 +127,8 @@ def make(
   teacher: Sequence[str] = (),
   columns: Mapping[str, Any] | None = None,
   pretrained: str = "",
+  steps: int = 0,
+  seeds: int = choices.SEEDS,
   timed: bool = True,
 ) -> Made:
   """Reads data, chooses an experiment and checks it; writes nothing.
@@ -129,6 +141,8 @@ def make(
     teacher: as in `distil`.
     columns: as in `distil`.
     pretrained: as in `distil`.
+    steps: as in `distil`.
+    seeds: as in `distil`.
     timed: whether some steps are timed, and the number of steps then fits in
       BUDGET.
 
@@ -141,16 +155,19 @@ def make(
   on = choices.machine()
   found = facts.read(data, columns, large=on.accelerated)
   plan = choices.choose(found, student, teacher, on, pretrained)
+  plan = dataclasses.replace(plan, seeds=seeds)
+  if steps:
+    plan = choices.with_steps(plan, steps, f"Steps: {steps}, as asked for.")
   text = writing.config(plan, out, workdir)
   plain = workdirs.resolve(_config_of(text, out))
   check.plan(plain, list(plain["order"]))
   costs: dict[str, estimate.Cost] = {}
   if timed:
     costs = estimate.measured(plain, found.sizes)
-    steps = _affordable(plan.steps, costs)
-    if steps < plan.steps:
+    fit = _affordable(plan.steps, costs)
+    if fit < plan.steps:
       reason = (
-        f"Steps: {steps}, not {plan.steps}, so that a run takes about"
+        f"Steps: {fit}, not {plan.steps}, so that a run takes about"
         f" {estimate.duration(BUDGET)} on {on}."
       )
       plan = choices.with_steps(plan, steps, reason)

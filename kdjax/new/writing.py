@@ -58,7 +58,7 @@ def config(plan: Plan, out: str, workdir: str) -> str:
         plan.facts.title,
         data=Name("examples"),
         stages=Name("stages"),
-        seeds=choices.SEEDS,
+        seeds=plan.seeds,
         gains=(("distilled", "alone"),),
       )
     ),

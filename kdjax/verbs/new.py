@@ -74,6 +74,6 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
   print(f"  kdjax run --config={values.out} --workdir={workdir}")
   if made.costs:
     where = str(choices.machine())
-    print(estimate.sentence(made.costs, where, choices.SEEDS))
+    print(estimate.sentence(made.costs, where, made.plan.seeds))
   else:
     print("How long it takes was not measured (--notimed).")
