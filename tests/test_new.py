@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 
+import examples
 import layouts
 import numpy as np
 import pytest
@@ -410,3 +411,30 @@ def test_texts_without_spaces_are_read_by_characters():
   found = originals._of_texts(["一个小而快的鸟在水边飞来飞去"] * 5)
   assert found["tokenizer"] == "characters"
   assert networks.FEW and sources.SHARES
+
+
+def test_arrays_and_sets_of_tfds_are_read_too(tmp_path, monkeypatch):
+  made = examples.arrays(tmp_path)
+  found = facts.read(made["root"])
+  assert found.name == "arrays" and found.modalities and found.classes
+  text, config = write(choices.choose(found, on=CPU), tmp_path)
+  assert config.data.name == "arrays" and "columns" not in text
+  options = examples.tfds(tmp_path / "tfds")
+  monkeypatch.setattr(sources, "_catalogue", lambda path, large: options)
+  found = facts.read("a_set_of_the_catalogue")
+  assert found.name == "tfds" and "image" in found.modalities
+  text, config = write(choices.choose(found, on=CPU), tmp_path)
+  assert config.data.dataset == options["dataset"]
+
+
+def test_names_with_quotes_and_backslashes_are_written(tmp_path):
+  name = 'kind "of" \\ bird'
+  layouts.table(
+    tmp_path / "a.csv",
+    [
+      {"size": number(place), name: layouts.label(place)} for place in range(90)
+    ],
+  )
+  found = facts.read(str(tmp_path))
+  _, config = write(choices.choose(found, on=CPU), tmp_path)
+  assert config.data.columns["label"] == name

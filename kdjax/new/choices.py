@@ -23,8 +23,8 @@ SPARSE = 0.25
 USUAL = ("image", "audio", "sequence", "numbers", "text")
 # A share of examples without a modality that the teacher is prepared for.
 MISSING = 0.02
-# Smaller test splits make differences of one example visible.
-SMALL_TEST = 200
+# Fewer labelled examples make differences of one example visible.
+SMALL = {"validation": 50, "test": 200}
 
 SEEDS = 3
 
@@ -248,13 +248,15 @@ def _warnings(facts: Facts) -> list[str]:
       f"Labels: {labelled:,} of {train:,} training examples have one; the"
       " distillation terms read the others too."
     )
-  if facts.sizes["test"] < SMALL_TEST:
-    found.append(
-      f"Test: {facts.sizes['test']} examples; one of them is"
-      f" {1 / facts.sizes['test']:.3f} of accuracy."
-      if facts.task == "classes"
-      else f"Test: {facts.sizes['test']} examples."
-    )
+  for split in ("validation", "test"):
+    count = facts.labelled[split]
+    if count < SMALL[split]:
+      one = f"; one of them is {1 / count:.3f} of accuracy"
+      found.append(
+        f"{split.capitalize()}: {count} examples with a label"
+        + (one if facts.task == "classes" else "")
+        + ("." if split == "test" else ", which choose the best step.")
+      )
   empty = [
     name
     for name, count in zip(facts.classes, facts.counts, strict=True)

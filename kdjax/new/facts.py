@@ -88,10 +88,19 @@ class Facts:
 
   def described(self) -> list[str]:
     """Sentences on what there is."""
-    sizes = [f"{size:,} for {split}" for split, size in self.sizes.items()]
+    sizes = [
+      f"{size:,} for {split}"
+      + (
+        f" ({self.labelled[split]:,} with a label)"
+        if self.labelled[split] < size
+        else ""
+      )
+      for split, size in self.sizes.items()
+    ]
     found = [f"{sum(self.sizes.values()):,} examples: {', '.join(sizes)}."]
     for it in self.modalities.values():
-      lacking = f", {100 * it.missing:.0f} % without" if it.missing else ""
+      share = max(1, round(100 * it.missing))
+      lacking = f", {share} % without" if it.missing else ""
       found.append(f"'{it.key}': {it.kind} {[*it.shape]}{lacking}.")
     if self.task == "target":
       found.append(f"To predict: '{self.label}', {self.shown_scale}.")

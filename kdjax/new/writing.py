@@ -112,7 +112,9 @@ def _docstring(plan: Plan, out: str, workdir: str) -> str:
   command = f"  kdjax run --config={out} --workdir={workdir}"
   if len(command) > source.WIDTH:
     command = command.replace(" --workdir", " \\\n    --workdir")
-  return f"{first}\n\n{said}\n\n{table}\n\n{command}\n"
+  text = f"{first}\n\n{said}\n\n{table}\n\n"
+  text = text.replace("\\", "\\\\").replace('"', "'")
+  return f"{text}{command}\n"
 
 
 def _counted(facts: Facts) -> str:
@@ -154,7 +156,9 @@ def _data(plan: Plan, out: str) -> Call:
   notes = _notes(plan)
   kinds = [it.kind for it in choices.read_by(plan)]
   written = {}
-  for key in sorted(options, key=ORDER.index):
+  # Others, such as the features of a set of TFDS, come first.
+  place_of = lambda key: ORDER.index(key) if key in ORDER else -1
+  for key in sorted(options, key=place_of):
     value = options[key]
     if OF_KIND.get(key, kinds[0]) not in kinds:
       continue
