@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 # Imported on first use: most import JAX.
 _LATER = {
+  "distil": "kdjax.new.distilling",
   "load": "kdjax.config.fields",
   "run": "kdjax.training.experiment",
   "evaluate": "kdjax.training.restore",

@@ -64,6 +64,8 @@ LAYERS = (
   # students behind a local server
   "serve",
   "bench papers",
+  # from data as they lie there to a config
+  "new",
   # flags to one of the verbs
   "cli",
   "verbs",

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from kdjax import cli, registry
-from kdjax.verbs import _contact_sheet, _split_summary
+from kdjax.data import _split_summary
+from kdjax.verbs import _contact_sheet
 
 CONFIG = """
 from kdjax.config import data, experiment, stage, network, term

@@ -91,6 +91,12 @@ def checked(
   Raises:
     UserError: lengths differ, or an array holds values that it must not.
   """
+  single = next((key for key, it in part.items() if not np.ndim(it)), None)
+  if single is not None:
+    raise UserError(
+      f"The array '{single}' of {where} is a single value.",
+      "Expected one entry per example. columns={key: array} reads the others.",
+    )
   sizes = {key: len(value) for key, value in part.items()}
   if len({*sizes.values()}) > 1:
     listed = ", ".join(f"{key} {size}" for key, size in sizes.items())

@@ -59,7 +59,7 @@ def matches(root: str, pattern: str) -> tuple[Match, ...]:
   expression = _expression(pattern)
   found, other = [], []
   any_media = not os.path.splitext(pattern)[1]
-  for path, stamp in _files(root):
+  for path, stamp in files(root):
     match = expression.fullmatch(path)
     if not match or (any_media and not kind_of(path)):
       continue
@@ -69,7 +69,7 @@ def matches(root: str, pattern: str) -> tuple[Match, ...]:
       continue
     found.append(Match(path, tuple(parts.items()), stamp))
   if not found:
-    there = [path for path, _ in _files(root)][:1000]
+    there = [path for path, _ in files(root)][:1000]
     raise UserError(
       f"No file below '{root}' is as table='{pattern}' says"
       + (
@@ -159,7 +159,7 @@ def discover(root: str) -> tuple[str, dict[str, Any]]:
     return "manifest", {"root": folder, "table": name}
   if not os.path.isdir(root):
     raise UserError(f"No file or folder '{root}'.")
-  paths = [path for path, _ in _files(root)]
+  paths = [path for path, _ in files(root)]
   for name in ("manifest.csv", "metadata.csv", "metadata.jsonl"):
     if name in paths:
       return "manifest", {"root": root, "table": name}
@@ -242,7 +242,7 @@ def _expression(pattern: str) -> re.Pattern:
   return re.compile("".join(parts) + re.escape(pattern[end:]), re.DOTALL)
 
 
-def _files(root: str) -> Iterator[tuple[str, tuple[int, int]]]:
+def files(root: str) -> Iterator[tuple[str, tuple[int, int]]]:
   """(path, stamp) of every file that is not hidden, by path."""
   found, seen = [], set()
   for folder, folders, names in os.walk(root, followlinks=True):

@@ -35,8 +35,15 @@ def open_table(chosen: Options) -> Whole:
   return _opened(chosen, stamp)
 
 
+def records(chosen: Options) -> tables.Table:
+  """The records as they are in the table, or in all files of a pattern."""
+  pattern = _layout.is_pattern(chosen.root, chosen.table)
+  found = _layout.matches(chosen.root, chosen.table) if pattern else None
+  return _read(chosen, found)
+
+
 def _read(chosen: Options, stamp: Any) -> tables.Table:
-  """The records of the table, or of all files of a pattern."""
+  """The records of the table, or of the files that `stamp` has of a pattern."""
   options = {
     "encoding": chosen.encoding,
     "separator": chosen.separator,

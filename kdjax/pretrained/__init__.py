@@ -14,6 +14,7 @@ from kdjax.pretrained.loading import (
   describe,
   fit,
   load,
+  network_of,
   shapes,
   variables,
 )
@@ -25,6 +26,7 @@ __all__ = [
   "from_arrays",
   "inherit",
   "load",
+  "network_of",
   "origins",
   "shapes",
   "variables",

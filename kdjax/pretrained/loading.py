@@ -115,6 +115,22 @@ def describe(path: str, name: str, **options) -> dict[str, Any]:
   return {**file.options(config), **options}
 
 
+def network_of(path: str) -> str:
+  """The network that reads a checkpoint, by the model_type of its config.json.
+
+  Raises:
+    UserError: it states none, or no network supports it.
+  """
+  model_type = files.config(path).get("model_type", "")
+  for name, types in _supported().items():
+    if model_type in types:
+      return name
+  raise UserError(
+    f"The checkpoint '{path}' has the model_type '{model_type}'.",
+    _suggestion(model_type),
+  )
+
+
 def variables(
   path: str, name: str, model: Any, template: Variables, seed: int = 0
 ) -> Variables:

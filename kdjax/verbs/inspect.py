@@ -103,8 +103,9 @@ def _show(
   console: Any, data: Any, name: str, options: Mapping[str, Any], values: Any
 ) -> dict[str, Any]:
   """Prints tables and remarks of the splits, and draws the contact sheet."""
+  from kdjax.data import _split_summary
   from kdjax.feed import class_counts
-  from kdjax.verbs import _contact_sheet, _split_summary
+  from kdjax.verbs import _contact_sheet
 
   spec, names = data.spec(**options), _names(data, options)
   summaries = {}
@@ -138,17 +139,12 @@ def _show(
 def _folder(path: str, columns: Sequence[str]) -> tuple[str, dict[str, Any]]:
   """The data set of a file or folder, with options that skip broken records."""
   from kdjax.data import _layout
+  from kdjax.verbs import _columns
 
-  pairs = [it.partition("=") for it in columns]
-  wrong = next((it for it in pairs if not (it[0] and it[2])), None)
-  if wrong:
-    raise UserError(
-      f"--columns has '{''.join(wrong)}'.",
-      "Expected key=column, as in --columns=text=sentence,label=mood.",
-    )
+  stated = _columns.stated(columns)
   name, options = _layout.discover(path)
-  if pairs:
-    options["columns"] = {key: column for key, _, column in pairs}
+  if stated:
+    options["columns"] = stated
   if name == "manifest":
     options |= _LISTING
   return name, options
