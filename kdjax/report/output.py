@@ -15,13 +15,13 @@ from kdjax.report import (
   rankings,
   records,
 )
-from kdjax.report.document import AbsentError, Drawing
+from kdjax.report.document import ENDINGS, AbsentError, Drawing
 from kdjax.report.figures import _mean_ranks
 from kdjax.report.summary import Results, Workdir, read_all, results_of
 
 
 def write(workdir: Workdir, out: Workdir | None = None) -> Results:
-  """Writes results.json, report.md, report.html and figures/*.png.
+  """Writes results.json, report.md, report.html and figures/.
 
   Args:
     workdir: the folder of a run, finished or not.
@@ -64,11 +64,10 @@ def compare(
   document = contents.of_several(opened, results, ranked, drawings)
   markdown, html = page.markdown(document), page.html(document)
   if out is not None:
-    path = pathlib.Path(out) / "figures" / f"{_mean_ranks.NAME}.png"
-    # A figure of an earlier report does not fit this one.
-    path.unlink(missing_ok=True)
+    folder = pathlib.Path(out) / "figures"
+    _remove(folder, _mean_ranks.NAME)
     for drawing in drawings:
-      write_atomically(path, drawing.light)
+      _write_figure(folder, drawing)
     _write_page(pathlib.Path(out), markdown, html)
   return markdown, html
 
@@ -111,17 +110,26 @@ def _draw(
   """Draws all figures into a folder; also returns why some are absent."""
   drawings, left_out = [], []
   for name, draw in figures.find().items():
-    path = folder / f"{name}.png"
     try:
       drawing = dataclasses.replace(draw(record, results), name=name)
     except AbsentError as error:
       left_out += filter(None, [str(error)])
-      # A figure of an earlier report does not fit this one.
-      path.unlink(missing_ok=True)
+      _remove(folder, name)
       continue
-    write_atomically(path, drawing.light)
+    _write_figure(folder, drawing)
     drawings.append(drawing)
   return drawings, left_out
+
+
+def _remove(folder: pathlib.Path, name: str) -> None:
+  """Deletes a figure of an earlier report, which does not fit this one."""
+  for ending in ENDINGS:
+    (folder / f"{name}{ending}").unlink(missing_ok=True)
+
+
+def _write_figure(folder: pathlib.Path, drawing: Drawing) -> None:
+  for name, content in drawing.files().items():
+    write_atomically(folder / name, content)
 
 
 def _write_page(out: pathlib.Path, markdown: str, html: str) -> None:
