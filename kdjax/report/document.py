@@ -79,19 +79,16 @@ class Drawing:
       section: the title of its section; a section of its own by default.
       tables: tables above the figure.
     """
+    small = dataclasses.replace(LIGHT, width=NARROW_WIDTH)
     wide, narrow = (
-      _sized(paint(theme), theme)
-      for theme in (LIGHT, dataclasses.replace(LIGHT, width=NARROW_WIDTH))
+      svg.lay_out(paint(theme), theme) for theme in (LIGHT, small)
     )
-    text = svg.standalone(wide, LIGHT)
-    # The layout is that of the SVG.
-    wide.set_layout_engine("none")
     return cls(
       title,
       caption,
-      svg.png(wide, LIGHT),
-      text,
-      svg.standalone(narrow, LIGHT),
+      svg.png(wide),
+      svg.standalone(wide),
+      svg.standalone(narrow),
       section or title,
       tuple(tables),
     )
@@ -110,11 +107,6 @@ class Drawing:
       name: svg.inline(text, f"{self.name}-{name}-", self.title)
       for name, text in (("wide", self.svg), ("narrow", self.narrow))
     }
-
-
-def _sized(drawn: Figure, theme: Theme) -> Figure:
-  drawn.set_size_inches(theme.width, drawn.get_figheight())
-  return drawn
 
 
 @dataclasses.dataclass(frozen=True)

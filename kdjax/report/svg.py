@@ -5,6 +5,8 @@ import re
 from xml.etree import ElementTree
 
 import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from kdjax.report.theme import LIGHT, Theme
@@ -29,28 +31,35 @@ REFERENCE = re.compile(r"url\(#([^)]+)\)")
 METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
-def png(drawn: Figure, theme: Theme) -> bytes:
-  """A figure as PNG."""
+def lay_out(drawn: Figure, theme: Theme) -> Figure:
+  """Gives a figure the theme's width and background, and places its parts.
+
+  They are placed once, and not again for each file.
+  """
+  drawn.set_size_inches(theme.width, drawn.get_figheight())
+  drawn.set_facecolor(theme.background)
+  engine = drawn.get_layout_engine()
+  if engine is not None:
+    engine.execute(drawn)
+    drawn.set_layout_engine("none")
+  return drawn
+
+
+def png(drawn: Figure) -> bytes:
+  """A figure as PNG, after `lay_out`."""
   file = io.BytesIO()
-  drawn.savefig(
-    file,
-    format="png",
-    dpi=PIXELS_PER_INCH,
-    facecolor=theme.background,
-    metadata={"Software": None},
-  )
+  drawn.set_dpi(PIXELS_PER_INCH)
+  FigureCanvasAgg(drawn).print_png(file, metadata={"Software": None})
   return file.getvalue()
 
 
-def standalone(drawn: Figure, theme: Theme) -> str:
+def standalone(drawn: Figure) -> str:
   """A figure as the text of an SVG file, whose words are text too."""
   file = io.StringIO()
   # The salt makes the same figure the same file.
   style = {"svg.fonttype": "none", "svg.hashsalt": "kdjax"}
   with matplotlib.rc_context(style):
-    drawn.savefig(
-      file, format="svg", facecolor=theme.background, metadata=METADATA
-    )
+    FigureCanvasSVG(drawn).print_svg(file, metadata=METADATA)
   return file.getvalue()
 
 

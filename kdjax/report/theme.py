@@ -160,7 +160,8 @@ def style_axes(
   )
   for label in (axes.xaxis.label, axes.yaxis.label):
     label.set(color=theme.muted, fontsize=10)
-  axes.set_title(title, color=theme.ink, fontsize=11, loc="left", pad=10)
+  # With a height of its own, it is not placed anew at each drawing.
+  axes.set_title(title, color=theme.ink, fontsize=11, loc="left", pad=10, y=1)
   axes.set_axisbelow(True)
   if grid:
     axes.grid(axis=grid, color=theme.line, linewidth=0.8)

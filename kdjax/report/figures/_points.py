@@ -85,6 +85,7 @@ def words(axes: Axes, height: float, text: str, theme: Theme) -> None:
     va="bottom",
     color=theme.ink,
     fontsize=9.5,
+    in_layout=False,
     bbox={"facecolor": theme.background, "edgecolor": "none", "pad": 1},
   )
 

@@ -144,6 +144,7 @@ def _matrix(
           ha="center",
           va="center",
           fontsize=SMALL if size > 8 else 9,
+          in_layout=False,
           color=theme.background if opacity[row, column] > 0.75 else theme.ink,
         )
 

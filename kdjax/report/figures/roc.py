@@ -125,4 +125,5 @@ def _pr(truth, score) -> tuple[Float[np.ndarray, "P"], float]:
 
   precision, recall, _ = metrics.precision_recall_curve(truth, score)
   line = np.interp(POINTS, recall[::-1], precision[::-1])
-  return line, metrics.average_precision_score(truth, score)
+  # Its average is the sum over steps of recall, as in scikit-learn.
+  return line, float(-np.sum(np.diff(recall) * precision[:-1]))
