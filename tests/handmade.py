@@ -184,7 +184,15 @@ class Page(html.parser.HTMLParser):
 
   def handle_starttag(self, tag, attrs):
     self.tags.append(tag)
-    loading = ("src", "srcset", "href", "xlink:href", "data", "poster", "action")
+    loading = (
+      "src",
+      "srcset",
+      "href",
+      "xlink:href",
+      "data",
+      "poster",
+      "action",
+    )
     if tag != "a":
       self.loads += [value for key, value in attrs if key in loading]
 

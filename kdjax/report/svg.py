@@ -5,9 +5,11 @@ import re
 from xml.etree import ElementTree
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from kdjax.report.theme import LIGHT, Theme
 
@@ -21,11 +23,14 @@ HREF = f"{{{XLINK}}}href"
 # Matplotlib's list of typefaces; the page's own replaces it.
 FACES = re.compile(r"font-family: [^;]*;? ?|(?<=px) '[^;]*")
 
+# Pixels between a title and the end of its figure.
+MARGIN = 3
+
 # Matplotlib writes millionths of a point.
 FRACTION = re.compile(r"\d+\.\d{3,}")
 GEOMETRY = ("d", "x", "y", "transform", "width", "height", "points")
 
-# Names of the parts of a figure, which nothing refers to.
+# Of another element, in an attribute.
 REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -42,7 +47,20 @@ def lay_out(drawn: Figure, theme: Theme) -> Figure:
   if engine is not None:
     engine.execute(drawn)
     drawn.set_layout_engine("none")
+  for axes in drawn.get_axes():
+    _fit_title(drawn, axes)
   return drawn
+
+
+def _fit_title(drawn: Figure, axes: Axes) -> None:
+  """Moves the title of axes to the left if it does not fit the figure."""
+  words = axes.get_title(loc="left")
+  for title in axes.get_children():
+    if words and isinstance(title, Text) and title.get_text() == words:
+      excess = title.get_window_extent().x1 - drawn.bbox.x1 + MARGIN
+      if excess > 0:
+        # The axes' width is 1.
+        title.set_x(-excess / axes.bbox.width)
 
 
 def png(drawn: Figure) -> bytes:

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from kdjax.report.theme import Theme
 
 # Of the vertical space of a row: where its words end and its seeds are.
-WORDS, SEEDS = -0.24, 0.24
+WORDS, SEEDS = -0.2, 0.2
 
 
 def row(
@@ -92,9 +92,9 @@ def words(axes: Axes, height: float, text: str, theme: Theme) -> None:
 
 def zero(axes: Axes, heights: Sequence[float], theme: Theme) -> None:
   """Draws the line at zero beside the rows, with a gap for their words."""
-  tops = [height + WORDS + 0.06 for height in heights]
-  bottoms = [height + SEEDS + 0.14 for height in heights]
-  axes.vlines(0, tops, bottoms, color=theme.muted, linewidth=1)
+  tops = [height + WORDS + 0.04 for height in heights]
+  bottoms = [height + SEEDS + 0.1 for height in heights]
+  axes.vlines([0] * len(tops), tops, bottoms, color=theme.muted, linewidth=1)
 
 
 def scale(axes: Axes, count: int, *, signed: bool = False) -> None:

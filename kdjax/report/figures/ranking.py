@@ -81,13 +81,13 @@ def limits(rows: list[dict[str, Any]]) -> tuple[float, float]:
 
 
 def _teachers(record: Record, rows) -> set[str]:
-  """The stages of a ranking that teach another one of it, or its last part."""
+  """The stages of a ranking that teach another one of it."""
   names = [row["stage"] for row in rows]
   taught: set[str] = set()
   for stage in record.order:
     if any(re.fullmatch(rf"{re.escape(it)}(-\d+)?", stage) for it in names):
       teachers = record.config["stages"][stage]["teachers"].values()
-      taught |= {it["stage"] for it in teachers if it.get("stage") != stage}
+      taught |= {it["stage"] for it in teachers if "stage" in it}
   return taught & set(names)
 
 

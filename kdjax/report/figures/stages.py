@@ -20,7 +20,7 @@ from kdjax.report.theme import (
 ORDER = 10
 
 # In inches: of a row, and of a panel's title and axis.
-ROW, FRAME = 0.46, 0.6
+ROW, FRAME = 0.52, 0.6
 
 
 def stages(record: Record, results: dict[str, Any]) -> Drawing:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kdjax.report.document import AbsentError, Drawing
-from kdjax.report.figures._lines import band, panels
+from kdjax.report.figures._lines import band, legend, legend_rows, panels
 from kdjax.report.records import Curve, Record
 from kdjax.report.selection import ranked
 from kdjax.report.theme import SMALL, Theme, colour, figure, style_axes
@@ -54,18 +54,28 @@ def terms(record: Record, results: dict[str, Any]) -> Drawing:
       stage: (stage, "-", curve) for stage, curve in lines.items() if curve
     }
   shown = {title: lines for title, lines in shown.items() if lines}
+  named = dict.fromkeys(
+    stage for title in COMMON.values() for stage in shown.get(title, {})
+  )
   if not shown:
     raise AbsentError("Training: metrics.jsonl has no loss terms.")
 
   def paint(theme: Theme) -> Figure:
     columns = 1 if theme.narrow else 3
-    canvas = figure(ROW * -(-len(shown) // columns))
+    rows = -(-len(shown) // columns)
+    canvas = figure(ROW * rows + 0.27 * legend_rows(named, theme))
     all_axes = panels(canvas, len(shown), columns)
     for axes, (title, lines) in zip(all_axes, shown.items(), strict=True):
       for label, (stage, style, curve) in lines.items():
         tint = colour(record, stage, theme)
         band(axes, curve, color=tint, linestyle=style, label=label)
       _finish(axes, title, theme)
+      if title not in COMMON.values():
+        _legend(axes, theme)
+    common = zip(all_axes, shown, strict=True)
+    legend(
+      canvas, [it for it, name in common if name in COMMON.values()], theme
+    )
     return canvas
 
   caption = (
@@ -88,6 +98,10 @@ def _finish(axes: Axes, title: str, theme: Theme) -> None:
   axes.margins(x=0.02)
   axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
   style_axes(axes, theme, title=title, grid="y")
+
+
+def _legend(axes: Axes, theme: Theme) -> None:
+  """Names the terms of a stage inside of its panel."""
   axes.legend(
     frameon=False,
     labelcolor=theme.ink,
