@@ -271,12 +271,9 @@ def check_pictures(drawing, where):
     assert width == pytest.approx(72 * widths[name]), (
       f"{where}: draw on a figure from `theme.figure`."
     )
-    words = [it for it in root.iter() if it.tag.endswith("}text")]
-    sizes = [
-      float(re.search(r"font-size: ([\d.]+)px", it.get("style"))[1])
-      for it in words
-    ]
-    assert min(sizes) >= theme.SMALL, (
+    sizes = re.findall(r"font-size: ([\d.]+)px", text)
+    assert len(sizes) >= text.count("<text"), f"{where}: a text has no size."
+    assert min(map(float, sizes)) >= theme.SMALL, (
       f"{where}: no text is smaller than `theme.SMALL`."
     )
     fixed = {

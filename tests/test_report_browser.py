@@ -17,7 +17,7 @@ LEAST = 10
 
 # The height of the letters of each visible text of a figure, and whether it
 # lies within its figure.
-TEXTS = """() => [...document.querySelectorAll("figure svg text")]
+TEXTS = """() => [...document.querySelectorAll("figure svg :is(text, tspan)")]
   .filter((it) => it.checkVisibility())
   .map((it) => {
     const scale = it.getScreenCTM();

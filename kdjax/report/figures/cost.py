@@ -128,5 +128,5 @@ def _panel(axes: Axes, points, sign: int, record: Record, theme: Theme) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
   else:
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+  axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
   axes.margins(x=0.15, y=0.1)

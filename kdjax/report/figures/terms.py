@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from kdjax.report.document import AbsentError, Drawing
 from kdjax.report.figures._lines import band, legend, legend_rows, panels
@@ -92,6 +92,9 @@ def _finish(axes: Axes, title: str, theme: Theme) -> None:
   values = np.concatenate([line.get_ydata() for line in axes.get_lines()])
   if len(values) and 0 < 30 * values.min() < values.max():
     axes.set_yscale("log")
+    # Powers of ten have small exponents.
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     # A band may reach below zero; the limits fit the lines.
     axes.set_ylim(bottom=0.6 * values.min())
   axes.set(xlabel="step")
