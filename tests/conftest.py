@@ -170,7 +170,10 @@ def checked(function):
 
 # Files about the report, and those that run what a document shows: only their
 # runs draw figures, which takes as long as training a few steps.
-DRAW = {"colabs", "cli", "page", "ranking", "readme", "report"}
+DRAW = {
+  *("colabs", "cli", "page", "ranking", "readme", "report"),
+  "report_browser",
+}
 
 
 @pytest.fixture(autouse=True, scope="module")

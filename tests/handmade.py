@@ -34,6 +34,13 @@ PREDICTED = {
 }
 
 
+# The figures that a report of it has.
+DRAWN = {
+  *("stages", "curves", "terms", "reliability", "roc", "examples"),
+  *("confusion", "classes"),
+}
+
+
 class Source:
   """Ten images with indices unlike their positions; records each `take`."""
 
@@ -91,6 +98,7 @@ def make(folder, *, seeds=3, finished=("teacher", "alone", "distilled")):
     for seed in range(seeds)
     for key, value in (
       ("train/loss", 2.0 / step + 0.01 * seed),
+      ("train/loss/softly", 4.0 / step + 0.01 * seed),
       ("validation/accuracy", 0.5 + 0.01 * step),
     )
   ]
@@ -176,7 +184,15 @@ class Page(html.parser.HTMLParser):
 
   def handle_starttag(self, tag, attrs):
     self.tags.append(tag)
-    loading = ("src", "srcset", "href", "data", "poster", "action")
+    loading = (
+      "src",
+      "srcset",
+      "href",
+      "xlink:href",
+      "data",
+      "poster",
+      "action",
+    )
     urls = self.links if tag == "a" else self.loads
     urls += [value for key, value in attrs if key in loading]
 

@@ -119,7 +119,7 @@ def test_the_page_of_several_runs_has_the_ranks(folder, capsys):  # noqa: F811
   assert row.endswith("| +0.1250 | 1 of 2 | 5 | 1 |")
   assert len(lines) == 2 + 10
   page = handmade.Page(html)
-  assert len(page.loads) == 2 and "-4.85 to 7.85" in page.text
+  assert page.tags.count("svg") == 2 and "-4.85 to 7.85" in page.text
   assert "![Ranks over the runs](figures/mean_ranks.png)" in text
   image = (out / "figures" / "mean_ranks.png").read_bytes()
   with Image.open(io.BytesIO(image)) as drawn:

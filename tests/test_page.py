@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from handmade import Page, edit_json, install, make
+from handmade import DRAWN, Page, edit_json, install, make
 from PIL import Image
 
 from kdjax import report
@@ -23,9 +23,10 @@ def source(monkeypatch):
 def test_figures_are_drawn_at_twice_the_width_of_the_page(tmp_path, source):
   folder = make(tmp_path / "run")
   report.write(folder)
-  names = {path.stem for path in (folder / "figures").iterdir()}
-  assert names == {"stages", "curves", "confusion", "examples"}
-  for path in (folder / "figures").iterdir():
+  for ending in ("png", "svg"):
+    paths = (folder / "figures").glob(f"*.{ending}")
+    assert {path.stem for path in paths} == DRAWN
+  for path in (folder / "figures").glob("*.png"):
     image = Image.open(path).convert("RGB")
     assert image.width == 1800
     assert image.height > 200
@@ -41,15 +42,19 @@ def test_the_page_includes_all_that_it_shows(tmp_path, source):
   text = (folder / "report.html").read_text()
   page = Page(text)
   prefix = "data:image/png;base64,"
-  assert len(page.loads) == 8  # four figures, light and dark
-  for url in page.loads:
+  pictures = [url for url in page.loads if not url.startswith("#")]
+  assert len(pictures) == 6  # three images, on a wide and on a narrow page
+  for url in pictures:
     assert url.startswith(prefix)
     image = Image.open(io.BytesIO(base64.b64decode(url[len(prefix) :])))
-    assert image.width == 1800
-  assert not {"link", "script", "iframe", "object"} & set(page.tags)
+    assert image.size == (6, 6)
+  assert not {"link", "iframe", "object"} & set(page.tags)
   style = text[: text.index("</style>")]
   assert not re.search(r"@import|url\(|https?:", style)
-  assert "prefers-color-scheme: dark" in style
+  ids = re.findall(r' id="([^"]+)"', text)
+  assert len(ids) == len(set(ids))
+  used = re.findall(r'(?:xlink:href="|url\()#([^")]+)', text)
+  assert set(used) <= set(ids)
 
 
 @pytest.mark.slow
@@ -121,10 +126,10 @@ def test_examples_are_the_corrected_ones_in_any_order_of_the_source(
 @pytest.mark.parametrize(
   ("spoil", "lost"),
   [
-    (lambda run: (run / "metrics.jsonl").unlink(), {"curves"}),
+    (lambda run: (run / "metrics.jsonl").unlink(), {"curves", "terms"}),
     (
       lambda run: (run / "stages/distilled/predictions.npz").unlink(),
-      {"confusion", "examples"},
+      {"confusion", "examples", "classes"},
     ),
     (
       lambda run: edit_json(
@@ -138,10 +143,10 @@ def test_examples_are_the_corrected_ones_in_any_order_of_the_source(
 def test_a_figure_without_its_input_is_left_out(tmp_path, source, spoil, lost):
   folder = make(tmp_path / "run")
   (folder / "figures").mkdir()
-  for name in ("stages", "curves", "confusion", "examples"):
-    (folder / "figures" / f"{name}.png").write_bytes(b"of an earlier report")
+  for name in DRAWN:
+    (folder / "figures" / f"{name}.svg").write_bytes(b"of an earlier report")
   spoil(folder)
   report.write(folder)
   names = {path.stem for path in (folder / "figures").iterdir()}
-  assert names == {"stages", "curves", "confusion", "examples"} - lost
+  assert names == DRAWN - lost
   assert ("Left out" in (folder / "report.md").read_text()) == bool(lost)

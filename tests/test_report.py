@@ -13,17 +13,18 @@ import json
 import math
 import re
 import sys
+from xml.etree import ElementTree
 
 import pytest
 import rich.console
-from handmade import Page, edit_json, install, make
+from handmade import DRAWN, Page, edit_json, install, make
 from PIL import Image
 from test_experiment import tiny
 
 import kdjax
 from kdjax import cli, config, report
 from kdjax.errors import UserError
-from kdjax.report import figures, page, records
+from kdjax.report import figures, page, records, theme
 from kdjax.report.document import AbsentError, Drawing, Grid
 
 
@@ -257,21 +258,45 @@ def test_a_figure_draws_a_run_or_says_what_is_missing(name, ran):
   assert drawing.title and drawing.caption.endswith("."), (
     f"{where}: a Drawing has a title, and a caption in sentences."
   )
-  for data in (drawing.light, drawing.dark):
-    assert is_png(data), f"{where}: draw on a figure from `theme.figure`."
-  assert drawing.light != drawing.dark, (
-    f"{where}: `paint` must take its colours from its argument, the theme."
-  )
+  assert is_png(drawing.png), f"{where}: draw on a figure from `theme.figure`."
+  check_pictures(drawing, where)
+
+
+def check_pictures(drawing, where):
+  """The SVGs of a figure have live text, sizes and colours of their page."""
+  widths = {"wide": theme.WIDTH, "narrow": theme.NARROW_WIDTH}
+  for name, text in drawing.inline().items():
+    root = ElementTree.fromstring(text)
+    width = float(root.get("viewBox").split()[2])
+    assert width == pytest.approx(72 * widths[name]), (
+      f"{where}: draw on a figure from `theme.figure`."
+    )
+    sizes = re.findall(r"font-size: ([\d.]+)px", text)
+    assert len(sizes) >= text.count("<text"), f"{where}: a text has no size."
+    assert min(map(float, sizes)) >= theme.SMALL, (
+      f"{where}: no text is smaller than `theme.SMALL`."
+    )
+    fixed = {
+      match[1]
+      for it in root.iter()
+      for match in re.finditer(r"(?:fill|stroke): (#\w+)", it.get("style", ""))
+    }
+    assert not fixed, (
+      f"{where}: `paint` must take its colours from its argument, the theme;"
+      f" {', '.join(fixed)} are the same on a light and on a dark page."
+    )
 
 
 def test_the_figures_of_a_run_are_in_their_order_on_the_page(ran):
   text = (ran / "report.html").read_text()
-  shown = [path.stem for path in (ran / "figures").iterdir()]
-  assert {"stages", "curves", "robustness", "confusion"} <= {*shown}
+  shown = {path.stem for path in (ran / "figures").iterdir()}
+  assert {"stages", "curves", "robustness", "confusion"} <= shown
   order = [name for name in figures.find() if name in shown]
   links = re.findall(r"figures/(\w+)\.png", (ran / "report.md").read_text())
   assert links == order
-  assert len(Page(text).loads) == 2 * len(order)
+  links = re.findall(r'href="figures/(\w+)\.svg"', text)
+  assert links == order
+  assert Page(text).tags.count("svg") == 2 * len(order)
 
 
 NEW_FIGURE = '''
@@ -314,7 +339,8 @@ def test_a_figure_that_is_added_is_drawn_in_its_order(
   report.write(folder)
   markdown = (folder / "report.md").read_text()
   links = re.findall(r"figures/(\w+)\.png", markdown)
-  assert links == ["stages", "count", "curves", "examples", "confusion"]
+  assert [*figures.find()].index("count") == 2
+  assert links == [name for name in figures.find() if name in DRAWN | {"count"}]
   assert is_png((folder / "figures" / "count.png").read_bytes())
   assert "The number of finished stages." in markdown
   other = make(tmp_path / "other", finished=("teacher", "alone"))

@@ -5,10 +5,14 @@ from collections.abc import Callable, Sequence
 
 from matplotlib.figure import Figure
 
-from kdjax.report.theme import DARK, LIGHT, Theme, png
+from kdjax.report import svg
+from kdjax.report.theme import LIGHT, NARROW_WIDTH, Theme
 
 # The title of the page's first section.
 TEST_RESULTS = "Test results"
+
+# Of the files of a figure.
+ENDINGS = (".png", ".svg")
 
 
 class AbsentError(Exception):
@@ -35,8 +39,9 @@ class Drawing:
   Attributes:
     title: a few words.
     caption: what the figure shows, in sentences.
-    light: the PNG for a light page.
-    dark: the PNG for a dark page.
+    png: the figure on a wide, light page.
+    svg: the same as the text of an SVG file.
+    narrow: the same for the width of a telephone.
     section: the title of its section of the page.
     tables: tables above the figure.
     name: the name of the figure's file; the report sets it.
@@ -44,8 +49,9 @@ class Drawing:
 
   title: str
   caption: str
-  light: bytes
-  dark: bytes
+  png: bytes
+  svg: str
+  narrow: str
   section: str
   tables: tuple[Grid, ...] = ()
   name: str = ""
@@ -60,17 +66,47 @@ class Drawing:
     section: str = "",
     tables: Sequence[Grid] = (),
   ) -> "Drawing":
-    """Draws a figure in both themes.
+    """Draws a figure for a wide page and for a telephone.
+
+    The page is light or dark: an SVG in the colours of `theme.LIGHT` has the
+    page's colours there, see `svg.inline`. Other colours are the same on both.
 
     Args:
       title: a few words.
       caption: what the figure shows, in sentences.
-      paint: returns the figure in the colours of a theme.
+      paint: returns the figure in the colours of a theme; it may arrange its
+        panels by `theme.narrow`.
       section: the title of its section; a section of its own by default.
       tables: tables above the figure.
     """
-    light, dark = (png(paint(theme), theme) for theme in (LIGHT, DARK))
-    return cls(title, caption, light, dark, section or title, tuple(tables))
+    small = dataclasses.replace(LIGHT, width=NARROW_WIDTH)
+    wide, narrow = (
+      svg.lay_out(paint(theme), theme) for theme in (LIGHT, small)
+    )
+    return cls(
+      title,
+      caption,
+      svg.png(wide),
+      svg.standalone(wide),
+      svg.standalone(narrow),
+      section or title,
+      tuple(tables),
+    )
+
+  def files(self) -> dict[str, bytes | str]:
+    """The contents of the figure's files, by name."""
+    contents = (self.png, self.svg)
+    return {
+      f"{self.name}{ending}": content
+      for ending, content in zip(ENDINGS, contents, strict=True)
+    }
+
+  def inline(self) -> dict[str, str]:
+    """The SVG elements for a page, "wide" and "narrow"."""
+    return {
+      name: svg.inline(text, f"{self.name}-{name}-", self.title)
+      for name, text in (("wide", self.svg), ("narrow", self.narrow))
+    }
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ from kdjax.report import (
   records,
   tidy,
 )
-from kdjax.report.document import AbsentError, Drawing
+from kdjax.report.document import ENDINGS, AbsentError, Drawing
 from kdjax.report.figures import _mean_ranks
 from kdjax.report.summary import Results, Workdir, read_all, results_of
 
@@ -27,7 +27,7 @@ from kdjax.report.summary import Results, Workdir, read_all, results_of
 def write(
   workdir: Workdir, out: Workdir | None = None, *, quiet: bool = True
 ) -> Results:
-  """Writes results.json, numbers.csv, report.md, report.html, figures/*.png.
+  """Writes results.json, numbers.csv, report.md, report.html, figures/.
 
   Args:
     workdir: the folder of a run, finished or not.
@@ -77,11 +77,10 @@ def compare(
   document = contents.of_several(opened, results, ranked, pairs, drawings)
   markdown, html = page.markdown(document), page.html(document)
   if out is not None:
-    path = pathlib.Path(out) / "figures" / f"{_mean_ranks.NAME}.png"
-    # A figure of an earlier report does not fit this one.
-    path.unlink(missing_ok=True)
+    folder = pathlib.Path(out) / "figures"
+    _remove(folder, _mean_ranks.NAME)
     for drawing in drawings:
-      write_atomically(path, drawing.light)
+      _write_figure(folder, drawing)
     numbers = tidy.text(opened, results)
     write_atomically(pathlib.Path(out) / tidy.NAME, numbers)
     _write_page(pathlib.Path(out), markdown, html)
@@ -165,17 +164,26 @@ def _draw(
   named = {"unit": "figures", "shown": not quiet}
   found = figures.find().items()
   for name, draw in progress.tracked(found, "report", **named):
-    path = folder / f"{name}.png"
     try:
       drawing = dataclasses.replace(draw(record, results), name=name)
     except AbsentError as error:
       left_out += filter(None, [str(error)])
-      # A figure of an earlier report does not fit this one.
-      path.unlink(missing_ok=True)
+      _remove(folder, name)
       continue
-    write_atomically(path, drawing.light)
+    _write_figure(folder, drawing)
     drawings.append(drawing)
   return drawings, left_out
+
+
+def _remove(folder: pathlib.Path, name: str) -> None:
+  """Deletes a figure of an earlier report, which does not fit this one."""
+  for ending in ENDINGS:
+    (folder / f"{name}{ending}").unlink(missing_ok=True)
+
+
+def _write_figure(folder: pathlib.Path, drawing: Drawing) -> None:
+  for name, content in drawing.files().items():
+    write_atomically(folder / name, content)
 
 
 def _write_page(out: pathlib.Path, markdown: str, html: str) -> None:

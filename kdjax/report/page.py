@@ -1,6 +1,5 @@
 """Tables for the terminal, and a `Document` as Markdown and as HTML."""
 
-import base64
 import pathlib
 import re
 from typing import Any
@@ -14,9 +13,10 @@ from kdjax.report import columns
 from kdjax.report.document import Document, Grid
 from kdjax.report.gains import better_seeds, unranked
 from kdjax.report.selection import ranked
-from kdjax.report.theme import bounds, mean_and_error
+from kdjax.report.theme import DARK, LIGHT, bounds, mean_and_error
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html.jinja")
+SCRIPT = pathlib.Path(__file__).with_name("page.js")
 
 # A link to a file, as in Markdown.
 LINK = re.compile(r"\[([^\[\]]+)\]\(([^()\s:]+)\)")
@@ -234,10 +234,15 @@ def html(document: Document) -> str:
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
   )
-  environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
   environment.filters["code"] = _code
+  # A title as a name in a link to its section.
+  environment.filters["anchor"] = lambda it: re.sub(r"\W+", "-", it.lower())
   template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-  return template.render(document=document)
+  return template.render(
+    document=document,
+    colours=[(it, LIGHT.colours[it], DARK.colours[it]) for it in LIGHT.colours],
+    script=SCRIPT.read_text(encoding="utf-8"),
+  )
 
 
 def _markdown_grid(grid: Grid) -> str:

@@ -58,6 +58,14 @@ class Record:
     """
     return self._curves.get((stage, name), {})
 
+  def names(self, stage: str, prefix: str) -> list[str]:
+    """The recorded numbers of a stage whose names start with a prefix."""
+    return [
+      name
+      for of_stage, name in self._curves
+      if of_stage == stage and name.startswith(prefix)
+    ]
+
   def last_step(self, stage: str) -> int:
     """The last step in metrics.jsonl; 0 before the first."""
     steps = [

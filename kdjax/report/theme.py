@@ -1,30 +1,51 @@
 """The style of a report: number format, colours and size of its figures."""
 
 import dataclasses
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from kdjax.report.records import Record
 
-# In inches. A figure has twice as many pixels as its width on the page.
-WIDTH = 9.0
-PIXELS_PER_INCH = 200
+# The widths of a figure in inches, on a wide page and on a telephone. Both have
+# the same size of text there; no text is smaller than SMALL points.
+WIDTH, NARROW_WIDTH = 9.0, 3.3
+SMALL = 7.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Theme:
-  """The colours of a page, light or dark."""
+  """The colours of a page, light or dark, and the width of its figures.
+
+  Attributes:
+    background: of the figure.
+    ink: of text and of marks without a stage.
+    muted: of text beside the data.
+    line: of grid lines.
+    stages: the colours of stages, in turn.
+    width: of a figure, in inches.
+  """
 
   background: str
   ink: str
   muted: str
   line: str
   stages: tuple[str, ...]
+  width: float = WIDTH
+
+  @property
+  def narrow(self) -> bool:
+    """Whether panels are above each other, for the width of a telephone."""
+    return self.width < WIDTH
+
+  @property
+  def colours(self) -> dict[str, str]:
+    """Every colour by the name of its variable on the page."""
+    names = ("background", "ink", "muted", "line")
+    stages = {f"stage{i}": tint for i, tint in enumerate(self.stages)}
+    return {name: getattr(self, name) for name in names} | stages
 
 
 LIGHT = Theme(
@@ -64,12 +85,6 @@ DARK = Theme(
 def colour(record: Record, stage: str, theme: Theme) -> str:
   """The colour of a stage, the same in every figure and table."""
   return theme.stages[record.order.index(stage) % len(theme.stages)]
-
-
-def pale(strong: str, theme: Theme) -> str:
-  """A pale version of a colour, for areas with marks on top."""
-  pair = zip(to_rgb(strong), to_rgb(theme.background), strict=True)
-  return to_hex([0.35 * ink + 0.65 * paper for ink, paper in pair])
 
 
 def line_style(record: Record, stage: str) -> str:
@@ -113,7 +128,7 @@ def bounds(
 
 
 def figure(height: float) -> Figure:
-  """An empty figure of the page's width.
+  """An empty figure; a `Drawing` gives it the width of its theme.
 
   Args:
     height: in inches.
@@ -136,24 +151,17 @@ def style_axes(
   for spine in axes.spines.values():
     spine.set_visible(False)
   axes.tick_params(
-    which="both", colors=theme.muted, labelsize=9, length=0, pad=5
+    which="both",
+    colors=theme.muted,
+    labelsize=9,
+    pad=5,
+    length=0,
+    **dict.fromkeys(("bottom", "left"), False),
   )
   for label in (axes.xaxis.label, axes.yaxis.label):
     label.set(color=theme.muted, fontsize=10)
-  axes.set_title(title, color=theme.ink, fontsize=11, loc="left", pad=10)
+  # With a height of its own, it is not placed anew at each drawing.
+  axes.set_title(title, color=theme.ink, fontsize=11, loc="left", pad=10, y=1)
   axes.set_axisbelow(True)
   if grid:
     axes.grid(axis=grid, color=theme.line, linewidth=0.8)
-
-
-def png(drawn: Figure, theme: Theme) -> bytes:
-  """A figure as PNG."""
-  file = io.BytesIO()
-  drawn.savefig(
-    file,
-    format="png",
-    dpi=PIXELS_PER_INCH,
-    facecolor=theme.background,
-    metadata={"Software": None},
-  )
-  return file.getvalue()

@@ -10,8 +10,8 @@ from jax.experimental import multihost_utils
 
 from kdjax.devices import multistep
 from kdjax.feed import loaders
+from kdjax.step import schedules, uncertainty
 from kdjax.step import state as states
-from kdjax.step import uncertainty
 from kdjax.step.state import State
 from kdjax.teachers import outputs
 from kdjax.training import continued, diagnosis, evaluation, faults, patience
@@ -218,6 +218,9 @@ class Loop:
     self.metrics.clear()
     for name, means in means_of(named).items():
       self.log.write(step, f"train/{name}", means)
+    rate = self.config["optimizer"]["learning_rate"]
+    at = schedules.make(rate, self.config["steps"])(step - 1)
+    self.log.write(step, "train/learning_rate", [float(at)] * len(self.seeds))
     self.idle.add(step, named)
     return float(np.mean(named["loss"][-1]))
 

@@ -9,8 +9,12 @@ To add a figure, create `mine.py` here; no other file changes. It defines:
 of metrics.jsonl and predictions on the test split. `results` is what
 `report.summarize` returns. The function returns `document.Drawing.of(title,
 caption, paint)`, where `paint(theme)` returns a matplotlib figure from
-`theme.figure` in the colours of a theme; it is called for the light and for the
-dark page. The light PNG is also written to `figures/mine.png` of the workdir.
+`theme.figure` in the colours of the theme. It is called for a wide page and for
+a telephone: the figure gets the width of the theme, and `paint` may place its
+panels by `theme.narrow`. No text is smaller than `theme.SMALL`. On the page the
+figure is an SVG whose colours are light or dark; shades of a colour have an
+alpha, since a mixed colour is the same on both. The files `figures/mine.png`
+and `figures/mine.svg` of the workdir are those of a wide, light page.
 
 If the run lacks the figure's input, the function raises
 `document.AbsentError(sentence)`. The page lists the sentence under "Left out";

@@ -2,9 +2,13 @@
 
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from kdjax import registry
 from kdjax.config import fields
 from kdjax.errors import UserError
+from kdjax.report.document import AbsentError
 from kdjax.report.records import Predictions, Record
 
 
@@ -41,3 +45,39 @@ def has_classes(predictions: Predictions) -> bool:
   scores = logits.ndim == 3 and logits.shape[-1] > 1
   whole = label.ndim == 1 and label.dtype.kind in "iu"
   return bool(scores and whole and (label >= 0).any())
+
+
+def classified(record: Record) -> dict[str, Predictions]:
+  """The predictions of the stages that predict classes."""
+  found = {stage: record.predictions(stage) for stage in record.results}
+  return {
+    stage: it
+    for stage, it in found.items()
+    if it is not None and has_classes(it)
+  }
+
+
+def compared(record: Record) -> tuple[str, str, Predictions, Predictions]:
+  """The first gain between two classifiers of the same examples.
+
+  Returns:
+    The better and the worse stage, and the predictions of both.
+
+  Raises:
+    AbsentError: no gain is between two such stages.
+  """
+  for better, worse in record.config["gains"]:
+    new, old = record.predictions(better), record.predictions(worse)
+    if new is None or old is None or not has_classes(new):
+      continue
+    same = np.array_equal(new.index, old.index)
+    if same and new.logits.shape[1:] == old.logits.shape[1:]:
+      return better, worse, new, old
+  raise AbsentError
+
+
+def probabilities(logits: Float[np.ndarray, "S N K"]) -> np.ndarray:
+  """The softmax of logits over the classes, in float64."""
+  logits = np.asarray(logits, np.float64)
+  odds = np.exp(logits - logits.max(-1, keepdims=True))
+  return odds / odds.sum(-1, keepdims=True)

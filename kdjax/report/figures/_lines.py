@@ -7,6 +7,9 @@ from matplotlib.figure import Figure
 from kdjax.report.records import Curve
 from kdjax.report.theme import Theme
 
+# In inches: of an entry of a legend besides its words, and of a character.
+ENTRY, CHARACTER = 0.62, 0.085
+
 
 def band(axes: Axes, curve: Curve, **style) -> None:
   """Draws the mean over seeds, and a band of one deviation on either side.
@@ -32,18 +35,46 @@ def band(axes: Axes, curve: Curve, **style) -> None:
   )
 
 
+def panels(canvas: Figure, count: int, columns: int) -> list[Axes]:
+  """As many axes as there are panels, in rows.
+
+  Args:
+    canvas: the figure.
+    count: of panels.
+    columns: at most, next to each other.
+  """
+  columns = min(columns, count)
+  rows = -(-count // columns)
+  all_axes = canvas.subplots(rows, columns, squeeze=False).flatten()
+  for axes in all_axes[count:]:
+    axes.set_visible(False)
+  return [*all_axes[:count]]
+
+
 def legend(canvas: Figure, panels, theme: Theme) -> None:
   """Draws one legend for all panels, below them."""
   entries = {}
   for axes in panels:
     handles, labels = axes.get_legend_handles_labels()
     entries.update(zip(labels, handles, strict=True))
+  if not entries:
+    return
   canvas.legend(
     entries.values(),
     entries.keys(),
     loc="outside lower center",
-    ncols=min(6, len(entries)),
+    ncols=_columns(entries, theme),
     frameon=False,
     labelcolor=theme.ink,
-    fontsize=10,
+    fontsize=9.5,
   )
+
+
+def legend_rows(labels, theme: Theme) -> int:
+  """The rows of the legend with these labels."""
+  return -(-len(labels) // _columns(labels, theme)) if labels else 0
+
+
+def _columns(labels, theme: Theme) -> int:
+  longest = ENTRY + CHARACTER * max(map(len, labels))
+  return max(1, min(len(labels), int(theme.width / longest)))

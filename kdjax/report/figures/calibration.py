@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from kdjax.report.document import AbsentError, Drawing
 from kdjax.report.figures import _corruptions
-from kdjax.report.figures._lines import legend
+from kdjax.report.figures._lines import legend, legend_rows, panels
 from kdjax.report.records import Record
 from kdjax.report.theme import Theme, figure, style_axes
 
@@ -27,14 +27,20 @@ def calibration(record: Record, results: dict[str, Any]) -> Drawing:
     raise AbsentError("")
 
   def paint(theme: Theme) -> Figure:
-    canvas = figure(0.6 + 2.6 * len(names))
-    panels = canvas.subplots(len(names), len(METRICS), squeeze=False)
-    for row, name in zip(panels, names, strict=True):
-      for axes, (metric, lines) in zip(row, by_metric.items(), strict=True):
-        _corruptions.draw(axes, lines.get(name, {}), record, theme)
-        axes.set(xlabel=_corruptions.level_label(results, name))
-        style_axes(axes, theme, title=f"{name}: {METRICS[metric]}", grid="y")
-    legend(canvas, panels.flatten(), theme)
+    columns = 1 if theme.narrow else len(METRICS)
+    shown = [(name, metric) for name in names for metric in METRICS]
+    stages = dict.fromkeys(
+      it for name in names for it in by_metric["ece"][name]
+    )
+    rows = -(-len(shown) // columns)
+    canvas = figure(0.3 + 2.5 * rows + 0.27 * legend_rows(stages, theme))
+    all_axes = panels(canvas, len(shown), columns)
+    for axes, (name, metric) in zip(all_axes, shown, strict=True):
+      lines = by_metric[metric].get(name, {})
+      _corruptions.draw(axes, lines, record, theme)
+      axes.set(xlabel=_corruptions.level_label(results, name))
+      style_axes(axes, theme, title=f"{name}: {METRICS[metric]}", grid="y")
+    legend(canvas, all_axes, theme)
     return canvas
 
   caption = (

@@ -1,57 +1,81 @@
-"""The confusion matrix of the last stage."""
+"""The confusion matrices of two compared stages, and their difference."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from kdjax.report.document import AbsentError, Drawing
-from kdjax.report.figures._classes import class_names, has_classes
+from kdjax.report.figures._classes import class_names, compared, has_classes
+from kdjax.report.figures._lines import panels
 from kdjax.report.records import Predictions, Record
-from kdjax.report.theme import Theme, colour, figure, pale, style_axes
+from kdjax.report.theme import SMALL, Theme, colour, figure, style_axes
 
 ORDER = 60
 
-# Up to this many classes, cells have numbers and axes have names.
-NUMBERED, NAMED = 20, 60
+# Up to this many classes, cells have numbers and axes have names; the second of
+# each pair is for the width of a telephone.
+NUMBERED, NAMED = (16, 11), (40, 24)
 
-# Mistakes in the list next to the matrix.
+# Cells of more classes are the pixels of an image.
+VECTORS = 40
+
+# Mistakes in the list next to the matrices.
 LISTED = 10
+
+# In inches: a row of panels.
+ROW = 4.1, 3.4
+
+Shares = Float[np.ndarray, "K K"]
 
 
 def confusion(record: Record, results: dict[str, Any]) -> Drawing:
-  """The matrix of the last finished stage, and its most frequent mistakes."""
-  finished = list(results["stages"])
-  predictions = record.predictions(finished[-1]) if finished else None
-  if predictions is None or not has_classes(predictions):
-    raise AbsentError(
-      "Confusion: the last stage has no predictions.npz with class scores."
-    )
-  stage = finished[-1]
-  matrix = counts(predictions)
-  rows = matrix.sum(axis=1, keepdims=True)
-  # The row of a class without examples is 0.
-  shares = matrix / np.maximum(rows, 1)
-  names = class_names(record, len(matrix))
+  """The two stages of the first gain, or the last stage of a run without."""
+  found = _found(record, results)
+  shares = {}
+  for stage, predictions in found.items():
+    matrix = counts(predictions)
+    # The row of a class without examples is 0.
+    shares[stage] = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+  stages, classes = list(found), len(matrix)
+  names = class_names(record, classes)
+  tints = lambda theme: [colour(record, stage, theme) for stage in stages]
 
   def paint(theme: Theme) -> Figure:
-    canvas = figure(4.6)
-    left, right = canvas.subplots(1, 2, width_ratios=[1.5, 1])
-    tint = colour(record, stage, theme)
-    _matrix(left, shares, names, tint, theme)
-    _mistakes(right, shares, names, tint, theme)
+    count = 4 if len(stages) > 1 else 2
+    columns = 1 if theme.narrow else 2
+    canvas = figure(ROW[theme.narrow] * count / columns)
+    *maps, last = panels(canvas, count, columns)
+    title = "{}: percent of each true class"
+    for axes, stage, tint in zip(maps, stages, tints(theme), strict=False):
+      _matrix(axes, shares[stage], names, (tint, tint), theme)
+      _style(axes, title.format(stage), theme)
+    if len(stages) > 1:
+      worse, better = stages
+      difference = shares[better] - shares[worse]
+      _matrix(maps[2], difference, names, tints(theme), theme, signed=True)
+      _style(maps[2], f"{better} minus {worse}, in percent", theme)
+    _mistakes(last, shares, names, tints(theme), theme)
     return canvas
 
-  count = len(predictions.logits)
-  seeds = f"{count} seed{'s' * (count > 1)}"
+  seeds = len(predictions.logits)
   caption = (
-    f"{stage} on the test split, counted over {seeds}: the percentage of the "
-    "examples of a true class (row) that is predicted as each class (column)."
+    f"On the test split, counted over {seeds} seed{'s' * (seeds > 1)}: the "
+    "percentage of the examples of a true class (row) that is predicted as "
+    "each class (column)."
   )
-  return Drawing.of(f"Confusion of {stage}", caption, paint)
+  if len(stages) > 1:
+    caption += (
+      " The difference has the colour of the stage that predicts a cell more "
+      f"often. Mistakes: those that {' or '.join(stages)} makes most often."
+    )
+  return Drawing.of(f"Confusion of {' and '.join(stages)}", caption, paint)
 
 
 def counts(predictions: Predictions) -> Int[np.ndarray, "K K"]:
@@ -65,72 +89,110 @@ def counts(predictions: Predictions) -> Int[np.ndarray, "K K"]:
   return matrix
 
 
+def _found(record: Record, results: dict[str, Any]) -> dict[str, Predictions]:
+  """The worse stage before the better one, or the last stage alone."""
+  try:
+    better, worse, new, old = compared(record)
+    return {worse: old, better: new}
+  except AbsentError:
+    finished = list(results["stages"])
+    last = record.predictions(finished[-1]) if finished else None
+    if last is None or not has_classes(last):
+      raise AbsentError(
+        "Confusion: the last stage has no predictions.npz with class scores."
+      ) from None
+    return {finished[-1]: last}
+
+
 def _matrix(
   axes: Axes,
-  shares: Float[np.ndarray, "K K"],
+  shares: Shares,
   names: list[str],
-  tint: str,
+  tints,
   theme: Theme,
+  *,
+  signed: bool = False,
 ) -> None:
-  shades = LinearSegmentedColormap.from_list("", [theme.background, tint])
-  # The exponent makes rare mistakes visible.
-  axes.imshow(shares, cmap=shades, norm=PowerNorm(0.6, 0, 1))
-  axes.set(xlabel="predicted", ylabel="true", xticks=[], yticks=[])
-  if len(names) <= NAMED:
+  """Draws a matrix of shares; `tints` are of negative and of positive ones."""
+  size = len(names)
+  # Small shares differ from none.
+  opacity = np.sqrt(np.abs(shares) / max(1e-12, np.abs(shares).max()))
+  tint = np.asarray([to_rgba(it) for it in tints])[(shares > 0).astype(int)]
+  if size > VECTORS:
+    axes.imshow(np.dstack([tint[..., :3], opacity]), interpolation="none")
+  else:
+    cells = [*zip(*np.nonzero(shares), strict=True)]
+    squares = [Rectangle((x - 0.5, y - 0.5), 1, 1) for y, x in cells]
+    shades = [(*tint[cell][:3], opacity[cell]) for cell in cells]
+    axes.add_collection(
+      PatchCollection(squares, facecolors=shades, edgecolors="none")
+    )
+  axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal")
+  axes.set(xlabel="predicted", ylabel="true")
+  axes.set(xticks=[], yticks=[])
+  if size <= NAMED[theme.narrow]:
     turn = 90 if max(map(len, names)) > 3 else 0
-    axes.set_xticks(range(len(names)), names, rotation=turn)
-    axes.set_yticks(range(len(names)), names)
-  if len(names) <= NUMBERED:
+    axes.set_xticks(range(size), names, rotation=turn)
+    axes.set_yticks(range(size), names)
+  if size <= NUMBERED[theme.narrow]:
     for (row, column), share in np.ndenumerate(shares):
-      axes.text(
-        column,
-        row,
-        _percent(share) if share else "",
-        ha="center",
-        va="center",
-        fontsize=9,
-        color=theme.background if share > 0.4 else theme.ink,
-      )
+      if share:
+        axes.text(
+          column,
+          row,
+          _percent(share, signed),
+          ha="center",
+          va="center",
+          fontsize=SMALL if size > 8 else 9,
+          in_layout=False,
+          color=theme.background if opacity[row, column] > 0.75 else theme.ink,
+        )
+
+
+def _style(axes: Axes, title: str, theme: Theme) -> None:
   axes.set_anchor("N")
-  style_axes(axes, theme, title="percent of each true class")
+  style_axes(axes, theme, title=title)
+  axes.tick_params(labelsize=SMALL + 0.5, pad=3)
   for spine in axes.spines.values():
     spine.set(visible=True, color=theme.line)
 
 
 def _mistakes(
   axes: Axes,
-  shares: Float[np.ndarray, "K K"],
+  shares: Mapping[str, Shares],
   names: list[str],
-  tint: str,
+  tints: list[str],
   theme: Theme,
 ) -> None:
-  """Lists the largest cells off the diagonal."""
-  wrong = shares * (1 - np.eye(len(names)))
-  largest = np.argsort(-wrong, axis=None, kind="stable")[:LISTED]
+  """Lists the largest cells off the diagonal, with a dot for each stage."""
+  wrong = np.stack(list(shares.values())) * (1 - np.eye(len(names)))
+  most = wrong.max(axis=0)
+  largest = np.argsort(-most, axis=None, kind="stable")[:LISTED]
   cells = [divmod(int(cell), len(names)) for cell in largest]
-  cells = [cell for cell in cells if wrong[cell] > 0]
-  values = [wrong[cell] for cell in cells]
-  axes.barh(range(len(cells)), values, height=0.62, color=pale(tint, theme))
-  for row, value in enumerate(values):
-    axes.annotate(
-      f"{_percent(value)} %",
-      (value, row),
-      xytext=(5, 0),
-      textcoords="offset points",
-      va="center",
-      color=theme.ink,
-      fontsize=9,
+  cells = [cell for cell in cells if most[cell] > 0]
+  for row, cell in enumerate(cells):
+    ends = 100 * wrong[:, *cell]
+    axes.plot(
+      [0 if len(ends) == 1 else ends.min(), ends.max()],
+      [row, row],
+      color=theme.line,
+      linewidth=2.5,
     )
+    axes.scatter(ends, [row] * len(ends), s=34, color=tints, zorder=3)
+  for stage, tint in zip(shares, tints, strict=True):
+    axes.scatter([], [], s=34, color=tint, label=stage)
   words = [f"{names[row]} as {names[column]}" for row, column in cells]
   axes.set_yticks(range(len(cells)), words)
-  axes.set(xticks=[], ylim=(LISTED - 0.5, -0.5))
-  style_axes(axes, theme, title="most frequent mistakes")
-  axes.tick_params(axis="y", colors=theme.ink)
+  axes.set(xlim=(0, None), ylim=(LISTED - 0.4, -0.6))
+  style_axes(axes, theme, title="most frequent mistakes, in percent", grid="x")
+  axes.tick_params(axis="y", colors=theme.ink, labelsize=SMALL + 0.5)
+  axes.legend(frameon=False, labelcolor=theme.ink, fontsize=9)
 
 
-def _percent(share: float) -> str:
+def _percent(share: float, signed: bool) -> str:
   """A share in percent; 0 and 100 only if exact."""
-  whole = round(100 * share)
-  if share > 0 and whole == 0:
-    return "<1"
-  return ">99" if share < 1 and whole == 100 else str(whole)
+  whole = round(100 * abs(share))
+  sign = ("+" if share > 0 else "\N{MINUS SIGN}") if signed else ""
+  if whole == 0:
+    return "" if signed else "<1"
+  return ">99" if abs(share) < 1 and whole == 100 else f"{sign}{whole}"

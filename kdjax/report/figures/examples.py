@@ -12,15 +12,22 @@ from kdjax import registry
 from kdjax.report.document import AbsentError, Drawing
 from kdjax.report.figures._classes import (
   class_names,
+  compared,
   data_options,
-  has_classes,
+  probabilities,
 )
-from kdjax.report.records import Predictions, Record
-from kdjax.report.theme import WIDTH, Theme, colour
+from kdjax.report.records import Record
+from kdjax.report.theme import Theme, colour
 
 ORDER = 50
 
 COLUMNS, ROWS = 6, 2
+
+# Columns for the width of a telephone.
+NARROW = 2
+
+# The most pixels of an image's side on the page.
+PIXELS = 160
 
 # In inches.
 IMAGE, LINE_HEIGHT = 1.25, 0.165
@@ -32,7 +39,12 @@ LINE = 22
 def examples(record: Record, results: dict[str, Any]) -> Drawing:
   """Test images that the worse stage classifies wrong, the better one right."""
   del results
-  better, worse, new, old = _pair(record)
+  try:
+    better, worse, new, old = compared(record)
+  except AbsentError:
+    raise AbsentError(
+      "Corrected: no gain compares two stages that predict classes."
+    ) from None
   before, after = votes(old.logits), votes(new.logits)
   labelled, label = new.label >= 0, new.label
   won = np.flatnonzero(labelled & (after == label) & (before != label))
@@ -46,7 +58,7 @@ def examples(record: Record, results: dict[str, Any]) -> Drawing:
   names = class_names(record, new.logits.shape[-1])
 
   def paint(theme: Theme) -> Figure:
-    sheet = _Sheet(len(shown), texts)
+    sheet = _Sheet(len(shown), texts, theme)
     for number, row in enumerate(shown):
       lines = [
         (f"true {names[label[row]]}", theme.ink),
@@ -71,26 +83,10 @@ def examples(record: Record, results: dict[str, Any]) -> Drawing:
 
 def votes(logits: Float[np.ndarray, "S N K"]) -> Int[np.ndarray, "N"]:
   """The class that most seeds predict; of equals, the most probable one."""
-  logits = np.asarray(logits, np.float64)
-  odds = np.exp(logits - logits.max(-1, keepdims=True))
-  probability = (odds / odds.sum(-1, keepdims=True)).mean(0)
+  probability = probabilities(logits).mean(0)
   ballots = np.eye(logits.shape[-1])[logits.argmax(-1)].sum(0)
   # Half a probability is always less than one vote.
   return (ballots + 0.5 * probability).argmax(-1)
-
-
-def _pair(record: Record) -> tuple[str, str, Predictions, Predictions]:
-  """The first gain between two classifiers of the same examples."""
-  for better, worse in record.config["gains"]:
-    new, old = record.predictions(better), record.predictions(worse)
-    if new is None or old is None or not has_classes(new):
-      continue
-    same = np.array_equal(new.index, old.index)
-    if same and new.logits.shape[1:] == old.logits.shape[1:]:
-      return better, worse, new, old
-  raise AbsentError(
-    "Corrected: no gain compares two stages that predict classes."
-  )
 
 
 def _load(
@@ -144,23 +140,25 @@ def _texts(data, options, index) -> list[str]:
 class _Sheet:
   """A grid of images with lines of text below each."""
 
-  def __init__(self, count: int, texts: list[str]):
+  def __init__(self, count: int, texts: list[str], theme: Theme):
     lines = 3 + max(len(_wrap(text)) for text in texts)
-    self.rows = -(-count // COLUMNS)
+    self.width, self.columns = theme.width, NARROW if theme.narrow else COLUMNS
+    self.rows = -(-count // self.columns)
     self.height = IMAGE + LINE_HEIGHT * (lines + 1.5)  # of a row
-    self.canvas = Figure(figsize=(WIDTH, self.rows * self.height))
+    self.canvas = Figure(figsize=(self.width, self.rows * self.height))
 
   def add(self, number: int, image: np.ndarray, lines) -> None:
     """Draws the image with a number, and its (line, colour) pairs."""
-    row, column = divmod(number, COLUMNS)
-    wide, high = WIDTH, self.rows * self.height
-    left = (column + 0.5) * WIDTH / COLUMNS - IMAGE / 2
+    row, column = divmod(number, self.columns)
+    wide, high = self.width, self.rows * self.height
+    left = (column + 0.5) * wide / self.columns - IMAGE / 2
     bottom = high - row * self.height - IMAGE
     axes = self.canvas.add_axes(
       (left / wide, bottom / high, IMAGE / wide, IMAGE / high)
     )
     axes.set_axis_off()
-    axes.imshow(image, cmap="gray", vmin=0, vmax=1)
+    # As it is: the page enlarges it.
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="none")
     for position, (line, tint) in enumerate(lines):
       self.canvas.text(
         left / wide,
@@ -181,7 +179,10 @@ def _scaled(images: np.ndarray) -> Float[np.ndarray, "M ..."]:
   images = (images.astype(np.float64) - low) / max(high - low, 1e-12)
   colours = images.ndim == 4 and images.shape[-1] in (3, 4)
   # Channels that are no colours, such as spectra, are averaged.
-  return images if colours or images.ndim == 3 else images.mean(-1)
+  images = images if colours or images.ndim == 3 else images.mean(-1)
+  # Every so many pixels: the page does not show more.
+  every = max(1, -(-max(images.shape[1:3]) // PIXELS))
+  return images[:, ::every, ::every]
 
 
 def _wrap(text: str) -> list[str]:

@@ -5,8 +5,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from kdjax.report.document import AbsentError, Drawing
-from kdjax.report.figures import _corruptions
-from kdjax.report.figures._lines import legend
+from kdjax.report.figures import _corruptions, _lines
+from kdjax.report.figures._lines import legend, legend_rows
 from kdjax.report.records import Record
 from kdjax.report.selection import headline
 from kdjax.report.theme import Theme, figure, style_axes
@@ -26,17 +26,16 @@ def robustness(record: Record, results: dict[str, Any]) -> Drawing:
     raise AbsentError("")
 
   def paint(theme: Theme) -> Figure:
-    rows = -(-len(panels) // COLUMNS)
-    canvas = figure(0.6 + 2.8 * rows)
-    columns = min(COLUMNS, len(panels))
-    all_axes = canvas.subplots(rows, columns, squeeze=False).flatten()
-    for axes in all_axes[len(panels) :]:
-      axes.set_visible(False)
-    for axes, (name, lines) in zip(all_axes, panels.items(), strict=False):
+    columns = 1 if theme.narrow else COLUMNS
+    names = dict.fromkeys(stage for it in panels.values() for stage in it)
+    rows = -(-len(panels) // columns)
+    canvas = figure(0.3 + 2.6 * rows + 0.27 * legend_rows(names, theme))
+    all_axes = _lines.panels(canvas, len(panels), columns)
+    for axes, (name, lines) in zip(all_axes, panels.items(), strict=True):
       _corruptions.draw(axes, lines, record, theme)
       axes.set(xlabel=_corruptions.level_label(results, name))
       style_axes(axes, theme, title=name, grid="y")
-    legend(canvas, all_axes[: len(panels)], theme)
+    legend(canvas, all_axes, theme)
     return canvas
 
   caption = (
