@@ -82,7 +82,7 @@ def test_metrics_of_targets_and_of_several_labels_are_those_of_the_family():
     "target": target,
     "prediction": (target + rng.normal(size=(S, N, 2))).astype(np.float32),
   }
-  for metric in ("mse", "rmse", "mae"):
+  for metric in ("mse", "rmse", "mae", "r2"):
     found = example_scores.of(arrays, metric).metric()
     for value, student in zip(found, arrays["prediction"], strict=True):
       rows = {"student": student, "target": target}
@@ -91,7 +91,7 @@ def test_metrics_of_targets_and_of_several_labels_are_those_of_the_family():
   label = rng.integers(-1, 2, size=(N, K))
   logits = rng.normal(size=(S, N, K)).astype(np.float32)
   arrays = {"index": np.arange(N), "label": label, "logits": logits}
-  for metric in ("subset_accuracy", "hamming_loss"):
+  for metric in ("subset_accuracy", "hamming_loss", "f1_micro"):
     found = example_scores.of(arrays, metric).metric()
     for value, student in zip(found, logits, strict=True):
       sums = multilabel.sums(student, label, np.ones(N, bool))

@@ -9,7 +9,7 @@ import kdjax
 from kdjax import config
 from kdjax.data import arrays
 from kdjax.errors import UserError
-from kdjax.report import figures
+from kdjax.report import example_scores, figures
 from kdjax.report.figures import robustness
 from kdjax.training.checkpoints import Checkpoints
 
@@ -71,6 +71,13 @@ def run(folder, data_config, stage, *, seeds=1, **further):
   return results["stages"]["student"], json.loads(path.read_text())
 
 
+def assert_predictions_have(folder, metric, found):
+  """Asserts that the stored predictions have the metric of the result."""
+  with np.load(folder / "stages" / "student" / "predictions.npz") as arrays:
+    scores = example_scores.of(dict(arrays), metric)
+  np.testing.assert_allclose(scores.metric(), found[metric]["seeds"], rtol=1e-4)
+
+
 @pytest.mark.slow
 def test_multilabel_classification(tmp_path):
   stage = config.stage(
@@ -85,6 +92,10 @@ def test_multilabel_classification(tmp_path):
   found, _ = run(tmp_path, data("several"), stage)
   assert found["f1_micro"]["mean"] > 0.75
   assert found["roc_auc"]["mean"] > 0.85
+  assert_predictions_have(tmp_path, "f1_micro", found)
+  by_class = kdjax.report.summarize(tmp_path)["by_class"]["student"][""]
+  f1 = np.mean([it["f1"]["mean"] for it in by_class])
+  assert f1 == pytest.approx(found["f1_macro"]["mean"], rel=1e-6)
 
 
 @pytest.mark.slow
@@ -98,6 +109,9 @@ def test_regression(tmp_path):
   found, _ = run(tmp_path, data("number"), stage)
   assert found["r2"]["mean"] > 0.8
   assert found["mse"]["mean"] == pytest.approx(found["rmse"]["mean"] ** 2)
+  assert_predictions_have(tmp_path, "r2", found)
+  results = kdjax.report.summarize(tmp_path)
+  assert results["columns"][:3] == ["r2", "mae", "rmse"]
 
 
 @pytest.mark.slow

@@ -58,8 +58,8 @@ def of(arrays: Arrays, metric: str) -> Scores | None:
   Args:
     arrays: of predictions.npz.
     metric: accuracy, nll and the averages over classes of single labels;
-      subset_accuracy and hamming_loss of several labels; mse, rmse and mae of
-      targets.
+      subset_accuracy, hamming_loss and f1_micro of several labels; mse, rmse,
+      mae and r2 of targets.
   """
   if {"index", "prediction", "target"} <= set(arrays):
     return _of_targets(arrays, metric)
@@ -127,12 +127,19 @@ def _macro(means: np.ndarray, metric: str) -> np.ndarray:
   return np.sum(ratio * counted, axis=-1) / np.sum(counted, axis=-1)
 
 
+def _r2(means: np.ndarray) -> np.ndarray:
+  """R2 from means of squared errors, of targets and of squared targets."""
+  errors, targets, squares = np.split(means, 3, axis=-1)
+  return (1 - errors / (squares - targets**2)).mean(axis=-1)
+
+
 def _of_labels(arrays: Arrays, metric: str) -> Scores | None:
   known = arrays["label"] >= 0
   rows = known.any(axis=1)
   index, known = arrays["index"][rows], known[rows]
   predicted = arrays["logits"][:, rows] > 0
-  wrong = (predicted != (arrays["label"][rows] > 0)[None]) & known[None]
+  true = arrays["label"][rows] > 0
+  wrong = (predicted != true[None]) & known[None]
   if metric == "subset_accuracy":
     right = (~wrong.any(axis=-1)).astype(np.float32)
     return Scores(index, [it[:, None] for it in right], _mean)
@@ -142,6 +149,11 @@ def _of_labels(arrays: Arrays, metric: str) -> Scores | None:
       for it in wrong
     ]
     return Scores(index, pairs, lambda means: means[..., 0] / means[..., 1])
+  if metric == "f1_micro":
+    right = (predicted & true[None] & known[None]).sum(axis=-1)
+    pairs = np.stack([2 * right, 2 * right + wrong.sum(axis=-1)], axis=-1)
+    columns = list(pairs.astype(np.float32))
+    return Scores(index, columns, lambda means: means[..., 0] / means[..., 1])
   return None
 
 
@@ -156,6 +168,11 @@ def _of_targets(arrays: Arrays, metric: str) -> Scores | None:
     values, reduce = error**2, lambda means: means.mean(axis=-1)
   elif metric == "rmse":
     values, reduce = error**2, lambda means: np.sqrt(means).mean(axis=-1)
+  elif metric == "r2":
+    # Of centred targets: a variance loses no digits then.
+    flat = target.reshape(1, count, -1)
+    flat = np.broadcast_to(flat - flat.mean(axis=1, keepdims=True), error.shape)
+    values, reduce = np.concatenate([error**2, flat, flat**2], axis=-1), _r2
   else:
     return None
   return Scores(arrays["index"], list(values), reduce)
