@@ -1,13 +1,10 @@
 """Statistics of a split: counts, classes, lengths and values of its records."""
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-
-from kdjax.config import progress
 
 # Records that are read at once.
 CHUNK = 256
@@ -46,19 +43,22 @@ class Summary:
     return np.flatnonzero(self.classes)
 
 
-def measure(source: Any, shown: int = 0, task: str = "") -> Summary:
+def measure(
+  source: Any, shown: int = 0, counted: Callable[[int], Any] = lambda done: None
+) -> Summary:
   """Reads every record of a source.
 
   Args:
     source: from `load` of a data set.
     shown: how many records to keep in `Summary.shown`, evenly spaced.
-    task: the name of the progress that is shown; none is without.
+    counted: is called with the number of records that were read.
   """
   summary = Summary(len(source))
   selected = np.unique(np.linspace(0, len(source) - 1, shown).astype(int))
   moments: dict[str, _Moments] = {}
   lengths: dict[str, list[np.ndarray]] = {}
-  for start, stop in _chunks(len(source), task):
+  for start in range(0, len(source), CHUNK):
+    stop = min(start + CHUNK, len(source))
     batch = dict(source.take(np.arange(start, stop)))
     valid = np.asarray(batch.pop("valid", np.ones(stop - start, bool)))
     summary.broken += int((~valid).sum())
@@ -76,21 +76,12 @@ def measure(source: Any, shown: int = 0, task: str = "") -> Summary:
       if row < valid.sum():
         record = {key: column[row] for key, column in batch.items()}
         summary.shown.append(record)
+    counted(stop)
   summary.lengths = {key: np.concatenate(it) for key, it in lengths.items()}
   summary.values = {key: it.result() for key, it in moments.items()}
   if hasattr(source, "records"):
     summary.faults = source.records()
   return summary
-
-
-def _chunks(count: int, task: str) -> Iterator[tuple[int, int]]:
-  """The first record of each chunk and the one after its last."""
-  counted = progress.Progress(task, count, unit="records", shown=bool(task))
-  with contextlib.closing(counted):
-    for start in range(0, count, CHUNK):
-      stop = min(start + CHUNK, count)
-      yield start, stop
-      counted.update(stop)
 
 
 class _Moments:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.errors import UserError
+from kdjax.step import schedules
 from kdjax.step.state import Fixed
 
 Grid = Mapping[str, Sequence[float]]
@@ -37,6 +38,22 @@ def peak(stage: Mapping[str, Any]) -> float:
   """The learning rate of a stage: its number, or that of its schedule."""
   rate = stage["optimizer"]["learning_rate"]
   return float(rate["value"] if isinstance(rate, Mapping) else rate)
+
+
+def learning_rates(
+  stage: Mapping[str, Any], step: int, fixed: Sequence[Fixed]
+) -> list[float]:
+  """The learning rate of a step, of every state.
+
+  Args:
+    stage: its config.
+    step: from 0.
+    fixed: numbers of each state, on the host.
+  """
+  rate = schedules.make(stage["optimizer"]["learning_rate"], stage["steps"])
+  one = {RATE: 1.0}
+  factors = [it.numbers.get(OPTIMIZER, one)[RATE] for it in fixed]
+  return [float(rate(step) * factor) for factor in factors]
 
 
 def numbers_of_stage(stage: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -10,8 +10,9 @@ from jax.experimental import multihost_utils
 
 from kdjax.devices import multistep
 from kdjax.feed import loaders
-from kdjax.step import schedules, uncertainty
+from kdjax.stage import grids
 from kdjax.step import state as states
+from kdjax.step import uncertainty
 from kdjax.step.state import State
 from kdjax.teachers import outputs
 from kdjax.training import continued, diagnosis, evaluation, faults, patience
@@ -218,9 +219,8 @@ class Loop:
     self.metrics.clear()
     for name, means in means_of(named).items():
       self.log.write(step, f"train/{name}", means)
-    rate = self.config["optimizer"]["learning_rate"]
-    at = schedules.make(rate, self.config["steps"])(step - 1)
-    self.log.write(step, "train/learning_rate", [float(at)] * len(self.seeds))
+    rates = grids.learning_rates(self.config, step - 1, self.host_fixed)
+    self.log.write(step, "train/learning_rate", rates)
     self.idle.add(step, named)
     return float(np.mean(named["loss"][-1]))
 
@@ -282,16 +282,13 @@ class Loop:
     load, tested = self.stage.load_for_evaluation, "test" in self.stage.splits
     test = load("test", self.seeds) if tested else []
     self.sources += test
-    facts = {
+    trained = TrainedStage(self.stage, self.placement, seeds, test, state)
+    result = {
       "stage": self.stage.name,
       "steps": self.config["steps"],
       **patience.facts(self.config, step),
       "seeds": seeds,
       "teachers": dict(teacher_steps),
-    }
-    trained = TrainedStage(self.stage, self.placement, seeds, test, state)
-    result = {
-      **facts,
       **trained.measure(self.fixed, quiet=self.quiet),
       "variables": trained.variables_hash(),
       "broken": broken(self.sources, self.broken),

@@ -22,6 +22,7 @@ then 1. A contact sheet shows some valid records with their labels.
 a folder a class, or arrays. The lines that a config needs are printed.
 """
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,7 +30,7 @@ from typing import Any
 from absl import flags
 
 from kdjax import cli
-from kdjax.config import terminal
+from kdjax.config import progress, terminal
 from kdjax.errors import UserError
 from kdjax.verbs import _inspect_run
 
@@ -112,7 +113,9 @@ def _show(
   for split in [values.split] if values.split else SPLITS:
     source = data.load(split, **options)
     shown = _contact_sheet.RECORDS if values.out and not summaries else 0
-    summaries[split] = _split_summary.measure(source, shown, split)
+    counted = progress.Progress(split, len(source), unit="records")
+    with contextlib.closing(counted):
+      summaries[split] = _split_summary.measure(source, shown, counted.update)
   console.print(f"{name}: {sum(it.size for it in summaries.values())} records")
   for table in (
     _splits(summaries),
