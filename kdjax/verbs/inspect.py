@@ -77,7 +77,8 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     return
   if arguments != ["data"] or (values.config is None) == (values.data is None):
     raise UserError(
-      "kdjax inspect needs --workdir, or the word data and --config or --data.",
+      "kdjax inspect needs the word data, and --config or --data;"
+      " or --workdir.",
       "For example: kdjax inspect --workdir=runs/digits",
     )
   if values.split not in (None, *SPLITS):

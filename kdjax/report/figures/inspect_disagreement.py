@@ -94,7 +94,7 @@ def _matrix(axes, found, theme: Theme) -> None:
   rows = np.maximum(matrix.sum(1, keepdims=True), 1)
   tints = _inspected.shades(theme, theme.stages[_inspected.RAISES])
   axes.imshow(np.sqrt(matrix / rows), cmap=tints, vmin=0, vmax=1, aspect="auto")
-  names = [str(it)[:10] for it in found["classes"]]
+  names = [str(it)[:14] for it in found["classes"]]
   _inspected.names_on(axes, names, "x", theme)
   _inspected.names_on(axes, names, "y", theme)
   for (row, column), count in np.ndenumerate(matrix):
@@ -169,7 +169,7 @@ def _examples(canvas, found, theme: Theme) -> None:
     axes.set(xticks=[], yticks=[])
     _inspected.bare(axes, theme)
     said = "\n".join(_said(found, row))
-    axes.set_title(said, color=theme.ink, fontsize=8, loc="left", pad=3)
+    axes.set_title(said, color=theme.ink, fontsize=7.5, loc="left", pad=3)
 
 
 def _said(found, row: int) -> list[str]:
