@@ -438,3 +438,32 @@ def test_names_with_quotes_and_backslashes_are_written(tmp_path):
   found = facts.read(str(tmp_path))
   _, config = write(choices.choose(found, on=CPU), tmp_path)
   assert config.data.columns["label"] == name
+
+
+def test_a_checkpoint_reads_its_modality_beside_the_student(tmp_path):
+  found = read("two_tables_with_captions", tmp_path)
+  path = tmp_path / "bert"
+  path.mkdir()
+  state = lambda kind: (path / "config.json").write_text(
+    json.dumps({"model_type": kind})
+  )
+  choose = lambda *names: choices.choose(found, *names, CPU, str(path))
+  state("bert")
+  plan = choose(["text"], ["image", "text"])
+  assert (plan.student, plan.teacher) == (("text",), ("image", "pieces"))
+  column = plan.facts.options["columns"]["pieces"]
+  assert column["tokenizer"] == str(path)
+  assert column["column"] == "text:caption" and column["length"] == 32
+  _, config = write(plan, tmp_path)
+  encoder = config.stages.teacher.networks.student.encoders.pieces
+  assert (encoder.pretrained, encoder.still) == (str(path), ("",))
+  # Alone, its embedding has a classifier of a fusion.
+  assert dict(choose(["image"], ["text"]).large.items)["encoders"]
+  with pytest.raises(UserError, match="reads text, and the teacher has image"):
+    choose(["image"], ["image"])
+  state("whisper")
+  with pytest.raises(UserError, match="'whisper', which `kdjax new` does not"):
+    choose([], [])
+  state("bird")
+  with pytest.raises(UserError, match=r"model_type 'bird'\. No network"):
+    choose([], [])

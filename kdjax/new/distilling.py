@@ -49,7 +49,7 @@ class Distilled(NamedTuple):
 
 
 def distil(
-  data: str,
+  data: str | pathlib.Path,
   out: str | pathlib.Path,
   *,
   student: str | Sequence[str] = (),
@@ -92,7 +92,7 @@ def distil(
   reasons = (f"{path} exists, and says what is trained.",)
   if not path.exists():
     made = make(
-      data,
+      str(data),
       str(path),
       workdir=str(workdir),
       student=_tuple(student),
@@ -160,7 +160,8 @@ def make(
     plan = choices.with_steps(plan, steps, f"Steps: {steps}, as asked for.")
   text = writing.config(plan, out, workdir)
   plain = workdirs.resolve(_config_of(text, out))
-  check.plan(plain, list(plain["order"]))
+  # "alone" has the student of "distilled", with fewer terms.
+  check.plan(plain, ["teacher", "distilled"])
   costs: dict[str, estimate.Cost] = {}
   if timed:
     costs = estimate.measured(plain, found.sizes)
@@ -204,7 +205,8 @@ def workdir_of(out: str) -> str:
 
 
 def _tuple(names: str | Sequence[str]) -> tuple[str, ...]:
-  return tuple(names.split(",")) if isinstance(names, str) else tuple(names)
+  listed = names.split(",") if isinstance(names, str) else names
+  return tuple(name for name in listed if name)
 
 
 def _config_of(text: str, out: str) -> ConfigDict:
