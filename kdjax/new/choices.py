@@ -26,6 +26,7 @@ MISSING = 0.02
 # Fewer labelled examples make differences of one example visible.
 SMALL = {"validation": 50, "test": 200}
 
+# Repetitions; of folds, each is tested once.
 SEEDS = 3
 
 
@@ -146,6 +147,7 @@ def choose(
     batch_size=batch,
     steps=steps,
     reasons=(*reasons, reason, *selected, lengths, *_warnings(facts)),
+    seeds=facts.options.get("folds") or SEEDS,
   )
 
 

@@ -57,7 +57,7 @@ def distil(
   columns: Mapping[str, Any] | None = None,
   pretrained: str = "",
   steps: int = 0,
-  seeds: int = choices.SEEDS,
+  seeds: int = 0,
   quiet: bool = False,
 ) -> Distilled:
   """Chooses, trains and distils a student from data as they lie there.
@@ -77,7 +77,7 @@ def distil(
     columns: key -> column of a table, in place of a guess.
     pretrained: a checkpoint that the teacher starts from.
     steps: of each stage; 0 chooses.
-    seeds: repetitions; the student is that of the first.
+    seeds: repetitions; 0 chooses. The student is that of the first.
     quiet: whether nothing is printed.
 
   Raises:
@@ -128,7 +128,7 @@ def make(
   columns: Mapping[str, Any] | None = None,
   pretrained: str = "",
   steps: int = 0,
-  seeds: int = choices.SEEDS,
+  seeds: int = 0,
   timed: bool = True,
 ) -> Made:
   """Reads data, chooses an experiment and checks it; writes nothing.
@@ -155,7 +155,7 @@ def make(
   on = choices.machine()
   found = facts.read(data, columns, large=on.accelerated)
   plan = choices.choose(found, student, teacher, on, pretrained)
-  plan = dataclasses.replace(plan, seeds=seeds)
+  plan = dataclasses.replace(plan, seeds=seeds or plan.seeds)
   if steps:
     plan = choices.with_steps(plan, steps, f"Steps: {steps}, as asked for.")
   text = writing.config(plan, out, workdir)
@@ -165,15 +165,9 @@ def make(
   costs: dict[str, estimate.Cost] = {}
   if timed:
     costs = estimate.measured(plain, found.sizes)
-    fit = _affordable(plan.steps, costs)
-    if fit < plan.steps:
-      reason = (
-        f"Steps: {fit}, not {plan.steps}, so that a run takes about"
-        f" {estimate.duration(BUDGET)} on {on}."
-      )
-      plan = choices.with_steps(plan, steps, reason)
-      costs = {name: cost._replace(steps=steps) for name, cost in costs.items()}
-      text = writing.config(plan, out, workdir)
+    within, costs = affordable(plan, costs, str(on))
+    if within.steps < plan.steps:
+      plan, text = within, writing.config(within, out, workdir)
   return Made(text, _config_of(text, out), plan, costs)
 
 
@@ -218,9 +212,29 @@ def _config_of(text: str, out: str) -> ConfigDict:
   return config
 
 
-def _affordable(steps: int, costs: Mapping[str, estimate.Cost]) -> int:
-  """The steps of each stage that fit in BUDGET, at least `choices.LEAST`."""
-  each = sum(cost.step + cost.evaluations / steps for cost in costs.values())
-  starts = sum(cost.start for cost in costs.values())
-  fit = 50 * int((BUDGET - starts) / each / 50)
-  return min(steps, max(choices.LEAST, fit))
+def affordable(
+  plan: Plan, costs: Mapping[str, estimate.Cost], on: str
+) -> tuple[Plan, dict[str, estimate.Cost]]:
+  """A plan whose run takes about BUDGET at most, and its costs.
+
+  Args:
+    plan: as the data ask for it.
+    costs: stage -> its Cost.
+    on: the machine, for the sentence.
+
+  Returns:
+    The plan with fewer steps if it takes longer, though at least
+    `choices.LEAST`.
+  """
+  step = sum(cost.step for cost in costs.values())
+  other = sum(cost.start + cost.evaluations for cost in costs.values())
+  fit = max(choices.LEAST, 50 * int((BUDGET - other) / step / 50))
+  if fit >= plan.steps:
+    return plan, dict(costs)
+  reason = (
+    f"Steps: {fit}, not {plan.steps}, so that a run takes about"
+    f" {estimate.duration(BUDGET)} on {on}."
+  )
+  return choices.with_steps(plan, fit, reason), {
+    name: cost._replace(steps=fit) for name, cost in costs.items()
+  }
