@@ -253,12 +253,10 @@ def _warnings(facts: Facts) -> list[str]:
   for split in ("validation", "test"):
     count = facts.labelled[split]
     if count < SMALL[split]:
+      said = f"{split.capitalize()}: {count} examples with a label"
+      said += " choose the best step" if split == "validation" else ""
       one = f"; one of them is {1 / count:.3f} of accuracy"
-      found.append(
-        f"{split.capitalize()}: {count} examples with a label"
-        + (one if facts.task == "classes" else "")
-        + ("." if split == "test" else ", which choose the best step.")
-      )
+      found.append(f"{said}{one if facts.task == 'classes' else ''}.")
   empty = [
     name
     for name, count in zip(facts.classes, facts.counts, strict=True)
