@@ -109,6 +109,8 @@ def test_recordings_of_people_are_windows_of_each_sensor(tmp_path):
   assert options["columns"]["label"]["field"] == "activity"
   assert found.modalities["phone"].shape == (128, 3)
   assert "0.001 s" in found.remarks[0]
+  # Each fold of the people is tested once.
+  assert choices.choose(found, on=CPU).seeds == 5
 
 
 @pytest.mark.parametrize(
@@ -165,6 +167,15 @@ def test_a_column_that_tells_the_label_is_left_out(tmp_path):
   found = of_table(tmp_path, made)
   assert found.options["columns"]["numbers"] == "numbers:size"
   assert any("'code' is left out: it tells" in it for it in found.remarks)
+
+
+def test_numbers_of_records_are_no_measurements():
+  kind = columns._kind_of_numbers
+  assert kind("item", [3 * place for place in range(1000)]) == "identity"
+  assert kind("imdb_id", [7 * place for place in range(60)]) == "identity"
+  assert kind("take", list(range(60))) == "identity"
+  assert kind("area", [7 * place for place in range(60)]) == "numbers"
+  assert kind("rooms", [place % 5 for place in range(60)]) == "category"
 
 
 def test_several_labels_and_few_of_a_class_choose_the_metric(tmp_path):
@@ -389,13 +400,29 @@ def test_an_estimate_is_the_sum_of_its_parts():
   said = estimate.sentence(costs, "2 CPU cores", 3)
   assert "about 60 s on 2 CPU cores" in said and "teacher 10 ms" in said
   assert [*map(estimate.duration, (89, 91, 7200))] == ["89 s", "2 min", "2.0 h"]
-  assert distilling._affordable(3000, costs) == 3000
-  slow = {"alone": estimate.Cost(0.0, 1.0, 3000, 0.0)}
-  assert distilling._affordable(3000, slow) == 600
-  assert (
-    distilling._affordable(300, {"alone": slow["alone"]._replace(step=9)})
-    == 300
+
+
+def test_steps_fit_in_ten_minutes(tmp_path):
+  plan = choices.choose(read("numbers_with_text", tmp_path), on=CPU)
+  plan = choices.with_steps(plan, 3000, "Steps: 3000.")
+  cost = estimate.Cost(20.0, 0.1, 3000, 80.0)
+  same, costs = distilling.affordable(plan, {"alone": cost}, "a laptop")
+  assert (same, costs) == (plan, {"alone": cost})
+  fewer, costs = distilling.affordable(
+    plan, {"teacher": cost, "alone": cost}, "a laptop"
   )
+  assert fewer.steps == costs["alone"].steps == 2000
+  assert sum(it.seconds for it in costs.values()) == distilling.BUDGET
+  said = [it for it in fewer.reasons if it.startswith("Steps: ")]
+  assert said == [
+    "Steps: 2000, not 3000, so that a run takes about 10 min on a laptop."
+  ]
+  _, config = write(fewer, tmp_path)
+  assert config.stages.distilled.steps == 2000
+  assert config.stages.distilled.eval_every == 200
+  slow = cost._replace(step=9.0)
+  fewer, _ = distilling.affordable(plan, {"alone": slow}, "a laptop")
+  assert fewer.steps == choices.LEAST
 
 
 def test_a_label_is_kept_whose_column_was_stated(tmp_path):
@@ -438,3 +465,32 @@ def test_names_with_quotes_and_backslashes_are_written(tmp_path):
   found = facts.read(str(tmp_path))
   _, config = write(choices.choose(found, on=CPU), tmp_path)
   assert config.data.columns["label"] == name
+
+
+def test_a_checkpoint_reads_its_modality_beside_the_student(tmp_path):
+  found = read("two_tables_with_captions", tmp_path)
+  path = tmp_path / "bert"
+  path.mkdir()
+  state = lambda kind: (path / "config.json").write_text(
+    json.dumps({"model_type": kind})
+  )
+  choose = lambda *names: choices.choose(found, *names, CPU, str(path))
+  state("bert")
+  plan = choose(["text"], ["image", "text"])
+  assert (plan.student, plan.teacher) == (("text",), ("image", "pieces"))
+  column = plan.facts.options["columns"]["pieces"]
+  assert column["tokenizer"] == str(path)
+  assert column["column"] == "text:caption" and column["length"] == 32
+  _, config = write(plan, tmp_path)
+  encoder = config.stages.teacher.networks.student.encoders.pieces
+  assert (encoder.pretrained, encoder.still) == (str(path), ("",))
+  # Alone, its embedding has a classifier of a fusion.
+  assert dict(choose(["image"], ["text"]).large.items)["encoders"]
+  with pytest.raises(UserError, match="reads text, and the teacher has image"):
+    choose(["image"], ["image"])
+  state("whisper")
+  with pytest.raises(UserError, match="'whisper', which `kdjax new` does not"):
+    choose([], [])
+  state("bird")
+  with pytest.raises(UserError, match=r"model_type 'bird'\. No network"):
+    choose([], [])

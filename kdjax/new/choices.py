@@ -26,6 +26,7 @@ MISSING = 0.02
 # Fewer labelled examples make differences of one example visible.
 SMALL = {"validation": 50, "test": 200}
 
+# Repetitions; of folds, each is tested once.
 SEEDS = 3
 
 
@@ -146,6 +147,7 @@ def choose(
     batch_size=batch,
     steps=steps,
     reasons=(*reasons, reason, *selected, lengths, *_warnings(facts)),
+    seeds=facts.options.get("folds") or SEEDS,
   )
 
 
@@ -251,12 +253,10 @@ def _warnings(facts: Facts) -> list[str]:
   for split in ("validation", "test"):
     count = facts.labelled[split]
     if count < SMALL[split]:
+      said = f"{split.capitalize()}: {count} examples with a label"
+      said += " choose the best step" if split == "validation" else ""
       one = f"; one of them is {1 / count:.3f} of accuracy"
-      found.append(
-        f"{split.capitalize()}: {count} examples with a label"
-        + (one if facts.task == "classes" else "")
-        + ("." if split == "test" else ", which choose the best step.")
-      )
+      found.append(f"{said}{one if facts.task == 'classes' else ''}.")
   empty = [
     name
     for name, count in zip(facts.classes, facts.counts, strict=True)

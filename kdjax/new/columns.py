@@ -30,6 +30,8 @@ IDENTITIES = ("id", "key", "uuid", "guid", "index", "unnamed", "rowid", "path")
 SAMPLE = 2000
 # Numbers of which fewer occur, in more records each, are classes.
 CLASSES, EACH = 100, 3
+# Whole numbers that all differ in so many records are no measurements.
+MANY = 1000
 # Words of a name of a class, at most; a longer cell is a text.
 WORDS = 4
 
@@ -139,7 +141,12 @@ def _kind_of_numbers(name: str, cells: Sequence[Any]) -> str:
   different = len(np.unique(values))
   if whole and different == len(values) > CLASSES // 2:
     counted = bool((np.diff(np.sort(values)) == 1).all())
-    if counted or {*words_of(name)} & {*IDENTITIES} or not name:
+    if (
+      counted
+      or different >= MANY
+      or {*words_of(name)} & {*IDENTITIES}
+      or not name
+    ):
       return "identity"
   few = different <= CLASSES and different * EACH <= len(values)
   return "category" if whole and few and values.min() >= 0 else "numbers"

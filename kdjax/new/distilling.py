@@ -49,7 +49,7 @@ class Distilled(NamedTuple):
 
 
 def distil(
-  data: str,
+  data: str | pathlib.Path,
   out: str | pathlib.Path,
   *,
   student: str | Sequence[str] = (),
@@ -57,7 +57,7 @@ def distil(
   columns: Mapping[str, Any] | None = None,
   pretrained: str = "",
   steps: int = 0,
-  seeds: int = choices.SEEDS,
+  seeds: int = 0,
   quiet: bool = False,
 ) -> Distilled:
   """Chooses, trains and distils a student from data as they lie there.
@@ -77,7 +77,7 @@ def distil(
     columns: key -> column of a table, in place of a guess.
     pretrained: a checkpoint that the teacher starts from.
     steps: of each stage; 0 chooses.
-    seeds: repetitions; the student is that of the first.
+    seeds: repetitions; 0 chooses. The student is that of the first.
     quiet: whether nothing is printed.
 
   Raises:
@@ -92,7 +92,7 @@ def distil(
   reasons = (f"{path} exists, and says what is trained.",)
   if not path.exists():
     made = make(
-      data,
+      str(data),
       str(path),
       workdir=str(workdir),
       student=_tuple(student),
@@ -128,7 +128,7 @@ def make(
   columns: Mapping[str, Any] | None = None,
   pretrained: str = "",
   steps: int = 0,
-  seeds: int = choices.SEEDS,
+  seeds: int = 0,
   timed: bool = True,
 ) -> Made:
   """Reads data, chooses an experiment and checks it; writes nothing.
@@ -155,24 +155,19 @@ def make(
   on = choices.machine()
   found = facts.read(data, columns, large=on.accelerated)
   plan = choices.choose(found, student, teacher, on, pretrained)
-  plan = dataclasses.replace(plan, seeds=seeds)
+  plan = dataclasses.replace(plan, seeds=seeds or plan.seeds)
   if steps:
     plan = choices.with_steps(plan, steps, f"Steps: {steps}, as asked for.")
   text = writing.config(plan, out, workdir)
   plain = workdirs.resolve(_config_of(text, out))
-  check.plan(plain, list(plain["order"]))
+  # "alone" has the student of "distilled", with fewer terms.
+  check.plan(plain, ["teacher", "distilled"])
   costs: dict[str, estimate.Cost] = {}
   if timed:
     costs = estimate.measured(plain, found.sizes)
-    fit = _affordable(plan.steps, costs)
-    if fit < plan.steps:
-      reason = (
-        f"Steps: {fit}, not {plan.steps}, so that a run takes about"
-        f" {estimate.duration(BUDGET)} on {on}."
-      )
-      plan = choices.with_steps(plan, steps, reason)
-      costs = {name: cost._replace(steps=steps) for name, cost in costs.items()}
-      text = writing.config(plan, out, workdir)
+    within, costs = affordable(plan, costs, str(on))
+    if within.steps < plan.steps:
+      plan, text = within, writing.config(within, out, workdir)
   return Made(text, _config_of(text, out), plan, costs)
 
 
@@ -204,7 +199,8 @@ def workdir_of(out: str) -> str:
 
 
 def _tuple(names: str | Sequence[str]) -> tuple[str, ...]:
-  return tuple(names.split(",")) if isinstance(names, str) else tuple(names)
+  listed = names.split(",") if isinstance(names, str) else names
+  return tuple(name for name in listed if name)
 
 
 def _config_of(text: str, out: str) -> ConfigDict:
@@ -216,9 +212,29 @@ def _config_of(text: str, out: str) -> ConfigDict:
   return config
 
 
-def _affordable(steps: int, costs: Mapping[str, estimate.Cost]) -> int:
-  """The steps of each stage that fit in BUDGET, at least `choices.LEAST`."""
-  each = sum(cost.step + cost.evaluations / steps for cost in costs.values())
-  starts = sum(cost.start for cost in costs.values())
-  fit = 50 * int((BUDGET - starts) / each / 50)
-  return min(steps, max(choices.LEAST, fit))
+def affordable(
+  plan: Plan, costs: Mapping[str, estimate.Cost], on: str
+) -> tuple[Plan, dict[str, estimate.Cost]]:
+  """A plan whose run takes about BUDGET at most, and its costs.
+
+  Args:
+    plan: as the data ask for it.
+    costs: stage -> its Cost.
+    on: the machine, for the sentence.
+
+  Returns:
+    The plan with fewer steps if it takes longer, though at least
+    `choices.LEAST`.
+  """
+  step = sum(cost.step for cost in costs.values())
+  other = sum(cost.start + cost.evaluations for cost in costs.values())
+  fit = max(choices.LEAST, 50 * int((BUDGET - other) / step / 50))
+  if fit >= plan.steps:
+    return plan, dict(costs)
+  reason = (
+    f"Steps: {fit}, not {plan.steps}, so that a run takes about"
+    f" {estimate.duration(BUDGET)} on {on}."
+  )
+  return choices.with_steps(plan, fit, reason), {
+    name: cost._replace(steps=fit) for name, cost in costs.items()
+  }

@@ -43,7 +43,7 @@ def encoder(
     widths = (32, 64) if large else (16, 32)
     name, options = "audio_cnn", {"widths": widths, **options, "dropout": 0.2}
   elif kind == "text":
-    own = {"vocabulary": Name("WORDS"), "words": 64 if large else 32}
+    own = {"vocabulary": Name("WORDS"), "channels": 64 if large else 16}
     name, options = "text_cnn", {**own, **options, "dropout": 0.5}
   elif kind == "sequence" and not by_statistics(facts):
     widths = (32, 64, 64) if large else (16, 32, 32)
