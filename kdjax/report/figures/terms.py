@@ -80,8 +80,9 @@ def terms(record: Record, results: dict[str, Any]) -> Drawing:
 
   caption = (
     "Means of the steps since the last record. A term is shown before it is "
-    "multiplied by its weight, on a logarithmic axis where it spans a factor "
-    "of 30. Line: mean over seeds. Band: ± one sample deviation."
+    "multiplied by its weight. Terms and gradients that span a factor of 30 "
+    "have a logarithmic axis. Line: mean over seeds. Band: ± one sample "
+    "deviation."
   )
   if len(stages) > STAGES:
     caption += f" Shown: the first {STAGES} stages of {len(stages)}."
@@ -90,7 +91,8 @@ def terms(record: Record, results: dict[str, Any]) -> Drawing:
 
 def _finish(axes: Axes, title: str, theme: Theme) -> None:
   values = np.concatenate([line.get_ydata() for line in axes.get_lines()])
-  if len(values) and 0 < 30 * values.min() < values.max():
+  wide = len(values) and 0 < 30 * values.min() < values.max()
+  if wide and title != COMMON["train/learning_rate"]:
     axes.set_yscale("log")
     # Powers of ten have small exponents.
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
