@@ -37,23 +37,7 @@ def terms(record: Record, results: dict[str, Any]) -> Drawing:
   """A panel for the terms of each stage, and for what stages have in common."""
   hidden = ranked(results)
   stages = [stage for stage in record.order if stage not in hidden]
-  shown: dict[str, dict[str, tuple[str, str, Curve]]] = {}
-  for stage in stages[:STAGES]:
-    names = record.names(stage, PREFIX)
-    shown[f"{stage}: terms"] = {
-      name.removeprefix(PREFIX): (
-        stage,
-        STYLES[number % len(STYLES)],
-        record.curve(stage, name),
-      )
-      for number, name in enumerate(names)
-    }
-  for name, title in COMMON.items():
-    lines = {stage: record.curve(stage, name) for stage in stages[:STAGES]}
-    shown[title] = {
-      stage: (stage, "-", curve) for stage, curve in lines.items() if curve
-    }
-  shown = {title: lines for title, lines in shown.items() if lines}
+  shown = _panels(record, stages[:STAGES])
   named = dict.fromkeys(
     stage for title in COMMON.values() for stage in shown.get(title, {})
   )
@@ -87,6 +71,29 @@ def terms(record: Record, results: dict[str, Any]) -> Drawing:
   if len(stages) > STAGES:
     caption += f" Shown: the first {STAGES} stages of {len(stages)}."
   return Drawing.of("Training", caption, paint)
+
+
+def _panels(
+  record: Record, stages: list[str]
+) -> dict[str, dict[str, tuple[str, str, Curve]]]:
+  """Title of a panel -> label -> the stage, line style and curve of a line."""
+  shown: dict[str, dict] = {}
+  for stage in stages:
+    names = record.names(stage, PREFIX)
+    shown[f"{stage}: terms"] = {
+      name.removeprefix(PREFIX): (
+        stage,
+        STYLES[number % len(STYLES)],
+        record.curve(stage, name),
+      )
+      for number, name in enumerate(names)
+    }
+  for name, title in COMMON.items():
+    lines = {stage: record.curve(stage, name) for stage in stages}
+    shown[title] = {
+      stage: (stage, "-", curve) for stage, curve in lines.items() if curve
+    }
+  return {title: lines for title, lines in shown.items() if lines}
 
 
 def _finish(axes: Axes, title: str, theme: Theme) -> None:
