@@ -172,7 +172,7 @@ def checked(function):
 # runs draw figures, which takes as long as training a few steps.
 DRAW = {
   *("colabs", "cli", "page", "ranking", "readme", "report"),
-  "report_browser",
+  *("report_browser", "report_figures"),
 }
 
 

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from kdjax.report.theme import LIGHT, Theme
+from kdjax.report.theme import LIGHT, SMALL, Theme
 
 # A PNG has twice as many pixels as its figure's width on the page.
 PIXELS_PER_INCH = 200
@@ -25,6 +25,9 @@ FACES = re.compile(r"font-family: [^;]*;? ?|(?<=px) '[^;]*")
 
 # Pixels between a title and the end of its figure.
 MARGIN = 3
+
+# How much wider a browser may write words than Matplotlib measures them.
+BROWSER = 1.04
 
 # Matplotlib writes millionths of a point.
 FRACTION = re.compile(r"\d+\.\d{3,}")
@@ -53,14 +56,22 @@ def lay_out(drawn: Figure, theme: Theme) -> Figure:
 
 
 def _fit_title(drawn: Figure, axes: Axes) -> None:
-  """Moves the title of axes to the left if it does not fit the figure."""
+  """Moves the title of axes to the left, or makes it smaller, if it is wide."""
   words = axes.get_title(loc="left")
+  axes.apply_aspect()
   for title in axes.get_children():
-    if words and isinstance(title, Text) and title.get_text() == words:
-      excess = title.get_window_extent().x1 - drawn.bbox.x1 + MARGIN
-      if excess > 0:
-        # The axes' width is 1.
-        title.set_x(-excess / axes.bbox.width)
+    if not words or not isinstance(title, Text) or title.get_text() != words:
+      continue
+    space = drawn.bbox.width - 2 * MARGIN
+    wide = BROWSER * title.get_window_extent().width
+    if wide > space:
+      size = title.get_fontsize() * space / wide
+      title.set_fontsize(max(SMALL, size))
+    box = title.get_window_extent()
+    excess = box.x0 + BROWSER * box.width - drawn.bbox.x1 + MARGIN
+    if excess > 0:
+      # The axes' width is 1.
+      title.set_x(-excess / axes.bbox.width)
 
 
 def png(drawn: Figure) -> bytes:

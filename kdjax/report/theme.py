@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kdjax.report.records import Record
 
@@ -13,6 +14,10 @@ from kdjax.report.records import Record
 # the same size of text there; no text is smaller than SMALL points.
 WIDTH, NARROW_WIDTH = 9.0, 3.3
 SMALL = 7.5
+
+# In inches, beside a figure's parts: a browser's words may be wider than
+# Matplotlib measures them.
+PAD = 0.09
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +138,8 @@ def figure(height: float) -> Figure:
   Args:
     height: in inches.
   """
-  return Figure(figsize=(WIDTH, height), layout="constrained")
+  layout = ConstrainedLayoutEngine(w_pad=PAD)
+  return Figure(figsize=(WIDTH, height), layout=layout)
 
 
 def style_axes(

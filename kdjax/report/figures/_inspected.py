@@ -89,7 +89,7 @@ def of_stages(record: Record, analysis: str) -> dict[str, Found]:
 
 def is_narrow(theme: Theme) -> bool:
   """Whether the figure is for the width of a telephone."""
-  return getattr(theme, "narrow", False)
+  return theme.narrow
 
 
 def columns(theme: Theme, wide: int, narrow: int = 1) -> int:

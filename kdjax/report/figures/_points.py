@@ -6,10 +6,14 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from kdjax.report.theme import Theme
+from kdjax.report.theme import SMALL, Theme
 
 # Of the vertical space of a row: where its words end and its seeds are.
 WORDS, SEEDS = -0.2, 0.2
+
+# Letters that fit beside each other in large and in small type, on a wide page
+# and on a telephone.
+LETTERS = (52, 64), (40, 50)
 
 
 def row(
@@ -75,8 +79,22 @@ def deviation(number: dict[str, Any]) -> list[float] | None:
   return None if std is None else [mean - std, mean + std]
 
 
-def words(axes: Axes, height: float, text: str, theme: Theme) -> None:
-  """Writes a line of text above a row, from the left end of the axes."""
+def words(
+  axes: Axes, height: float, name: str, number: str, theme: Theme
+) -> None:
+  """Writes a name and a number above a row, from the left end of the axes.
+
+  Args:
+    axes: where to write.
+    height: the row's place.
+    name: is cut if both do not fit.
+    number: a mean and its error.
+    theme: the colours.
+  """
+  full, small = LETTERS[theme.narrow]
+  space = small - len(number) - 2
+  name = name if len(name) <= space else f"{name[: space - 1]}…"
+  text = f"{name}: {number}"
   axes.text(
     0,
     height + WORDS,
@@ -84,7 +102,7 @@ def words(axes: Axes, height: float, text: str, theme: Theme) -> None:
     transform=axes.get_yaxis_transform(),
     va="bottom",
     color=theme.ink,
-    fontsize=9.5,
+    fontsize=9.5 if len(text) <= full else SMALL,
     in_layout=False,
     bbox={"facecolor": theme.background, "edgecolor": "none", "pad": 1},
   )

@@ -77,7 +77,7 @@ def _stages(axes: Axes, measured, record: Record, theme: Theme) -> None:
   for height, (stage, number) in enumerate(measured.items()):
     tint = colour(record, stage, theme)
     _points.row(axes, height, number, _points.deviation(number), tint)
-    _points.words(axes, height, f"{stage}: {mean_and_error(number)}", theme)
+    _points.words(axes, height, stage, mean_and_error(number), theme)
 
 
 def _gains(axes: Axes, gains, record: Record, theme: Theme) -> None:
@@ -86,7 +86,7 @@ def _gains(axes: Axes, gains, record: Record, theme: Theme) -> None:
     better, _, worse = name.partition(" - ")
     tint = colour(record, better, theme)
     _points.row(axes, height, gain, gain["interval"], tint)
-    text = f"{better} over {worse}: {mean_and_error(gain, '+')}"
-    _points.words(axes, height, text, theme)
+    pair, number = f"{better} over {worse}", mean_and_error(gain, "+")
+    _points.words(axes, height, pair, number, theme)
   metrics = dict.fromkeys(gain["metric"] for gain in gains.values())
   style_axes(axes, theme, title=f"gain in test {', '.join(metrics)}")

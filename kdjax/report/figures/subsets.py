@@ -38,10 +38,7 @@ def subsets(record: Record, results: dict[str, Any]) -> Drawing:
   if not measured:
     # The config requests none.
     raise AbsentError("")
-  names = sorted(
-    dict.fromkeys(name for found in measured.values() for name in found),
-    key=lambda name: name.count(JOIN),
-  )
+  names = _names(measured)
 
   def paint(theme: Theme) -> Figure:
     rows = legend_rows(measured, theme)
@@ -78,6 +75,14 @@ def subsets(record: Record, results: dict[str, Any]) -> Drawing:
     tables.append(subset_gains.grid(gains, names))
     caption += f" {subset_gains.CAPTION}"
   return Drawing.of("Subsets of the modalities", caption, paint, tables=tables)
+
+
+def _names(measured: dict[str, dict[str, Any]]) -> list[str]:
+  """All subsets, those of fewer modalities first."""
+  return sorted(
+    dict.fromkeys(name for found in measured.values() for name in found),
+    key=lambda name: name.count(JOIN),
+  )
 
 
 def _table(measured: dict[str, dict[str, Any]], names: list[str]) -> Grid:

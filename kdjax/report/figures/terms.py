@@ -37,23 +37,7 @@ def terms(record: Record, results: dict[str, Any]) -> Drawing:
   """A panel for the terms of each stage, and for what stages have in common."""
   hidden = ranked(results)
   stages = [stage for stage in record.order if stage not in hidden]
-  shown: dict[str, dict[str, tuple[str, str, Curve]]] = {}
-  for stage in stages[:STAGES]:
-    names = record.names(stage, PREFIX)
-    shown[f"{stage}: terms"] = {
-      name.removeprefix(PREFIX): (
-        stage,
-        STYLES[number % len(STYLES)],
-        record.curve(stage, name),
-      )
-      for number, name in enumerate(names)
-    }
-  for name, title in COMMON.items():
-    lines = {stage: record.curve(stage, name) for stage in stages[:STAGES]}
-    shown[title] = {
-      stage: (stage, "-", curve) for stage, curve in lines.items() if curve
-    }
-  shown = {title: lines for title, lines in shown.items() if lines}
+  shown = _panels(record, stages[:STAGES])
   named = dict.fromkeys(
     stage for title in COMMON.values() for stage in shown.get(title, {})
   )
@@ -80,17 +64,42 @@ def terms(record: Record, results: dict[str, Any]) -> Drawing:
 
   caption = (
     "Means of the steps since the last record. A term is shown before it is "
-    "multiplied by its weight, on a logarithmic axis where it spans a factor "
-    "of 30. Line: mean over seeds. Band: ± one sample deviation."
+    "multiplied by its weight. Terms and gradients that span a factor of 30 "
+    "have a logarithmic axis. Line: mean over seeds. Band: ± one sample "
+    "deviation."
   )
   if len(stages) > STAGES:
     caption += f" Shown: the first {STAGES} stages of {len(stages)}."
   return Drawing.of("Training", caption, paint)
 
 
+def _panels(
+  record: Record, stages: list[str]
+) -> dict[str, dict[str, tuple[str, str, Curve]]]:
+  """Title of a panel -> label -> the stage, line style and curve of a line."""
+  shown: dict[str, dict] = {}
+  for stage in stages:
+    names = record.names(stage, PREFIX)
+    shown[f"{stage}: terms"] = {
+      name.removeprefix(PREFIX): (
+        stage,
+        STYLES[number % len(STYLES)],
+        record.curve(stage, name),
+      )
+      for number, name in enumerate(names)
+    }
+  for name, title in COMMON.items():
+    lines = {stage: record.curve(stage, name) for stage in stages}
+    shown[title] = {
+      stage: (stage, "-", curve) for stage, curve in lines.items() if curve
+    }
+  return {title: lines for title, lines in shown.items() if lines}
+
+
 def _finish(axes: Axes, title: str, theme: Theme) -> None:
   values = np.concatenate([line.get_ydata() for line in axes.get_lines()])
-  if len(values) and 0 < 30 * values.min() < values.max():
+  wide = len(values) and 0 < 30 * values.min() < values.max()
+  if wide and title != COMMON["train/learning_rate"]:
     axes.set_yscale("log")
     # Powers of ten have small exponents.
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
