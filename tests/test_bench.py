@@ -90,7 +90,7 @@ def test_every_feed_is_timed_and_its_numbers_are_printed_and_written(
   names = ["fixed batch", "device", "stream, threads", "stream, 1 processes"]
   printed = capsys.readouterr().out
   for name in names:
-    assert re.search(rf"^{name}", printed, re.MULTILINE), name
+    assert re.search(rf"^  {name}", printed, re.MULTILINE), name
   assert re.search(r"^taught on digits: \d+ examples, 2 seeds of 32", printed)
   assert "examples/s" in printed and "ms a step" in printed
   result = json.loads(out.read_text())
@@ -135,7 +135,7 @@ def test_pngs_are_decoded_in_every_way(monkeypatch, capsys, few_rounds):
   cli.main(["bench", "data", "--seconds=0.2", "--workers=2"])
   printed = capsys.readouterr().out
   rows = dict(
-    re.findall(r"^(.+?)  +([\d,]+)  .* to .*$", printed, re.MULTILINE)
+    re.findall(r"^  (.+?)  +([\d,]+)  .* to .*$", printed, re.MULTILINE)
   )
   assert list(rows) == [
     "bare, 2 processes",
@@ -144,7 +144,7 @@ def test_pngs_are_decoded_in_every_way(monkeypatch, capsys, few_rounds):
     "stream, threads",
   ]
   assert all(int(rate.replace(",", "")) > 0 for rate in rows.values())
-  assert re.search(r"^bare.* 1.00 +1.00 to 1.00$", printed, re.MULTILINE)
+  assert re.search(r"^  bare.* 1.00 +1.00 to 1.00$", printed, re.MULTILINE)
   assert multiprocessing.active_children() == []
 
 

@@ -3,10 +3,12 @@
   kdjax report runs/digits
   kdjax report runs/digits runs/digits_wide --out=runs/digits_compared
 
-For one workdir: results.json, report.md, report.html and figures/, in the
-workdir or in --out. For several: prints one table, and the mean ranks of stages
-that all runs compare with the same baseline, where each has more than eight
-gains; with --out also writes its report.md, report.html and figures/.
+For one workdir: results.json, numbers.csv, report.md, report.html and figures/,
+in the workdir or in --out. For several: prints one table, the gains of a stage
+of one run over the same stage of another, where both have the same seeds and
+test examples, and the mean ranks of stages that all runs compare with the same
+baseline, where each has more than eight gains; with --out also writes its
+report.md, report.html, numbers.csv and figures/.
 """
 
 from absl import flags

@@ -6,8 +6,8 @@
     --config.stages.distilled.terms.kd.temperature=8
 
 The same command continues a run that was interrupted. At the end it prints a
-table, and writes report.html, report.md, results.json and figures/ to the
-workdir.
+table, and writes report.html, report.md, results.json, numbers.csv and figures/
+to the workdir. --log_format=json prints one JSON object per line.
 """
 
 from absl import flags
