@@ -15,6 +15,7 @@ POINTS = {
   "kd/temperature": (1.0, 8.0, 2.0),
   "kd/weight": (0.5, 0.5, 1.0),
   "cross_entropy/weight": (0.5, 0.5, 0.0),
+  "optimizer/learning_rate": (0.5, 0.25, 1.0),
 }
 
 
@@ -25,10 +26,12 @@ def experiment(**student):
     "save_every": 0,
     "optimizer": config.optimizer("sgd", learning_rate=0.5),
   }  # fmt: skip
+  rate = student.pop("rate", 0.5)
   network = config.network("mlp", num_classes=2, widths=(8,), modality="both")
   terms = {"cross_entropy": config.term("cross_entropy")}
   numbers = {"weight": 1.0, "temperature": 4.0, **student.pop("kd", {})}
   labels = student.pop("labels", 1.0)
+  student["optimizer"] = config.optimizer("sgd", learning_rate=rate)
   return config.experiment(
     "grid",
     data=config.data("two_moons"),
@@ -64,12 +67,12 @@ def ran(tmp_path_factory):
 def test_a_grid_point_equals_the_run_with_its_numbers(ran, tmp_path):
   trained, _, result = ran
   values = zip(*POINTS.values(), strict=True)
-  for i, (temperature, weight, labels) in enumerate(values):
+  for i, (temperature, weight, labels, rate) in enumerate(values):
     numbers = {"temperature": temperature, "weight": weight}
     # The teacher is the same, and is not trained again.
     folder = shutil.copytree(trained, tmp_path / str(i))
     shutil.rmtree(folder / "stages" / "student")
-    plan = experiment(kd=numbers, labels=labels)
+    plan = experiment(kd=numbers, labels=labels, rate=rate)
     kdjax.run(plan, folder, stage="student", quiet=True)
     alone = json.loads((folder / "stages/student/result.json").read_text())
     point = result["grid"][i]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import numpy as np
 import pytest
@@ -112,6 +113,10 @@ def test_weights_and_biases_record_a_run_offline(tmp_path, monkeypatch):
     assert run.config["terms.kd.weight"] == 0.5
   (made,) = (tmp_path / "wandb").glob("offline-run-*")
   (stored,) = made.glob("run-*.wandb")
+  # Its service writes the file.
+  until = time.monotonic() + 20
+  while stored.stat().st_size < 1000 and time.monotonic() < until:
+    time.sleep(0.05)
   data = stored.read_bytes()
   assert b"train/loss/seed3" in data and b"test/accuracy/seed3" in data
   (table,) = (made / "files" / "media" / "table").glob("*.json")

@@ -1,6 +1,7 @@
 """Spaces: each holds its default, and its ends fit the method."""
 
 import pathlib
+import re
 
 import pytest
 import test_methods
@@ -174,3 +175,12 @@ def test_the_change_of_a_method_ends_with_its_context():
   with recipes.changed({}) as changes:
     fields.load(f"{DIGITS}:method=kd")
   assert changes.called["kd"]["weight"] == 0.9
+
+
+def test_the_space_of_the_readme_holds_the_digits_default(tmp_path):
+  readme = (ROOT / "kdjax" / "sweep" / "README.md").read_text()
+  (block,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+  path = tmp_path / "mine.py"
+  path.write_text(block)
+  space = spaces.load(str(path))
+  assert candidates("", space).default.keys() == space.keys()

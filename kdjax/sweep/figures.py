@@ -34,6 +34,8 @@ def best_so_far(study: Study, metric: str) -> Drawing:
       (complete, theme.stages[0], "ran to its end"),
       (pruned, theme.muted, "pruned"),
     ):
+      if not of:
+        continue
       axes.scatter(
         [it.number for it in of], [it.value for it in of],
         s=22, color=colour, label=label, linewidth=0,
@@ -91,7 +93,7 @@ def parallel(study: Study, metric: str) -> Drawing:
   trials = [it for it in study.trials() if it.value is not None]
   if not trials:
     raise AbsentError("Parallel coordinates: no trial has a value.")
-  space, best = study.plan.space, max
+  space = study.plan.space
   sign = 1 if study.plan.mode == "max" else -1
   best = max(trials, key=lambda it: sign * it.value)
   results = [it.value for it in trials]
@@ -110,7 +112,8 @@ def parallel(study: Study, metric: str) -> Drawing:
         alpha=1.0 if chosen else 0.15 + 0.4 * heights[-1],
         linewidth=2.4 if chosen else 1.0,
       )
-    names = [*(key.removeprefix("terms.") for key in space), metric]
+    named = [key.removeprefix("terms.").replace(".", "\n") for key in space]
+    names = [*named, metric]
     ends = [
       *(_ends(it) for it in space.values()),
       (f"{low:.3f}", f"{high:.3f}"),
