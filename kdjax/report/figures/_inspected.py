@@ -87,14 +87,9 @@ def of_stages(record: Record, analysis: str) -> dict[str, Found]:
   return found
 
 
-def is_narrow(theme: Theme) -> bool:
-  """Whether the figure is for the width of a telephone."""
-  return theme.narrow
-
-
 def columns(theme: Theme, wide: int, narrow: int = 1) -> int:
   """The number of panels next to each other."""
-  return narrow if is_narrow(theme) else wide
+  return narrow if theme.narrow else wide
 
 
 def diverging(theme: Theme) -> Colormap:

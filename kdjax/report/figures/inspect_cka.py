@@ -32,7 +32,7 @@ def inspect_cka(record: Record, results: dict[str, Any]) -> Drawing:
 
 
 def _height(found, theme: Theme) -> float:
-  row = 0.24 if _inspected.is_narrow(theme) else 0.28
+  row = 0.24 if theme.narrow else 0.28
   return 1.7 + row * max(len(found["other"]), 4)
 
 

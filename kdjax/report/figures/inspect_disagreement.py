@@ -50,7 +50,7 @@ def _kind(found) -> tuple[str, str]:
 
 
 def _heights(found, theme: Theme) -> list[float]:
-  narrow = _inspected.is_narrow(theme)
+  narrow = theme.narrow
   top = NARROW_COUNTS if narrow else COUNTS
   key, kind = _kind(found)
   if not kind:
@@ -75,7 +75,7 @@ def _paint(canvas, found, theme: Theme) -> None:
   )[:, 0]
   for block in blocks:
     block.set_facecolor(theme.background)
-  shape = (2, 1) if _inspected.is_narrow(theme) else (1, 2)
+  shape = (2, 1) if theme.narrow else (1, 2)
   ratios = (
     {"height_ratios": [2.2, 1]} if shape[0] > 1 else {"width_ratios": [1.5, 1]}
   )

@@ -40,11 +40,11 @@ def _rows(found) -> list[int]:
 
 def _height(found, theme: Theme) -> float:
   high = 1.4 + 0.27 * max(len(_rows(found)), 3)
-  return high + 1.7 if _inspected.is_narrow(theme) else high
+  return high + 1.7 if theme.narrow else high
 
 
 def _paint(canvas, found, theme: Theme) -> None:
-  if _inspected.is_narrow(theme):
+  if theme.narrow:
     ratios = [_height(found, theme) - 1.7, 1.7]
     left, right = canvas.subplots(2, 1, height_ratios=ratios)
   else:

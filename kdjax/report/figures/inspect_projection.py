@@ -30,7 +30,7 @@ def inspect_projection(record: Record, results: dict[str, Any]) -> Drawing:
 
 
 def _height(found, theme: Theme) -> float:
-  if _inspected.is_narrow(theme):
+  if theme.narrow:
     return 0.6 + 2.4 * 2 * len(found["networks"])
   return 7.4
 
