@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure, SubFigure
 
 from kdjax.errors import UserError, check_archive
@@ -93,14 +93,23 @@ def columns(theme: Theme, wide: int, narrow: int = 1) -> int:
 
 
 def diverging(theme: Theme) -> Colormap:
-  """From what lowers a score over the background to what raises it."""
-  ends = [theme.stages[LOWERS], theme.background, theme.stages[RAISES]]
+  """From what lowers a score over nothing to what raises it.
+
+  The middle is transparent: a page may have any background.
+  """
+  lowers, raises = theme.stages[LOWERS], theme.stages[RAISES]
+  ends = [(lowers, 1.0), (lowers, 0.0), (raises, 0.0), (raises, 1.0)]
+  places = (0.0, 0.5, 0.5, 1.0)
+  tints = map(to_rgba, ends)
+  return LinearSegmentedColormap.from_list(
+    "", [*zip(places, tints, strict=True)]
+  )
+
+
+def shades(tint: str) -> Colormap:
+  """From nothing, which is transparent, to a colour."""
+  ends = [to_rgba((tint, opacity)) for opacity in (0.0, 1.0)]
   return LinearSegmentedColormap.from_list("", ends)
-
-
-def shades(theme: Theme, tint: str) -> Colormap:
-  """From the background to a colour."""
-  return LinearSegmentedColormap.from_list("", [theme.background, tint])
 
 
 def bare(axes: Axes, theme: Theme, title: str = "") -> None:
@@ -119,9 +128,9 @@ def picture(axes: Axes, kind: str, value: np.ndarray, theme: Theme) -> None:
     scaled = scaled if colours else scaled.mean(-1)
     axes.imshow(scaled, cmap="gray", vmin=0, vmax=1)
   elif kind == "map":
-    tints = shades(theme, theme.ink)
+    # Of its own background: a raster has the same colours on every page.
     axes.imshow(
-      value.T, cmap=tints, aspect="auto", origin="lower", interpolation="none"
+      value.T, cmap="gray", aspect="auto", origin="lower", interpolation="none"
     )
   else:
     axes.plot(value, color=theme.ink, linewidth=0.8)
@@ -173,7 +182,7 @@ def text(
   """
   limit = max(float(np.abs(values).max(initial=0.0)), 1e-12)
   # Pale, so that words are readable on it.
-  cmap = diverging(theme) if signed else shades(theme, theme.stages[RAISES])
+  cmap = diverging(theme) if signed else shades(theme.stages[RAISES])
   scale = lambda it: 0.5 + 0.3 * it / limit if signed else 0.6 * it / limit
   most, lines = columns(theme, LINE, NARROW_LINE), lines_of(words, theme)
   axes.set(xlim=(0, most), ylim=(len(lines), 0))

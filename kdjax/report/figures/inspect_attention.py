@@ -96,7 +96,7 @@ def _images(canvas, found, place: str, theme: Theme) -> None:
   across = _inspected.columns(theme, IMAGES, 3)
   panels = canvas.subplots(IMAGES // across, across, squeeze=False).flatten()
   high, wide, first = found[f"{place}/grid"]
-  tints = _inspected.shades(theme, theme.stages[_inspected.RAISES])
+  tints = _inspected.shades(theme.stages[_inspected.RAISES])
   for number, axes in enumerate(panels):
     _inspected.bare(axes, theme, place if number == 0 else "")
     if number < len(found[f"{place}/rollout"]):

@@ -38,7 +38,7 @@ def _height(found, theme: Theme) -> float:
 
 def _paint(canvas, found, theme: Theme) -> None:
   axes = canvas.subplots()
-  tints = _inspected.shades(theme, theme.stages[_inspected.RAISES])
+  tints = _inspected.shades(theme.stages[_inspected.RAISES])
   axes.imshow(found["cka"].T, cmap=tints, vmin=0, vmax=1, aspect="auto")
   axes.set(xlabel="student", ylabel=str(found["network"]))
   _inspected.names_on(axes, [*found["student"]], "x", theme)

@@ -92,7 +92,7 @@ def _paint(canvas, found, theme: Theme) -> None:
 def _matrix(axes, found, theme: Theme) -> None:
   matrix = found["confusion"]
   rows = np.maximum(matrix.sum(1, keepdims=True), 1)
-  tints = _inspected.shades(theme, theme.stages[_inspected.RAISES])
+  tints = _inspected.shades(theme.stages[_inspected.RAISES])
   axes.imshow(np.sqrt(matrix / rows), cmap=tints, vmin=0, vmax=1, aspect="auto")
   names = [str(it)[:14] for it in found["classes"]]
   _inspected.names_on(axes, names, "x", theme)
