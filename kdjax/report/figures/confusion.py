@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from kdjax.report.document import AbsentError, Drawing
+from kdjax.report.figures._cells import cells, write
 from kdjax.report.figures._classes import class_names, compared, has_classes
 from kdjax.report.figures._lines import panels
 from kdjax.report.records import Predictions, Record
@@ -22,9 +20,6 @@ ORDER = 60
 # Up to this many classes, cells have numbers and axes have names; the second of
 # each pair is for the width of a telephone.
 NUMBERED, NAMED = (16, 11), (40, 24)
-
-# Cells of more classes are the pixels of an image.
-VECTORS = 40
 
 # Mistakes in the list next to the matrices.
 LISTED = 10
@@ -117,36 +112,19 @@ def _matrix(
   size = len(names)
   # Small shares differ from none.
   opacity = np.sqrt(np.abs(shares) / max(1e-12, np.abs(shares).max()))
-  tint = np.asarray([to_rgba(it) for it in tints])[(shares > 0).astype(int)]
-  if size > VECTORS:
-    axes.imshow(np.dstack([tint[..., :3], opacity]), interpolation="none")
-  else:
-    cells = [*zip(*np.nonzero(shares), strict=True)]
-    squares = [Rectangle((x - 0.5, y - 0.5), 1, 1) for y, x in cells]
-    shades = [(*tint[cell][:3], opacity[cell]) for cell in cells]
-    axes.add_collection(
-      PatchCollection(squares, facecolors=shades, edgecolors="none")
-    )
-  axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal")
-  axes.set(xlabel="predicted", ylabel="true")
+  cells(axes, opacity, np.asarray(tints)[(shares > 0).astype(int)])
+  axes.set(aspect="equal", xlabel="predicted", ylabel="true")
   axes.set(xticks=[], yticks=[])
   if size <= NAMED[theme.narrow]:
     turn = 90 if max(map(len, names)) > 3 else 0
     axes.set_xticks(range(size), names, rotation=turn)
     axes.set_yticks(range(size), names)
   if size <= NUMBERED[theme.narrow]:
-    for (row, column), share in np.ndenumerate(shares):
+    points = SMALL if size > 8 else 9
+    for cell, share in np.ndenumerate(shares):
       if share:
-        axes.text(
-          column,
-          row,
-          _percent(share, signed),
-          ha="center",
-          va="center",
-          fontsize=SMALL if size > 8 else 9,
-          in_layout=False,
-          color=theme.background if opacity[row, column] > 0.75 else theme.ink,
-        )
+        words = _percent(share, signed)
+        write(axes, cell, words, opacity[cell], theme, points)
 
 
 def _style(axes: Axes, title: str, theme: Theme) -> None:

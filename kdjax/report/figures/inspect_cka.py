@@ -6,6 +6,7 @@ import numpy as np
 
 from kdjax.report.document import Drawing
 from kdjax.report.figures import _inspected
+from kdjax.report.figures._cells import cells, write
 from kdjax.report.records import Record
 from kdjax.report.theme import Theme, style_axes
 
@@ -38,21 +39,13 @@ def _height(found, theme: Theme) -> float:
 
 def _paint(canvas, found, theme: Theme) -> None:
   axes = canvas.subplots()
-  tints = _inspected.shades(theme.stages[_inspected.RAISES])
-  axes.imshow(found["cka"].T, cmap=tints, vmin=0, vmax=1, aspect="auto")
+  matrix = np.clip(np.nan_to_num(found["cka"].T), 0.0, 1.0)
+  cells(axes, matrix, theme.stages[_inspected.RAISES])
   axes.set(xlabel="student", ylabel=str(found["network"]))
   _inspected.names_on(axes, [*found["student"]], "x", theme)
   _inspected.names_on(axes, [*found["other"]], "y", theme)
   few = len(found["student"]) <= _inspected.columns(theme, NUMBERED, 6)
-  for (column, row), value in np.ndenumerate(found["cka"]):
+  for cell, value in np.ndenumerate(found["cka"].T):
     if few:
-      axes.text(
-        column,
-        row,
-        f"{value:.2f}",
-        ha="center",
-        va="center",
-        fontsize=8,
-        color=theme.background if value > 0.6 else theme.ink,
-      )
+      write(axes, cell, f"{value:.2f}", matrix[cell], theme)
   style_axes(axes, theme)

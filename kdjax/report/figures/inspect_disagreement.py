@@ -6,6 +6,7 @@ import numpy as np
 
 from kdjax.report.document import Drawing
 from kdjax.report.figures import _inspected
+from kdjax.report.figures._cells import cells, write
 from kdjax.report.records import Record
 from kdjax.report.theme import Theme, style_axes
 
@@ -92,23 +93,14 @@ def _paint(canvas, found, theme: Theme) -> None:
 def _matrix(axes, found, theme: Theme) -> None:
   matrix = found["confusion"]
   rows = np.maximum(matrix.sum(1, keepdims=True), 1)
-  tints = _inspected.shades(theme.stages[_inspected.RAISES])
-  axes.imshow(np.sqrt(matrix / rows), cmap=tints, vmin=0, vmax=1, aspect="auto")
+  opacity = np.sqrt(matrix / rows)
+  cells(axes, opacity, theme.stages[_inspected.RAISES])
   names = [str(it)[:14] for it in found["classes"]]
   _inspected.names_on(axes, names, "x", theme)
   _inspected.names_on(axes, names, "y", theme)
-  for (row, column), count in np.ndenumerate(matrix):
+  for cell, count in np.ndenumerate(matrix):
     if count:
-      strong = count / rows[row, 0] > 0.4
-      axes.text(
-        column,
-        row,
-        str(count),
-        ha="center",
-        va="center",
-        fontsize=8,
-        color=theme.background if strong else theme.ink,
-      )
+      write(axes, cell, str(count), opacity[cell], theme)
   axes.set(xlabel="student", ylabel=str(found["teacher"]))
   style_axes(axes, theme)
 
