@@ -115,7 +115,14 @@ def _panel(axes: Axes, part, worse: str, ends, record, theme: Theme) -> None:
   tint = colour(record, worse, theme)
   axes.axvline(0, color=tint, linewidth=1.4)
   axes.text(
-    0, -0.75, worse, ha="center", va="bottom", color=tint, fontsize=SMALL
+    0,
+    -0.75,
+    worse,
+    ha="center",
+    va="bottom",
+    color=tint,
+    fontsize=SMALL,
+    bbox={"facecolor": theme.background, "edgecolor": "none", "pad": 1},
   )
   low, high = ends
   for height, row in enumerate(part):
