@@ -197,8 +197,8 @@ def test_a_split_is_measured_without_its_broken_and_missing_values(monkeypatch):
 @pytest.mark.parametrize(
   ("flags", "match"),
   [
-    (["inspect"], "needs --workdir, or the word data"),
-    (["inspect", "data"], "or the word data and --config or --data"),
+    (["inspect"], "needs the word data"),
+    (["inspect", "data"], "needs the word data, and --config"),
     (
       ["inspect", "data", "--split=tets"],
       r"'tets' of --split does not exist.*Did you mean",

@@ -256,7 +256,7 @@ def test_rows_are_of_the_batch_and_sums_without_rows_are_zero(family):
 def test_metrics_without_rows_are_nan(family):
   nothing = family.arguments | {"mask": jnp.zeros(9, bool)}
   for name, value in family.measured(nothing).items():
-    counts = name in ("confusion", "reliability_count")
+    counts = name in ("confusion", "reliability_count", "support_per_class")
     assert not np.any(value) if counts else np.isnan(value).all(), (
       f"'{name}' of metrics/{family.name}.py must be NaN without valid rows."
     )

@@ -394,7 +394,10 @@ def test_a_download_is_unpacked_as_a_file_is(tmp_path, monkeypatch, capsys):
 
   def answers(address, timeout):
     asked.append((address, timeout))
-    return io.BytesIO(zipped(source))
+    content = zipped(source)
+    answer = io.BytesIO(content)
+    answer.headers = {"Content-Length": str(len(content))}
+    return answer
 
   monkeypatch.setattr(_sources.urllib.request, "urlopen", answers)
   cli.main(["prepare", "sst2", f"--out={tmp_path / 'data'}"])

@@ -342,7 +342,7 @@ def test_batch_statistics_are_averaged_as_the_parameters_are():
   step = make_train_step(Recorder(), rule, ema_decay=0.5)
   average, statistics = 1.0, 0.0
   for done in range(4):
-    state, _ = step(state, None, None)
+    state, _ = step(state, Fixed({}, {}), None)
     decay = min(0.5, (1 + done) / (10 + done))
     average = decay * average + (1 - decay) * (0.0 - done)
     statistics = decay * statistics + (1 - decay) * (1.0 + done)
