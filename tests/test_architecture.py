@@ -252,6 +252,39 @@ def test_an_allowed_import_is_not(layer, source):
   assert not list(violations(layer, ast.parse(source)))
 
 
+def names_in(module):
+  """What can be imported from a module of the package; None is anything."""
+  path = ROOT.joinpath(*module.split("."))
+  found = {it.stem for it in path.glob("*.py")}
+  found |= {it.parent.name for it in path.glob("*/__init__.py")}
+  file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+  for node in tree_of(file).body:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+      found |= {it.asname or it.name for it in node.names}
+    elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+      found.add(node.name)
+      if node.name == "__getattr__":
+        return None
+    else:
+      found |= {it.id for it in ast.walk(node) if isinstance(it, ast.Name)}
+  return found
+
+
+def test_what_is_imported_inside_of_functions_exists():
+  known, missing = {}, []
+  for path in FILES:
+    for node in ast.walk(tree_of(path)):
+      module = getattr(node, "module", "") or ""
+      if not isinstance(node, ast.ImportFrom) or "kdjax" not in module:
+        continue
+      if module not in known:
+        known[module] = names_in(module)
+      names = {alias.name for alias in node.names}
+      if known[module] is not None and names - known[module]:
+        missing.append(f"{name_of(path)}: {module} has no {names}")
+  assert not missing
+
+
 def test_no_files_import_each_other_in_a_circle():
   known = {}
   for path in FILES:

@@ -10,7 +10,7 @@ import pytest
 
 import kdjax
 from kdjax import cli
-from kdjax.config import fields
+from kdjax.config import fields, locations
 from kdjax.errors import UserError
 from kdjax.registry import folders
 
@@ -186,3 +186,13 @@ def test_a_relative_root_of_flags_is_of_the_working_directory(
   )
   assert isinstance(values.config, fields.ConfigDict)
   assert values.config.data.root == "files"
+
+
+def test_a_root_is_found_from_a_folder_that_is_not_made_yet(tmp_path):
+  (tmp_path / "lab").mkdir()
+  config = {"data": {"root": "../lab"}}
+  locations.anchor(config, tmp_path / "configs")
+  assert config["data"]["root"] == str(tmp_path / "lab")
+  config = {"data": {"root": "../nothing"}}
+  locations.anchor(config, tmp_path / "configs")
+  assert config["data"]["root"] == "../nothing"

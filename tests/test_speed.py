@@ -242,7 +242,7 @@ def test_a_stage_and_its_trace_and_ratios_are_printed(
   cli.main([*words, f"--out={out}", f"--trace={folder}"])
   printed = capsys.readouterr().out
   assert re.search(r"^alone on digits: 1 seeds of 16 a step, [\d,]+", printed)
-  assert re.search(r"^backward, with ce +-?[\d.]+ +d ", printed, re.MULTILINE)
+  assert re.search(r"^ *backward, with ce +-?[\d.]+ +d ", printed, re.MULTILINE)
   assert re.search(r"^trace: .*\.xplane\.pb$", printed, re.MULTILINE)
   assert list(folder.rglob("*.xplane.pb"))
   found = json.loads(out.read_text())
@@ -255,7 +255,7 @@ def test_a_stage_and_its_trace_and_ratios_are_printed(
   cli.main([*words, f"--against={out}"])
   printed = capsys.readouterr().out
   assert re.search(
-    r"^parts: input, up_to +\S+ +\S+ +[\d.]+$", printed, re.MULTILINE
+    r"^ *parts: input, up_to +\S+ +\S+ +[\d.]+$", printed, re.MULTILINE
   )
   assert "\nbefore: date " in printed and "\nnow: date " in printed
 

@@ -1,5 +1,6 @@
 """Relative folders of data: found from a config's folder, or from a workdir."""
 
+import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,9 @@ def anchor(config: Mapping[str, Any], folder: str | pathlib.Path) -> None:
   """
   for data in _data(config):
     path = pathlib.Path(folder).absolute() / data[ROOT]
+    if not path.exists():
+      # The folder of a config that is not written yet, with a root of "../lab".
+      path = pathlib.Path(os.path.normpath(path))
     if not pathlib.Path(data[ROOT]).is_absolute() and path.exists():
       data[ROOT] = str(path)
 

@@ -5,6 +5,7 @@ from typing import Any
 from absl import flags
 
 from kdjax import cli
+from kdjax.config import terminal
 
 
 def define(values: flags.FlagValues) -> None:
@@ -35,12 +36,8 @@ def main(values: Any) -> None:
     UserError: there is no such workdir, stage, seed or analysis.
   """
   from kdjax import analysis, report
-  from kdjax.verbs import _console
 
-  console = _console.console()
-  say = lambda line: console.print(
-    line, soft_wrap=True, highlight=False, markup=False
-  )
+  say = terminal.line
   stage = values.stage or analysis.default_stage(values.workdir)
   say(f"{values.workdir}, stage {stage}, {values.which} variables\n")
 
