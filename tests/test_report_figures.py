@@ -1,12 +1,16 @@
 """What the figures of a report compute, against scikit-learn and by hand."""
 
+import warnings
+
 import numpy as np
 import pytest
 from handmade import make
 from sklearn import metrics
 
+from kdjax import report
 from kdjax.metrics import calibration
-from kdjax.report import records, svg
+from kdjax.report import figures, records, svg
+from kdjax.report.document import AbsentError
 from kdjax.report.figures import classes, cost, ranking, reliability, roc
 from kdjax.report.records import Predictions
 from kdjax.report.theme import LIGHT, figure
@@ -102,3 +106,33 @@ def test_an_svg_has_the_colours_of_its_page_and_ids_of_its_own():
   assert "<style" not in element and "<?xml" not in element
   assert 'id="mine-' in element and 'id="figure' not in element
   assert svg.standalone(canvas) == text
+
+
+def one_class(arrays):
+  return arrays | {"label": np.zeros_like(arrays["label"])}
+
+
+def no_labels(arrays):
+  return arrays | {"label": np.full_like(arrays["label"], -1)}
+
+
+def one_example(arrays):
+  first = {name: arrays[name][:1] for name in ("index", "label")}
+  return first | {"logits": arrays["logits"][:, :1]}
+
+
+@pytest.mark.parametrize("change", [one_class, no_labels, one_example])
+def test_a_figure_of_few_predictions_is_drawn_or_left_out(tmp_path, change):
+  run = make(tmp_path / "run")
+  for path in run.rglob("predictions.npz"):
+    with np.load(path) as held:
+      arrays = {name: held[name] for name in held.files}
+    np.savez(path, **change(arrays))
+  record, results = records.read(run), report.summarize(run)
+  for name, draw in figures.find().items():
+    with warnings.catch_warnings():
+      warnings.simplefilter("error", RuntimeWarning)
+      try:
+        assert draw(record, results).title, name
+      except AbsentError as error:
+        assert "Traceback" not in f"{error}", name

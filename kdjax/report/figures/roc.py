@@ -40,7 +40,9 @@ def roc(record: Record, results: dict[str, Any]) -> Drawing:
   found = {}
   for stage in record.results:
     predictions = record.predictions(stage) if stage not in hidden else None
-    if predictions is not None and _fits(predictions):
+    if predictions is None or not _fits(predictions):
+      continue
+    if all(_tasks(predictions)):  # a split may hold examples of one class alone
       found[stage] = [_curves(predictions, kind) for kind in (_roc, _pr)]
   if not found:
     # The task has no classes, or very many.
@@ -100,7 +102,11 @@ def _tasks(
       first = 1 if classes == 2 else 0
       tasks = [(label[at] == i, scores[:, i]) for i in range(first, classes)]
     # Without both answers there is no curve.
-    yield [(truth, score) for truth, score in tasks if 0 < truth.mean() < 1]
+    yield [
+      (truth, score)
+      for truth, score in tasks
+      if truth.any() and not truth.all()
+    ]
 
 
 def _curves(predictions: Predictions, kind) -> Curves:
