@@ -70,7 +70,7 @@ def result_of(folder):
 
 
 def untimed(result):
-  timed = ("seconds", "examples_per_second")
+  timed = ("seconds", "examples_per_second", "finished")
   return {key: value for key, value in result.items() if key not in timed}
 
 

@@ -40,8 +40,10 @@ def write(sweep: Sweep) -> list[str]:
     except AbsentError as error:
       left_out.append(f"{error}")
       continue
-    drawings.append(dataclasses.replace(drawing, name=name))
-    write_atomically(sweep.folder / "figures" / f"{name}.png", drawing.light)
+    drawing = dataclasses.replace(drawing, name=name)
+    drawings.append(drawing)
+    for file, content in drawing.files().items():
+      write_atomically(sweep.folder / "figures" / file, content)
   made = document(sweep, drawings, left_out)
   write_atomically(sweep.folder / f"{NAME}.md", page.markdown(made))
   path = sweep.folder / f"{NAME}.html"
