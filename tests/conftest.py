@@ -15,6 +15,7 @@ import inspect
 import os
 import pathlib
 import re
+import shutil
 import sys
 import tempfile
 
@@ -166,6 +167,21 @@ def checked(function):
       raise
 
   return call
+
+
+@pytest.fixture(scope="module")
+def browser():
+  """Chromium, without a window."""
+  api = pytest.importorskip("playwright.sync_api")
+  path = shutil.which("chromium") or shutil.which("chromium-browser")
+  if path is None:
+    pytest.skip("needs apt-get install chromium")
+  with api.sync_playwright() as playwright:
+    one = playwright.chromium.launch(
+      executable_path=path, args=["--no-sandbox"]
+    )
+    yield one
+    one.close()
 
 
 # Files about the report, and those that run what a document shows: only their

@@ -70,11 +70,19 @@ def test_what_is_no_gallery_is_refused(tmp_path, content):
     gallery.read(tmp_path / "bad.npz")
 
 
-def test_a_file_that_is_cut_is_no_gallery(tmp_path):
-  path = tmp_path / "cut.npz"
-  gallery.Gallery(("a",), np.ones((1, 900), np.float32)).save(path)
-  path.write_bytes(path.read_bytes()[:300])
-  with pytest.raises(UserError, match=r"cut\.npz"):
+@pytest.mark.parametrize("damage", ["cut", "flipped", "missing", "folder"])
+def test_a_damaged_file_is_no_gallery(tmp_path, damage):
+  path = tmp_path / "bad.npz"
+  if damage == "folder":
+    path.mkdir()
+  elif damage != "missing":
+    values = np.arange(900, dtype=np.float32)[None]
+    np.savez_compressed(path, names=np.array(["a"]), embeddings=values)
+    raw = bytearray(path.read_bytes())
+    half = len(raw) // 2
+    raw[half : half + 40] = b"\xaa" * 40
+    path.write_bytes(raw if damage == "flipped" else raw[:half])
+  with pytest.raises(UserError, match=r"bad\.npz"):
     gallery.read(path)
 
 

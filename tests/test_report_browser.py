@@ -1,7 +1,6 @@
 """The page of a report in Chromium: widths, text sizes, colours, keyboard."""
 
 import re
-import shutil
 
 import pytest
 from handmade import install, make
@@ -36,21 +35,6 @@ WIDE = """() => [...document.body.querySelectorAll("*")]
   .filter((it) => it.checkVisibility() && !it.closest("svg, .scroll *"))
   .filter((it) => it.getBoundingClientRect().right > innerWidth + 0.5)
   .map((it) => it.outerHTML.slice(0, 80))"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-  """Chromium, without a window."""
-  api = pytest.importorskip("playwright.sync_api")
-  path = shutil.which("chromium") or shutil.which("chromium-browser")
-  if path is None:
-    pytest.skip("needs apt-get install chromium")
-  with api.sync_playwright() as playwright:
-    one = playwright.chromium.launch(
-      executable_path=path, args=["--no-sandbox"]
-    )
-    yield one
-    one.close()
 
 
 @pytest.fixture(scope="module")

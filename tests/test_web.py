@@ -9,7 +9,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import threading
 import types
 import wave
@@ -157,21 +156,6 @@ def test_a_student_without_a_result_has_no_page(tmp_path, runtime, monkeypatch):
 
 
 # In a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-  """Chromium, without a window."""
-  api = pytest.importorskip("playwright.sync_api")
-  path = shutil.which("chromium") or shutil.which("chromium-browser")
-  if path is None:
-    pytest.skip("needs apt-get install chromium")
-  with api.sync_playwright() as playwright:
-    one = playwright.chromium.launch(
-      executable_path=path, args=["--no-sandbox"]
-    )
-    yield one
-    one.close()
 
 
 @pytest.fixture(scope="module")

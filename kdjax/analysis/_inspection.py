@@ -42,7 +42,7 @@ def inspect(
   which: str = "best",
   examples: int = _subject.EXAMPLES,
   accept: Sequence[str] = (),
-  told: Callable[[str, Inspected], None] = lambda name, found: None,
+  show: Callable[[str, Inspected], None] = lambda name, found: None,
 ) -> dict[str, Inspected]:
   """Analyses a finished stage, and writes the arrays into the workdir.
 
@@ -59,7 +59,7 @@ def inspect(
     which: "best" by validation, or "last".
     examples: of the validation split, at most.
     accept: ("sources",) allows code that differs from what it was trained with.
-    told: is called with the name and result of each, when it is done.
+    show: is called with the name and result of each, when it is done.
 
   Raises:
     UserError: there is no such stage, seed or analysis.
@@ -85,7 +85,7 @@ def inspect(
       write_atomically(path, _packed(found))
       sentence = _catalogue.summaries()[name](found)
       results[name] = Inspected(True, sentence, time.monotonic() - start)
-    told(name, results[name])
+    show(name, results[name])
   _write(folder / SUMMARY, subject, which, results)
   return results
 

@@ -23,8 +23,8 @@ from kdjax.errors import UserError
 # Begins the key of an option of a method.
 METHOD = "method."
 
-# A weight is searched up to so many times its default, and down to that part
-# of it; a temperature likewise.
+# A weight, and a temperature, is searched up to so many times its default, and
+# down to that part of it.
 OF_WEIGHTS, OF_TEMPERATURES = 10.0, 4.0
 
 

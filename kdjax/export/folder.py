@@ -100,14 +100,21 @@ def check(out: pathlib.Path) -> None:
   """Raises `UserError` unless `out` is free, empty, or an earlier export."""
   if out.is_file():
     raise UserError(f"'{out}' is a file.", "--out is a folder.")
-  if not out.is_dir() or (out / SIGNATURE).is_file():
-    return
-  if any(out.iterdir()):
-    raise UserError(
-      f"'{out}' holds something that is no exported student.",
-      "Expected a new folder, an empty one, or an earlier export, which is"
-      " replaced.",
-    )
+  while True:
+    try:
+      before, names = out.stat(), os.listdir(out)
+      if not names or SIGNATURE in names:
+        return
+      # Another process may have replaced what was listed.
+      if os.path.samestat(before, out.stat()):
+        break
+    except FileNotFoundError:
+      return
+  raise UserError(
+    f"'{out}' holds something that is no exported student.",
+    "Expected a new folder, an empty one, or an earlier export, which is"
+    " replaced.",
+  )
 
 
 def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from kdjax.errors import UserError
 from kdjax.new import choices, estimate, facts, writing
 from kdjax.new.choices import Plan
 
-# Seconds of a run that is not asked to be longer.
+# Seconds of a run whose steps are chosen.
 BUDGET = 600.0
 
 
@@ -157,7 +157,7 @@ def make(
   plan = choices.choose(found, student, teacher, on, pretrained)
   plan = dataclasses.replace(plan, seeds=seeds or plan.seeds)
   if steps:
-    plan = choices.with_steps(plan, steps, f"Steps: {steps}, as asked for.")
+    plan = choices.with_steps(plan, steps, f"Steps: {steps}, as stated.")
   text = writing.config(plan, out, workdir)
   plain = workdirs.resolve(_config_of(text, out))
   # "alone" has the student of "distilled", with fewer terms.

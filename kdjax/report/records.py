@@ -103,16 +103,7 @@ class Record:
     path = self.path / "stages" / stage / "predictions.npz"
     if stage not in self.results or not path.exists():
       return None
-    try:
-      check_archive(path)
-      with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
-    # zipfile and NumPy raise errors of many types for damaged files.
-    except Exception as error:
-      raise UserError(
-        f"'{path}' cannot be read: {error}.",
-        "Delete the file to report without predictions.",
-      ) from error
+    return archive(path, "Delete the file to report without predictions.")
 
   @functools.cached_property
   def _curves(self) -> dict[tuple[str, str], Curve]:
@@ -171,3 +162,22 @@ def read(workdir: str | pathlib.Path) -> Record:
     environment=environment,
     results=results,
   )
+
+
+def archive(path: pathlib.Path, advice: str) -> dict[str, np.ndarray]:
+  """All arrays of an .npz of a workdir.
+
+  Args:
+    path: of the file.
+    advice: what to do about a damaged file, a sentence.
+
+  Raises:
+    UserError: the file cannot be read.
+  """
+  try:
+    check_archive(path)
+    with np.load(path, allow_pickle=False) as arrays:
+      return dict(arrays)
+  # zipfile and NumPy raise errors of many types for damaged files.
+  except Exception as error:
+    raise UserError(f"'{path}' cannot be read: {error}.", advice) from error

@@ -4,7 +4,6 @@ import dataclasses
 import io
 import os
 import pathlib
-import zipfile
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -13,6 +12,7 @@ import numpy as np
 from kdjax.config import files
 from kdjax.errors import UserError
 from kdjax.metrics import retrieval
+from kdjax.report import records
 from kdjax.students.signature import EMBEDDING, Signature
 from kdjax.training import predictors, restore
 from kdjax.types import Array
@@ -74,11 +74,15 @@ def read(path: str | os.PathLike) -> Gallery:
     UserError: the file is no gallery.
   """
   expected = "Expected an .npz with names [N] and embeddings [N D]."
-  try:
-    with np.load(path, allow_pickle=False) as held:
-      names, embeddings = held["names"], held["embeddings"]
-  except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-    raise UserError(f"'{path}' is no gallery: {error}.", expected) from None
+  held = records.archive(pathlib.Path(path), expected)
+  for name in ("names", "embeddings"):
+    if name not in held:
+      raise UserError(
+        f"'{path}' is no gallery: it has no array '{name}'.",
+        expected,
+        exists=held,
+      )
+  names, embeddings = held["names"], held["embeddings"]
   texts = names.dtype.kind == "U" and embeddings.dtype.kind == "f"
   if not texts or embeddings.ndim != 2 or names.shape != embeddings.shape[:1]:
     raise UserError(
@@ -114,9 +118,8 @@ class OtherSide:
     point: int = 0,
     accept: Sequence[str] = (),
   ):
-    found = restore.whole_state_of(
-      workdir, stage, seed=seed, which=which, point=point, accept=accept
-    )
+    chosen = {"seed": seed, "which": which, "point": point, "accept": accept}
+    found = restore.state_of(workdir, stage, whole=True, **chosen)
     self.stage, self.seed = found.stage, found.seed
     self._variables = jax.device_put(found.variables)
     sides = {

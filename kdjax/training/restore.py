@@ -159,27 +159,16 @@ def state_of(
   which: str = "best",
   point: int = 0,
   accept: Sequence[str] = (),
+  whole: bool = False,
 ) -> Restored:
   """A stage and its student's variables; as `restore`, for other layers.
 
-  A student that is retrieved through a head comes with this head, too.
+  A student that is retrieved through a head comes with this head, too; if
+  `whole`, every student with the terms, metrics and teachers of its stage.
   """
+  keeps = (lambda *_: True) if whole else _gives_results_through_head
   found = (workdir, stage, "student", seed, which, point, accept)
-  return _found(*found, keeps=_gives_results_through_head)
-
-
-def whole_state_of(
-  workdir: str | pathlib.Path,
-  stage: str,
-  *,
-  seed: int | None = None,
-  which: str = "best",
-  point: int = 0,
-  accept: Sequence[str] = (),
-) -> Restored:
-  """As `state_of`, with the terms, metrics and teachers of every stage."""
-  found = (workdir, stage, "student", seed, which, point, accept)
-  return _found(*found, keeps=lambda *_: True)
+  return _found(*found, keeps=keeps)
 
 
 def _found(

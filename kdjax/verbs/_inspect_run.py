@@ -41,7 +41,7 @@ def main(values: Any) -> None:
   stage = values.stage or analysis.default_stage(values.workdir)
   say(f"{values.workdir}, stage {stage}, {values.which} variables\n")
 
-  def told(name, found):
+  def show(name, found):
     mark = "" if found.applies else "left out: "
     say(f"{name:<13} {found.seconds:6.1f} s  {mark}{found.sentence}")
 
@@ -53,7 +53,7 @@ def main(values: Any) -> None:
     which=values.which,
     examples=values.examples,
     accept=values.accept,
-    told=told,
+    show=show,
   )
   report.write(values.workdir)
   say(f"\n{values.workdir.rstrip('/')}/report.html")

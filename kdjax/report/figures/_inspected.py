@@ -7,9 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure, SubFigure
 
-from kdjax.errors import UserError, check_archive
 from kdjax.report.document import AbsentError, Drawing
-from kdjax.report.records import Record
+from kdjax.report.records import Record, archive
 from kdjax.report.theme import Theme, figure, style_axes
 
 FOLDER = "inspect"
@@ -74,16 +73,7 @@ def of_stages(record: Record, analysis: str) -> dict[str, Found]:
     path = record.path / FOLDER / stage / f"{analysis}.npz"
     if not path.exists():
       continue
-    try:
-      check_archive(path)
-      with np.load(path, allow_pickle=False) as arrays:
-        found[stage] = {name: arrays[name] for name in arrays}
-    # zipfile and NumPy raise errors of many types for damaged files.
-    except Exception as error:
-      raise UserError(
-        f"'{path}' cannot be read: {error}.",
-        "Delete it, or inspect the stage again.",
-      ) from error
+    found[stage] = archive(path, "Delete it, or inspect the stage again.")
   return found
 
 
