@@ -24,6 +24,8 @@ from kdjax.errors import UserError
 from kdjax.export import folder
 from kdjax.students import gallery
 
+FORMATS = ("stablehlo", "onnx", "safetensors")
+
 
 def test_nearest_are_those_of_the_largest_cosines():
   random = np.random.default_rng(0)
@@ -174,13 +176,12 @@ def test_an_exported_student_names_the_nearest(run, tmp_path):
 
   path, results = run
   out = tmp_path / "student"
-  made = export.export(
-    path, "distilled", out, formats=("stablehlo", "onnx"), gallery="test"
-  )
+  made = export.export(path, "distilled", out, formats=FORMATS, gallery="test")
   stated = results["stages"]["distilled"]["mean_recall"]["mean"]
   for it in made.files:
-    assert it.scores["mean recall"] == pytest.approx(stated, abs=1e-3)
     assert it.bytes < 60_000  # neither the teacher nor its head
+  for it in made.files[:2]:
+    assert it.scores["mean recall"] == pytest.approx(stated, abs=1e-3)
   pixels = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
   Image.fromarray(pixels).save(tmp_path / "a.png")
   rows = {}

@@ -13,8 +13,10 @@ import kdjax
 from kdjax import config, registry
 from kdjax.data import arrays, digits, sst2
 from kdjax.errors import UserError
+from kdjax.export import unrolled
+from kdjax.export.formats import safetensors
 from kdjax.preprocess.words import Vocabulary
-from kdjax.students import Student
+from kdjax.students import Student, trained
 from kdjax.students.inputs import Input
 from kdjax.students.signature import Result, Signature
 
@@ -282,6 +284,32 @@ def test_a_student_says_the_softmax_of_what_restore_computes(
     )
     for name in by_hand:
       np.testing.assert_allclose(said[name], by_hand[name], atol=1e-4)
+
+
+@pytest.mark.parametrize("stage", ["teacher", "simkd"])
+def test_the_weights_of_a_file_are_all_that_a_student_needs(
+  ran, held_out, stage
+):
+  one = trained.trained(ran, stage)
+  batch = one.signature.batch({"image": held_out["image"][:5]})
+  leaves = unrolled.read(one.__call__, one.variables, one.example())
+  alone = jax.tree_util.tree_map_with_path(
+    lambda path, leaf: (
+      leaf
+      if jax.tree_util.keystr(path, simple=True, separator="/") in leaves
+      else np.full_like(leaf, np.nan)
+    ),
+    jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), one.variables),
+  )
+  whole, again = one(one.variables, batch), one(alone, batch)
+  for name in whole:
+    np.testing.assert_array_equal(again[name], whole[name])
+  written, _ = safetensors.content(one)
+  assert len(written) == len(leaves)
+  # SimKD's student has its head, and the teacher's last layer, no more.
+  own = ("params.", "batch_stats.", "networks.student.")
+  heads = [it for it in written if not it.startswith(own)]
+  assert bool(heads) == (stage == "simkd")
 
 
 @pytest.mark.parametrize("keys", [("image",), ("text",), ("image", "text")])

@@ -72,6 +72,25 @@ def needed(function: Callable) -> Callable:
   return call
 
 
+def read(function: Callable, tree: Any, *arrays) -> dict[str, Any]:
+  """The leaves of a tree that a function's outputs depend on, by their paths.
+
+  Args:
+    function: (tree, *arrays) -> arrays.
+    tree: of arrays.
+    *arrays: or their shapes.
+  """
+  closed = jax.make_jaxpr(function)(tree, *arrays)
+  ends = [closed.jaxpr.outvars, *(it.invars for it in _needed(closed.jaxpr))]
+  used = {it for end in ends for it in end if not isinstance(it, Literal)}
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+    for (path, leaf), it in zip(leaves, closed.jaxpr.invars, strict=False)
+    if it in used
+  }
+
+
 def _evaluated(
   jaxpr: Jaxpr,
   consts: Sequence[Any],

@@ -7,6 +7,7 @@ Names are those of the architecture's public checkpoints where it has one that
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import flax
@@ -14,6 +15,7 @@ import numpy as np
 
 from kdjax.export import published
 from kdjax.export.program import Program
+from kdjax.export.unrolled import read
 from kdjax.pretrained import matching
 from kdjax.students.function import STUDENT, Trained
 
@@ -38,11 +40,14 @@ def content(one: Trained) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   """The tensors of a student by name, and its config.json."""
   spec = one.stage.config["networks"][STUDENT]
   if one.with_head:
-    return _own(one.variables["stage"]), {"kdjax": _plain(spec)}
+    # Of all that its stage has, the network and the head that it needs.
+    leaves = read(one.__call__, one.variables, one.example())
+    tensors = {name.partition("/")[2]: x for name, x in leaves.items()}
+    return _named(tensors), {"kdjax": _plain(spec)}
   module = one.stage.objective.networks[STUDENT]
   found = as_published(spec["name"], module, one.variables)
   if found is None:
-    return _own(one.variables), {"kdjax": _plain(spec)}
+    return _named(_leaves(one.variables)), {"kdjax": _plain(spec)}
   tensors, config = found
   classes = one.signature.results[0].classes if one.signature.results else ()
   if classes and "num_labels" in config:
@@ -77,10 +82,10 @@ def _leaves(variables: Any) -> dict[str, np.ndarray]:
   return {leaf: np.asarray(x) for leaf, x in flat.items()}
 
 
-def _own(variables: Any) -> dict[str, np.ndarray]:
+def _named(leaves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
   return {
     leaf.replace("/", "."): np.ascontiguousarray(x)
-    for leaf, x in _leaves(variables).items()
+    for leaf, x in leaves.items()
   }
 
 
