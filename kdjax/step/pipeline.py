@@ -10,6 +10,8 @@ quoted path, `"path/to/mine.py:other"(rate=0.5)`. "" changes nothing.
 import ast
 import dataclasses
 import re
+import types
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +26,9 @@ from kdjax.types import Array
 # The arguments that a transform may take after (key, x).
 _TAKES = ((), ("mask",), ("partner",))
 
+# The axis of positions that a transform may hide, in its return annotation.
+HIDDEN = "P"
+
 _LIKE = "A pipeline is written like crop(padding=4)|flip."
 
 
@@ -36,6 +41,7 @@ class Step:
   function: Callable = dataclasses.field(repr=False)
   takes: tuple[str, ...]  # (), ("mask",) or ("partner",)
   optional: bool  # whether the mask may be omitted
+  hides: bool  # whether it also returns which positions it has hidden
   known: tuple[str, ...]  # the names of all its options
 
   def __str__(self) -> str:
@@ -69,6 +75,11 @@ class Pipeline:
     return any(step.mixes for step in self.steps)
 
   @property
+  def hides(self) -> bool:
+    """Whether it hides positions."""
+    return any(step.hides for step in self.steps)
+
+  @property
   def needs_mask(self) -> bool:
     """Whether it requires a mask."""
     return any(step.needs_mask for step in self.steps)
@@ -82,7 +93,12 @@ class Pipeline:
     partner_key: Key[Array, ""] | None = None,
     overrides: Mapping[str, Any] | None = None,
     partner_mask: Bool[Array, "T"] | None = None,
-  ) -> tuple[Shaped[Array, "..."], Bool[Array, "T"] | None, Float[Array, ""]]:
+  ) -> tuple[
+    Shaped[Array, "..."],
+    Bool[Array, "T"] | None,
+    Float[Array, ""],
+    Bool[Array, "P"] | None,
+  ]:
     """Applies the steps in order; the key of step i is fold_in(key, i).
 
     Where a step mixes, the partner has passed through the previous steps with
@@ -102,7 +118,8 @@ class Pipeline:
 
     Returns:
       The array, its mask, and f32 []: the example's share in the mixture and
-      its label, 1 where no step mixes.
+      its label, 1 where no step mixes. Then, True where the last step has
+      hidden a position, or None if it hides none.
 
     Raises:
       UserError: the mask or partner of a step is missing, or no step has an
@@ -111,7 +128,7 @@ class Pipeline:
     overrides = overrides or {}
     self._check(mask, partner, partner_key, overrides)
     mixing = sum(step.mixes for step in self.steps)
-    share = jnp.ones((), jnp.float32)
+    share, hidden = jnp.ones((), jnp.float32), None
     for number, step in enumerate(self.steps):
       options = dict(step.options) | {
         option: overrides[f"{step.name}.{option}"]
@@ -125,13 +142,13 @@ class Pipeline:
         if mask is not None and partner_mask is not None:
           mask |= partner_mask
         continue
-      x, mask = _unmixed(step, step_key, x, mask, options)
+      x, mask, hidden = _unmixed(step, step_key, x, mask, options)
       if mixing:
         other_key = jax.random.fold_in(partner_key, number)
-        partner, partner_mask = _unmixed(
+        partner, partner_mask, _ = _unmixed(
           step, other_key, partner, partner_mask, options
         )
-    return x, mask, share
+    return x, mask, share, hidden
 
   def _check(self, mask, partner, partner_key, overrides):
     for step in self.steps:
@@ -170,14 +187,40 @@ def parse(text: str) -> Pipeline:
         f"'{step.name}' before a transform that mixes, in '{text}'.",
         "It transforms token ids, and ids cannot be mixed.",
       )
+    if step.hides and step is not steps[-1]:
+      raise UserError(
+        f"'{step.name}' before other transforms, in '{text}'.",
+        "It hides positions, which others may change: put it last.",
+      )
   return Pipeline(steps)
 
 
+def hides(transform: Callable) -> bool:
+  """Whether a transform hides positions: whether it says that it returns them.
+
+  Its return annotation is then a tuple with the example, the mask if it takes
+  one, and bool, True where hidden, of an axis called P.
+  """
+  try:
+    returned = typing.get_type_hints(transform).get("return")
+  except (AttributeError, NameError, TypeError):
+    return False  # of another module, or none
+  union = typing.get_origin(returned) in (typing.Union, types.UnionType)
+  for choice in typing.get_args(returned) if union else (returned,):
+    last = (typing.get_args(choice) or (None,))[-1]
+    if getattr(last, "dim_str", "") == HIDDEN:
+      return True
+  return False
+
+
 def _unmixed(step, key, x, mask, options):
-  """The array and its mask after a step without partner."""
-  if step.takes and mask is not None:
-    return step.function(key, x, mask, **options)
-  return step.function(key, x, **options), mask
+  """The array, its mask and what is hidden after a step without partner."""
+  masked = bool(step.takes) and mask is not None
+  result = step.function(key, x, *([mask] if masked else []), **options)
+  parts = result if masked or step.hides else (result,)
+  x, *further = parts
+  hidden = further.pop() if step.hides else None
+  return x, further[0] if masked else mask, hidden
 
 
 class _Source:
@@ -236,11 +279,13 @@ def _step(source, node):
       "Write name=value.",
       about.options,
     )
+  function = registry.find("transforms", name)
   return Step(
     name=name,
     options=_options(source, node, name, call.keywords, about.options),
-    function=registry.find("transforms", name),
+    function=function,
     takes=takes,
+    hides=hides(function),
     optional=bool(set(takes) & set(about.optional)),
     known=tuple(about.options),
   )
