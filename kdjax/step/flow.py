@@ -16,7 +16,7 @@ from kdjax.config import refusals
 from kdjax.errors import UserError
 from kdjax.step import parts
 from kdjax.step import state as states
-from kdjax.step.addresses import DATA, PRECOMPUTED, Address
+from kdjax.step.addresses import DATA, PRECOMPUTED, Address, in_view
 from kdjax.types import Array, Batch, Outputs, Variables
 
 # The start of the names of training means among the data's statistics, where
@@ -196,12 +196,9 @@ class Flow:
     trained network gets as present.
     """
     module = self.module(name)
+    keys = {key: in_view(self.batch, key, view) for key in module.reads}
     chosen = {
-      key: self.batch[f"{key}@{view}"]
-      if view and f"{key}@{view}" in self.batch
-      else self.batch[key]
-      for key in module.reads
-      if key in self.batch
+      key: self.batch[own] for key, own in keys.items() if own in self.batch
     }
     modalities = [key for key in module.reads if "/" not in key]
     for key in modalities:

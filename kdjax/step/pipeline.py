@@ -9,7 +9,6 @@ quoted path, `"path/to/mine.py:other"(rate=0.5)`. "" changes nothing.
 
 import ast
 import dataclasses
-import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from jaxtyping import Bool, Float, Key, Shaped
 
 from kdjax import registry
 from kdjax.errors import UserError
+from kdjax.step.pipeline_text import Source, literal, name_of, parts
 from kdjax.types import Array
 
 # The arguments that a transform may take after (key, x).
@@ -28,8 +28,6 @@ _TAKES = ((), ("mask",), ("partner",))
 
 # The axis of positions that a transform may hide, in its return annotation.
 HIDDEN = "P"
-
-_LIKE = "A pipeline is written like crop(padding=4)|flip."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,8 +177,8 @@ def parse(text: str) -> Pipeline:
   """
   if not text.strip():
     return Pipeline()
-  source = _Source(text)
-  steps = tuple(_step(source, node) for node in _parts(source.tree))
+  source = Source(text)
+  steps = tuple(_step(source, node) for node in parts(source.tree))
   for number, step in enumerate(steps):
     if step.needs_mask and any(after.mixes for after in steps[number:]):
       raise UserError(
@@ -223,44 +221,9 @@ def _unmixed(step, key, x, mask, options):
   return x, further[0] if masked else mask, hidden
 
 
-class _Source:
-  """A pipeline's string, parsed as Python, and the columns of its parts."""
-
-  def __init__(self, text):
-    self.text = text
-    # Line breaks are allowed anywhere; columns are those of the string.
-    line = re.sub(r"\s", " ", text)
-    self.line = line.strip()
-    self.before = len(line) - len(line.lstrip())
-    if "#" in self.line:
-      raise self.error(self.line.index("#"), "no comments allowed.", _LIKE)
-    try:
-      self.tree = ast.parse(self.line, mode="eval").body
-    except SyntaxError as error:
-      # Python reports what is missing at the end on the next line.
-      last = error.lineno > 1 or not error.offset
-      offset = len(self.line) if last else error.offset - 1
-      raise self.error(offset, f"{error.msg}.", _LIKE) from None
-
-  def error(self, where, problem, expected="", exists=None, near="", lists=""):
-    """The error at a node or at an offset in the line."""
-    if not isinstance(where, int):
-      where = len(self.line.encode()[: where.col_offset].decode())
-    column = self.before + where + 1
-    problem = f"In '{self.text}', column {column}: {problem}"
-    return UserError(problem, expected, exists, near, lists)
-
-
-def _parts(node):
-  """The operands of a chain of |, in order."""
-  if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-    return [*_parts(node.left), *_parts(node.right)]
-  return [node]
-
-
 def _step(source, node):
   call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
-  name = _name(source, call.func)
+  name = name_of(source, call.func)
   if name.isidentifier() and name not in registry.names("transforms"):
     known, lists = registry.names("transforms"), "kdjax list transforms"
     raise source.error(node, f"no transform '{name}'.", "", known, name, lists)
@@ -291,15 +254,6 @@ def _step(source, node):
   )
 
 
-def _name(source, node):
-  if isinstance(node, ast.Constant) and isinstance(node.value, str):
-    return node.value
-  dotted = ast.unparse(node)
-  if all(part.isidentifier() for part in dotted.split(".")):
-    return dotted
-  raise source.error(node, f"'{dotted}' is not a name.", _LIKE)
-
-
 def _options(source, node, name, keywords, known):
   options = {}
   for keyword in keywords:
@@ -314,30 +268,10 @@ def _options(source, node, name, keywords, known):
       )
     if option in options:
       raise source.error(keyword, f"'{option}' appears twice.")
-    options[option] = _literal(source, keyword)
+    options[option] = literal(source, keyword)
   for option, default in known.items():
     if default is registry.REQUIRED and option not in options:
       raise source.error(
         node, f"'{name}' lacks its option '{option}'.", "It has no default."
       )
   return tuple(options.items())
-
-
-def _literal(source, keyword):
-  try:
-    value = _frozen(ast.literal_eval(keyword.value))
-    hash(value)
-  except (ValueError, TypeError):
-    raise source.error(
-      keyword.value,
-      f"{keyword.arg}={ast.unparse(keyword.value)}.",
-      "Expected a number, a string, True, False, None, or a tuple of them.",
-    ) from None
-  return value
-
-
-def _frozen(value):
-  """Lists as tuples, which are hashable."""
-  if isinstance(value, list | tuple):
-    return tuple(map(_frozen, value))
-  return value
