@@ -1,12 +1,11 @@
-"""Pretraining as a stage: is a teacher better that first learns without labels?
-
-"""
+"""Pretraining as a stage: is a teacher better that first learns without labels?"""
 
 from kdjax.config import (
   ConfigDict,
   data,
   experiment,
   head,
+  metric,
   mode_of,
   network,
   optimizer,
@@ -30,6 +29,9 @@ LOG_MEL = (
   "|dynamic_range"
 )
 IMAGE = "to_float|crop(padding=3, mode='reflect')|flip"
+COLORS = f"{IMAGE}|color_jitter"
+# Where nothing else is measured: the checkpoint with the lowest loss.
+LOWEST = {"metrics": {}, "select": "loss/pretrain", "select_mode": "min"}
 # Hidden patches are left as they are: the network reads which are hidden.
 HIDE = "mask_patches(patch={}, rate=0.75, fill=None)"
 
@@ -91,8 +93,8 @@ def _words(smoke: bool) -> tuple:
     network("text_transformer", **body),
     predicted,
     {"train": {"text": ""}, "masked": {"text": hide}},
-    1500,
-    1e-3,
+    1000,
+    2e-3,
   )
   dataset = data(
     "sst2",
@@ -111,7 +113,7 @@ def _words(smoke: bool) -> tuple:
 
 def _patches(smoke: bool) -> tuple:
   """A masked autoencoder on pictures of emoji."""
-  body = {"width": 64, "depth": 4, "heads": 4, "patch": PATCH}
+  body = {"width": 48, "depth": 3, "heads": 4, "patch": PATCH}
   views = {
     "train": {"image": IMAGE},
     "masked": {"image": f"{IMAGE}|{HIDE.format(PATCH)}"},
@@ -121,8 +123,8 @@ def _patches(smoke: bool) -> tuple:
     network("patch_transformer", visible=VISIBLE, **body),
     _reconstruction("image", PATCH, PATCH**2 * 3),
     views,
-    3000,
-    1.5e-3,
+    1600,
+    2e-3,
   )
   classifier = lambda **start: network(
     "patch_transformer", num_classes=GROUPS, dropout=0.1, **body, **start
@@ -132,7 +134,7 @@ def _patches(smoke: bool) -> tuple:
 
 def _spectrogram(smoke: bool) -> tuple:
   """A masked autoencoder on spectrograms of spoken digits."""
-  body = {"width": 64, "depth": 4, "heads": 4, "length": 51}
+  body = {"width": 48, "depth": 3, "heads": 4, "length": 51}
   body |= {"patch": TIME_PATCH, "stride": TIME_PATCH}
   shown = LOG_MEL.format("|time_shift")
   views = {
@@ -172,7 +174,7 @@ def _spectrogram(smoke: bool) -> tuple:
 
 def _contrastive(smoke: bool) -> tuple:
   """Two towers on pairs of an emoji's picture and its text."""
-  image = lambda **more: network("conv", widths=(16, 32, 64), **more)
+  image = lambda **more: network("conv", widths=(24, 48, 96), **more)
   text = network(
     "text_transformer", vocabulary=WORDS, width=64, length=24, dropout=0.1
   )
@@ -184,16 +186,26 @@ def _contrastive(smoke: bool) -> tuple:
       "scale": "student/scale",
     },
   )
+  retrieval = metric(
+    "retrieval",
+    reads={
+      "query": "student/image/embedding",
+      "key": "student/text/embedding",
+    },
+  )
   first = _pretraining(
     smoke,
-    network("two_tower", encoders={"image": image(), "text": text}, width=64),
+    network("two_tower", encoders={"image": image(), "text": text}, width=96),
     pairs,
-    {"train": {"image": IMAGE, "text": "token_dropout(rate=0.2)"}},
-    800,
+    {"train": {"image": COLORS, "text": "token_dropout(rate=0.2)"}},
+    600,
     1e-3,
+    metrics={"retrieval": retrieval},
+    select="mean_recall",
+    select_mode="max",
   )
   classifier = lambda **start: image(num_classes=GROUPS, dropout=0.2, **start)
-  return _emoji(smoke), first, classifier, (300, 1e-3)
+  return _emoji(smoke), first, classifier, (400, 2e-3)
 
 
 def _emoji(smoke: bool) -> ConfigDict:
@@ -221,7 +233,7 @@ def _reconstruction(modality: str, patch: int, width: int) -> ConfigDict:
       "mask": hidden,
     },
     heads={
-      "student": head("masked_decoder", width=width, inner=48, heads=4),
+      "student": head("masked_decoder", width=width, inner=32, heads=4),
       "teacher": head("patches", patch=patch),
     },
   )
@@ -234,15 +246,14 @@ def _pretraining(
   pipelines: dict,
   steps: int,
   rate: float,
+  **chosen,
 ) -> ConfigDict:
   """A stage on all training examples, without their labels."""
   return stage(
     student,
     terms={"pretrain": masked},
     data=ConfigDict({"pipelines": pipelines, "labelled_fraction": None}),
-    metrics={},
-    select="loss/pretrain",
-    select_mode="min",
+    **(chosen or LOWEST),
     **_training(smoke, steps, rate),
   )
 

@@ -39,8 +39,8 @@ class Step:
   function: Callable = dataclasses.field(repr=False)
   takes: tuple[str, ...]  # (), ("mask",) or ("partner",)
   optional: bool  # whether the mask may be omitted
-  hides: bool  # whether it also returns which positions it has hidden
   known: tuple[str, ...]  # the names of all its options
+  hides: bool = False  # whether it also returns which positions it has hidden
 
   def __str__(self) -> str:
     options = ", ".join(f"{name}={value!r}" for name, value in self.options)
