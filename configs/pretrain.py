@@ -174,7 +174,7 @@ def _spectrogram(smoke: bool) -> tuple:
 
 def _contrastive(smoke: bool) -> tuple:
   """Two towers on pairs of an emoji's picture and its text."""
-  image = lambda **more: network("conv", widths=(24, 48, 96), **more)
+  image = lambda **more: network("conv", widths=(16, 32, 64), **more)
   text = network(
     "text_transformer", vocabulary=WORDS, width=64, length=24, dropout=0.1
   )
@@ -195,11 +195,11 @@ def _contrastive(smoke: bool) -> tuple:
   )
   first = _pretraining(
     smoke,
-    network("two_tower", encoders={"image": image(), "text": text}, width=96),
+    network("two_tower", encoders={"image": image(), "text": text}, width=64),
     pairs,
     {"train": {"image": COLORS, "text": "token_dropout(rate=0.2)"}},
-    600,
-    1e-3,
+    500,
+    2e-3,
     metrics={"retrieval": retrieval},
     select="mean_recall",
     select_mode="max",

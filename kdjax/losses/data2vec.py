@@ -12,7 +12,7 @@ def data2vec(
   student: Float[Array, "B T D"],
   teacher: tuple[Float[Array, "B T D"], ...],
   *,
-  beta: float = 1.0,
+  delta: float = 1.0,
   epsilon: float = 1e-5,
 ) -> Float[Array, "B T"]:
   """Matches a prediction with the mean of a teacher's last blocks.
@@ -20,9 +20,10 @@ def data2vec(
     loss_it = 1/D sum_d h(student_itd - y_itd)
     y_it    = 1/N sum_n norm(teacher_n,it)
     norm(v) = (v - mean v) / sqrt(var v + e)
-    h(r)    = r^2 / (2 b)  where |r| <= b,  |r| - b / 2  elsewhere
+    h(r)    = r^2 / (2 d)  where |r| <= d,  |r| - d / 2  elsewhere
 
-  with mean and variance over the D values of a position, b = beta, e = epsilon.
+  with mean and variance over the D values of a position, d = delta and
+  e = epsilon.
   As pretraining the student is a linear head on the tokens of a masked view,
   the teacher the moving average of the student on the whole view, and the
   term's `mask` what was hidden.
@@ -30,13 +31,13 @@ def data2vec(
   Baevski et al., "data2vec: A General Framework for Self-supervised Learning in
   Speech, Vision and Language", ICML 2022, arXiv:2202.03555, Section 3.3.
   Differs from the authors' code: the outputs of blocks are averaged, the code's
-  are of their MLPs before the residual sum; beta is 1 instead of 2 (images) or
+  are of their MLPs before the residual sum; delta is 1 instead of 2 (images) or
   4 (text), where the code has it.
 
   Args:
     student: predictions for all positions.
     teacher: outputs of the last blocks.
-    beta: the difference up to which the loss is quadratic, > 0.
+    delta: the difference up to which the loss is quadratic, > 0.
     epsilon: added to the variance.
   """
   if not teacher:
@@ -53,8 +54,8 @@ def data2vec(
   same_shape(student=student, teacher=teacher[0])
   target = sum(_normalized(block, epsilon) for block in teacher) / len(teacher)
   gap = safe_abs(student.astype(jnp.float32) - target)
-  small = jnp.minimum(gap, beta)
-  return jnp.mean(small**2 / (2.0 * beta) + (gap - small), axis=-1)
+  small = jnp.minimum(gap, delta)
+  return jnp.mean(small**2 / (2.0 * delta) + (gap - small), axis=-1)
 
 
 def _normalized(

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-OPTIONS = ({"beta": 0.3},)
+OPTIONS = ({"delta": 0.3},)
 
 
-def data2vec(student, teacher, *, beta=1.0, epsilon=1e-5):
+def data2vec(student, teacher, *, delta=1.0, epsilon=1e-5):
   rows, positions, width = student.shape
   losses = np.zeros((rows, positions))
   for i in range(rows):
@@ -22,8 +22,8 @@ def data2vec(student, teacher, *, beta=1.0, epsilon=1e-5):
           target[d] += scaled / len(teacher)
       for d in range(width):
         gap = abs(float(student[i, t, d]) - target[d])
-        if gap <= beta:
-          losses[i, t] += gap * gap / (2 * beta) / width
+        if gap <= delta:
+          losses[i, t] += gap * gap / (2 * delta) / width
         else:
-          losses[i, t] += (gap - beta / 2) / width
+          losses[i, t] += (gap - delta / 2) / width
   return losses
