@@ -147,8 +147,8 @@ def _spectrogram(smoke: bool) -> tuple:
     network("spectrogram_transformer", visible=TIME_VISIBLE, **body),
     _reconstruction("audio", TIME_PATCH, TIME_PATCH**2),
     views,
-    2000,
-    1.5e-3,
+    1500,
+    2e-3,
   )
   masks = "spec_augment(time_width=8, frequency_width=5, fill=-1.0)"
   dataset = data(
@@ -169,7 +169,7 @@ def _spectrogram(smoke: bool) -> tuple:
     **body,
     **start,
   )
-  return dataset, first, classifier, (400, 5e-4)
+  return dataset, first, classifier, (400, 2e-3)
 
 
 def _contrastive(smoke: bool) -> tuple:

@@ -389,9 +389,9 @@ def test_data2vec_is_a_stage_with_the_students_average(tmp_path):
       "teacher": blocks,
       "mask": hidden,
     },
-    heads={"student": config.head("linear", width=8)},
+    heads={"student": config.head("linear")},
   )
-  masked = {"masked": {"image": "to_float|mask_patches(patch=4, rate=0.5)"}}
+  masked = {"masked": {"image": "mask_patches(patch=4, rate=0.5)"}}
   plan = config.experiment(
     "data2vec",
     seeds=1,
@@ -426,9 +426,8 @@ def test_data2vec_is_a_stage_with_the_students_average(tmp_path):
   assert [*results["stages"]] == ["pretrain", "classifier"]
   lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
   losses = [
-    value
+    line["value"]
     for line in map(json.loads, lines)
-    for key, value in line.items()
-    if key.endswith("loss/data2vec")
+    if line["name"].endswith("loss/data2vec")
   ]
   assert losses and np.isfinite(losses).all()
