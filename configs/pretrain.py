@@ -36,7 +36,7 @@ Test accuracy, 3 seeds; the checkpoint is chosen on validation:
   contrastive  0.342 ± 0.013    0.385 ± 0.025    +0.043 ± 0.018
 
 Each gain is above its standard error and positive in 3 of 3 seeds; with three
-seeds, the 95 % intervals of patches, spectrogram and contrastive hold 0. Two of
+seeds, the 95 % intervals of all four hold 0, so that none is certain. Two of
 them were run twice on these seeds, and settings changed after a test result was
 seen, so that these gains may be too high. The spectrogram's was -0.015 ± 0.033
 with a rate of 5e-4 for the classifier, which learned too slowly, from either
