@@ -4,7 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from kdjax.errors import ShapeError
 from kdjax.types import Array
@@ -36,7 +36,9 @@ class Head(nn.Module):
   def __call__(
     self,
     x: Float[Array, "B H W C"] | Float[Array, "B T F"],
-    like: Float[Array, "B *T D_like"] | None = None,
+    like: (
+      Float[Array, "B *T D_like"] | tuple[Shaped[Array, "..."], ...] | None
+    ) = None,
     *,
     train: bool = False,
   ) -> Float[Array, "B P D_out"]:
