@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Key
 
+from kdjax.config import refusals
 from kdjax.errors import ShapeError, UserError
 from kdjax.step.addresses import Address
 from kdjax.types import Array
@@ -100,9 +101,13 @@ def _arrays(flow, view: str, made: Generated) -> dict[str, Array]:
       exists=(key for key in own if "/" not in key and "@" not in key),
       near=name,
     )
-  ids, mask = (
-    jax.lax.stop_gradient(flow[at]) for at in (made.reads, made.mask)
-  )
+  at = made.reads
+  outputs = flow.run(at.network, at.view)
+  for output in (at.output, made.mask.output):
+    if output not in outputs:
+      refusals.refuse_writer(view, at.network, output)
+  ids = jax.lax.stop_gradient(outputs[at.output])
+  mask = outputs[made.mask.output]
   if not (jnp.issubdtype(ids.dtype, jnp.integer) and ids.shape == mask.shape):
     raise ShapeError(
       f"The view '{view}' of `generated` reads '{made.reads}', which is"
