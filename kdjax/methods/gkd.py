@@ -55,4 +55,6 @@ def gkd(
   divergence = term("jsd", weight=weight, share=teacher_share, reads=reads)
   made = generated(modality, student_writes, share=share)
   written = {**stage.generated, VIEW: made}
-  return [extended(stage, {"gkd": divergence}, labels=labels, generated=written)]
+  return [
+    extended(stage, {"gkd": divergence}, labels=labels, generated=written)
+  ]
