@@ -279,6 +279,7 @@ def _trace(stage, modules):
       shapes,
       key=key,
       train=True,
+      written=objective.views.generated,
     )
     flow.outputs |= outputs
 

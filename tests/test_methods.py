@@ -51,9 +51,10 @@ def networks(name):
     return [
       network(
         "encoder_decoder",
-        encoder=network("conv", widths=(width,)),
+        encoders={"image": network("conv", widths=(width,))},
         vocabulary=17,
         width=width,
+        heads=2,
       )
       for width in (4, 6)
     ]
@@ -61,6 +62,17 @@ def networks(name):
     network("conv", widths=widths, num_classes=CLASSES)
     for widths in ((4, 6), (5, 8))
   ]
+
+
+def measured(name):
+  """What is measured of the networks of a method."""
+  if config.kind_of(name) != "writers":
+    return {}
+  return {
+    "metrics": {},
+    "select": "loss/cross_entropy",
+    "select_mode": "min",
+  }
 
 
 def labels(name, **options):
@@ -76,6 +88,7 @@ def base(name):
     student,
     teachers={"teacher": teacher("teacher")},
     terms=labels(name, label_smoothing=0.1),
+    **measured(name),
     batch_size=8,
     steps=24,
     optimizer=config.optimizer("sgd", learning_rate=0.1),
@@ -89,7 +102,9 @@ def around(name, **options):
     "method",
     data=config.data("digits", views=VIEWS),
     stages={
-      "teacher": stage(larger, terms=labels(name), batch_size=8),
+      "teacher": stage(
+        larger, terms=labels(name), batch_size=8, **measured(name)
+      ),
       **config.method(name, base(name), **options),
     },
   )

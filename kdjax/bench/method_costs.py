@@ -55,7 +55,7 @@ def networks(kind: str) -> tuple[ConfigDict, ConfigDict]:
   if kind == "writers":
     make = lambda width: network(
       "encoder_decoder",
-      encoder=network("conv", widths=(width, 2 * width)),
+      encoders={"image": network("conv", widths=(width, 2 * width))},
       vocabulary=WORDS,
       width=2 * width,
     )

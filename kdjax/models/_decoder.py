@@ -148,8 +148,8 @@ class Decoder(nn.Module):
         "Shorten the texts or use a larger `length`.",
       )
     drop = lambda x: self.drop_values(x, deterministic=not train)
-    start = jnp.full((rows, 1), START, ids.dtype)
-    before = jnp.concatenate([start, ids[:, :-1]], axis=1)
+    start = jnp.full((rows, 1), START, jnp.int32)
+    before = jnp.concatenate([start, jnp.asarray(ids[:, :-1])], axis=1)
     x = self._embed(before, self.places[:T])
     x = self.drop_words(x, deterministic=not train)
     outputs["embedded"] = x

@@ -52,7 +52,7 @@ def sampled(
   state: Any,
   rows: int,
   length: int,
-  key: Key[Array, ""],
+  keys: Key[Array, "B"],
   *,
   temperature: float = 1.0,
   top_p: float = 1.0,
@@ -64,7 +64,7 @@ def sampled(
     state: arrays with the rows on their first axis.
     rows: B.
     length: T, the most tokens of a text.
-    key: of the draws.
+    keys: of the draws of each row.
     temperature: of the softmax.
     top_p: tokens are drawn from the fewest that have this probability together
       (Holtzman et al., "The Curious Case of Neural Text Degeneration", ICLR
@@ -76,7 +76,8 @@ def sampled(
 
   def draw(logits, position):
     logits = nucleus(logits / temperature, top_p)
-    return jax.random.categorical(jax.random.fold_in(key, position), logits)
+    of_step = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, position)
+    return jax.vmap(jax.random.categorical)(of_step, logits)
 
   return _one_by_one(advance, state, rows, length, draw)
 

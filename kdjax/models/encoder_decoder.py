@@ -42,7 +42,7 @@ class Model(nn.Module):
   [B length], with mask/greedy .. [B length], False from the end on, and
   greedy_score, beam_score [B], the log probability. They have no gradient, and
   cost nothing where nothing reads them. In training, `sampled` has draws of its
-  own in each step; in evaluation they are the same for every batch.
+  own for each text; in evaluation they are the same for all.
 
   Attributes:
     encoders: name -> network.
@@ -79,6 +79,9 @@ class Model(nn.Module):
   remat: bool = False
   axis_name: str | None = None
   dtype: Any = jnp.float32
+
+  # Outputs that draw at random in training.
+  DRAWN = ("sampled",)
 
   LAYERS = (
     ("embedded", "words", 1),
@@ -184,11 +187,12 @@ class Model(nn.Module):
     call = lambda method, *values: bound.apply(
       variables, *values, method=method
     )
-    key = jax.random.key(0)
+    keys = jnp.broadcast_to(jax.random.key(0), mask.shape[:1])
     if train:
       # Texts are those of a network in evaluation mode.
       kept, mask = call(Model._remembered, inputs)
-      key = self.make_rng("draw")
+      if self.has_rng("dropout"):
+        keys = jax.random.split(self.make_rng("dropout"), len(mask))
     state = call(Model._begin, jax.lax.stop_gradient(kept), mask)
     advance = lambda *step: call(Model._advance, *step)
     given = advance, state, len(mask), self.length
@@ -198,7 +202,7 @@ class Model(nn.Module):
         *given, beams=self.beams, penalty=self.length_penalty
       ),
       "sampled": _decoding.sampled(
-        *given, key, temperature=self.temperature, top_p=self.top_p
+        *given, keys, temperature=self.temperature, top_p=self.top_p
       ),
     }
     outputs = {}
