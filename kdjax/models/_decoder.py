@@ -198,7 +198,7 @@ class Decoder(nn.Module):
     place = jax.lax.dynamic_slice_in_dim(self.places, position, 1)
     x = self._embed(before[:, None], place)
     seen = jnp.arange(keys.shape[2]) <= position
-    seen = jnp.broadcast_to(seen, (len(before), 1, keys.shape[2]))
+    seen = jnp.broadcast_to(seen, (before.shape[0], 1, keys.shape[2]))
     drop = lambda x: x
     for index, block in enumerate(self.blocks):
       query, key, value = block.project(x)

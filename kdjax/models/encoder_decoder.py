@@ -136,7 +136,7 @@ class Model(nn.Module):
     kept = self.decoder.remember(memory)
     text = inputs.get(self.modality)
     if text is None and self.is_initializing():
-      text = jnp.zeros((len(mask), self.length), jnp.int32)
+      text = jnp.zeros((mask.shape[0], self.length), jnp.int32)
     if text is not None:
       of_text = {}
       self.decoder(text, kept, mask, of_text, train=train)
@@ -192,10 +192,10 @@ class Model(nn.Module):
       # Texts are those of a network in evaluation mode.
       kept, mask = call(Model._remembered, inputs)
       if self.has_rng("dropout"):
-        keys = jax.random.split(self.make_rng("dropout"), len(mask))
+        keys = jax.random.split(self.make_rng("dropout"), mask.shape[0])
     state = call(Model._begin, jax.lax.stop_gradient(kept), mask)
     advance = lambda *step: call(Model._advance, *step)
-    given = advance, state, len(mask), self.length
+    given = advance, state, mask.shape[0], self.length
     found = {
       "greedy": _decoding.greedy(*given),
       "beam": _decoding.beam(
