@@ -126,7 +126,7 @@ def _counted(facts: Facts) -> str:
   else:
     share = 100 * choices.largest_share(facts)
     text += (
-      f"Classes of '{facts.label}': {len(facts.classes)}, the commonest"
+      f"'{facts.label}' has {len(facts.classes)} classes; the commonest has"
       f" {share:.0f} % of the training labels."
     )
   if facts.labelled["train"] < facts.sizes["train"]:
@@ -186,7 +186,7 @@ def _notes(plan: Plan) -> dict[str, str]:
     "group_column": "All records of one person are in the same split.",
     "folds": "Each seed tests on another fold of the people.",
     "on_error": f"{facts.broken} records cannot be read.",
-    "labelled_fraction": "Few have a label: a share of every batch does.",
+    "labelled_fraction": "Few examples have a label; so many of a batch do.",
     "pipelines": _note_of_pipelines(plan),
     "validation": "Shares that are drawn; a column 'split' would state them.",
     "image_size": "Larger pictures have more detail, and take longer.",
