@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool
 
-from kdjax.config.layers import DIGITS
 from kdjax.errors import UserError
 from kdjax.models import _decoding, _encoded, _pool
 from kdjax.models._block import PADDING_SCORE
@@ -107,7 +106,7 @@ class Model(nn.Module):
     part = output.partition("/")[0]
     if part in self.encoders:
       return tuple(self.encoders[part].needs)
-    name = DIGITS.sub("", output.removeprefix("mask/"))
+    name = output.removeprefix("mask/").rstrip("0123456789")
     of_text = (*OF_TOKENS, *OF_ATTENTION, "scores", "logits")
     return (self.modality,) if name in of_text else ()
 
