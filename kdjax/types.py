@@ -8,6 +8,8 @@ A batch is a flat dict of arrays with a leading axis B. Its keys:
 
   <modality>        what a network reads: image, text, audio, ...
   mask/<modality>   bool [B T], where a modality has positions: not padding
+  hidden/<modality> bool [B T], in a view that hides positions: those that are
+                    hidden, which are never padding
   has/<modality>    bool [B], where a modality can be missing
   has/record        bool [B], where a record can be broken: False is one that
                     cannot be read, which no batch statistic sees

@@ -432,6 +432,7 @@ def test_what_depends_on_its_key_is_refused(name, tmp_path):
     transform.takes,
     False,
     tuple(transform.about.options),
+    transform.hides,
   )
   mask = rest[0] if transform.takes == ("mask",) else None
   spec = {"x": jax.ShapeDtypeStruct(x.shape, x.dtype)}
@@ -440,6 +441,10 @@ def test_what_depends_on_its_key_is_refused(name, tmp_path):
   once = Once({"x": Pipeline((step,))})
   if transform.takes == ("partner",):
     with pytest.raises(UserError, match=f"'{name}' .*mixes.*to 'train'"):
+      once.spec(spec)
+    return
+  if transform.hides:
+    with pytest.raises(UserError, match=f"'{name}' .*hides.*to 'train'"):
       once.spec(spec)
     return
   one = lambda key: transform(key, x, *rest)

@@ -23,6 +23,7 @@ from contracts import must
 
 from kdjax import registry
 from kdjax.errors import ShapeError, UserError
+from kdjax.step import pipeline
 from kdjax.transforms import _color, _operations
 from kdjax.transforms.blur import blur
 from kdjax.transforms.color_jitter import color_jitter
@@ -77,6 +78,11 @@ class Transform:
       for option, default in self.about.options.items()
       if default is registry.REQUIRED
     }
+
+  @property
+  def hides(self):
+    """Whether it also returns which positions it has hidden."""
+    return pipeline.hides(self.function)
 
   def __call__(self, key, *arrays, **options):
     return self.function(key, *arrays, **self.options | options)
@@ -324,7 +330,8 @@ def test_shape_and_type_depend_on_those_of_the_example_alone(transform):
   actual = transform.compiled(key_of(1), arrays, transform.floats)
   plan = lambda array: (array.shape, array.dtype)
   assert jax.tree.map(plan, planned) == jax.tree.map(plan, actual)
-  result = planned[0] if transform.takes else planned
+  several = transform.takes or transform.hides
+  result = planned[0] if several else planned
   dtype = "int32" if transform.dtype == np.int32 else "float32"
   with must(f"`{transform.name}` must return {dtype}."):
     assert result.dtype == dtype
@@ -337,6 +344,15 @@ def test_shape_and_type_depend_on_those_of_the_example_alone(transform):
       assert plan(planned[1]) == (result.shape[:1], bool)
     if transform.takes == ("partner",):
       assert plan(planned[1]) == ((), np.float32)
+  with must(
+    f"`{transform.name}` must return bool [P] last, True where hidden, if and"
+    " only if its annotation says so: after the example and the mask it takes."
+  ):
+    if several:
+      count = 1 + len(transform.takes) + transform.hides
+      assert len(planned) == count
+    if transform.hides:
+      assert planned[-1].dtype == bool and planned[-1].ndim == 1
 
 
 @pytest.mark.parametrize("value", [0, 1])
@@ -362,13 +378,13 @@ def test_an_optional_mask_may_be_left_out(transform):
   everything = (x, jnp.ones_like(mask))
   with must(
     f"`{transform.name}` without a mask must equal itself with a mask of True,"
-    " and return one array."
+    " and return no mask."
   ):
-    with_mask, its_mask = transform.compiled(
+    with_mask, its_mask, *hidden = transform.compiled(
       key_of(0), everything, transform.floats
     )
     without = transform.compiled(key_of(0), (x,), transform.floats)
-    close(without, with_mask, 1e-5)
+    all_close(without, (with_mask, *hidden) if hidden else with_mask, 1e-5)
     assert its_mask.shape == with_mask.shape[:1]
 
 

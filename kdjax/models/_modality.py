@@ -7,7 +7,8 @@ class OneModality:
   Attributes:
     USES: further keys that the network reads: "mask" for `mask/<modality>`
       (False at padding), "has" for `has/<modality>` (False in rows without the
-      modality).
+      modality). One with a field `visible` that is not 0 reads
+      `hidden/<modality>` too.
   """
 
   USES = ()
@@ -15,7 +16,8 @@ class OneModality:
   @property
   def reads(self) -> tuple[str, ...]:
     """The keys of the inputs that the network may use."""
-    return (self.modality, *(f"{kind}/{self.modality}" for kind in self.USES))
+    uses = self.USES + ("hidden",) * bool(getattr(self, "visible", 0))
+    return (self.modality, *(f"{kind}/{self.modality}" for kind in uses))
 
   @property
   def needs(self) -> tuple[str, ...]:

@@ -4,10 +4,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from kdjax.errors import ShapeError, UserError
-from kdjax.models import _block
+from kdjax.models import _block, _pool, _visible
 from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
@@ -30,6 +30,12 @@ class Model(OneModality, nn.Module):
   arXiv:2309.16588) are tokens without a position. They follow all others in the
   outputs of the blocks; `tokens` does not contain them.
 
+  With `visible`, hidden patches are not computed in a view that hides some
+  (He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022,
+  arXiv:2111.06377). The outputs have visible patches only, and there are
+  mask/tokens, bool [B T], and places, int [B V]: the number of each visible
+  patch among all P, or P where an example has fewer.
+
   Attributes:
     num_classes: K; None omits the logits.
     width: D.
@@ -39,6 +45,8 @@ class Model(OneModality, nn.Module):
     pooling: to the embedding: "mean" over patches or "cls" (the class token).
     distillation_token: whether to add one.
     registers: number of registers.
+    visible: V, the number of patches of an image that are computed in a view
+      with `hidden/<modality>`; 0 computes all, and reads no such array.
     dropout: rate; at the input, after every branch and before the logits.
     modality: the input's key.
     remat: recomputes each block's activations in the backward pass instead of
@@ -57,6 +65,7 @@ class Model(OneModality, nn.Module):
   pooling: str = "mean"
   distillation_token: bool = False
   registers: int = 0
+  visible: int = 0
   dropout: float = 0.0
   modality: str = "image"
   remat: bool = False
@@ -81,17 +90,25 @@ class Model(OneModality, nn.Module):
     extra = (self.pooling == "cls") * ["cls"]
     extra += self.distillation_token * ["distillation"]
     outputs = {}
-    x = drop(self._embed(inputs[self.modality], extra))
+    x, mask, places = self._embed(inputs, extra)
+    x = drop(x)
     outputs["embedded"] = x
-    mask = jnp.ones(x.shape[:2], bool)
     x = _block.stack(self, x, mask, outputs, drop)
-    x = x[:, : x.shape[1] - self.registers]
+    count = x.shape[1] - self.registers
+    x, mask = x[:, :count], mask[:, :count]
     x = nn.LayerNorm(dtype=self.dtype, name="norm")(x)
+    if places is not None:
+      x = jnp.where(mask[..., None], x, 0)
+      outputs |= {"mask/tokens": mask, "places": places}
     outputs["tokens"] = x
     x = x.astype(jnp.float32)
-    embedding = (
-      x[:, 0] if self.pooling == "cls" else jnp.mean(x[:, len(extra) :], axis=1)
-    )
+    patches = x[:, len(extra) :]
+    if self.pooling == "cls":
+      embedding = x[:, 0]
+    elif places is None:
+      embedding = jnp.mean(patches, axis=1)
+    else:
+      embedding = _pool.mean(patches, mask[:, len(extra) :])
     outputs["embedding"] = embedding
     if self.num_classes is not None:
       logits = nn.Dense(self.num_classes, name="head")(drop(embedding))
@@ -104,9 +121,44 @@ class Model(OneModality, nn.Module):
     return outputs
 
   def _embed(
-    self, image: Float[Array, "B H W C"], extra: list[str]
-  ) -> Float[Array, "B T D"]:
-    """Tokens and patches with position embeddings, and registers."""
+    self, inputs: dict[str, Array], extra: list[str]
+  ) -> tuple[
+    Float[Array, "B T D"], Bool[Array, "B T"], Int[Array, "B V"] | None
+  ]:
+    """Tokens and patches with position embeddings, and registers.
+
+    Returns:
+      Them, their mask, and the places of visible patches, if some are hidden.
+    """
+    patches = self._patches(inputs[self.modality].astype(self.dtype))
+    B, P, _ = patches.shape
+    shape = (len(extra) + P, self.width)
+    hidden = inputs.get(f"hidden/{self.modality}") if self.visible else None
+    parts = [
+      jnp.broadcast_to(
+        self.param(name, _block.SMALL, (self.width,))[None, None],
+        (B, 1, self.width),
+      ).astype(self.dtype)
+      for name in extra
+    ]
+    x = jnp.concatenate([*parts, patches], axis=1)
+    x = x + self.param("places", _block.SMALL, shape)[None].astype(self.dtype)
+    mask, places = jnp.ones(x.shape[:2], bool), None
+    if hidden is not None:
+      tokens, x = x[:, : len(extra)], x[:, len(extra) :]
+      x, seen, places = _visible.chosen(x, hidden, self.visible)
+      x = jnp.concatenate([tokens, x], axis=1)
+      mask = jnp.concatenate([mask[:, : len(extra)], seen], axis=1)
+    if self.registers:
+      shape = (self.registers, self.width)
+      registers = self.param("registers", _block.SMALL, shape)
+      registers = jnp.broadcast_to(registers[None], (B, *shape))
+      x = jnp.concatenate([x, registers.astype(self.dtype)], axis=1)
+      mask = jnp.concatenate([mask, jnp.ones(registers.shape[:2], bool)], 1)
+    return x, mask, places
+
+  def _patches(self, image: Float[Array, "B H W C"]) -> Float[Array, "B P D"]:
+    """The embedded patches, row by row."""
     B, H, W, _ = image.shape
     if H % self.patch or W % self.patch:
       raise ShapeError(
@@ -117,20 +169,5 @@ class Model(OneModality, nn.Module):
     size = (self.patch, self.patch)
     patches = nn.Conv(
       self.width, size, size, padding="VALID", dtype=self.dtype, name="patches"
-    )(image.astype(self.dtype))
-    parts = [
-      jnp.broadcast_to(
-        self.param(name, _block.SMALL, (self.width,))[None, None],
-        (B, 1, self.width),
-      ).astype(self.dtype)
-      for name in extra
-    ]
-    x = jnp.concatenate([*parts, patches.reshape(B, -1, self.width)], axis=1)
-    places = self.param("places", _block.SMALL, x.shape[1:])
-    x = x + places[None].astype(self.dtype)
-    if not self.registers:
-      return x
-    shape = (self.registers, self.width)
-    registers = self.param("registers", _block.SMALL, shape).astype(self.dtype)
-    registers = jnp.broadcast_to(registers[None], (B, *shape))
-    return jnp.concatenate([x, registers], axis=1)
+    )(image)
+    return patches.reshape(B, -1, self.width)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from kdjax.errors import UserError
-from kdjax.models import _block, _pool, _spectrogram, _windows
+from kdjax.models import _block, _pool, _spectrogram, _visible, _windows
 from kdjax.models._modality import OneModality
 from kdjax.types import Array, Outputs
 
@@ -33,6 +33,12 @@ class Model(OneModality, nn.Module):
   are the class token, if any, and the patches, all frequencies of the first
   time first. All are 0 at padding, except scores, which are -10000.
 
+  With `visible`, hidden patches are not computed in a view that hides some
+  (Huang et al., "Masked Autoencoders that Listen", NeurIPS 2022,
+  arXiv:2207.06405); the outputs have visible patches only, and there is places,
+  int [B V]: the number of each visible patch among all P, or P where an example
+  has fewer. Then `stride` is `patch`.
+
   Attributes:
     num_classes: K; None omits the logits.
     width: D.
@@ -41,6 +47,8 @@ class Model(OneModality, nn.Module):
     patch: frames and frequencies of a patch.
     stride: of the patches; at most `patch`, which means no overlap.
     length: maximal number of frames.
+    visible: V, the number of patches that are computed in a view with
+      `hidden/<modality>`; 0 computes all, and reads no such array.
     pooling: to the embedding: "mean" over patches (0 without any frame) or
       "cls" (the class token).
     dropout: rate; at the input, after every branch and before the logits.
@@ -60,6 +68,7 @@ class Model(OneModality, nn.Module):
   patch: int = 16
   stride: int = 10
   length: int = 1024
+  visible: int = 0
   pooling: str = "mean"
   dropout: float = 0.0
   modality: str = "audio"
@@ -83,9 +92,16 @@ class Model(OneModality, nn.Module):
     if self.pooling not in ("mean", "cls"):
       raise UserError(f"No pooling '{self.pooling}'.", exists=("mean", "cls"))
     drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
+    hidden = inputs.get(f"hidden/{self.modality}") if self.visible else None
     x, mask = self._embed(*_spectrogram.read(inputs, self.modality))
+    outputs = {}
+    if hidden is not None:
+      x, mask, outputs["places"] = _visible.chosen(
+        x, hidden, self.visible, mask
+      )
+    x, mask = self._with_class(x, mask)
     x = drop(x)
-    outputs = {"embedded": x}
+    outputs["embedded"] = x
     x = _block.stack(self, x, mask, outputs, drop)
     x = nn.LayerNorm(dtype=self.dtype, name="norm")(x)
     x = jnp.where(mask[..., None], x, 0)
@@ -102,7 +118,7 @@ class Model(OneModality, nn.Module):
   def _embed(
     self, x: Float[Array, "B t F"], mask: Bool[Array, "B t"]
   ) -> tuple[Float[Array, "B T D"], Bool[Array, "B T"]]:
-    """The class token and the patches, with positions, and their mask."""
+    """The patches, with positions, and their mask."""
     B, frames, F = x.shape
     size = (self.patch, self.stride)
     _windows.check(*size, frames, self.length, ("audio", "frames"))
@@ -131,8 +147,15 @@ class Model(OneModality, nn.Module):
     mask = _windows.valid(jnp.pad(mask, ((0, 0), (0, pad_time))), *size)
     x = jnp.where(mask[..., None, None], x, 0).reshape(B, T * F, self.width)
     mask = jnp.repeat(mask, F, axis=1)
-    if self.pooling == "cls":
-      token = jnp.broadcast_to(embedding("cls", 1)[None], (B, 1, self.width))
-      x = jnp.concatenate([token, x], axis=1)
-      mask = jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)
     return x, mask
+
+  def _with_class(
+    self, x: Float[Array, "B P D"], mask: Bool[Array, "B P"]
+  ) -> tuple[Float[Array, "B T D"], Bool[Array, "B T"]]:
+    """The patches, with the class token before them if there is one."""
+    if self.pooling != "cls":
+      return x, mask
+    token = self.param("cls", _block.SMALL, (1, self.width))
+    token = jnp.broadcast_to(token[None], (x.shape[0], 1, self.width))
+    x = jnp.concatenate([token.astype(self.dtype), x], axis=1)
+    return x, jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)

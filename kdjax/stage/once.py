@@ -122,6 +122,8 @@ def _after(
   )
   if step.mixes:
     raise UserError(f"{where} mixes two examples.", advice)
+  if step.hides:
+    raise UserError(f"{where} hides positions.", advice)
   one = lambda key, x, mask: Pipeline((step,))(key, x, mask)[:2]
   trace = jax.make_jaxpr(one, return_shape=True)
   try:

@@ -1,7 +1,7 @@
 """Addresses: the names of the arrays of one step, see `flow`."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from kdjax.errors import UserError
@@ -56,3 +56,19 @@ def addresses(
     for read in reads.values()
     for address in (read if isinstance(read, tuple) else (read,))
   )
+
+
+def in_view(batch: Collection[str], key: str, view: str) -> str:
+  """The key of an array in a view; that without a view, if it has none there.
+
+  What the default view hides is not hidden in one with an array of its own.
+
+  Args:
+    batch: the keys that it has, also those of views.
+    key: such as "text", "mask/text" or "hidden/text".
+    view: "" is the default view.
+  """
+  own = f"{key}@{view}"
+  kind, _, modality = key.rpartition("/")
+  apart = kind == "hidden" and f"{modality}@{view}" in batch
+  return own if view and (apart or own in batch) else key

@@ -16,7 +16,13 @@ from kdjax.config import refusals
 from kdjax.errors import UserError
 from kdjax.step import generated, parts
 from kdjax.step import state as states
-from kdjax.step.addresses import DATA, PRECOMPUTED, Address, needs_of
+from kdjax.step.addresses import (
+  DATA,
+  PRECOMPUTED,
+  Address,
+  in_view,
+  needs_of,
+)
 from kdjax.types import Array, Batch, Outputs, Variables
 
 # The start of the names of training means among the data's statistics, where
@@ -199,12 +205,9 @@ class Flow:
     """
     module = self.module(name)
     generated.write(self, view)
+    keys = {key: in_view(self.batch, key, view) for key in module.reads}
     chosen = {
-      key: self.batch[f"{key}@{view}"]
-      if view and f"{key}@{view}" in self.batch
-      else self.batch[key]
-      for key in module.reads
-      if key in self.batch
+      key: self.batch[own] for key, own in keys.items() if own in self.batch
     }
     modalities = [key for key in module.reads if "/" not in key]
     for key in modalities:
@@ -213,11 +216,8 @@ class Flow:
           f"The network '{name}' reads '{key}', which the data lacks.",
           exists=(key for key in self.batch if "/" not in key),
         )
-    if view and not any(
-      f"{kind}{key}@{view}" in self.batch
-      for key in modalities
-      for kind in ("", "has/")
-    ):
+    own = {f"{it}{key}@{view}" for key in modalities for it in ("", "has/")}
+    if view and not own & self.batch.keys():
       views = [key for key in self.batch if "@" in key]
       refusals.refuse_view(view, modalities, name, views)
     for key in modalities:

@@ -9,7 +9,8 @@ quoted path, `"path/to/mine.py:other"(rate=0.5)`. "" changes nothing.
 
 import ast
 import dataclasses
-import re
+import types
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,12 +20,14 @@ from jaxtyping import Bool, Float, Key, Shaped
 
 from kdjax import registry
 from kdjax.errors import UserError
+from kdjax.step.pipeline_text import Source, literal, name_of, parts
 from kdjax.types import Array
 
 # The arguments that a transform may take after (key, x).
 _TAKES = ((), ("mask",), ("partner",))
 
-_LIKE = "A pipeline is written like crop(padding=4)|flip."
+# The axis of positions that a transform may hide, in its return annotation.
+HIDDEN = "P"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Step:
   takes: tuple[str, ...]  # (), ("mask",) or ("partner",)
   optional: bool  # whether the mask may be omitted
   known: tuple[str, ...]  # the names of all its options
+  hides: bool = False  # whether it also returns which positions it has hidden
 
   def __str__(self) -> str:
     options = ", ".join(f"{name}={value!r}" for name, value in self.options)
@@ -69,6 +73,11 @@ class Pipeline:
     return any(step.mixes for step in self.steps)
 
   @property
+  def hides(self) -> bool:
+    """Whether it hides positions."""
+    return any(step.hides for step in self.steps)
+
+  @property
   def needs_mask(self) -> bool:
     """Whether it requires a mask."""
     return any(step.needs_mask for step in self.steps)
@@ -82,7 +91,12 @@ class Pipeline:
     partner_key: Key[Array, ""] | None = None,
     overrides: Mapping[str, Any] | None = None,
     partner_mask: Bool[Array, "T"] | None = None,
-  ) -> tuple[Shaped[Array, "..."], Bool[Array, "T"] | None, Float[Array, ""]]:
+  ) -> tuple[
+    Shaped[Array, "..."],
+    Bool[Array, "T"] | None,
+    Float[Array, ""],
+    Bool[Array, "P"] | None,
+  ]:
     """Applies the steps in order; the key of step i is fold_in(key, i).
 
     Where a step mixes, the partner has passed through the previous steps with
@@ -102,7 +116,8 @@ class Pipeline:
 
     Returns:
       The array, its mask, and f32 []: the example's share in the mixture and
-      its label, 1 where no step mixes.
+      its label, 1 where no step mixes. Then, True where the last step has
+      hidden a position, or None if it hides none.
 
     Raises:
       UserError: the mask or partner of a step is missing, or no step has an
@@ -111,7 +126,7 @@ class Pipeline:
     overrides = overrides or {}
     self._check(mask, partner, partner_key, overrides)
     mixing = sum(step.mixes for step in self.steps)
-    share = jnp.ones((), jnp.float32)
+    share, hidden = jnp.ones((), jnp.float32), None
     for number, step in enumerate(self.steps):
       options = dict(step.options) | {
         option: overrides[f"{step.name}.{option}"]
@@ -125,13 +140,13 @@ class Pipeline:
         if mask is not None and partner_mask is not None:
           mask |= partner_mask
         continue
-      x, mask = _unmixed(step, step_key, x, mask, options)
+      x, mask, hidden = _unmixed(step, step_key, x, mask, options)
       if mixing:
         other_key = jax.random.fold_in(partner_key, number)
-        partner, partner_mask = _unmixed(
+        partner, partner_mask, _ = _unmixed(
           step, other_key, partner, partner_mask, options
         )
-    return x, mask, share
+    return x, mask, share, hidden
 
   def _check(self, mask, partner, partner_key, overrides):
     for step in self.steps:
@@ -162,62 +177,53 @@ def parse(text: str) -> Pipeline:
   """
   if not text.strip():
     return Pipeline()
-  source = _Source(text)
-  steps = tuple(_step(source, node) for node in _parts(source.tree))
+  source = Source(text)
+  steps = tuple(_step(source, node) for node in parts(source.tree))
   for number, step in enumerate(steps):
     if step.needs_mask and any(after.mixes for after in steps[number:]):
       raise UserError(
         f"'{step.name}' before a transform that mixes, in '{text}'.",
         "It transforms token ids, and ids cannot be mixed.",
       )
+    if step.hides and step is not steps[-1]:
+      raise UserError(
+        f"'{step.name}' before other transforms, in '{text}'.",
+        "It hides positions, which others may change: put it last.",
+      )
   return Pipeline(steps)
 
 
+def hides(transform: Callable) -> bool:
+  """Whether a transform hides positions: whether it says that it returns them.
+
+  Its return annotation is then a tuple with the example, the mask if it takes
+  one, and bool, True where hidden, of an axis called P.
+  """
+  try:
+    returned = typing.get_type_hints(transform).get("return")
+  except (AttributeError, NameError, TypeError):
+    return False  # of another module, or none
+  union = typing.get_origin(returned) in (typing.Union, types.UnionType)
+  for choice in typing.get_args(returned) if union else (returned,):
+    last = (typing.get_args(choice) or (None,))[-1]
+    if getattr(last, "dim_str", "") == HIDDEN:
+      return True
+  return False
+
+
 def _unmixed(step, key, x, mask, options):
-  """The array and its mask after a step without partner."""
-  if step.takes and mask is not None:
-    return step.function(key, x, mask, **options)
-  return step.function(key, x, **options), mask
-
-
-class _Source:
-  """A pipeline's string, parsed as Python, and the columns of its parts."""
-
-  def __init__(self, text):
-    self.text = text
-    # Line breaks are allowed anywhere; columns are those of the string.
-    line = re.sub(r"\s", " ", text)
-    self.line = line.strip()
-    self.before = len(line) - len(line.lstrip())
-    if "#" in self.line:
-      raise self.error(self.line.index("#"), "no comments allowed.", _LIKE)
-    try:
-      self.tree = ast.parse(self.line, mode="eval").body
-    except SyntaxError as error:
-      # Python reports what is missing at the end on the next line.
-      last = error.lineno > 1 or not error.offset
-      offset = len(self.line) if last else error.offset - 1
-      raise self.error(offset, f"{error.msg}.", _LIKE) from None
-
-  def error(self, where, problem, expected="", exists=None, near="", lists=""):
-    """The error at a node or at an offset in the line."""
-    if not isinstance(where, int):
-      where = len(self.line.encode()[: where.col_offset].decode())
-    column = self.before + where + 1
-    problem = f"In '{self.text}', column {column}: {problem}"
-    return UserError(problem, expected, exists, near, lists)
-
-
-def _parts(node):
-  """The operands of a chain of |, in order."""
-  if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-    return [*_parts(node.left), *_parts(node.right)]
-  return [node]
+  """The array, its mask and what is hidden after a step without partner."""
+  masked = bool(step.takes) and mask is not None
+  result = step.function(key, x, *([mask] if masked else []), **options)
+  parts = result if masked or step.hides else (result,)
+  x, *further = parts
+  hidden = further.pop() if step.hides else None
+  return x, further[0] if masked else mask, hidden
 
 
 def _step(source, node):
   call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
-  name = _name(source, call.func)
+  name = name_of(source, call.func)
   if name.isidentifier() and name not in registry.names("transforms"):
     known, lists = registry.names("transforms"), "kdjax list transforms"
     raise source.error(node, f"no transform '{name}'.", "", known, name, lists)
@@ -236,23 +242,16 @@ def _step(source, node):
       "Write name=value.",
       about.options,
     )
+  function = registry.find("transforms", name)
   return Step(
     name=name,
     options=_options(source, node, name, call.keywords, about.options),
-    function=registry.find("transforms", name),
+    function=function,
     takes=takes,
+    hides=hides(function),
     optional=bool(set(takes) & set(about.optional)),
     known=tuple(about.options),
   )
-
-
-def _name(source, node):
-  if isinstance(node, ast.Constant) and isinstance(node.value, str):
-    return node.value
-  dotted = ast.unparse(node)
-  if all(part.isidentifier() for part in dotted.split(".")):
-    return dotted
-  raise source.error(node, f"'{dotted}' is not a name.", _LIKE)
 
 
 def _options(source, node, name, keywords, known):
@@ -269,30 +268,10 @@ def _options(source, node, name, keywords, known):
       )
     if option in options:
       raise source.error(keyword, f"'{option}' appears twice.")
-    options[option] = _literal(source, keyword)
+    options[option] = literal(source, keyword)
   for option, default in known.items():
     if default is registry.REQUIRED and option not in options:
       raise source.error(
         node, f"'{name}' lacks its option '{option}'.", "It has no default."
       )
   return tuple(options.items())
-
-
-def _literal(source, keyword):
-  try:
-    value = _frozen(ast.literal_eval(keyword.value))
-    hash(value)
-  except (ValueError, TypeError):
-    raise source.error(
-      keyword.value,
-      f"{keyword.arg}={ast.unparse(keyword.value)}.",
-      "Expected a number, a string, True, False, None, or a tuple of them.",
-    ) from None
-  return value
-
-
-def _frozen(value):
-  """Lists as tuples, which are hashable."""
-  if isinstance(value, list | tuple):
-    return tuple(map(_frozen, value))
-  return value

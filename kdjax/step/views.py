@@ -2,7 +2,8 @@
 
 The default view of an example is augmented in training and not in evaluation;
 further views have names (`image@strong`); in some of them examples lack
-modalities (`has/image@dropped`). The random key of an example depends
+modalities (`has/image@dropped`), in some positions are hidden: then
+`hidden/image@masked` says which. The random key of an example depends
 only on the augmentation seed, the example's index, its view number (the feed's
 `view`) and the view's name, so that its augmentation does not depend on the
 device, the batch or the time at which it is computed.
@@ -173,8 +174,11 @@ class Views:
     arguments = {
       name: value for name, value in arguments.items() if value is not None
     }
-    x, mask, share = jax.vmap(lambda example: pipeline(**example))(arguments)
+    run = jax.vmap(lambda example: pipeline(**example))
+    x, mask, share, hidden = run(arguments)
     views = {f"{modality}{suffix}": x}
+    if hidden is not None:
+      views[f"hidden/{modality}{suffix}"] = hidden
     if "mask" in arguments:
       views[f"mask/{modality}{suffix}"] = mask
     return views, share
