@@ -72,9 +72,8 @@ class Writer(nn.Module):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def parts():
-  """The network by its name, and numbers with texts of random ids."""
-  kdjax.register("models", "writer", Writer)
+def data_set():
+  """Numbers, and texts of random ids."""
   rng = np.random.default_rng(0)
   length = rng.integers(1, T + 1, N)
   mask = np.arange(T) < length[:, None]
@@ -108,7 +107,7 @@ def stage(terms, **changes):
     "optimizer": config.optimizer("adamw", learning_rate=0.03),
   }  # fmt: skip
   return config.stage(
-    config.network("writer"), terms=terms, **{**knobs, **changes}
+    config.network("test_generated:Writer"), terms=terms, **{**knobs, **changes}
   )
 
 
