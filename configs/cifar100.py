@@ -32,7 +32,7 @@ cores:
 
   teacher    0.361 ± 0.006
   alone      0.340 ± 0.001
-  distilled  0.349 ± 0.006, gain +0.009 ± 0.004, better in 3 of 3 seeds
+  kd         0.349 ± 0.006, gain +0.009 ± 0.004, better in 3 of 3 seeds
 
 A deeper teacher, resnet20, has a lower accuracy than the student after so few
 steps (0.282), and lowers the student's by 0.031 ± 0.005. "smoke" is one epoch

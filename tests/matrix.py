@@ -279,6 +279,7 @@ def _trace(stage, modules):
       shapes,
       key=key,
       train=True,
+      written=objective.views.generated,
     )
     flow.outputs |= outputs
 
@@ -305,6 +306,7 @@ REASONS = {
   "compares attention": "both networks are Transformers",
   "margins from batch norms": "the teacher has batch norms before its maps",
   "images with texts": "both networks have towers of images and of texts",
+  "writes no text": "both networks write texts",
   "No view": "both networks have the views, by default rotations of an image",
 }
 LETTERS = dict(zip(STUDENTS, "IVATS", strict=True))

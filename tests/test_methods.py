@@ -47,10 +47,39 @@ def networks(name):
       )
       for width in (4, 6)
     ]
+  if config.kind_of(name) == "writers":
+    return [
+      network(
+        "encoder_decoder",
+        encoders={"image": network("conv", widths=(width,))},
+        vocabulary=17,
+        width=width,
+        heads=2,
+      )
+      for width in (4, 6)
+    ]
   return [
     network("conv", widths=widths, num_classes=CLASSES)
     for widths in ((4, 6), (5, 8))
   ]
+
+
+def measured(name):
+  """What is measured of the networks of a method."""
+  if config.kind_of(name) != "writers":
+    return {}
+  return {
+    "metrics": {},
+    "select": "loss/cross_entropy",
+    "select_mode": "min",
+  }
+
+
+def labels(name, **options):
+  """The cross-entropy with what the networks of a method predict."""
+  target = "text" if config.kind_of(name) == "writers" else "label"
+  reads = {"label": f"batch/{target}"}
+  return {"cross_entropy": term("cross_entropy", reads=reads, **options)}
 
 
 def base(name):
@@ -58,7 +87,8 @@ def base(name):
   return stage(
     student,
     teachers={"teacher": teacher("teacher")},
-    terms={"cross_entropy": term("cross_entropy", label_smoothing=0.1)},
+    terms=labels(name, label_smoothing=0.1),
+    **measured(name),
     batch_size=8,
     steps=24,
     optimizer=config.optimizer("sgd", learning_rate=0.1),
@@ -68,12 +98,13 @@ def base(name):
 def around(name, **options):
   """An experiment with a teacher and a method's stages."""
   _, larger = networks(name)
-  supervised = {"cross_entropy": term("cross_entropy")}
   return config.experiment(
     "method",
     data=config.data("digits", views=VIEWS),
     stages={
-      "teacher": stage(larger, terms=supervised, batch_size=8),
+      "teacher": stage(
+        larger, terms=labels(name), batch_size=8, **measured(name)
+      ),
       **config.method(name, base(name), **options),
     },
   )
@@ -108,7 +139,7 @@ def test_a_method_traces(name):
     plan(workdir.resolve(around(name)))
 
 
-@pytest.mark.parametrize("method", ["kd", "pkd", "clip_kd"])
+@pytest.mark.parametrize("method", ["kd", "pkd", "clip_kd", "gkd"])
 def test_the_teacher_of_every_kind_of_networks_traces(method):
   check.plan(workdir.resolve(around(method)), ["teacher"])
 
@@ -200,7 +231,7 @@ def test_the_last_stage_of_a_method_is_evaluated_like_its_argument(name):
       f"The last stage of `{name}` must have the stage's `{knob}`, so that"
       " methods are compared with one budget."
     )
-  assert "classification" in last.metrics, (
+  assert last.metrics.keys() == argument.metrics.keys(), (
     f"The last stage of `{name}` must keep the stage's metrics."
   )
 
@@ -259,7 +290,10 @@ def test_a_shared_head_that_does_not_exist_is_an_error_that_lists_heads():
 def test_the_zoo_runs_every_method_and_gives_no_reason_for_another():
   plan = fields.load(str(ROOT / "configs" / "zoo.py"))
   ranked = {better for better, _ in plan.gains}
-  missing = set(registry.names("methods")) - ranked
+  methods = registry.names("methods")
+  # Its examples have classes; configs/caption.py runs methods for texts.
+  written = {name for name in methods if config.kind_of(name) == "writers"}
+  missing = set(methods) - ranked - written
   assert not missing, (
     f"configs/zoo.py must run every method; it lacks {sorted(missing)}:"
     " `kdjax.config.kind_of` must know the kind of networks of each."

@@ -77,6 +77,7 @@ OPTIONS_TO_TEST = {
   "clip": {"width": 5, "length": 24, **TOWERS},
   "deepconvlstm": {"convolutions": 2, "filters": 2, "width": 4},
   "dinov2": {**ENCODER, "image_size": (8, 8), "patch": 4},
+  "encoder_decoder": {"width": 8, "depth": 1, "heads": 2, "length": 9},
   "inception_time": {
     "depth": 4,
     "width": 2,
@@ -383,8 +384,12 @@ def test_outputs_are_a_flat_dict_of_arrays_of_the_batch(example):
   assert outputs["embedding"].ndim == 2, (
     f"{model} must return an `embedding` [B D]."
   )
-  assert outputs["logits"].shape == (B, K), (
-    f"{model} must return `logits` [B K], K being num_classes."
+  # Of a network that writes texts, there are logits for each token.
+  of_tokens = outputs.get("mask/logits")
+  expected = (B, K) if of_tokens is None else (*of_tokens.shape, WORDS)
+  assert outputs["logits"].shape == expected, (
+    f"{model} must return `logits` [B K], K being num_classes; with"
+    " `mask/logits` [B T], they are [B T V] over its vocabulary."
   )
 
 

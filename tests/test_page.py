@@ -10,7 +10,7 @@ from handmade import DRAWN, Page, edit_json, install, make
 from PIL import Image
 
 from kdjax import report
-from kdjax.report import records
+from kdjax.report import gains, records, wording
 from kdjax.report.figures import confusion, examples
 
 
@@ -150,3 +150,34 @@ def test_a_figure_without_its_input_is_left_out(tmp_path, source, spoil, lost):
   names = {path.stem for path in (folder / "figures").iterdir()}
   assert names == DRAWN - lost
   assert ("Left out" in (folder / "report.md").read_text()) == bool(lost)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_table_of_gains_without_intervals_over_examples_lacks_their_column(
+  known,
+):
+  interval = {"interval": [0.1, 0.3]} if known else None
+  gain = {
+    "metric": "accuracy",
+    "mode": "max",
+    "mean": 0.2,
+    "stderr": 0.05,
+    "seeds": [0.15, 0.25],
+    "interval": [-0.4, 0.8],
+    "p": 0.156,
+    "bootstrap": interval,
+  }
+  table = gains.grid({"a-b - a": gain})
+  assert (gains.EXAMPLES in table.head) == known
+  assert table.rows[0][0] == "a-b over a"
+  assert {len(row) for row in table.rows} == {len(table.head)}
+  assert ("+0.1000 to +0.3000" in table.rows[0]) == known
+
+
+def test_stages_without_a_checkpoint_share_a_sentence():
+  places = {"a": 10, "b": 0, "c": 0}
+  unfinished = {name: {"step": at, "steps": 20} for name, at in places.items()}
+  assert wording.unfinished({"unfinished": unfinished}) == [
+    "`a` is not finished: step 10 of 20.",
+    "Without a checkpoint: `b`, `c`.",
+  ]

@@ -390,6 +390,7 @@ def step_of(network, whole=False, **knobs):
   return (step, state, fixed, batch) + ((one,) if whole else ())
 
 
+@pytest.mark.slow
 def test_a_still_part_costs_its_forward_pass_alone(bert):
   """No FLOPs of its gradient are in the compiled step."""
   flops = {}
@@ -415,6 +416,7 @@ def test_a_still_part_costs_its_forward_pass_alone(bert):
   assert flops[False] - flops[True] > 1.5 * alone
 
 
+@pytest.mark.slow
 def test_a_still_part_is_in_evaluation_mode_with_its_statistics(bert):
   image = config.network(
     "resnet_cifar", depth=8, num_classes=None, still=True, init_from="first"
@@ -507,6 +509,7 @@ def test_adapters_train_while_the_published_part_stays(bert, tmp_path):
   assert again["accuracy"] == pytest.approx(result["test"]["last"]["accuracy"])
 
 
+@pytest.mark.slow
 def test_the_head_of_an_adapted_encoder_trains(bert):
   """An exception holds inside of a part that is held still."""
   text = published(bert[0], lora=2, num_classes=K)
@@ -554,6 +557,7 @@ def test_a_still_part_trains_alike_in_every_placement(bert, tmp_path):
   assert losses["pmap"] == pytest.approx(losses["loop"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_new_adapters_change_no_output(bert):
   step, state, fixed, batch = step_of(published(bert[0], lora=2, num_classes=K))
   plain, other, nothing, _ = step_of(published(bert[0], num_classes=K))
@@ -632,6 +636,7 @@ def test_ids_of_another_tokenizer_are_refused(bert, tmp_path):
 # Rates
 
 
+@pytest.mark.slow
 def test_rates_multiply_the_updates_of_parts(bert):
   network = lambda **options: fused(conv(None), published(bert[0]), **options)
   moved = {}
@@ -726,6 +731,7 @@ HOLDERS = {
 TOKENS = {"cross_attention", "bottleneck"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("holder", "buckets"),
   [
@@ -757,6 +763,7 @@ def test_a_step_without_a_still_part_equals_the_one_with_it(
   assert used == {"tokens"} if holder in TOKENS else used <= {"embedding"}
 
 
+@pytest.mark.slow
 def test_what_terms_read_of_a_cached_part_is_in_the_cache(bert):
   """Addresses of the network, of its average, and of other views."""
   text = published(bert[0], still=True, cache="auto")

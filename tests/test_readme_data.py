@@ -241,5 +241,5 @@ def test_a_transform_outside_of_the_package_is_named_by_its_path(tmp_path):
   path.write_text("def mine(key, x, *, option=0.1):\n  return x + option\n")
   (text,) = re.findall(r"`(to_float\|\"path/to/mine\.py\".*?)`", README)
   pipeline = parse(text.replace("path/to/mine.py", str(path)))
-  x, _, _ = pipeline(jax.random.key(0), jnp.zeros((2, 2, 1), jnp.uint8))
+  x, *_ = pipeline(jax.random.key(0), jnp.zeros((2, 2, 1), jnp.uint8))
   np.testing.assert_allclose(x, 0.5)

@@ -109,6 +109,15 @@ def test_the_contents_lead_to_every_section(opened):
   assert len({href for _, href in links}) == len(links) > 8
 
 
+def test_a_link_to_a_folded_section_unfolds_it(opened):
+  page = opened(1280)
+  folded = page.locator("section:has(> details)").first
+  name = folded.get_attribute("id")
+  assert not folded.locator("table").first.is_visible()
+  page.locator(f"nav a[href='#{name}']").click()
+  folded.locator("table").first.wait_for(state="visible")
+
+
 def column(page, number):
   rows = page.locator("table").first.locator("tbody tr")
   cells = rows.locator(f"td:nth-child({number})")

@@ -10,6 +10,7 @@ import numpy as np
 
 from kdjax.analysis import _examples
 from kdjax.analysis._subject import NotApplicableError, Subject
+from kdjax.step.addresses import needs_of
 from kdjax.step.flow import Flow
 from kdjax.students.inputs import AUDIO, Input
 from kdjax.types import Array, Batch
@@ -93,13 +94,12 @@ def _with_words(shape: tuple[int, ...], words: Array | None) -> Iterator[list]:
 def output(subject: Subject, network: str, key: str) -> str | None:
   """The output that a modality's score is made of; None without one."""
   module = subject.module(network)
-  needs_of = getattr(module, "needs_of", lambda output: module.needs)
   shapes = subject.shapes(network)
   flat = [name for name, leaf in shapes.items() if leaf.ndim == 2]
   towers = [
     name
     for name in flat
-    if name.endswith("/embedding") and key in needs_of(name)
+    if name.endswith("/embedding") and key in needs_of(module, name)
   ]
   return next(
     (it for it in ("logits", "embedding", *towers) if it in flat), None

@@ -52,6 +52,14 @@ def networks(kind: str) -> tuple[ConfigDict, ConfigDict]:
       num_classes=CLASSES,
     )
     return make(16, 2), make(32, 4)
+  if kind == "writers":
+    make = lambda width: network(
+      "encoder_decoder",
+      encoders={"image": network("conv", widths=(width, 2 * width))},
+      vocabulary=WORDS,
+      width=2 * width,
+    )
+    return make(8), make(16)
   make = lambda width: network(
     "two_tower",
     encoders={
@@ -72,7 +80,8 @@ def experiment(kind: str, names: Sequence[str]) -> ConfigDict:
     names: of the methods.
   """
   student, larger = networks(kind)
-  labels = {"cross_entropy": config.term("cross_entropy")}
+  reads = {"label": "batch/text" if kind == "writers" else "batch/label"}
+  labels = {"cross_entropy": config.term("cross_entropy", reads=reads)}
   alone = config.stage(student, terms=labels)
   teachers = {"teacher": config.teacher("teacher")}
   base = config.extended(alone, {}, teachers=teachers)

@@ -88,6 +88,12 @@ STAGE = {
     "name -> from `corruption()`; the best variables are measured under each.",
     "{}",
   ),
+  "generated": Knob(
+    ConfigDict,
+    "view -> from `generated()`: further views, in which a network writes a"
+    " modality; terms read them as in `student@sample/logits`.",
+    "{}",
+  ),
   "subsets": Knob(
     (),
     "Modalities, two or more: the best variables are measured on every"

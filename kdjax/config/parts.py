@@ -112,6 +112,22 @@ def drop(
   )
 
 
+def generated(modality: str, reads: str, *, share: float = 1.0) -> ConfigDict:
+  """A view in which a network writes a modality, such as a text.
+
+  Args:
+    modality: that is replaced, with its mask; the others are as they are.
+    reads: address of what replaces it, such as "student/sampled" (on-policy
+      distillation) or "teacher/beam" (sequence-level distillation): ids, which
+      have no gradient.
+    share: probability that an example has what the network wrote, and not its
+      own; drawn anew each epoch.
+  """
+  return ConfigDict(
+    {"modality": modality, "reads": reads, "share": float(share)}
+  )
+
+
 def corruption(
   modality: str | tuple[str, ...],
   pipeline: str | None = None,

@@ -108,10 +108,12 @@ def kind_of(name: str) -> str:
   """The kind of networks that a method needs, by what it reads.
 
   Returns:
-    "classes" (any that classify), "transformers", or "towers" (one for images
-    and one for texts).
+    "classes" (any that classify), "transformers", "towers" (one for images and
+    one for texts), or "writers" (of texts).
   """
   options = registry.describe("methods", name).options
+  if {"student_writes", "teacher_writes"} & options.keys():
+    return "writers"
   if {"student_image", "student_text"} <= options.keys():
     return "towers"
   marks = ("hidden", "scores", "attentions", "qkv")

@@ -68,6 +68,23 @@ def refuse_towers(term: str, network: str) -> NoReturn:
   )
 
 
+def refuse_writer(view: str, network: str, output: str) -> NoReturn:
+  """Raises `UserError`: a network writes no text.
+
+  Args:
+    view: of `generated`, in which it would write.
+    network: its name.
+    output: the ids, or their mask, that it does not have.
+  """
+  _refuse(
+    f"The network '{network}' writes no text: it has no output '{output}',"
+    f" which the view '{view}' of `generated` reads.",
+    "on the texts of the data",
+    ("kd", "token_kd"),
+    "a network 'encoder_decoder', which has 'sampled', 'greedy' and 'beam'",
+  )
+
+
 def refuse_view(
   view: str, modalities: Iterable[str], network: str, exists: Iterable[str]
 ) -> NoReturn:

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.errors import UserError, same_shape
-from kdjax.models import _joins
+from kdjax.errors import UserError
+from kdjax.models import _encoded, _joins
 from kdjax.types import Array, Outputs
 
 
@@ -108,7 +108,7 @@ class Model(nn.Module):
         f"modality_dropout={self.modality_dropout} is not a probability.",
         "Expected a number from 0 to 1.",
       )
-    inputs = _zero_absent(inputs)
+    inputs = _encoded.zero_absent(inputs)
     outputs, encoded = {}, {}
     for name in self._names():
       encoder = self.encoders[name]
@@ -125,7 +125,7 @@ class Model(nn.Module):
     rows = next(iter(encoded.values()))["embedding"].shape[0]
     present = self._present(inputs, rows, train)
     parts = {
-      name: self._part(name, encoded[name], inputs, present)
+      name: _encoded.part(self.encoders[name], encoded[name], inputs, present)
       if name in encoded
       else None
       for name in self._names()
@@ -152,23 +152,6 @@ class Model(nn.Module):
       present = list(kept.T)
     return dict(zip(names, present, strict=True))
 
-  def _part(self, name, encoded, inputs, present) -> _joins.Part:
-    """An encoder's outputs, and the rows that have all its modalities."""
-    embedding = encoded["embedding"]
-    tokens = encoded.get("tokens", embedding[:, None])
-    all_of = jnp.ones(embedding.shape[0], bool)
-    masks = [encoded["mask/tokens"]] if "mask/tokens" in encoded else []
-    for modality in self.encoders[name].needs:
-      all_of &= present[modality]
-      key = f"mask/{modality}"
-      if not masks and "tokens" in encoded and key in inputs:
-        masks.append(inputs[key])
-    mask = jnp.broadcast_to(all_of[:, None], tokens.shape[:2])
-    for token_mask in masks:
-      same_shape(tokens=tokens[..., 0], mask=token_mask)
-      mask &= token_mask
-    return _joins.Part(embedding, tokens, encoded.get("logits"), mask, all_of)
-
 
 def _drop(
   draws: Float[Array, "B N"], present: Bool[Array, "B N"], rate: float
@@ -177,14 +160,3 @@ def _drop(
   draws = jnp.where(present, draws, -1.0)
   greatest = draws == jnp.max(draws, axis=1, keepdims=True)
   return present & ((draws >= rate) | greatest)
-
-
-def _zero_absent(inputs: dict[str, Array]) -> dict[str, Array]:
-  """Zeros absent rows, so that their content affects no statistic."""
-  zeroed = dict(inputs)
-  for key, value in inputs.items():
-    has = inputs.get(f"has/{key.removeprefix('mask/')}")
-    if has is not None:
-      rows = has.reshape(has.shape + (1,) * (value.ndim - 1))
-      zeroed[key] = jnp.where(rows, value, jnp.zeros_like(value))
-  return zeroed

@@ -51,7 +51,8 @@ def config(plan: Plan, out: str, workdir: str) -> str:
     source.assigned("labels", plan.labels, _note_of_labels(plan.facts)),
     source.assigned("outputs", plan.distillation),
     source.assigned("training", _training(plan)),
-    source.assigned("stages", _stages()),
+    *_labelled(plan),
+    source.assigned("stages", _stages(plan)),
     source.returned(
       Call(
         "experiment",
@@ -126,7 +127,7 @@ def _counted(facts: Facts) -> str:
   else:
     share = 100 * choices.largest_share(facts)
     text += (
-      f"Classes of '{facts.label}': {len(facts.classes)}, the commonest"
+      f"'{facts.label}' has {len(facts.classes)} classes; the commonest has"
       f" {share:.0f} % of the training labels."
     )
   if facts.labelled["train"] < facts.sizes["train"]:
@@ -186,7 +187,7 @@ def _notes(plan: Plan) -> dict[str, str]:
     "group_column": "All records of one person are in the same split.",
     "folds": "Each seed tests on another fold of the people.",
     "on_error": f"{facts.broken} records cannot be read.",
-    "labelled_fraction": "Few have a label: a share of every batch does.",
+    "labelled_fraction": "Few examples have a label; so many of a batch do.",
     "pipelines": _note_of_pipelines(plan),
     "validation": "Shares that are drawn; a column 'split' would state them.",
     "image_size": "Larger pictures have more detail, and take longer.",
@@ -241,16 +242,34 @@ def _note_of_steps(plan: Plan) -> str:
   return f"{epochs:.2g} passes over the training examples."
 
 
-def _stages() -> dict[str, Any]:
-  stage = lambda network, **options: Call(
-    "stage", Name(network), **options, **{"**": Name("training")}
+def _labelled(plan: Plan) -> list[str]:
+  """A line that assigns the knobs of stages of labels, if few have one."""
+  fraction = choices.labelled_fraction(plan.facts)
+  if fraction is None:
+    return []
+  changes = {
+    "**": Name("**training"),
+    # Twice as many labels a step as in the distilled stage, in half the time.
+    "batch_size": max(1, round(2 * fraction * plan.batch_size)),
+    "data": {"labelled_fraction": 1.0},
+  }
+  note = "Stages of labels alone read the labelled examples alone."
+  return [source.assigned("labelled", changes, note)]
+
+
+def _stages(plan: Plan) -> dict[str, Any]:
+  stage = lambda network, knobs, **options: Call(
+    "stage", Name(network), **options, **{"**": Name(knobs)}
   )
   labels = Name("labels")
+  sparse = choices.labelled_fraction(plan.facts) is not None
+  alone = "labelled" if sparse else "training"
   return {
-    "teacher": stage("large", terms=labels),
-    "alone": stage("small", terms=labels),
+    "teacher": stage("large", alone, terms=labels),
+    "alone": stage("small", alone, terms=labels),
     "distilled": stage(
       "small",
+      "training",
       teachers={"teacher": Call("teacher", "teacher")},
       terms=Name("labels | outputs"),
     ),

@@ -16,11 +16,13 @@ Gain = dict[str, Any]
 
 TITLE, BETWEEN = "Gains", "Gains between the runs"
 
+# The head of the column that a table without such intervals lacks.
+EXAMPLES = "95 %: seeds and examples"
 HEAD = (
   "metric",
   "mean ± standard error",
   "95 %: seeds",
-  "95 %: seeds and examples",
+  EXAMPLES,
   "p",
   "Holm p",
   "seeds better",
@@ -122,8 +124,8 @@ def section_between(
       0,
       "A stage of one run less the same stage of another, paired by seed, of"
       " runs with the same seeds and the same test examples. Holm p is adjusted"
-      " for all rows. The first interval is Student's over the seeds, the other"
-      " a paired bootstrap over seeds and test examples.",
+      " for all rows. The interval over seeds is Student's, that over seeds"
+      " and examples a paired bootstrap.",
     )
   return Section(BETWEEN, lines, grids=[grid(found)] if found else [])
 
@@ -142,7 +144,7 @@ def grid(found: Mapping[str, Gain]) -> Grid:
   """A row for each gain: its intervals, p values and seeds."""
   rows = [
     [
-      name,
+      title_of(name),
       gain["metric"],
       mean_and_error(gain, "+"),
       bounds(gain["interval"], "+"),
@@ -153,7 +155,17 @@ def grid(found: Mapping[str, Gain]) -> Grid:
     ]
     for name, gain in found.items()
   ]
-  return Grid(["gain", *HEAD], rows, words=2)
+  head = ["gain", *HEAD]
+  if not any(gain["bootstrap"] for gain in found.values()):
+    # No gain has the interval over examples.
+    column = head.index(EXAMPLES)
+    head, *rows = ([*it[:column], *it[column + 1 :]] for it in (head, *rows))
+  return Grid(head, rows, words=2)
+
+
+def title_of(name: str) -> str:
+  """The name of a gain, "better - worse", as text."""
+  return name.replace(" - ", " over ")
 
 
 def probability(p: float | None) -> str:

@@ -17,6 +17,9 @@ WRITTEN = {
   "numbers.csv": "the same, a row for each number of each seed",
 }
 
+# Of more stages, only the longest are in the sentence on time.
+LISTED = 12
+
 # In the paragraph on the environment; environment.json has more.
 PACKAGES = {"jax": "JAX", "flax": "Flax", "optax": "Optax"}
 
@@ -33,7 +36,7 @@ def sections(record: Record, links: str) -> list[Section]:
   rows = [
     [path, wording.text(value)]
     for path, value in leaves.items()
-    if value is not None
+    if value is not None and value not in ([], (), "")
   ]
   found = [Section("Environment", [_environment(record), *_time(record)])]
   if rows:
@@ -81,6 +84,10 @@ def _time(record: Record) -> list[str]:
     f"`{name}` {terminal.duration(it)}" for name, it in times.items()
   )
   total = terminal.duration(sum(times.values()))
+  if len(times) > LISTED:
+    most = sorted(times, key=times.__getitem__)[-3:][::-1]
+    each = f"of {len(times)} stages, longest "
+    each += ", ".join(f"`{it}` {terminal.duration(times[it])}" for it in most)
   said = f"Training took {total}: {each}." if len(times) > 1 else (
     f"Training took {each}."
   )  # fmt: skip

@@ -18,6 +18,16 @@ system.addEventListener("change", nameOther);
 nameOther();
 theme.hidden = false;
 
+// A link to a folded section unfolds it.
+const unfold = () => {
+  const name = decodeURIComponent(location.hash.slice(1));
+  const section = name && document.getElementById(name);
+  const details = section && section.querySelector(":scope > details");
+  if (details) details.open = true;
+};
+addEventListener("hashchange", unfold);
+unfold();
+
 // A button in the head of each column sorts the rows by it.
 const numberIn = (text) => {
   const found = text.replaceAll(",", "").match(/[-+]?\d+(\.\d+)?(e[-+]?\d+)?/i);

@@ -11,7 +11,7 @@ from rich.table import Table
 from kdjax.config import terminal
 from kdjax.report import columns
 from kdjax.report.document import Document, Grid
-from kdjax.report.gains import better_seeds, unranked
+from kdjax.report.gains import better_seeds, title_of, unranked
 from kdjax.report.selection import ranked
 from kdjax.report.theme import DARK, LIGHT, bounds, mean_and_error
 
@@ -20,6 +20,9 @@ SCRIPT = pathlib.Path(__file__).with_name("page.js")
 
 # A link to a file, as in Markdown.
 LINK = re.compile(r"\[([^\[\]]+)\]\(([^()\s:]+)\)")
+
+# The contents of a page with more folded sections fold the links to these.
+MOST_LINKS = 12
 
 # The least width of a column of notes, whose words may wrap.
 NOTE = 24
@@ -146,7 +149,7 @@ def seeds(results: dict[str, Any], first: int) -> Grid:
       for values, names in equal.items()
     ]
   rows += [
-    [name, gain["metric"], *map(_seed, gain["seeds"])]
+    [title_of(name), gain["metric"], *map(_seed, gain["seeds"])]
     for name, gain in results["gains"].items()
   ]
   most = max((len(row) - 2 for row in rows), default=0)
@@ -197,7 +200,7 @@ def in_words(
         f", 95 % interval {bounds(bootstrap['interval'], '+')} over"
         f" {bootstrap['examples']:,} test examples"
       )
-    title = f"{prefix}{name.replace(' - ', ' over ')}"
+    title = f"{prefix}{title_of(name)}"
     lines.append((title, mean_and_error(gain, "+"), note))
   return lines
 
@@ -240,6 +243,7 @@ def html(document: Document) -> str:
   template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
   return template.render(
     document=document,
+    most_links=MOST_LINKS,
     colours=[(it, LIGHT.colours[it], DARK.colours[it]) for it in LIGHT.colours],
     script=SCRIPT.read_text(encoding="utf-8"),
   )

@@ -62,11 +62,14 @@ def _accepted(record: Record, stage: str) -> list[str]:
 
 
 def unfinished(results: dict[str, Any]) -> list[str]:
-  """A sentence for every stage that is not finished."""
-  return [
+  """A sentence for every stage that has begun, and one for all others."""
+  lines = [
     f"`{stage}` is not finished: step {at['step']:,} of {at['steps']:,}."
     for stage, at in results["unfinished"].items()
+    if at["step"]
   ]
+  left = [f"`{k}`" for k, it in results["unfinished"].items() if not it["step"]]
+  return lines + [f"Without a checkpoint: {', '.join(left)}."] * bool(left)
 
 
 def setup(record: Record, stage: str) -> list[str]:
@@ -245,8 +248,7 @@ def _deviations(record: Record, results: dict[str, Any]) -> list[str]:
       f"too: a paired bootstrap of {how['resamples']:,} resamples, each of "
       f"{how['examples']:,} drawn test examples"
       f"{' and of drawn seeds' * (seeds > 1)}, the same for both stages. "
-      "Examples count as "
-      "independent of each other."
+      "Examples count as independent of each other."
     )
   if len(found) < len(results["gains"]):
     lines.append(

@@ -1,6 +1,6 @@
 """The pipelines of a stage's config: once, views of its data, corruptions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from kdjax import registry
@@ -10,6 +10,8 @@ from kdjax.errors import UserError
 from kdjax.stage import sample_rates
 from kdjax.stage.once import Once
 from kdjax.step import subsets
+from kdjax.step.addresses import Address
+from kdjax.step.generated import Generated
 from kdjax.step.pipeline import Pipeline, parse
 from kdjax.step.subsets import Drop
 from kdjax.step.views import EVALUATION, ONCE, TRAIN, Corruption, Views
@@ -48,6 +50,11 @@ def views(spec: Mapping[str, Any]) -> Views:
     seed=data["augment_seed"],
     classes=len(names(**without(data, DATA_KEYS))) if names else 0,
     drops={view: _drop(view, it) for view, it in data.get("drops", {}).items()},
+    generated={
+      view: _generated(view, it, {**stated, **data.get("drops", {})})
+      # A workdir from before the knob existed has none.
+      for view, it in spec.get("generated", {}).items()
+    },
   )
 
 
@@ -111,6 +118,31 @@ def _drop(view: str, spec: Mapping[str, Any]) -> Drop:
       "Expected a number from 0 to below 1.",
     )
   return Drop(modalities, rate, tuple(choices))
+
+
+def _generated(
+  view: str, spec: Mapping[str, Any], others: Collection[str]
+) -> Generated:
+  """A view in which a network writes a modality."""
+  if view in (TRAIN, EVALUATION, ONCE, *others):
+    raise UserError(
+      f"The view '{view}' of `generated` is one of the data.",
+      "It is a further view, with a name of its own, such as 'sample'.",
+    )
+  if not 0 < spec["share"] <= 1:
+    raise UserError(
+      f"generated.{view}.share is {spec['share']:g}.",
+      "Expected a number above 0, up to 1.",
+    )
+  reads = Address.parse(spec["reads"])
+  if reads.view == view:
+    raise UserError(
+      f"The view '{view}' of `generated` reads '{reads}', which is made from"
+      " itself.",
+      f"Expected an address without @{view}, such as"
+      f" '{reads.network}/{reads.output}'.",
+    )
+  return Generated(spec["modality"], reads, spec["share"])
 
 
 def _pipelines(data: Mapping[str, Any]) -> Callable[[str, str], Pipeline]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from kdjax.errors import UserError
 from kdjax.stage.stage import Stage
 from kdjax.step import subsets
+from kdjax.step.addresses import needs_of
 from kdjax.step.step import make_eval_step
 from kdjax.step.subsets import Subset
 
@@ -36,8 +37,7 @@ def measurable(stage: Stage) -> list[Subset]:
         near=modality,
       )
   module = stage.objective.networks[STUDENT]
-  needs_of = getattr(module, "needs_of", lambda _: module.needs)
-  needs = {*needs_of("logits")} & {*modalities}
+  needs = {*needs_of(module, "logits")} & {*modalities}
   if stage.config.get("impute"):
     needs = set()
   reads = {*module.reads}

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from kdjax.errors import UserError
 
@@ -35,6 +36,15 @@ class Address:
         "Expected network/output or network@view/output.",
       )
     return cls(network, view, output)
+
+
+def needs_of(module: Any, output: str) -> tuple[str, ...]:
+  """The modalities that an output of a network needs.
+
+  A network made of several encoders reports the needs of each output.
+  """
+  own = getattr(module, "needs_of", None)
+  return tuple(own(output)) if own else tuple(module.needs)
 
 
 def addresses(

@@ -14,9 +14,15 @@ import jax.numpy as jnp
 
 from kdjax.config import refusals
 from kdjax.errors import UserError
-from kdjax.step import parts
+from kdjax.step import generated, parts
 from kdjax.step import state as states
-from kdjax.step.addresses import DATA, PRECOMPUTED, Address, in_view
+from kdjax.step.addresses import (
+  DATA,
+  PRECOMPUTED,
+  Address,
+  in_view,
+  needs_of,
+)
 from kdjax.types import Array, Batch, Outputs, Variables
 
 # The start of the names of training means among the data's statistics, where
@@ -42,6 +48,7 @@ class Flow:
     still: network -> patterns of its parts that are held still; `fixed` has
       their variables.
     averages: teacher -> the network of which it is the moving average.
+    written: view -> the modality that a network writes in it.
   """
 
   def __init__(
@@ -58,10 +65,12 @@ class Flow:
     precomputed: Collection[str] = (),
     still: Mapping[str, tuple[str, ...]] | None = None,
     averages: Mapping[str, str] | None = None,
+    written: Mapping[str, generated.Generated] | None = None,
   ):
     self.networks, self.teachers = networks, teachers
     self.precomputed = precomputed
     self.still, self.averages = still or {}, averages or {}
+    self.written = written or {}
     self.variables = parts.with_still(variables, fixed, self.still)
     self.fixed, self.batch = fixed, batch
     self.train, self.shared_key, self.key = train, key, key
@@ -75,6 +84,7 @@ class Flow:
     }
 
   def __getitem__(self, address: Address) -> Array:
+    generated.write(self, generated.view_of(address))
     if address.network == "batch":
       arrays = self.batch
     elif address.network == DATA:
@@ -171,10 +181,8 @@ class Flow:
     if address.network == "batch":
       needs = (address.output,)
     else:
-      module = self.module(address.network)
-      # A module made of several encoders reports the needs of each output.
-      needs_of = getattr(module, "needs_of", lambda output: module.needs)
-      needs = needs_of(address.output)
+      needs = needs_of(self.module(address.network), address.output)
+    generated.write(self, generated.view_of(address))
     masks = []
     for modality in needs:
       if self._mean(address.network, modality) is not None:
@@ -196,6 +204,7 @@ class Flow:
     trained network gets as present.
     """
     module = self.module(name)
+    generated.write(self, view)
     keys = {key: in_view(self.batch, key, view) for key in module.reads}
     chosen = {
       key: self.batch[own] for key, own in keys.items() if own in self.batch
@@ -207,11 +216,8 @@ class Flow:
           f"The network '{name}' reads '{key}', which the data lacks.",
           exists=(key for key in self.batch if "/" not in key),
         )
-    if view and not any(
-      f"{kind}{key}@{view}" in self.batch
-      for key in modalities
-      for kind in ("", "has/")
-    ):
+    own = {f"{it}{key}@{view}" for key in modalities for it in ("", "has/")}
+    if view and not own & self.batch.keys():
       views = [key for key in self.batch if "@" in key]
       refusals.refuse_view(view, modalities, name, views)
     for key in modalities:

@@ -1,6 +1,6 @@
 """Which positions of a network's output are valid."""
 
-from kdjax.step.addresses import Address
+from kdjax.step.addresses import Address, needs_of
 from kdjax.step.flow import Flow
 from kdjax.types import Array
 
@@ -44,19 +44,20 @@ def names_of(output: str) -> tuple[str, str]:
 def beside(flow: Flow, at: Address) -> dict[Address, Array]:
   """The masks, bool [B T], that a network has of an output [B T ..]."""
   own = flow.run(at.network, at.view)
-  length = own[at.output].shape[1:2]
+  array = own[at.output]
+  # A mask of its own name is of ids [B T] too, the one of tokens is not.
+  names = names_of(at.output)[: None if array.ndim > 2 else 1]
   return {
     Address(at.network, at.view, name): own[name]
-    for name in names_of(at.output)
-    if own[at.output].ndim > 2 and name in own and own[name].shape[1:] == length
+    for name in names
+    if name in own and own[name].shape[1:] == array.shape[1:2]
   }
 
 
 def _of_modalities(flow: Flow, at: Address) -> list[Array]:
   """The batch's masks of the modalities that an output is made from."""
   module = flow.module(at.network)
-  needs_of = getattr(module, "needs_of", lambda output: module.needs)
-  modalities = needs_of(at.output) or [
+  modalities = needs_of(module, at.output) or [
     key for key in module.reads if "/" not in key
   ]
   masks = []

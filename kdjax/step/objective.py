@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.errors import UserError
-from kdjax.step import calls, masks, parts, uncertainty
+from kdjax.step import calls, generated, masks, parts, uncertainty
 from kdjax.step import state as states
 from kdjax.step.accumulation import in_parts
 from kdjax.step.addresses import DATA, PRECOMPUTED, Address, addresses
@@ -58,9 +58,11 @@ class Objective:
 
   @property
   def addresses(self) -> tuple[Address, ...]:
-    """All addresses that the terms read."""
+    """All addresses that the terms read, and what networks write for them."""
     reads = [addresses(term.reads) for term in self.terms]
-    return tuple(dict.fromkeys(itertools.chain(*reads)))
+    read = tuple(dict.fromkeys(itertools.chain(*reads)))
+    made = [generated.sources(self.views.generated, at) for at in read]
+    return tuple(dict.fromkeys((*read, *itertools.chain(*made))))
 
   @property
   def reads_data(self) -> bool:
@@ -113,6 +115,7 @@ class Objective:
       precomputed=self.precomputed,
       still=self.still,
       averages=self.averages,
+      written=self.views.generated,
     )
 
   def averaged(self, fixed: states.Fixed, variables) -> states.Fixed:

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int, Key
 
 from kdjax.errors import UserError
-from kdjax.step import subsets
+from kdjax.step import generated, subsets
+from kdjax.step.generated import Generated
 from kdjax.step.pipeline import Pipeline
 from kdjax.step.subsets import Drop
 from kdjax.types import Array, Batch
@@ -63,6 +64,8 @@ class Views:
     corruption: applied in evaluation, at the batch's `level`.
     subsets: modalities of which evaluation has only the subset `level`.
     drops: further views, in which each example lacks some modalities.
+    generated: further views, in which a network writes a modality; `Flow` makes
+      them, here it is drawn which examples keep their own.
   """
 
   pipelines: Mapping[str, Mapping[str, Pipeline]]
@@ -71,6 +74,7 @@ class Views:
   corruption: Corruption | None = None
   subsets: tuple[str, ...] = ()
   drops: Mapping[str, Drop] = dataclasses.field(default_factory=dict)
+  generated: Mapping[str, Generated] = dataclasses.field(default_factory=dict)
 
   @property
   def mixed(self) -> tuple[str, ...]:
@@ -108,7 +112,9 @@ class Views:
       for modality, pipeline in self.pipelines.get(EVALUATION, {}).items()
       if modality in modalities
     }
-    return dataclasses.replace(self, pipelines={EVALUATION: kept}, drops={})
+    return dataclasses.replace(
+      self, pipelines={EVALUATION: kept}, drops={}, generated={}
+    )
 
   def __call__(self, batch: Batch, *, train: bool) -> dict[str, Array]:
     """The batch with its views, and a `target` where examples are mixed.
@@ -132,6 +138,9 @@ class Views:
     for view, drop in self.drops.items():
       keys = self.keys(batch["index"], batch["view"], f"drop@{view}")
       viewed |= subsets.dropped(viewed, view, drop, keys)
+    for view, made in self.generated.items():
+      keys = self.keys(batch["index"], batch["view"], f"generated@{view}")
+      viewed |= generated.kept(view, made, keys)
     label = batch.get("label")
     if self.mixed and label is not None and label.ndim == 1:
       viewed |= self._target(batch, share)

@@ -244,7 +244,8 @@ def _augmentation(stage: Stage, name: str) -> str:
   views = programs.teacher_views(stage, name)
   for view, pipelines in sorted(views.pipelines.items()):
     parts += [f"{view}: {key}: {one}" for key, one in sorted(pipelines.items())]
-  parts += [f"{view}: {drop}" for view, drop in sorted(views.drops.items())]
+  for further in (views.drops, views.generated):
+    parts += [f"{view}: {one}" for view, one in sorted(further.items())]
   return "; ".join(parts)
 
 

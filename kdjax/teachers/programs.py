@@ -29,7 +29,7 @@ def teacher_program(stage: Stage, name: str, *, train: bool = True) -> Callable:
   )
   further = () if train else _metric_addresses(stage)
   read = (*stage.objective.addresses, *further)
-  further = (*further, *part_reads.addresses_of(stage, name, read))
+  further = (*read, *part_reads.addresses_of(stage, name, read))
   return lambda _, fixed, batch: objective.teacher_outputs(
     fixed, batch, train=train, further=further
   )
@@ -80,7 +80,10 @@ def teacher_views(stage: Stage, name: str) -> Views:
     for view, drop in views.drops.items()
     if view in read and {*drop.modalities} & {*reads}
   }
-  return dataclasses.replace(views, pipelines=pipelines, drops=drops)
+  made = {view: it for view, it in views.generated.items() if view in read}
+  return dataclasses.replace(
+    views, pipelines=pipelines, drops=drops, generated=made
+  )
 
 
 def is_augmented(stage: Stage, name: str) -> bool:

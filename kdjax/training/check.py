@@ -25,6 +25,7 @@ from kdjax.step import quantization, uncertainty
 from kdjax.step.addresses import addresses
 from kdjax.step.step import training_only
 from kdjax.step.views import EVALUATION, ONCE, TRAIN
+from kdjax.teachers import outputs, programs
 from kdjax.training import (
   dependencies,
   initialization,
@@ -83,12 +84,17 @@ def _check_experiment(config: Mapping[str, Any], names: Sequence[str]) -> None:
       _one_of("A stage in gains", name, config["order"])
   stages = json.dumps(config["stages"])
   data = config["data"]
-  views = [("pipelines", view) for view in data["pipelines"]]
-  views += [("drops", view) for view in data.get("drops", {})]
+  views = [("data.pipelines", view) for view in data["pipelines"]]
+  views += [("data.drops", view) for view in data.get("drops", {})]
+  views += [
+    (f"stages.{name}.generated", view)
+    for name, stage in config["stages"].items()
+    for view in stage.get("generated", {})
+  ]
   for key, view in views:
     if view not in (TRAIN, EVALUATION, ONCE) and f"@{view}/" not in stages:
       raise UserError(
-        f"data.{key} has the view '{view}', which no term reads.",
+        f"{key} has the view '{view}', which no term reads.",
         f"A term reads it at an address such as student@{view}/logits.",
         exists=(TRAIN, EVALUATION, ONCE),
         near=view,
@@ -187,6 +193,7 @@ def _check_networks(config: Mapping[str, Any], stage: Stage) -> None:
     _check_vocabularies(stage)
     _check_quantized(stage)
     tokenizers.check(config, stage.name)
+    _check_outside_teachers(stage)
     _check_imported_teachers(stage)
     initialization.check(config, stage)
     trace.trace(stage)
@@ -221,6 +228,20 @@ def _check_quantized(stage: Stage) -> None:
         f"'{stage.config['quantize']}' rounds.",
         "Expected at least one nn.Dense, nn.DenseGeneral or nn.Conv.",
       )
+
+
+def _check_outside_teachers(stage: Stage) -> None:
+  """Checks that teachers outside of the step read no text of others in it."""
+  for view, made in stage.objective.views.generated.items():
+    for name in outputs.teachers_outside(stage):
+      views = programs.teacher_views(stage, name)
+      if view in views.generated and made.reads.network != name:
+        raise UserError(
+          f"The teacher '{name}' reads the view '{view}', which"
+          f" '{made.reads.network}' writes in each step, and runs outside of"
+          " the step.",
+          f"Leave out `cache` and `separate` of '{name}'.",
+        )
 
 
 def _check_imported_teachers(stage: Stage) -> None:

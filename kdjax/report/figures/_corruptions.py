@@ -31,13 +31,16 @@ def panels(results: dict[str, Any], metric: str) -> dict[str, Lines]:
 
 
 def level_label(results: dict[str, Any], name: str) -> str:
-  """The unit of a corruption's levels."""
+  """What a corruption's levels are: its unit, or the option that is swept."""
   swept = [
     measured[name].get("sweeps", "level")
     for measured in results["robustness"].values()
     if name in measured
   ]
-  return swept[0] or "share of examples without the modality"
+  if not swept[0]:
+    return "share of examples without the modality"
+  # A name may end with the unit, as "noise, SNR in dB".
+  return name.rpartition(", ")[2] if ", " in name else swept[0]
 
 
 def table(title: str, lines: Lines) -> Grid:

@@ -126,10 +126,15 @@ def scale(axes: Axes, count: int, *, signed: bool = False) -> None:
   axes.margins(x=0.1)
   axes.set_ylim(count - 0.5, -0.62)
   axes.set_yticks([])
+  # Words of all rows have the size of the smallest.
+  size = min((text.get_fontsize() for text in axes.texts), default=None)
+  for text in axes.texts:
+    text.set_fontsize(size)
   axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
   if signed:
-    axes.xaxis.set_major_formatter(_signed)
+    axes.xaxis.set_major_formatter(with_sign)
 
 
-def _signed(value: float, _) -> str:
+def with_sign(value: float, _) -> str:
+  """A number of an axis of gains."""
   return f"{value:+.6g}" if abs(value) > 1e-12 else "0"

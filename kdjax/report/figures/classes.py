@@ -42,7 +42,7 @@ def classes(record: Record, results: dict[str, Any]) -> Drawing:
     axes = canvas.subplots()
     _rows(axes, gains[:, order], colour(record, better, theme), theme)
     axes.set_yticks(range(len(order)), [names[at] for at in order])
-    title = f"{better} over {worse}"
+    title = f"gain in recall, {better} over {worse}"
     style_axes(axes, theme, title=title, grid="x")
     axes.tick_params(axis="y", colors=theme.ink)
     return canvas

@@ -68,7 +68,8 @@ def confusion(record: Record, results: dict[str, Any]) -> Drawing:
   if len(stages) > 1:
     caption += (
       " The difference has the colour of the stage that predicts a cell more "
-      f"often. Mistakes: those that {' or '.join(stages)} makes most often."
+      "often; differences below 0.5 are without a number. "
+      f"Mistakes: those that {' or '.join(stages)} makes most often."
     )
   return Drawing.of(f"Confusion of {' and '.join(stages)}", caption, paint)
 
@@ -156,7 +157,9 @@ def _mistakes(
       color=theme.line,
       linewidth=2.5,
     )
-    axes.scatter(ends, [row] * len(ends), s=34, color=tints, zorder=3)
+    axes.scatter(
+      ends, [row] * len(ends), s=34, color=tints, zorder=3, clip_on=False
+    )
   for stage, tint in zip(shares, tints, strict=True):
     axes.scatter([], [], s=34, color=tint, label=stage)
   words = [f"{names[row]} as {names[column]}" for row, column in cells]

@@ -41,7 +41,8 @@ def robustness(record: Record, results: dict[str, Any]) -> Drawing:
   caption = (
     f"Test {metric} of each seed's best variables as one modality is "
     "increasingly missing or corrupted. Line: mean over seeds. Band: ± one "
-    "sample deviation."
+    "sample deviation. The tables have the same numbers; their columns are the "
+    "levels, in the units of the figure's axes."
   )
   tables = [_corruptions.table(name, lines) for name, lines in panels.items()]
   return Drawing.of("Robustness", caption, paint, tables=tables)

@@ -89,4 +89,5 @@ def _gains(axes: Axes, gains, record: Record, theme: Theme) -> None:
     pair, number = f"{better} over {worse}", mean_and_error(gain, "+")
     _points.words(axes, height, pair, number, theme)
   metrics = dict.fromkeys(gain["metric"] for gain in gains.values())
-  style_axes(axes, theme, title=f"gain in test {', '.join(metrics)}")
+  title = f"gain in test {', '.join(metrics)}"
+  style_axes(axes, theme, title=title, grid="x")
