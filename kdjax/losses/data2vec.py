@@ -30,9 +30,9 @@ def data2vec(
 
   Baevski et al., "data2vec: A General Framework for Self-supervised Learning in
   Speech, Vision and Language", ICML 2022, arXiv:2202.03555, Section 3.3.
-  Differs from the authors' code: the outputs of blocks are averaged, the code's
-  are of their MLPs before the residual sum; delta is 1 instead of 2 (images) or
-  4 (text), where the code has it.
+  Differs from the paper: the outputs of whole blocks are averaged, the paper's
+  are of their MLPs before the last residual sum; delta, its beta, is 1, where
+  the paper has a value for each modality. Not compared with the authors' code.
 
   Args:
     student: predictions for all positions.
