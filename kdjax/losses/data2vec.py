@@ -30,9 +30,9 @@ def data2vec(
 
   Baevski et al., "data2vec: A General Framework for Self-supervised Learning in
   Speech, Vision and Language", ICML 2022, arXiv:2202.03555, Section 3.3.
-  Differs from the paper: the outputs of whole blocks are averaged, the paper's
-  are of their MLPs before the last residual sum; delta, its beta, is 1, where
-  the paper has a value for each modality. Not compared with the authors' code.
+  Differs from the authors' code: it was not compared with it. The paper averages
+  the outputs of MLPs before the last residual sum, this those of whole blocks;
+  delta is the paper's beta, which has a value for each modality there.
 
   Args:
     student: predictions for all positions.
