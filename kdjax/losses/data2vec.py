@@ -30,8 +30,8 @@ def data2vec(
 
   Baevski et al., "data2vec: A General Framework for Self-supervised Learning in
   Speech, Vision and Language", ICML 2022, arXiv:2202.03555, Section 3.3.
-  Differs from the authors' code: it was not compared with it. The paper averages
-  the outputs of MLPs before the last residual sum, this those of whole blocks;
+  Differs from the authors' code: not compared with it. The paper averages the
+  outputs of MLPs before the last residual sum, this those of whole blocks;
   delta is the paper's beta, which has a value for each modality there.
 
   Args:
