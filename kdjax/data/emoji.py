@@ -40,6 +40,9 @@ GROUPS = (
   "Travel & Places",
 )
 
+# The key of the keywords, where they are apart from the name.
+KEYWORDS = "keywords"
+
 # Pixels a side of an image of the sheet.
 SIDE = 64
 
@@ -57,15 +60,23 @@ class Emoji:
 
   Attributes:
     images: on white.
-    texts: name and keywords.
+    names: of each.
+    keywords: of each, without one that repeats the name; separated by ", ".
     group: a position in GROUPS.
     split: "train", "validation" or "test".
   """
 
   images: UInt8[np.ndarray, "N 64 64 3"]
-  texts: tuple[str, ...]
+  names: tuple[str, ...]
+  keywords: tuple[str, ...]
   group: Int[np.ndarray, "N"]
   split: np.ndarray
+
+  @property
+  def texts(self) -> tuple[str, ...]:
+    """Name and keywords of each."""
+    pairs = zip(self.names, self.keywords, strict=True)
+    return tuple(", ".join(filter(None, pair)) for pair in pairs)
 
 
 def seed_draws(**options) -> str:
@@ -94,7 +105,8 @@ def ids(**options) -> dict[str, int]:
   Args:
     **options: of `load`.
   """
-  return _texts.ids(vocabulary, _options.chosen(load, options))
+  chosen = _options.chosen(load, options)
+  return _with_keywords(_texts.ids(vocabulary, chosen), chosen)
 
 
 def tokenizers(**options) -> dict[str, str]:
@@ -103,7 +115,8 @@ def tokenizers(**options) -> dict[str, str]:
   Args:
     **options: of `load`.
   """
-  return _texts.tokenizers(_options.chosen(load, options))
+  chosen = _options.chosen(load, options)
+  return _with_keywords(_texts.tokenizers(chosen), chosen)
 
 
 def readers(**options) -> dict[str, Tokenizer]:
@@ -112,7 +125,8 @@ def readers(**options) -> dict[str, Tokenizer]:
   Args:
     **options: of `load`. The training texts are read.
   """
-  return _texts.readers(vocabulary, _options.chosen(load, options))
+  chosen = _options.chosen(load, options)
+  return _with_keywords(_texts.readers(vocabulary, chosen), chosen)
 
 
 def spec(**options) -> Spec:
@@ -124,9 +138,13 @@ def spec(**options) -> Spec:
   """
   chosen = _options.chosen(load, options)
   size = chosen["size"]
+  words = _texts.spec(chosen["length"])
+  if chosen["apart"]:
+    words |= {key.replace("text", KEYWORDS): it for key, it in words.items()}
   return {
     "image": jax.ShapeDtypeStruct((size, size, 3), np.uint8),
     **_texts.spec(chosen["length"], chosen["tokenizer"], chosen["pieces"]),
+    **words,
     "label": jax.ShapeDtypeStruct((), np.int32),
     "index": jax.ShapeDtypeStruct((), np.int32),
   }
@@ -142,6 +160,7 @@ def load(
   length: int = 32,
   tokenizer: str = "",
   pieces: int = 64,
+  apart: bool = False,
   labels_per_class: int = 0,
   limit: int = 0,
 ) -> ArraySource:
@@ -158,6 +177,8 @@ def load(
     tokenizer: of a pretrained network that reads the same texts, as `pieces`:
       a folder, "package:name/folder" or a name of the hub; "" is none.
     pieces: the tokenizer's ids of a text; longer texts are cut.
+    apart: whether the text is the name alone, and the keywords are another
+      text, `keywords`.
     labels_per_class: training labels kept per class, drawn by the seed; the
       others are -1. A class with fewer keeps all; 0 keeps all of every class.
     limit: the largest size of any split, stratified by group; 0 is no limit.
@@ -172,7 +193,8 @@ def load(
   whole = emoji(root)
   rows = np.flatnonzero(whole.split == split)
   rows = rows[_subset.limited(whole.group[rows], limit)]
-  texts = [whole.texts[row] for row in rows]
+  texts = [(whole.names if apart else whole.texts)[row] for row in rows]
+  words = vocabulary(root, vocabulary_size)
   labels = whole.group[rows]
   if labels_per_class and split == "train":
     labels = _subset.keep_labels(
@@ -181,13 +203,25 @@ def load(
   return ArraySource(
     {
       "image": _smaller(whole.images[rows], SIDE // size),
-      **_texts.columns(
-        vocabulary(root, vocabulary_size), texts, length, tokenizer, pieces
-      ),
+      **_texts.columns(words, texts, length, tokenizer, pieces),
+      **(_keywords(whole, rows, words, length) if apart else {}),
       "label": labels,
       "index": rows.astype(np.int32),
     }
   )
+
+
+def _keywords(whole: Emoji, rows, words: Vocabulary, length: int):
+  """The arrays of the keywords."""
+  arrays = _texts.columns(words, [whole.keywords[row] for row in rows], length)
+  return {key.replace("text", KEYWORDS): it for key, it in arrays.items()}
+
+
+def _with_keywords(found: dict, chosen) -> dict:
+  """What is known of each text, with that of the keywords."""
+  if chosen["apart"] and "text" in found:
+    return {**found, KEYWORDS: found["text"]}
+  return found
 
 
 @functools.cache
@@ -207,7 +241,8 @@ def emoji(root: str) -> Emoji:
   try:
     meta = json.loads(_files.gunzip(path))
     items = meta["items"]
-    texts = tuple(_text(item["name"], item["keywords"]) for item in items)
+    names = tuple(item["name"] for item in items)
+    keywords = tuple(_listed(it["name"], it["keywords"]) for it in items)
     group = np.array([item["group"] for item in items], np.int32)
     split = np.array([str(named(item["split"])) for item in items])
   except (ValueError, KeyError, TypeError) as error:
@@ -221,13 +256,13 @@ def emoji(root: str) -> Emoji:
     )
   images = _tiles(sheet, len(items))
   _files.readonly(images, group, split)
-  return Emoji(images, texts, group, split)
+  return Emoji(images, names, keywords, group, split)
 
 
-def _text(name: str, keywords: list[str]) -> str:
-  """A name and its keywords, without a keyword that repeats the name."""
+def _listed(name: str, keywords: list[str]) -> str:
+  """Keywords in one text, without one that repeats the name."""
   words = [word.replace("_", " ") for word in keywords]
-  return ", ".join([name, *(word for word in words if word != name)])
+  return ", ".join(word for word in words if word != name)
 
 
 def _tiles(path: str, count: int) -> UInt8[np.ndarray, "N 64 64 3"]:
