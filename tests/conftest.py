@@ -188,7 +188,7 @@ def browser():
 # runs draw figures, which takes as long as training a few steps.
 DRAW = {
   *("colabs", "cli", "page", "ranking", "readme", "report"),
-  *("report_browser", "report_figures"),
+  *("report_browser", "report_figures", "written_texts"),
 }
 
 

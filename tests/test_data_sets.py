@@ -853,6 +853,36 @@ def test_an_emoji_has_its_own_image_and_words():
 
 
 @there
+def test_names_and_keywords_of_emoji_are_texts_apart():
+  options = {"root": ROOT, "apart": True, "length": 6}
+  source, spec = emoji.load("test", **options), emoji.spec(**options)
+  assert source.columns.keys() == spec.keys()
+  readers, ids = emoji.readers(**options), emoji.ids(**options)
+  assert readers.keys() == ids.keys() == {"text", "keywords"}
+  items = emoji_meta()["items"]
+  training = [it for it in items if it["split"] == "train"]
+  for key, of in {
+    "text": lambda it: it["name"],
+    "keywords": lambda it: ", ".join(
+      word.replace("_", " ")
+      for word in it["keywords"]
+      if word.replace("_", " ") != it["name"]
+    ),
+  }.items():
+    leaf = spec[key]
+    assert (leaf.shape, leaf.dtype) == (source.columns[key].shape[1:], np.int32)
+    known = {word for it in training for word in words_of(of(it))}
+    assert ids[key] == len(readers[key]) == len(known) + 2
+    for row in range(len(source)):
+      example = source[row]
+      said = words_of(of(items[int(example["index"])]))[:6]
+      expected = [word if word in known else "[unk]" for word in said]
+      text = readers[key].text(example[key])
+      assert text.split(" ") == expected or not expected
+      assert example[f"mask/{key}"].sum() == len(expected)
+
+
+@there
 def test_smaller_emoji_are_means_of_squares():
   large = emoji.load("test", root=ROOT).columns["image"].astype(float)
   for size in (32, 16):

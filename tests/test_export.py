@@ -388,7 +388,9 @@ def test_a_file_that_says_something_else_is_refused(exported):
   (found, *_) = exported.files
   wrong = measuring.Measurement(**{**found.to_json(), "difference": 0.01})
   with pytest.raises(UserError, match="another network"):
-    measuring.check(wrong, {"probabilities": np.ones(3)})
+    measuring.check(
+      wrong, Signature("tiny", (), (), ()), {"probabilities": np.ones(3)}
+    )
 
 
 def test_scores_are_those_of_a_reference():

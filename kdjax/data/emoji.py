@@ -106,7 +106,10 @@ def ids(**options) -> dict[str, int]:
     **options: of `load`.
   """
   chosen = _options.chosen(load, options)
-  return _with_keywords(_texts.ids(vocabulary, chosen), chosen)
+  found = _texts.ids(_of_text(chosen["apart"]), chosen)
+  if chosen["apart"] and found:
+    found[KEYWORDS] = _texts.ids(_of_keywords, chosen)["text"]
+  return found
 
 
 def tokenizers(**options) -> dict[str, str]:
@@ -116,7 +119,8 @@ def tokenizers(**options) -> dict[str, str]:
     **options: of `load`.
   """
   chosen = _options.chosen(load, options)
-  return _with_keywords(_texts.tokenizers(chosen), chosen)
+  found = _texts.tokenizers(chosen)
+  return found | ({KEYWORDS: found["text"]} if chosen["apart"] else {})
 
 
 def readers(**options) -> dict[str, Tokenizer]:
@@ -126,7 +130,10 @@ def readers(**options) -> dict[str, Tokenizer]:
     **options: of `load`. The training texts are read.
   """
   chosen = _options.chosen(load, options)
-  return _with_keywords(_texts.readers(vocabulary, chosen), chosen)
+  found = _texts.readers(_of_text(chosen["apart"]), chosen)
+  if chosen["apart"]:
+    found[KEYWORDS] = _texts.readers(_of_keywords, chosen)["text"]
+  return found
 
 
 def spec(**options) -> Spec:
@@ -178,7 +185,7 @@ def load(
       a folder, "package:name/folder" or a name of the hub; "" is none.
     pieces: the tokenizer's ids of a text; longer texts are cut.
     apart: whether the text is the name alone, and the keywords are another
-      text, `keywords`.
+      text, `keywords`, each with a vocabulary of its own.
     labels_per_class: training labels kept per class, drawn by the seed; the
       others are -1. A class with fewer keeps all; 0 keeps all of every class.
     limit: the largest size of any split, stratified by group; 0 is no limit.
@@ -194,7 +201,7 @@ def load(
   rows = np.flatnonzero(whole.split == split)
   rows = rows[_subset.limited(whole.group[rows], limit)]
   texts = [(whole.names if apart else whole.texts)[row] for row in rows]
-  words = vocabulary(root, vocabulary_size)
+  words = _of_text(apart)(root, vocabulary_size)
   labels = whole.group[rows]
   if labels_per_class and split == "train":
     labels = _subset.keep_labels(
@@ -204,33 +211,46 @@ def load(
     {
       "image": _smaller(whole.images[rows], SIDE // size),
       **_texts.columns(words, texts, length, tokenizer, pieces),
-      **(_keywords(whole, rows, words, length) if apart else {}),
+      **(_keywords(root, vocabulary_size, rows, length) if apart else {}),
       "label": labels,
       "index": rows.astype(np.int32),
     }
   )
 
 
-def _keywords(whole: Emoji, rows, words: Vocabulary, length: int):
+def _keywords(root: str, vocabulary_size: int, rows, length: int):
   """The arrays of the keywords."""
-  arrays = _texts.columns(words, [whole.keywords[row] for row in rows], length)
+  words = _of_keywords(root, vocabulary_size)
+  texts = [emoji(root).keywords[row] for row in rows]
+  arrays = _texts.columns(words, texts, length)
   return {key.replace("text", KEYWORDS): it for key, it in arrays.items()}
 
 
-def _with_keywords(found: dict, chosen) -> dict:
-  """What is known of each text, with that of the keywords."""
-  if chosen["apart"] and "text" in found:
-    return {**found, KEYWORDS: found["text"]}
-  return found
-
-
 @functools.cache
-def vocabulary(root: str, vocabulary_size: int) -> Vocabulary:
-  """The words of the training texts."""
+def vocabulary(
+  root: str, vocabulary_size: int, of: str = "texts"
+) -> Vocabulary:
+  """The words of the training texts.
+
+  Args:
+    root: the folder that holds emoji/.
+    vocabulary_size: the largest size.
+    of: "texts", "names" or "keywords".
+  """
   whole = emoji(root)
-  pairs = zip(whole.texts, whole.split, strict=True)
+  pairs = zip(getattr(whole, of), whole.split, strict=True)
   texts = [text for text, split in pairs if split == "train"]
   return Vocabulary.build(texts, vocabulary_size)
+
+
+def _of_text(apart: bool):
+  """(root, size) -> the vocabulary of the text."""
+  of = "names" if apart else "texts"
+  return functools.partial(vocabulary, of=of)
+
+
+def _of_keywords(root: str, vocabulary_size: int) -> Vocabulary:
+  return vocabulary(root, vocabulary_size, "keywords")
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from kdjax.report import records
 from kdjax.students import gallery as galleries
 from kdjax.students.function import Trained
 from kdjax.students.inputs import Input, names_of
-from kdjax.students.signature import EMBEDDING, Result, Signature
+from kdjax.students.signature import EMBEDDING, WRITTEN, Result, Signature
 from kdjax.training import workdir as workdirs
 
 # A drop of accuracy by int8 above which the card warns.
@@ -158,6 +158,8 @@ def _output_row(signature: Signature, name: str) -> dict[str, str]:
 def _meaning(result: Result | None) -> str:
   if result is None:
     return "features"
+  if result.kind == WRITTEN:
+    return "token ids of a text, which ends before the first 0"
   if result.kind == EMBEDDING:
     return "embedding of length 1, compared with others by cosine"
   if not result.classes:

@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Mapping
 
+import jax.numpy as jnp
 import numpy as np
 
+from kdjax.metrics import captions
 from kdjax.stage.stage import Stage
 from kdjax.students.gallery import OtherSide
 from kdjax.students.inputs import names_of
-from kdjax.students.signature import VALUE, Result, Signature
+from kdjax.students.signature import VALUE, WRITTEN, Result, Signature
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +19,8 @@ class Examples:
 
   Attributes:
     inputs: an array for every name of every input.
-    labels: result -> int [N] or [N K], -1 where unlabelled; float targets.
+    labels: result -> int [N] or [N K], -1 where unlabelled; float targets; ids
+      of texts [N T] or [N K T].
     others: of a student of retrieval, the other side, see `OtherSide.rows`.
     side: that computed it.
   """
@@ -79,12 +82,17 @@ def score(
 
   Args:
     result: of the student.
-    output: [N K] probabilities, or values.
-    label: [N] classes, [N K] of several classes each, or targets.
+    output: [N K] probabilities, values, or ids [N L] of texts.
+    label: [N] classes, [N K] of several classes each, targets, or ids.
   """
   if result.kind == VALUE:
     error = output.reshape(len(output), -1) - label.reshape(len(label), -1)
     return "RMSE", float(np.sqrt(np.mean(error.astype(np.float64) ** 2)))
+  if result.kind == WRITTEN:
+    mask = np.ones(len(output), bool)
+    rows = captions.rows(*map(jnp.asarray, (output, label, mask)))
+    kept = {name: np.asarray(x) for name, x in rows.items()}
+    return "CIDEr-D", float(captions.result(kept)["cider_d"])
   known = label >= 0
   of_one = label.ndim == 1
   right = (

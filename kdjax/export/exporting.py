@@ -241,7 +241,7 @@ class _Draft:
         found, file=file, bytes=web.size(self.folder), seconds={}
       )
     if not name.endswith("int8"):
-      measuring.check(found, self.original)
+      measuring.check(found, signature, self.original)
     return found
 
   def int8(self, name: str, file: str) -> str:

@@ -15,13 +15,16 @@ from kdjax.errors import UserError
 from kdjax.export import examples as measured_on
 from kdjax.export import runner
 from kdjax.export.examples import Examples
-from kdjax.students.signature import EMBEDDING, Signature
+from kdjax.students.signature import EMBEDDING, WRITTEN, Signature
 
 # Examples on which outputs are compared with the original's.
 COMPARED = 256
 # The largest difference of a float file from the original, as a share of the
 # largest output: above it, the file is another network.
 TOLERANCE = 2e-3
+# The smallest share of texts that are the original's: of two tokens that are
+# nearly as probable, rounding may choose the other.
+SAME = 0.9
 # Seconds that a file may take for all examples.
 LONGEST = 1800
 
@@ -35,10 +38,11 @@ class Measurement:
     format: of the file.
     bytes: its size.
     difference: the largest absolute difference of an output from the original,
-      over the first `COMPARED` examples.
+      over the first `COMPARED` examples; not of ids of texts.
     scores: name -> value on the test examples.
     seconds: batch size -> median seconds on one core.
-    agreement: the share of examples of which the class is the original's.
+    agreement: the share of examples of which the class, or the text, is the
+      original's.
   """
 
   file: str
@@ -77,15 +81,17 @@ def measure(
   """
   made, seconds = _run(folder / file, what, on)
   rows = slice(COMPARED)
-  difference = max(
+  texts = {it.name for it in signature.results if it.kind == WRITTEN}
+  differences = (
     float(np.max(np.abs(made[name][rows] - original[name][rows])))
     for name in signature.outputs
+    if name not in texts
   )
   return Measurement(
     file=file,
     format=what,
     bytes=(folder / file).stat().st_size,
-    difference=difference,
+    difference=max(differences, default=0.0),
     scores=scores(signature, made, on),
     seconds=seconds,
     agreement=_agreement(signature, made, original),
@@ -108,8 +114,17 @@ def of_weights(
   )
 
 
-def check(found: Measurement, original: Mapping[str, np.ndarray]) -> None:
+def check(
+  found: Measurement, signature: Signature, original: Mapping[str, np.ndarray]
+) -> None:
   """Raises `UserError` for a float file that says something else."""
+  writes = any(it.kind == WRITTEN for it in signature.results)
+  if writes and not found.agreement >= SAME:
+    raise UserError(
+      f"{found.file} agrees with the student on {found.agreement:.0%} of the"
+      " examples: it is another network.",
+      "Nothing was written. Choose another format, and report this one.",
+    )
   largest = max(float(np.max(np.abs(x))) for x in original.values())
   if not found.difference <= TOLERANCE * max(largest, 1.0):
     raise UserError(
@@ -137,8 +152,11 @@ def scores(
 
 
 def _agreement(signature, made, original) -> float | None:
-  """The share of examples with the original's class, of the first result."""
+  """The share of examples with the original's class or text, of the first."""
   for result in signature.results:
+    if result.kind == WRITTEN:
+      same = (made[result.name] == original[result.name]).all(axis=1)
+      return float(same.mean())
     if result.classes and made[result.name].ndim == 2:
       same = made[result.name].argmax(1) == original[result.name].argmax(1)
       return float(same.mean())

@@ -16,9 +16,7 @@ from kdjax.preprocess import words
 from kdjax.preprocess.tokenizer import Characters, Pretrained, backend
 from kdjax.preprocess.words import PADDING, UNKNOWN, Vocabulary
 from kdjax.students.inputs import TEXT
-from kdjax.students.signature import Signature
-
-_SPECIAL = {"[PAD]": PADDING, "[UNK]": UNKNOWN}
+from kdjax.students.signature import WRITTEN, Signature
 
 
 class Reader:
@@ -52,16 +50,28 @@ class Reader:
       mask[row, : len(text.ids)] = True
     return ids, mask
 
+  def text(self, ids: Int32[np.ndarray, "T"]) -> str:
+    """A text of these ids, without padding and special tokens."""
+    known = [it for it in ids.tolist() if it != self._padding]
+    return self._tokenizer.decode(known, skip_special_tokens=True)
+
+
+def texts_of(signature: Signature) -> list[str]:
+  """The texts that a student reads or writes."""
+  read = [it.key for it in signature.inputs if it.kind == TEXT]
+  written = [it.label for it in signature.results if it.kind == WRITTEN]
+  return list(dict.fromkeys([*read, *written]))
+
 
 def write(
   readers: Mapping[str, Any], signature: Signature, folder: pathlib.Path
 ) -> dict[str, dict[str, Any]]:
-  """Writes the tokenizer of each text that a student reads.
+  """Writes the tokenizer of each text that a student reads or writes.
 
   Returns:
     text -> {"file": name, "padding": id}, for `student.json`.
   """
-  texts = [it.key for it in signature.inputs if it.kind == TEXT]
+  texts = texts_of(signature)
   found = {}
   for key in texts:
     if key not in readers:
@@ -86,9 +96,9 @@ def read(
     stated: as `write` returned it.
   """
   return {
-    it.key: Reader(folder / stated[it.key]["file"], stated[it.key]["padding"])
-    for it in signature.inputs
-    if it.key in stated
+    key: Reader(folder / stated[key]["file"], stated[key]["padding"])
+    for key in texts_of(signature)
+    if key in stated
   }
 
 
@@ -100,13 +110,27 @@ def _content(reader: Any) -> tuple[str, int]:
     # They change with the texts encoded last.
     whole |= {"truncation": None, "padding": None}
     return json.dumps(whole), padding
-  from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
-
-  known = reader.characters if isinstance(reader, Characters) else reader.words
-  vocabulary = {word: number for number, word in enumerate(known, start=2)}
-  made = Tokenizer(
-    models.WordLevel({**_SPECIAL, **vocabulary}, unk_token="[UNK]")
+  from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
   )
+
+  of_letters = isinstance(reader, Characters)
+  known = reader.characters if of_letters else reader.words
+  vocabulary = {word: number for number, word in enumerate(known, start=2)}
+  # As the reader writes it.
+  unknown = reader.text(np.array([UNKNOWN]))
+  unknown = "[unk]" if unknown in vocabulary else unknown
+  special = {"[PAD]": PADDING, unknown: UNKNOWN}
+  made = Tokenizer(
+    models.WordLevel({**special, **vocabulary}, unk_token=unknown)
+  )
+  if of_letters:
+    made.decoder = decoders.Fuse()
   pattern, inverted = r"[\s\S]", False
   if isinstance(reader, Vocabulary):
     pattern, inverted = words.PATTERN, True

@@ -97,6 +97,11 @@ class Model(nn.Module):
     return tuple(dict.fromkeys([*keys, self.modality, f"mask/{self.modality}"]))
 
   @property
+  def writes(self) -> tuple[str, ...]:
+    """What it reads only to be trained: a trained network writes it."""
+    return (self.modality,)
+
+  @property
   def needs(self) -> tuple[str, ...]:
     """No modality is required: the network writes about any subset."""
     return ()

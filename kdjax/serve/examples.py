@@ -16,6 +16,7 @@ from kdjax.serve.forms import inputs_of
 from kdjax.stage import build
 from kdjax.students import Student
 from kdjax.students.inputs import AUDIO, IMAGE, SEQUENCE, TEXT, Input
+from kdjax.students.signature import WRITTEN, Result
 
 COUNT = 8
 
@@ -64,9 +65,10 @@ def of_test_split(
     say(f"Without examples: the test split does not load ({error}).")
     return []
   inputs = inputs_of(one.signature for one in students.values())
-  names = students[first].signature.results[0].classes
+  result = students[first].signature.results[0]
+  readers = getattr(dataset, "readers", lambda **_: {})(**options)
   return [
-    Example(_label(row, names), _given(row, inputs, texts))
+    Example(_label(row, result, readers), _given(row, inputs, texts))
     for row in rows
     if row.get("valid", True)
   ]
@@ -144,8 +146,14 @@ def _wav(it: Input, array: np.ndarray) -> bytes:
   return file.getvalue()
 
 
-def _label(row: Mapping[str, np.ndarray], names: tuple[str, ...]) -> str:
-  """The classes or the value of an example."""
+def _label(
+  row: Mapping[str, np.ndarray], result: Result, readers: Mapping[str, Any]
+) -> str:
+  """The classes, the value or the text of an example."""
+  if result.kind == WRITTEN and result.label in readers:
+    ids = np.asarray(row[result.label])
+    return readers[result.label].text(ids[0] if ids.ndim == 2 else ids)
+  names = result.classes
   if "target" in row:
     return ", ".join(f"{it:.4g}" for it in np.ravel(row["target"])[:3])
   label = np.asarray(row.get("label", -1))

@@ -131,9 +131,17 @@ def _check_rate(key: str, content: bytes) -> None:
 def _answer(
   student: Student, given: Mapping[str, Any], computed: Computed
 ) -> dict[str, Any]:
-  """The results of a student by name, what it had, and how long it took."""
-  results = {}
+  """The results of a student by name, what it had, and how long it took.
+
+  A result is {class: probability}, {number: value}, or a text.
+  """
+  written = student.texts(
+    {name: np.asarray(x)[None] for name, x in computed.outputs.items()}
+  )
+  results: dict[str, Any] = {name: its[0] for name, its in written.items()}
   for result in student.signature.results:
+    if result.name in written:
+      continue
     values = np.atleast_1d(computed.outputs[result.name]).tolist()
     names = result.classes or tuple(map(str, range(len(values))))
     results[result.name] = {

@@ -74,7 +74,8 @@ def label_of(reads: Mapping[str, Any]) -> str:
   Args:
     reads: argument -> address, of the metrics.
   """
-  found = reads.get("label", reads.get("target"))
+  names = ("label", "target", "reference")
+  found = next((reads[name] for name in names if name in reads), None)
   at = found.partition("/") if isinstance(found, str) else ("", "", "")
   return at[2] if at[0] == "batch" else ""
 

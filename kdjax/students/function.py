@@ -21,6 +21,7 @@ from kdjax.students.signature import (
   SIGMOID,
   SOFTMAX,
   VALUE,
+  WRITTEN,
   Signature,
 )
 from kdjax.training.predictors import StudentWithHead
@@ -42,6 +43,7 @@ class Trained:
       predicts through a head, "metrics/argument" that reads it.
     with_head: whether it predicts through a head of its stage.
     absent: modalities that it never gets.
+    writes: modalities that it read in training alone, and writes now.
     preprocesses: whether it applies the pipelines of the stage's data.
   """
 
@@ -53,6 +55,7 @@ class Trained:
   reads: Mapping[str, str]
   with_head: bool = False
   absent: tuple[str, ...] = ()
+  writes: tuple[str, ...] = ()
   preprocesses: bool = True
 
   def __call__(self, variables: Any, batch: Mapping[str, Any]) -> dict:
@@ -81,7 +84,10 @@ class Trained:
     numbers = jnp.zeros(_rows(batch), jnp.int32)
     viewed = {**self.stage.once(batch), "index": numbers, "view": numbers}
     viewed = self.stage.objective.views.of(batch)(viewed, train=False)
-    return {key: x for key, x in viewed.items() if key not in ("index", "view")}
+    unread = {"index", "view"}.union(
+      *({key, f"mask/{key}", f"has/{key}"} for key in self.writes)
+    )
+    return {key: x for key, x in viewed.items() if key not in unread}
 
   def example(self) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and dtypes of a batch of one."""
@@ -93,9 +99,10 @@ class Trained:
 
   def _with_absent(self, batch: Mapping[str, Any]) -> dict[str, Any]:
     """A batch with zeros for the inputs that the student never gets."""
-    raw = build.raw_spec(self.stage.config["data"]) if self.absent else {}
+    absent = (*self.absent, *self.writes)
+    raw = build.raw_spec(self.stage.config["data"]) if absent else {}
     whole, count = dict(batch), _rows(batch)
-    for key in self.absent:
+    for key in absent:
       for name in (key, f"mask/{key}"):
         if name in raw:
           whole[name] = jnp.zeros((count, *raw[name].shape), raw[name].dtype)
@@ -198,4 +205,5 @@ _ACTIVATIONS = {
   SIGMOID: lambda x: jax.nn.sigmoid(x.astype(jnp.float32)),
   VALUE: lambda x: x.astype(jnp.float32),
   EMBEDDING: l2_normalize,
+  WRITTEN: lambda ids: ids.astype(jnp.int32),
 }

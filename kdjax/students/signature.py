@@ -10,15 +10,17 @@ from kdjax.errors import UserError
 from kdjax.students.inputs import Input, names_of
 
 # How a result is made of what metrics read: probabilities of one class, or of
-# each class by itself; a value as it is; an embedding of length 1.
+# each class by itself; a value as it is; an embedding of length 1; ids of a
+# text, which ends before the first 0.
 SOFTMAX, SIGMOID, VALUE = "softmax", "sigmoid", "value"
-EMBEDDING = "embedding"
+EMBEDDING, WRITTEN = "embedding", "text"
 # By the metrics that measure it: the output's name, and the kind.
 RESULTS = {
   "classification": ("probabilities", SOFTMAX),
   "multilabel": ("probabilities", SIGMOID),
   "regression": ("value", VALUE),
   "retrieval": ("retrieval", EMBEDDING),
+  "captions": ("written", WRITTEN),
 }
 
 
@@ -28,10 +30,12 @@ class Result:
 
   Attributes:
     name: of the output.
-    kind: "softmax" or "sigmoid", probabilities of classes; "value"; or
-      "embedding", which is compared with others by cosine.
+    kind: "softmax" or "sigmoid", probabilities of classes; "value";
+      "embedding", which is compared with others by cosine; or "text", token
+      ids.
     classes: their names; () where they have none.
-    label: the key of the batch that it predicts; "" where it is not one.
+    label: the key of the batch that it predicts; "" where it is not one. Ids of
+      a text are of this key's tokenizer.
   """
 
   name: str

@@ -9,7 +9,7 @@ import numpy as np
 from kdjax.errors import UserError
 from kdjax.students.decoding import Decoder, readable
 from kdjax.students.inputs import Input
-from kdjax.students.signature import Result, Signature
+from kdjax.students.signature import WRITTEN, Result, Signature
 
 # Examples that are computed at once; fewer are padded to a power of two, so
 # that few sizes are compiled.
@@ -24,11 +24,13 @@ class Prediction:
     outputs: name -> array of the record.
     results: names and classes of the results.
     fault: why the record cannot be read; "" if it can.
+    texts: result -> the text that the student wrote.
   """
 
   outputs: Mapping[str, np.ndarray]
   results: tuple[Result, ...] = ()
   fault: str = ""
+  texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def probabilities(self, name: str = "") -> dict[str, float]:
     """class -> probability; of a value, its name -> the value.
@@ -61,7 +63,7 @@ class Student:
   Args:
     signature: what it takes and gives.
     compute: a batch with an entry for every array of every input -> outputs.
-    readers: text -> its tokenizer, to decode texts.
+    readers: text -> its tokenizer, for texts that are read or written.
     any_size: False if `compute` takes batches of one example alone.
 
   Attributes:
@@ -115,6 +117,18 @@ class Student:
       for name in chunks[0]
     }
 
+  def texts(self, outputs: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+    """result -> the text of each example, of the texts that it writes.
+
+    Args:
+      outputs: of a batch.
+    """
+    return {
+      it.name: [self._readers[it.label].text(ids) for ids in outputs[it.name]]
+      for it in self.signature.results
+      if it.kind == WRITTEN and it.label in self._readers
+    }
+
   def predict(
     self, records: Iterable[Mapping[str, Any]], *, batch_size: int = MOST
   ) -> list[Prediction]:
@@ -151,6 +165,7 @@ class Student:
       except (ValueError, UserError) as error:
         faults[row] = f"{error}"
     outputs = self.outputs(_stacked(decoded)) if decoded else {}
+    texts = self.texts(outputs) if decoded else {}
     rows = iter(range(len(decoded)))
     predictions = []
     for row in range(len(records)):
@@ -159,7 +174,13 @@ class Student:
         continue
       place = next(rows)
       of_record = {name: array[place] for name, array in outputs.items()}
-      predictions.append(Prediction(of_record, self.signature.results))
+      predictions.append(
+        Prediction(
+          of_record,
+          self.signature.results,
+          texts={name: its[place] for name, its in texts.items()},
+        )
+      )
     return predictions
 
   def _chunk(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

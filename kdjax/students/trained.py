@@ -18,12 +18,14 @@ from kdjax.students.signature import (
   EMBEDDING,
   RESULTS,
   VALUE,
+  WRITTEN,
   Result,
   Signature,
 )
 from kdjax.students.student import Student
 from kdjax.training import restore
 from kdjax.training import workdir as workdirs
+from kdjax.training.predictors import PREDICTION
 
 
 def student(
@@ -62,6 +64,7 @@ def student(
   compute = jax.jit(one.__call__)
   # A tokenizer may be made of the training texts, which may be gone.
   texts = any(it.kind == TEXT for it in one.signature.inputs)
+  texts |= any(it.kind == WRITTEN for it in one.signature.results)
   return Student(
     one.signature,
     lambda batch: compute(variables, batch),
@@ -92,16 +95,20 @@ def trained(
   module = built.objective.networks[STUDENT]
   means = {} if with_head else built.data_statistics(found.seed)
   imputed = {key.partition("/")[2] for key in means}
+  does_write = any(it.kind == WRITTEN for it in results)
+  writes = tuple(getattr(module, "writes", ())) if does_write else ()
+  inputs = described.inputs(built, module, imputed)
   one = Trained(
     stage=built,
     signature=Signature(
-      name, described.inputs(built, module, imputed), results, ()
+      name, tuple(it for it in inputs if it.key not in writes), results, ()
     ),
     seed=found.seed,
     variables=variables,
     fixed=Fixed({}, {}, means),
     reads=reads,
     with_head=with_head,
+    writes=writes,
   )
   shapes = _shapes(one)
   signature = dataclasses.replace(
@@ -124,7 +131,7 @@ def _results(
   """What the metrics of a stage measure of its student, and what they read."""
   results, reads = {}, {}
   for key, spec in metrics.items():
-    argument = STUDENT
+    argument = PREDICTION.get(spec["name"], STUDENT)
     if spec["name"] == restore.RETRIEVAL:
       argument = restore.retrieval_side(spec["reads"])
     read = spec["reads"].get(argument)
@@ -141,9 +148,8 @@ def _results(
     task = label.partition("/")[2]
     name = f"{base}/{task}" if task else base
     if name not in results:
-      names = (
-        () if kind in (VALUE, EMBEDDING) else class_names.of_label(stage, label)
-      )
+      has_classes = kind not in (VALUE, EMBEDDING, WRITTEN)
+      names = class_names.of_label(stage, label) if has_classes else ()
       results[name] = Result(name, kind, names, label)
       reads[name] = f"{key}/{argument}" if with_head else at[0].output
   return tuple(results.values()), reads

@@ -1,10 +1,11 @@
 """Predictions as text: a table to look at, CSV and JSONL to go on with.
 
 A row has the columns that name its record, for each result of classes the
-classes with the largest probabilities, or the nearest records of a gallery with
-their cosines, `fault`, and then the arrays:
+classes with the largest probabilities, the text that it wrote, or the nearest
+records of a gallery with their cosines, `fault`, and then the arrays:
 
   file  class  probability  class_2  probability_2  fault  probabilities
+  file  written  fault
   file  nearest  cosine  nearest_2  cosine_2  fault  retrieval
 """
 
@@ -21,7 +22,7 @@ from kdjax.errors import UserError
 from kdjax.students.gallery import Gallery
 from kdjax.students.records import Record
 from kdjax.students.signature import EMBEDDING as DIRECTION
-from kdjax.students.signature import VALUE, Signature
+from kdjax.students.signature import VALUE, WRITTEN, Signature
 from kdjax.students.student import MOST, Prediction, Student
 
 FAULT = "fault"
@@ -68,7 +69,8 @@ def outputs_of(signature: Signature, stated: Sequence[str]) -> tuple[str, ...]:
 
 def not_in_a_table(signature: Signature) -> tuple[str, ...]:
   """Results of classes or of a gallery: a table shows the best ones alone."""
-  return tuple(it.name for it in signature.results if it.kind != VALUE)
+  shown = (VALUE, WRITTEN)
+  return tuple(it.name for it in signature.results if it.kind not in shown)
 
 
 def predicted(
@@ -105,8 +107,10 @@ def row_of(
     top: how many classes of a result, or records of the gallery.
     gallery: in which embeddings are looked up; None is nowhere.
   """
-  row: Row = dict(record.where)
+  row: Row = {**record.where, **said.texts}
   for result in said.results:
+    if result.kind == WRITTEN:
+      continue
     array = said.outputs[result.name]
     if result.kind == DIRECTION:
       near = gallery.nearest(array, top) if gallery else []
@@ -123,7 +127,8 @@ def row_of(
         row[f"probability{suffix}"] = probability
   row[FAULT] = " ".join(said.fault.split())
   if not said.fault:
-    row |= {name: _plain(said.outputs[name]) for name in outputs}
+    arrays = (name for name in outputs if name not in said.texts)
+    row |= {name: _plain(said.outputs[name]) for name in arrays}
   return row
 
 

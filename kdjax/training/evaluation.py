@@ -15,7 +15,7 @@ from kdjax.stage.stage import Stage
 from kdjax.step import uncertainty
 from kdjax.step.state import Fixed
 from kdjax.teachers import outputs
-from kdjax.training.predictors import student_logits
+from kdjax.training.predictors import predicted
 from kdjax.types import Source
 
 # Metrics -> the names of what the student predicts, and of what is true, in
@@ -24,6 +24,7 @@ PREDICTED = {
   "classification": ("logits", "label"),
   "multilabel": ("logits", "label"),
   "regression": ("prediction", "target"),
+  "captions": ("written", "reference"),
 }
 
 
@@ -204,9 +205,10 @@ def predict(
     task: the name of the progress that is shown; none is without.
 
   Returns:
-    logits [S N ..] and label [N ..], of classes or of several labels; or
-    prediction [S N ..] and target [N ..]. index [N], where the data has one. {}
-    where the stage has no metrics of `PREDICTED`.
+    logits [S N ..] and label [N ..], of classes or of several labels;
+    prediction [S N ..] and target [N ..]; or written [S N L] and reference
+    [N ..], ids of texts. index [N], where the data has one. {} where the stage
+    has no metrics of `PREDICTED`.
   """
   family = next((it for it in PREDICTED if it in stage.measured), "")
   if not family:
@@ -214,7 +216,7 @@ def predict(
   output, truth = PREDICTED[family]
   label = class_names.label_of(stage.config["metrics"][family]["reads"])
   named = {"index": "index", label: truth}
-  apply = jax.jit(lambda *arguments: student_logits(stage, family, *arguments))
+  apply = jax.jit(lambda *arguments: predicted(stage, family, *arguments))
   columns: dict[str, list] = {}
   # Whole texts without buckets: all batches become one array.
   feed = EvalFeed(source, stage.config["batch_size"])

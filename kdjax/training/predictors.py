@@ -11,6 +11,9 @@ from kdjax.stage.once import Once
 from kdjax.stage.stage import Stage
 from kdjax.step.views import Views
 
+# What metrics call a student's prediction, where they do not say "student".
+PREDICTION = {"captions": "generated"}
+
 
 class RawInputNetwork:
   """A network that takes raw inputs of the data set and preprocesses them.
@@ -113,6 +116,7 @@ def measured(stage: Stage, family: str, variables, fixed, batch):
   return stage.measured[family].arguments(reader)
 
 
-def student_logits(stage: Stage, family: str, variables, fixed, batch):
-  """The student's logits, as some metrics read them."""
-  return measured(stage, family, variables, fixed, batch)[0]["student"]
+def predicted(stage: Stage, family: str, variables, fixed, batch):
+  """What some metrics read of the student: logits, values, or ids of texts."""
+  read, _ = measured(stage, family, variables, fixed, batch)
+  return read[PREDICTION.get(family, "student")]

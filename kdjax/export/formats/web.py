@@ -15,7 +15,7 @@ from kdjax.export.formats import onnx
 from kdjax.export.program import Program
 from kdjax.export.web import page
 from kdjax.students.inputs import TEXT
-from kdjax.students.signature import Signature
+from kdjax.students.signature import WRITTEN, Signature
 
 FILE = "web"
 PAGE = "index.html"
@@ -120,6 +120,11 @@ def _unread(
     raise UserError(
       f"The student '{signature.name}' has no result to show in a page.",
       "Export it with its results, or in another format.",
+    )
+  if signature.results[0].kind == WRITTEN:
+    raise UserError(
+      f"The page does not decode the text that '{signature.name}' writes.",
+      "Export it in another format, and show it by kdjax serve.",
     )
   unread = {}
   for it in signature.inputs:

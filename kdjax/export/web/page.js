@@ -78,11 +78,25 @@ function showStage(section, answer = {}) {
     return;
   }
   const isValue = "value" in section.dataset;
-  let results = Object.entries(answer[section.dataset.result]);
+  const found = answer[section.dataset.result];
+  if (typeof found === "string") {
+    bars.replaceChildren(sentence(found));
+    time.textContent = `${answer.milliseconds.toFixed(1)} ms`;
+    return;
+  }
+  let results = Object.entries(found);
   if (!isValue) results.sort((one, other) => other[1] - one[1]);
   results = results.slice(0, Number(form.dataset.top));
   bars.replaceChildren(...results.map((it) => bar(...it, isValue)));
   time.textContent = `${answer.milliseconds.toFixed(1)} ms`;
+}
+
+// A text that a student wrote.
+function sentence(text) {
+  const item = document.createElement("li");
+  item.classList.toggle("true", truth !== "" && truth === text);
+  item.textContent = text || "(nothing)";
+  return item;
 }
 
 function bar(name, value, isValue) {
