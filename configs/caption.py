@@ -20,6 +20,12 @@ training picture with the nearest pixels:
     --config.data.root=data
   kdjax run --config=configs/caption.py:smoke --workdir=runs/caption-smoke \
     --config.data.root=data
+
+The mode "table" has the same stages on a table of your own, with one caption or
+several of each picture, and a teacher that sees the picture alone:
+
+  kdjax run --config=configs/caption.py:table --workdir=runs/mine \
+    --config.data.root=mine --config.data.table=table.jsonl
 """
 
 from kdjax.config import (
@@ -38,18 +44,26 @@ from kdjax.config import (
   term,
 )
 
-# Ids of words: in names of training pictures, and in keywords at most.
+# Ids of words: in names of training pictures, and in other texts at most.
 NAMES, WORDS = 1249, 4000
 
-LENGTH = 10  # words of a text
+# Words of a text: of emoji, and of a table.
+LENGTH, LONGER = 10, 20
 
 # Every way to distil, and the stage without.
 DISTILLED, ALONE = ("token", "sequence", "on_policy"), "alone"
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  """The experiment; "smoke" is a short one."""
-  smoke = mode_of(argument, "smoke") == "smoke"
+  """The experiment; "smoke" is a short one, "table" one on your own data."""
+  mode = mode_of(argument, "smoke", "table")
+  smoke = mode == "smoke"
+  if mode == "table":
+    columns = {"image": "image", "text": "text"}
+    options = {"columns": columns, "image_size": (64, 64), "length": LONGER}
+    source = data("manifest", vocabulary_size=WORDS, **options)
+    writer = {"vocabulary": WORDS, "length": LONGER}
+    return _experiment(source, writer, {}, smoke, group="batch/record")
   keywords = network(
     "text_transformer",
     vocabulary=WORDS,
@@ -58,33 +72,55 @@ def get_config(argument: str = "") -> ConfigDict:
     dropout=0.1,
     modality="keywords",
   )
+  source = data(
+    "emoji",
+    size=32,
+    vocabulary_size=WORDS,
+    length=LENGTH,
+    apart=True,
+    limit=64 if smoke else 0,
+    pipelines={
+      "train": {
+        # Names say colours, and left and right: neither is changed.
+        "image": "to_float|crop(padding=2, mode='reflect')",
+        "keywords": "token_dropout(rate=0.2)",
+      },
+    },
+  )
+  writer = {"vocabulary": NAMES, "length": LENGTH}
+  return _experiment(source, writer, {"keywords": keywords}, smoke)
+
+
+def _experiment(
+  source: ConfigDict,
+  writer: dict,
+  privileged: dict[str, ConfigDict],
+  smoke: bool,
+  **captions: str,
+) -> ConfigDict:
+  """A teacher, the student alone, and distilled in three ways.
+
+  Args:
+    source: the data.
+    writer: options of the networks.
+    privileged: encoders of the teacher alone.
+    smoke: whether it is short.
+    **captions: what the metrics `captions` read further.
+  """
   label = term(
     "cross_entropy", reads={"label": "batch/text"}, label_smoothing=0.1
   )
-  training = {"terms": {"cross_entropy": label}, **_training(smoke)}
-  alone = stage(_writer(depth=1), **training)
+  training = {"terms": {"cross_entropy": label}, **_training(smoke, captions)}
+  alone = stage(_writer(depth=1, **writer), **training)
   base = extended(alone, {}, teachers={"teacher": teacher("teacher")})
   token, sequence, on_policy = DISTILLED
+  large = _writer(depth=2, **writer, **privileged)
   return experiment(
     "caption",
     seeds=2 if smoke else 3,
-    data=data(
-      "emoji",
-      size=32,
-      vocabulary_size=WORDS,
-      length=LENGTH,
-      apart=True,
-      limit=64 if smoke else 0,
-      pipelines={
-        "train": {
-          # Names say colours, and left and right: neither is changed.
-          "image": "to_float|crop(padding=2, mode='reflect')",
-          "keywords": "token_dropout(rate=0.2)",
-        },
-      },
-    ),
+    data=source,
     stages={
-      "teacher": stage(_writer(depth=2, keywords=keywords), **training),
+      "teacher": stage(large, **training),
       ALONE: alone,
       **method("token_kd", base, labels=1.0, called=token),
       **method("sequence_kd", base, labels=1.0, called=sequence),
@@ -95,21 +131,23 @@ def get_config(argument: str = "") -> ConfigDict:
   )
 
 
-def _writer(*, depth: int, **encoders: ConfigDict) -> ConfigDict:
-  """A network that writes names of pictures."""
+def _writer(
+  *, depth: int, vocabulary: int, length: int, **encoders: ConfigDict
+) -> ConfigDict:
+  """A network that writes texts about pictures."""
   return network(
     "encoder_decoder",
     encoders={"image": network("conv", widths=(16, 32, 64)), **encoders},
-    vocabulary=NAMES,
+    vocabulary=vocabulary,
     width=64,
     depth=depth,
-    length=LENGTH,
+    length=length,
     dropout=0.1,
   )
 
 
-def _training(smoke: bool) -> dict:
-  texts = {"generated": "student/greedy", "reference": "batch/text"}
+def _training(smoke: bool, captions: dict[str, str]) -> dict:
+  texts = {"generated": "student/greedy", "reference": "batch/text", **captions}
   forced = {"student": "student/logits", "text": "batch/text"}
   return {
     "steps": 10 if smoke else 1200,

@@ -1,6 +1,7 @@
 """Students that write texts, on a table with several captions a picture."""
 
 import json
+import pathlib
 
 import layouts
 import numpy as np
@@ -9,19 +10,13 @@ from PIL import Image
 
 import kdjax
 from kdjax import cli, export
-from kdjax.config import (
-  data,
-  experiment,
-  metric,
-  network,
-  optimizer,
-  stage,
-  term,
-)
+from kdjax.config import fields
 from kdjax.serve import app, opening
 from kdjax.serve.service import Service
 
 pytestmark = pytest.mark.slow
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
 COLOURS = {"red": (200, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 200)}
 
@@ -51,53 +46,19 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(pictures, tmp_path_factory):
-  """Two stages that write."""
-  writer = lambda width: network(
-    "encoder_decoder",
-    encoders={"image": network("mlp", widths=(16,))},
-    vocabulary=8,
-    width=width,
-    depth=1,
-    length=4,
-  )
-  knobs = {
-    "terms": {"ce": term("cross_entropy", reads={"label": "batch/text"})},
-    "metrics": {
-      "captions": metric(
-        "captions",
-        reads={
-          "generated": "student/greedy",
-          "reference": "batch/text",
-          "group": "batch/record",
-        },
-      )
-    },
-    "select": "cider_d",
-    "optimizer": optimizer("adamw", learning_rate=1e-2),
-    "steps": 120,
-    "batch_size": 8,
-    "eval_every": 60,
-  }
-  columns = {"image": "image", "text": "text"}
-  config = experiment(
-    "pictures",
-    seeds=2,
-    data=data(
-      "manifest",
-      root=str(pictures),
-      table="table.jsonl",
-      columns=columns,
-      image_size=(8, 8),
-      length=4,
-    ),
-    stages={
-      "large": stage(writer(16), **knobs),
-      "small": stage(writer(8), **knobs),
-    },
-    gains=(("small", "large"),),
-  )
+  """Two stages of `configs/caption.py:table`, smaller and shorter."""
+  made = fields.load(f"{CONFIGS}/caption.py:table")
+  with made.unlocked():
+    made.update(seeds=2, gains=(), order=("teacher", "alone"))
+    made.data.update(root=str(pictures), table="table.jsonl", length=4)
+    made.data.image_size = (8, 8)
+    made.stages = {name: made.stages[name] for name in made.order}
+    for one in made.stages.values():
+      one.update(steps=120, batch_size=8, eval_every=60, save_every=0)
+      one.networks.student.update(vocabulary=8, length=4)
+      one.networks.student.encoders.image.widths = (8, 16)
   path = tmp_path_factory.mktemp("written") / "run"
-  kdjax.run(config, path, quiet=True)
+  kdjax.run(made, path, quiet=True)
   return path
 
 
@@ -109,7 +70,7 @@ def unseen(pictures):
 
 
 def test_a_student_writes_one_of_the_captions(run, unseen):
-  student = kdjax.student(run, "small")
+  student = kdjax.student(run, "alone")
   assert [it.key for it in student.signature.inputs] == ["image"]
   said = student.predict([{"image": path} for path, _ in unseen])
   for (_, colour), one in zip(unseen, said, strict=True):
@@ -120,8 +81,7 @@ def test_files_are_predicted_as_texts(run, unseen, tmp_path):
   out = tmp_path / "texts.jsonl"
   paths = [str(path) for path, _ in unseen]
   cli.main(
-    ["predict", f"--workdir={run}", "--stage=small", f"--out={out}"]
-    + paths
+    ["predict", f"--workdir={run}", "--stage=alone", f"--out={out}", *paths]
   )
   rows = [json.loads(line) for line in out.read_text().splitlines()]
   assert len(rows) == len(unseen)
@@ -136,15 +96,15 @@ def test_files_are_predicted_as_texts(run, unseen, tmp_path):
 
 def test_exported_files_write_the_same(run, unseen, tmp_path):
   formats = ("stablehlo", "onnx")
-  made = export.export(run, "small", tmp_path / "small", formats=formats)
+  made = export.export(run, "alone", tmp_path / "alone", formats=formats)
   assert made.original.keys() == {"CIDEr-D"}
-  student = kdjax.student(run, "small")
+  student = kdjax.student(run, "alone")
   records = [{"image": path} for path, _ in unseen]
   expected = [it.texts for it in student.predict(records)]
   for it in made.files:
     assert it.agreement == 1
     assert it.scores == made.original
-    read = export.load(tmp_path / "small", it.file)
+    read = export.load(tmp_path / "alone", it.file)
     assert [one.texts for one in read.predict(records)] == expected
 
 
@@ -157,7 +117,7 @@ def test_a_server_answers_with_the_text(run, unseen):
     answer = client.post("/predict", files={"image": path.read_bytes()})
     example = client.get("/examples/0").json()
   served.close()
-  assert answer.json()["stages"]["small"]["written"] in captions(colour)
+  assert answer.json()["stages"]["alone"]["written"] in captions(colour)
   assert example["label"] in captions(unseen[0][1])
 
 
@@ -166,5 +126,5 @@ def test_the_report_shows_texts_side_by_side(run):
   page = (run / "report.html").read_text()
   assert "Texts side by side" in page
   drawn = (run / "figures" / "texts.svg").read_text()
-  for name in ("right: ", "large: ", "small: "):
+  for name in ("right: ", "teacher: ", "alone: "):
     assert name in drawn
