@@ -883,6 +883,27 @@ def test_names_and_keywords_of_emoji_are_texts_apart():
 
 
 @there
+def test_few_names_of_emoji_are_known_and_of_each_class_as_many():
+  options = {"root": ROOT, "apart": True, "names_per_class": 20}
+  plain = emoji.load("train", root=ROOT, apart=True).columns
+  drawn = [emoji.load("train", seed, **options).columns for seed in (0, 1)]
+  for few in drawn:
+    has = few["has/text"]
+    counts = np.bincount(plain["label"][has], minlength=9)
+    most = np.bincount(plain["label"], minlength=9)
+    np.testing.assert_array_equal(counts, np.minimum(20, most))
+    np.testing.assert_array_equal(few["text"][has], plain["text"][has])
+    assert not few["text"][~has].any() and not few["mask/text"][~has].any()
+    np.testing.assert_array_equal(few["keywords"], plain["keywords"])
+  assert (drawn[0]["has/text"] != drawn[1]["has/text"]).any()
+  assert emoji.load("test", **options).columns["has/text"].all()
+  assert emoji.spec(**options).keys() == drawn[0].keys()
+  assert emoji.seed_draws(**options) == "train"
+  with pytest.raises(UserError, match="apart=True"):
+    emoji.load("train", root=ROOT, names_per_class=20)
+
+
+@there
 def test_smaller_emoji_are_means_of_squares():
   large = emoji.load("test", root=ROOT).columns["image"].astype(float)
   for size in (32, 16):

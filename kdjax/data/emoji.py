@@ -9,16 +9,15 @@ Images: Noto Emoji by Google, Apache-2.0. Names and groups: Unicode; keywords:
 emojilib, MIT.
 """
 
-import dataclasses
 import functools
-import json
 
 import jax
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 
-from kdjax.data import _files, _options, _subset, _texts
-from kdjax.data._splits import check, named
+from kdjax.data import _options, _subset, _texts
+from kdjax.data._emoji import GROUPS, SIDE, emoji
+from kdjax.data._splits import check
 from kdjax.errors import UserError
 from kdjax.feed.sources import ArraySource
 from kdjax.preprocess.tokenizer import Tokenizer
@@ -28,55 +27,8 @@ from kdjax.types import Spec
 # Of the files, for the cards of students that were trained on them.
 LICENCE = "images Apache-2.0; names and keywords MIT"
 
-GROUPS = (
-  "Activities",
-  "Animals & Nature",
-  "Flags",
-  "Food & Drink",
-  "Objects",
-  "People & Body",
-  "Smileys & Emotion",
-  "Symbols",
-  "Travel & Places",
-)
-
 # The key of the keywords, where they are apart from the name.
 KEYWORDS = "keywords"
-
-# Pixels a side of an image of the sheet.
-SIDE = 64
-
-_WHAT = (
-  "It combines https://github.com/googlefonts/noto-emoji, the names of"
-  " https://github.com/muan/unicode-emoji-json and the keywords of"
-  " https://github.com/muan/emojilib: images of 64x64, 25 a row, and in `items`"
-  " the name, keywords, group and split of each."
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Emoji:
-  """All emoji, in the order of the sheet.
-
-  Attributes:
-    images: on white.
-    names: of each.
-    keywords: of each, without one that repeats the name; separated by ", ".
-    group: a position in GROUPS.
-    split: "train", "validation" or "test".
-  """
-
-  images: UInt8[np.ndarray, "N 64 64 3"]
-  names: tuple[str, ...]
-  keywords: tuple[str, ...]
-  group: Int[np.ndarray, "N"]
-  split: np.ndarray
-
-  @property
-  def texts(self) -> tuple[str, ...]:
-    """Name and keywords of each."""
-    pairs = zip(self.names, self.keywords, strict=True)
-    return tuple(", ".join(filter(None, pair)) for pair in pairs)
 
 
 def seed_draws(**options) -> str:
@@ -86,7 +38,8 @@ def seed_draws(**options) -> str:
     **options: of `load`.
   """
   chosen = _options.chosen(load, options)
-  return "train" if chosen["labels_per_class"] else "none"
+  drawn = chosen["labels_per_class"] or chosen["names_per_class"]
+  return "train" if drawn else "none"
 
 
 def class_names(**options) -> tuple[str, ...]:
@@ -148,6 +101,8 @@ def spec(**options) -> Spec:
   words = _texts.spec(chosen["length"])
   if chosen["apart"]:
     words |= {key.replace("text", KEYWORDS): it for key, it in words.items()}
+  if chosen["names_per_class"]:
+    words["has/text"] = jax.ShapeDtypeStruct((), np.bool_)
   return {
     "image": jax.ShapeDtypeStruct((size, size, 3), np.uint8),
     **_texts.spec(chosen["length"], chosen["tokenizer"], chosen["pieces"]),
@@ -168,6 +123,7 @@ def load(
   tokenizer: str = "",
   pieces: int = 64,
   apart: bool = False,
+  names_per_class: int = 0,
   labels_per_class: int = 0,
   limit: int = 0,
 ) -> ArraySource:
@@ -186,6 +142,9 @@ def load(
     pieces: the tokenizer's ids of a text; longer texts are cut.
     apart: whether the text is the name alone, and the keywords are another
       text, `keywords`, each with a vocabulary of its own.
+    names_per_class: training images per class whose name is known (`has/text`),
+      drawn by the seed; those of a class with fewer all are. 0 is all. Needs
+      `apart`.
     labels_per_class: training labels kept per class, drawn by the seed; the
       others are -1. A class with fewer keeps all; 0 keeps all of every class.
     limit: the largest size of any split, stratified by group; 0 is no limit.
@@ -194,7 +153,16 @@ def load(
     UserError: a file is missing or broken.
   """
   check(split, 0.0)
-  _options.check_counts(limit=limit, labels_per_class=labels_per_class)
+  _options.check_counts(
+    limit=limit,
+    labels_per_class=labels_per_class,
+    names_per_class=names_per_class,
+  )
+  if names_per_class and not apart:
+    raise UserError(
+      f"names_per_class={names_per_class} without apart=True.",
+      "The text of an image is its name alone with apart=True.",
+    )
   if size not in (64, 32, 16):
     raise UserError(f"size={size} is not available.", exists=("64", "32", "16"))
   whole = emoji(root)
@@ -203,6 +171,9 @@ def load(
   texts = [(whole.names if apart else whole.texts)[row] for row in rows]
   words = _of_text(apart)(root, vocabulary_size)
   labels = whole.group[rows]
+  arrays = _texts.columns(words, texts, length, tokenizer, pieces)
+  if names_per_class:
+    arrays |= _named(arrays, labels, split, names_per_class, seed or 0)
   if labels_per_class and split == "train":
     labels = _subset.keep_labels(
       labels, labels_per_class, seed or 0, or_all=True
@@ -210,12 +181,26 @@ def load(
   return ArraySource(
     {
       "image": _smaller(whole.images[rows], SIDE // size),
-      **_texts.columns(words, texts, length, tokenizer, pieces),
+      **arrays,
       **(_keywords(root, vocabulary_size, rows, length) if apart else {}),
       "label": labels,
       "index": rows.astype(np.int32),
     }
   )
+
+
+def _named(arrays, labels, split: str, per_class: int, seed: int) -> dict:
+  """The names that are known, with `has/text`; of other splits all are."""
+  has = np.ones(len(labels), bool)
+  if split == "train":
+    kept = _subset.keep_labels(labels, per_class, seed, or_all=True)
+    has = kept >= 0
+  known = {key: np.where(has[:, None], x, 0) for key, x in arrays.items()}
+  return {
+    "text": known["text"],
+    "mask/text": known["mask/text"].astype(bool),
+    "has/text": has,
+  }
 
 
 def _keywords(root: str, vocabulary_size: int, rows, length: int):
@@ -251,55 +236,6 @@ def _of_text(apart: bool):
 
 def _of_keywords(root: str, vocabulary_size: int) -> Vocabulary:
   return vocabulary(root, vocabulary_size, "keywords")
-
-
-@functools.cache
-def emoji(root: str) -> Emoji:
-  """All emoji, from the files in root/emoji."""
-  path = _files.find(root, "emoji/meta.json.gz", _WHAT)
-  sheet = _files.find(root, "emoji/sheet.webp", _WHAT)
-  try:
-    meta = json.loads(_files.gunzip(path))
-    items = meta["items"]
-    names = tuple(item["name"] for item in items)
-    keywords = tuple(_listed(it["name"], it["keywords"]) for it in items)
-    group = np.array([item["group"] for item in items], np.int32)
-    split = np.array([str(named(item["split"])) for item in items])
-  except (ValueError, KeyError, TypeError) as error:
-    raise UserError(
-      f"'{path}' has unexpected content: {error!r}.", _WHAT
-    ) from error
-  if tuple(meta.get("groups", ())) != GROUPS:
-    raise UserError(
-      f"The groups of '{path}' are {meta.get('groups')}.",
-      f"Expected {', '.join(GROUPS)}.",
-    )
-  images = _tiles(sheet, len(items))
-  _files.readonly(images, group, split)
-  return Emoji(images, names, keywords, group, split)
-
-
-def _listed(name: str, keywords: list[str]) -> str:
-  """Keywords in one text, without one that repeats the name."""
-  words = [word.replace("_", " ") for word in keywords]
-  return ", ".join(word for word in words if word != name)
-
-
-def _tiles(path: str, count: int) -> UInt8[np.ndarray, "N 64 64 3"]:
-  from PIL import Image
-
-  try:
-    with Image.open(path) as image:
-      sheet = np.asarray(image.convert("RGB"))
-    tiles = sheet.reshape(-1, SIDE, 25, SIDE, 3).transpose(0, 2, 1, 3, 4)
-  except (OSError, ValueError) as error:
-    raise UserError(f"'{path}' cannot be read: {error}.", _WHAT) from error
-  tiles = tiles.reshape(-1, SIDE, SIDE, 3)
-  if len(tiles) < count:
-    raise UserError(
-      f"'{path}' has {len(tiles)} images, expected {count}.", _WHAT
-    )
-  return tiles[:count].copy()
 
 
 def _smaller(images: UInt8[np.ndarray, "N S S 3"], factor: int) -> np.ndarray:
