@@ -38,6 +38,8 @@ from kdjax.students import trained
 from kdjax.students.inputs import Input
 from kdjax.students.signature import Signature
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnxruntime", reason='needs pip install -e ".[export]"')
 
 FORMATS = ("stablehlo", "onnx", "safetensors")

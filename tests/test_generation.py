@@ -230,6 +230,7 @@ def test_what_has_ended_stays_so():
     assert not (mask[:, 1:] & ~mask[:, :-1]).any()
 
 
+@pytest.mark.slow
 def test_longer_padding_changes_no_value():
   model, variables = network(length=2 * T)
   run = jax.jit(functools.partial(model.apply, train=False))
@@ -274,6 +275,7 @@ def test_a_later_token_changes_no_earlier_logits():
       ).all()
 
 
+@pytest.mark.slow
 def test_an_absent_modality_has_no_effect():
   model, variables = network()
   run = jax.jit(functools.partial(model.apply, train=False))

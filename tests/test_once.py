@@ -183,6 +183,7 @@ def test_once_equals_the_same_transforms_in_each_step(runs, stage):
   close(*({key: of[key]["seeds"] for key in same} for of in metrics))
 
 
+@pytest.mark.slow
 def test_a_student_with_its_head_reads_raw_inputs():
   """Of SimKD, which predicts through the teacher's classifier."""
   raw = arrays.load("test", held="senses").columns

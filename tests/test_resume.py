@@ -112,6 +112,7 @@ def assert_same(workdir, expected, stages=STAGES):
       assert np.array_equal(stored[key], leaf, equal_nan=True), (stage, key)
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_killed_continues_to_the_same_end(tmp_path):
   flags = ("--stage=alone", "--config.seeds=1")
   uninterrupted, killed = tmp_path / "whole", tmp_path / "killed"

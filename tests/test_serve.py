@@ -180,6 +180,7 @@ def exported(run, tmp_path_factory):
   return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stages", [["alone"], ["teacher", "alone"]])
 def test_exported_folders_answer_as_their_students(run, exported, stages):
   one = Service(opening.of_folders([f"{exported / it}" for it in stages]))
@@ -199,6 +200,7 @@ def test_exported_folders_answer_as_their_students(run, exported, stages):
     )
 
 
+@pytest.mark.slow
 def test_two_exports_of_one_student_are_told_by_their_folders(
   exported, tmp_path
 ):
@@ -209,6 +211,7 @@ def test_two_exports_of_one_student_are_told_by_their_folders(
   assert [*served.students] == [f"digits/alone ({it})" for it in folders]
 
 
+@pytest.mark.slow
 def test_a_student_without_a_result_is_not_served(run, tmp_path):
   export.export(
     run,

@@ -437,6 +437,7 @@ def test_ids_are_not_imputed():
     build.build(plain, "text").data_statistics(0)
 
 
+@pytest.mark.slow
 def test_listed_subsets_are_those_of_all_that_are_listed(tmp_path):
   listed = (("y",), ("x", "y"))
   lost = config.corruption(("x", "y"), levels=(0.0, 1.0))

@@ -108,6 +108,7 @@ def test_an_option_with_another_value_is_a_change(plain, tmp_path, path):
     workdir.check_config(folder, plain)
 
 
+@pytest.mark.slow
 def test_a_stage_of_before_the_newest_knobs_is_continued(tmp_path):
   """By a real run: the second one trains nothing and keeps the numbers."""
   experiment = plan("one", seeds=1, steps=2)
