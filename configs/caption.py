@@ -47,6 +47,9 @@ from kdjax.config import (
 # Ids of words: in names of training pictures, and in other texts at most.
 NAMES, WORDS = 1249, 4000
 
+# Training pictures of each class that have their name, in the mode "few".
+NAMED = 100
+
 # Words of a text: of emoji, and of a table.
 LENGTH, LONGER = 10, 20
 
@@ -55,8 +58,8 @@ DISTILLED, ALONE = ("token", "sequence", "on_policy"), "alone"
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  """The experiment; "smoke" is a short one, "table" one on your own data."""
-  mode = mode_of(argument, "smoke", "table")
+  """The experiment, or that of a mode."""
+  mode = mode_of(argument, "smoke", "few", "table")
   smoke = mode == "smoke"
   if mode == "table":
     columns = {"image": "image", "text": "text"}
@@ -78,6 +81,7 @@ def get_config(argument: str = "") -> ConfigDict:
     vocabulary_size=WORDS,
     length=LENGTH,
     apart=True,
+    names_per_class=NAMED if mode == "few" else 0,
     limit=64 if smoke else 0,
     pipelines={
       "train": {

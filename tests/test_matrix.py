@@ -21,7 +21,8 @@ from kdjax.training import workdir
 GUIDE = pathlib.Path(registry.PACKAGE) / "methods" / "README.md"
 METHODS = registry.names("methods")
 LEAST = 60
-STEP = 37
+# Every so many cells are run in the first tier, and in the second.
+STEP, SLOW_STEP = 37, 5
 
 # Real steps: of every way in which layers are brought together.
 STEPPED = (
@@ -97,20 +98,23 @@ def test_eighty_cells_are_as_the_guide_says():
 
 
 @pytest.mark.slow
-def test_every_cell_runs_or_names_two_methods_that_do_as_the_guide_says():
-  outcomes = {cell: matrix.outcome(*cell) for cell in cells()}
+def test_one_cell_of_five_runs_or_names_two_methods_that_do_as_the_guide_says():
+  # `python tests/test_matrix.py` runs all, and writes the table.
   known = table()
-  for cell in outcomes:
-    check(cell, outcomes.__getitem__, known)
-  for pair in matrix.pairs():
-    runs = [method for method in METHODS if not outcomes[method, *pair]]
-    assert len(runs) >= LEAST, f"{pair} has {len(runs)} methods"
-  lines = "\n".join(matrix.block(outcomes))
-  text = GUIDE.read_text().partition(matrix.START)[2].partition(matrix.END)[0]
-  assert text.strip() == lines, (
-    f"Write this between {matrix.START} and {matrix.END} of {GUIDE}, with"
-    f" `python tests/test_matrix.py`:\n{lines}"
-  )
+  outcome = functools.cache(lambda cell: matrix.outcome(*cell))
+  for cell in cells()[::SLOW_STEP]:
+    check(cell, outcome, known)
+
+
+def test_every_pair_has_many_methods():
+  known = table()
+  for teacher, student in matrix.pairs():
+    letter, by_method = matrix.LETTERS[student], {}
+    for method in METHODS:
+      letters = known.get(method, {}).get(teacher)
+      by_method[method] = letters is None or letter in letters
+    runs = [method for method, does in by_method.items() if does]
+    assert len(runs) >= LEAST, f"{teacher}, {student}: {len(runs)} methods"
 
 
 @pytest.mark.slow
