@@ -100,6 +100,16 @@ def test_a_shorter_text_has_the_loss_of_its_tokens_only(name):
   equal(loss(make(0), make(1), mask), loss(short(0), short(1)))
 
 
+def test_attention_to_an_encoder_has_a_mask_of_its_queries_alone():
+  student, teacher = draw(0, B, M, T, 7), draw(1, B, M, T, 7)
+  found = attention_mse(student, teacher, MASK, floor=None, cross=True)
+  square = (np.asarray(student, float) - np.asarray(teacher, float)) ** 2
+  rows = [square[i, :, :count] for i, count in enumerate(LENGTHS)]
+  equal(found, [row.mean() if row.size else 0.0 for row in rows])
+  with pytest.raises(ShapeError, match="4 tokens to 7 others.*`cross=True`"):
+    attention_mse(student, teacher, MASK)
+
+
 def test_scores_far_below_the_floor_match_any_others_that_are():
   student = scores(0).at[..., -1].set(-1e4)
   teacher = scores(1).at[..., -1].set(-3e3)
