@@ -106,7 +106,7 @@ def test_attention_to_an_encoder_has_a_mask_of_its_queries_alone():
   square = (np.asarray(student, float) - np.asarray(teacher, float)) ** 2
   rows = [square[i, :, :count] for i, count in enumerate(LENGTHS)]
   equal(found, [row.mean() if row.size else 0.0 for row in rows])
-  with pytest.raises(ShapeError, match="4 tokens to 7 others.*`cross=True`"):
+  with pytest.raises(ShapeError, match=r"4 tokens to 7 others.*`cross=True`"):
     attention_mse(student, teacher, MASK)
 
 

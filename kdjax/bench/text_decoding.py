@@ -40,8 +40,6 @@ def measure(
   seconds: float,
   rounds: int,
   log: Callable[[str], None] = lambda line: None,
-  lengths: Sequence[int] = LENGTHS,
-  batches: Sequence[int] = BATCHES,
 ) -> dict[str, Any]:
   """Times every way to write texts; the ways take turns.
 
@@ -49,8 +47,6 @@ def measure(
     seconds: of each way, over all rounds.
     rounds: each measures every way once.
     log: is called with lines about the progress.
-    lengths: numbers of tokens.
-    batches: numbers of texts that are written together.
 
   Returns:
     {"decoder": its sizes, "cases": [{"case", "length", "batch_size", "same":
@@ -60,8 +56,8 @@ def measure(
     "same" are `quartiles`.
   """
   cases = []
-  for length in lengths:
-    for rows in batches:
+  for length in LENGTHS:
+    for rows in BATCHES:
       name = f"{length} tokens, batch {rows}"
       log(name)
       ways = programs(length, rows)
@@ -108,7 +104,7 @@ def programs(
     return model.apply(variables, inputs, train=False)[output]
 
   functions = {RECOMPUTED: functools.partial(by_whole_passes, model)}
-  for output in ("greedy", "sampled", "beam"):
+  for output in WAYS[1:]:
     functions[output] = functools.partial(written, output=output)
   return {
     way: functools.partial(jax.jit(function), variables, inputs)
