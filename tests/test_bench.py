@@ -180,7 +180,7 @@ def test_every_way_writes_all_tokens_and_greedy_ones_are_equal(
 
 def test_a_text_that_ends_early_is_not_timed():
   full = np.ones((2, 4), int)
-  texts = {way: full for way in text_decoding.WAYS}
+  texts = dict.fromkeys(text_decoding.WAYS, full)
   assert text_decoding._checked(texts) == 1.0
   early = np.array([[1, 1, 1, 1], [1, 0, 0, 0]])
   with pytest.raises(RuntimeError, match="'sampled' wrote the end"):

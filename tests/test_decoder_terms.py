@@ -178,9 +178,7 @@ def plan_of_methods(names):
   known = stages({"cross_entropy": WORDS})
   student = known.pop("student")
   for name in names:
-    method = kdjax.find("methods", name)
-    for number, stage in enumerate(method(student, **METHODS[name])):
-      known[f"{name}{number}"] = stage
+    known |= config.method(name, student, **METHODS[name])
   return config.experiment("x", data=hold(T), stages=known)
 
 
