@@ -14,7 +14,7 @@ def attention_mse(
   *,
   floor: float | None = -100.0,
   summed: bool = False,
-  cross: bool = False,
+  cross: bool | None = None,
   reduction: str = "mean",
 ) -> Float[Array, "B"]:
   """Matches the student's attention scores, before the softmax.
@@ -39,7 +39,7 @@ def attention_mse(
     floor: scores at or below it are set to 0; None is no floor.
     summed: whether to sum scores over heads first (TextBrewer's att_mse_sum).
     cross: whether the keys are positions of an encoder, all of which count: the
-      mask is then of the queries alone.
+      mask is then of the queries alone. None is whether T and S differ.
     reduction: "mean" or "sum".
   """
   if reduction not in ("mean", "sum"):
@@ -49,6 +49,7 @@ def attention_mse(
   same_shape(student=student, teacher=teacher)
   square = (student - teacher) ** 2
   T, S = square.shape[2:]
+  cross = T != S if cross is None else cross
   if not cross and T != S:
     raise ShapeError(
       f"The attention is of {T} tokens to {S} others.",

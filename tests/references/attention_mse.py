@@ -18,10 +18,12 @@ def attention_mse(
   *,
   floor=-100.0,
   summed=False,
-  cross=False,
+  cross=None,
   reduction="mean",
 ):
   examples, heads, tokens, others = student.shape
+
+  cross = tokens != others if cross is None else cross
 
   def score(scores, i, head, query, key):
     number = (
