@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from kdjax import cli, registry
-from kdjax.bench import decoding, feed_throughput, timing
+from kdjax.bench import decoding, feed_throughput, text_decoding, timing
 from kdjax.config import fields
 from kdjax.feed import loaders
 from kdjax.verbs import bench
@@ -146,6 +146,47 @@ def test_pngs_are_decoded_in_every_way(monkeypatch, capsys, few_rounds):
   assert all(int(rate.replace(",", "")) > 0 for rate in rows.values())
   assert re.search(r"^  bare.* 1.00 +1.00 to 1.00$", printed, re.MULTILINE)
   assert multiprocessing.active_children() == []
+
+
+@pytest.mark.slow
+def test_every_way_writes_all_tokens_and_greedy_ones_are_equal(
+  monkeypatch, tmp_path, capsys
+):
+  small = {"vocabulary": 11, "width": 8, "depth": 1, "heads": 2, "beams": 2}
+  monkeypatch.setattr(text_decoding, "DECODER", small)
+  monkeypatch.setattr(text_decoding, "WIDTHS", (2,))
+  monkeypatch.setattr(text_decoding, "LENGTHS", (6,))
+  monkeypatch.setattr(text_decoding, "BATCHES", (1, 3))
+  out = tmp_path / "text.json"
+  cli.main(["bench", "text", "--seconds=0.02", "--rounds=2", f"--out={out}"])
+  printed = capsys.readouterr().out
+  assert printed.count("Every text has 6 tokens; 100.0 % of the greedy") == 2
+  result = json.loads(out.read_text())
+  assert result["kind"] == "text"
+  cases = result["cases"]
+  assert [case["case"] for case in cases] == [
+    "6 tokens, batch 1",
+    "6 tokens, batch 3",
+  ]
+  for case in cases:
+    assert case["same"] == 1.0
+    assert [row["way"] for row in case["rows"]] == list(text_decoding.WAYS)
+    for row in case["rows"]:
+      assert row["milliseconds"]["low"] > 0
+      assert row["tokens_per_second"]["low"] > 0
+      assert is_spread(row["faster"])
+    assert case["rows"][0]["faster"]["median"] == 1.0
+
+
+def test_a_text_that_ends_early_is_not_timed():
+  full = np.ones((2, 4), int)
+  texts = dict.fromkeys(text_decoding.WAYS, full)
+  assert text_decoding._checked(texts) == 1.0
+  early = np.array([[1, 1, 1, 1], [1, 0, 0, 0]])
+  with pytest.raises(RuntimeError, match="'sampled' wrote the end"):
+    text_decoding._checked({**texts, "sampled": early})
+  other = np.array([[1, 1, 1, 1], [1, 2, 1, 1]])
+  assert text_decoding._checked({**texts, "greedy": other}) == 0.5
 
 
 def test_the_images_are_crops_of_photographs_as_in_their_manifest(tmp_path):

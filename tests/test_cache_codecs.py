@@ -244,7 +244,25 @@ def test_classes_are_as_small_as_their_number_allows(K, dtype):
   assert stored("top2", x).argmax(axis=1).tolist() == [K - 1, 0]
 
 
-@pytest.mark.parametrize("shape", [(5,), (4,), (), (9, 9)])
+@pytest.mark.parametrize("rest", codecs.RESTS)
+@pytest.mark.parametrize("rows", [0, N])
+def test_top_stores_each_position_as_a_row_of_its_own(rows, rest):
+  x = logits(shape=(rows, 2, 3, K))
+  codec = codecs.find("top4")
+  announced = {
+    part: ((rows, *row.shape), row.dtype)
+    for part, row in codec.parts(x.shape[1:]).items()
+  }
+  encoded = codec.encode(x)
+  assert announced == {
+    part: (stored.shape, stored.dtype) for part, stored in encoded.items()
+  }
+  alone = stored("top4", x.reshape(-1, K), rest=rest)
+  found = stored("top4", x, rest=rest)
+  np.testing.assert_array_equal(found, alone.reshape(x.shape))
+
+
+@pytest.mark.parametrize("shape", [(5,), (4,), (), (9, 5)])
 def test_top_refuses_what_is_no_row_of_more_classes(shape):
   with pytest.raises(ShapeError, match="top5 cannot store"):
     codecs.find("top5").parts(shape)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiled import compile_losses
+from references.attention_mse import attention_mse as reference
 
 from kdjax.errors import ShapeError
 from kdjax.losses.attention_cross_entropy import attention_cross_entropy
@@ -98,6 +99,25 @@ def test_a_shorter_text_has_the_loss_of_its_tokens_only(name):
   cut = lambda x: x[:, :, :3, :3] if x.ndim == 4 else x[:, :3]
   short = lambda seed: jax.tree.map(cut, make(seed))
   equal(loss(make(0), make(1), mask), loss(short(0), short(1)))
+
+
+def test_attention_to_an_encoder_has_a_mask_of_its_queries_alone():
+  student, teacher = draw(0, B, M, T, 7), draw(1, B, M, T, 7)
+  found = attention_mse(student, teacher, MASK, floor=None, cross=True)
+  square = (np.asarray(student, float) - np.asarray(teacher, float)) ** 2
+  rows = [square[i, :, :count] for i, count in enumerate(LENGTHS)]
+  equal(found, [row.mean() if row.size else 0.0 for row in rows])
+  with pytest.raises(ShapeError, match=r"4 tokens to 7 others.*`cross=True`"):
+    attention_mse(student, teacher, MASK, cross=False)
+
+
+def test_self_attention_equals_its_reference():
+  """Tests over all losses draw another number of keys."""
+  found = attention_mse(scores(0), scores(1), MASK, floor=None)
+  given = (np.asarray(it) for it in (scores(0), scores(1), MASK[:2]))
+  student, teacher, mask = given
+  expected = reference(student[:2], teacher[:2], mask, floor=None)
+  equal(found[:2], expected)
 
 
 def test_scores_far_below_the_floor_match_any_others_that_are():

@@ -86,7 +86,7 @@ def reads_of(name):
       continue
     if kind.startswith("Int"):
       reads[argument] = "batch/text"
-    elif "T T" in kind:
+    elif "T T" in kind or "T S" in kind:
       reads[argument] = f"{argument}/scores00"
     elif kind.startswith("tuple"):
       reads[argument] = (f"{argument}/block00", f"{argument}/block01")

@@ -113,6 +113,7 @@ def seconds_per_call(
     warm_up: how many calls to make before.
     max_pending: after how many calls to wait for their arrays.
   """
+  arrays = None
   for _ in range(warm_up):
     arrays = function()
   jax.block_until_ready(arrays)

@@ -133,6 +133,8 @@ class Int8:
 class Top:
   """The k largest of K logits, and the log-sum-exp of the others.
 
+  A row is one vector of logits [K], or one for each position: [T K].
+
   The largest logit is stored in float32. The others are stored in float16 as
   differences from it, at most 65504: logits near the largest, which have most
   of the probability, are the most exact. Equal logits are ordered by class.
@@ -147,17 +149,20 @@ class Top:
     """See `Codec`.
 
     Raises:
-      ShapeError: the row is not a vector of more than k logits.
+      ShapeError: the last axis has no more than k logits.
     """
-    if len(shape) != 1 or shape[0] <= self.k:
+    if not shape or shape[-1] <= self.k:
       raise ShapeError(
         f"top{self.k} cannot store an output of shape {list(shape)}.",
-        f"Expected logits [K] of more than {self.k} classes. float32, "
+        f"Expected logits [K] or [T K] of more than {self.k} classes. float32, "
         "bfloat16, float16 and int8 store any output.",
       )
+    *places, K = shape
     dtypes = [np.uint8, np.uint16, np.uint32]
-    small = next(t for t in dtypes if shape[0] - 1 <= np.iinfo(t).max)
-    row = lambda *parts: jax.ShapeDtypeStruct(parts[:-1], np.dtype(parts[-1]))
+    small = next(t for t in dtypes if np.iinfo(t).max >= K - 1)
+    row = lambda *parts: jax.ShapeDtypeStruct(
+      (*places, *parts[:-1]), np.dtype(parts[-1])
+    )
     return {
       "top": row(np.float32),
       "gaps": row(self.k - 1, np.float16),
@@ -167,8 +172,8 @@ class Top:
 
   def encode(self, x: np.ndarray) -> Parts:
     """See `Codec`."""
-    spec = self.parts(x.shape[1:])
-    x = finite(x)
+    spec, rows = self.parts(x.shape[1:]), len(x)
+    x = finite(x).reshape(-1, x.shape[-1])
     classes, kept = _largest(x, self.k)
     values = np.take_along_axis(x, classes, axis=1)
     with np.errstate(over="ignore"):
@@ -176,16 +181,27 @@ class Top:
     others = np.where(kept, -np.inf, x)
     highest = others.max(axis=1)
     mass = np.exp(others - highest[:, None]).sum(axis=1, dtype=np.float64)
-    return {
+    encoded = {
       "top": values[:, 0],
-      "gaps": np.maximum(gaps, -_LARGEST_FLOAT16).astype(np.float16),
-      "classes": classes.astype(spec["classes"].dtype),
-      "rest": (highest + np.log(mass)).astype(np.float32),
+      "gaps": np.maximum(gaps, -_LARGEST_FLOAT16),
+      "classes": classes,
+      "rest": highest + np.log(mass),
+    }
+    return {
+      part: value.reshape(rows, *spec[part].shape).astype(spec[part].dtype)
+      for part, value in encoded.items()
     }
 
   def decode(self, parts, shape, *, rest="spread"):
     """See `Codec`."""
-    (K,) = shape
+    *places, K = shape
+    own = self.parts((K,))
+    rows = len(parts["top"])
+    count = rows * math.prod(places)
+    parts = {
+      part: parts[part].reshape(count, *of_one.shape)
+      for part, of_one in own.items()
+    }
     top = parts["top"][:, None]
     below = top + parts["gaps"].astype(jnp.float32)
     values = jnp.concatenate([top, below], axis=1)
@@ -195,9 +211,10 @@ class Top:
       fill = values[:, -1:] - _DROPPED
     else:
       raise UserError(f"No rest '{rest}'.", exists=RESTS, near=rest)
-    rows = jnp.arange(len(top))[:, None]
+    each = jnp.arange(len(top))[:, None]
     others = jnp.broadcast_to(fill, (len(top), K))
-    return others.at[rows, parts["classes"]].set(values, unique_indices=True)
+    found = others.at[each, parts["classes"]].set(values, unique_indices=True)
+    return found.reshape(rows, *places, K)
 
 
 def find(name: str) -> Codec:

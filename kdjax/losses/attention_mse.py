@@ -3,17 +3,18 @@
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from kdjax.errors import UserError, same_shape
+from kdjax.errors import ShapeError, UserError, same_shape
 from kdjax.types import Array
 
 
 def attention_mse(
-  student: Float[Array, "B _ T T"],
-  teacher: Float[Array, "B _ T T"],
+  student: Float[Array, "B _ T S"],
+  teacher: Float[Array, "B _ T S"],
   mask: Bool[Array, "B T"] | None = None,
   *,
   floor: float | None = -100.0,
   summed: bool = False,
+  cross: bool | None = None,
   reduction: str = "mean",
 ) -> Float[Array, "B"]:
   """Matches the student's attention scores, before the softmax.
@@ -22,7 +23,7 @@ def attention_mse(
     S(x) = x where x > floor, else 0
 
   over h heads, q queries and k keys; q and k are unmasked tokens. N is the
-  number of summands (heads T T), or 1 with reduction="sum".
+  number of summands (heads T S), or 1 with reduction="sum".
 
   Jiao et al., "TinyBERT: Distilling BERT for Natural Language Understanding",
   Findings of EMNLP 2020, arXiv:1909.10351, Eq. (7).
@@ -37,6 +38,8 @@ def attention_mse(
     mask: True at tokens, False at padding; None is all tokens.
     floor: scores at or below it are set to 0; None is no floor.
     summed: whether to sum scores over heads first (TextBrewer's att_mse_sum).
+    cross: whether the keys are positions of an encoder, all of which count: the
+      mask is then of the queries alone. None is whether T and S differ.
     reduction: "mean" or "sum".
   """
   if reduction not in ("mean", "sum"):
@@ -45,12 +48,21 @@ def attention_mse(
   teacher = _scores(teacher, floor, summed)
   same_shape(student=student, teacher=teacher)
   square = (student - teacher) ** 2
-  count = jnp.full(square.shape[0], square.shape[2] ** 2, jnp.float32)
+  T, S = square.shape[2:]
+  cross = T != S if cross is None else cross
+  if not cross and T != S:
+    raise ShapeError(
+      f"The attention is of {T} tokens to {S} others.",
+      "Expected that of tokens to each other, or `cross=True`.",
+    )
+  count = jnp.full(square.shape[0], T * S, jnp.float32)
   if mask is not None:
-    both = mask[:, None, :, None] & mask[:, None, None, :]
-    square = jnp.where(both, square, 0.0)
-    tokens = jnp.sum(mask, axis=1, dtype=jnp.float32)
-    count = jnp.maximum(tokens, 1.0) ** 2
+    counted = mask[:, None, :, None]
+    tokens = jnp.maximum(jnp.sum(mask, axis=1, dtype=jnp.float32), 1.0)
+    count = tokens * (S if cross else tokens)
+    if not cross:
+      counted = counted & mask[:, None, None, :]
+    square = jnp.where(counted, square, 0.0)
   loss = jnp.sum(square, axis=(1, 2, 3))
   return loss / (count * square.shape[1]) if reduction == "mean" else loss
 

@@ -149,6 +149,17 @@ class Model(nn.Module):
       outputs |= self._written(inputs, kept, mask, train)
     return outputs
 
+  def remember(self, inputs: dict[str, Array]):
+    """What the decoder keeps of the encoders, and the mask of its positions."""
+    memory, mask = self._encode(inputs, {}, False)
+    return self.decoder.remember(memory), mask
+
+  def logits(self, text, kept, mask: Bool[Array, "B S"]) -> Array:
+    """Logits [B T V] of a whole text [B T], from what `remember` returns."""
+    outputs = {}
+    self.decoder(text, kept, mask, outputs, train=False)
+    return outputs["logits"]
+
   def _names(self) -> list[str]:
     """The encoders' names, sorted: independent of a config's order."""
     return sorted(self.encoders)
@@ -194,7 +205,7 @@ class Model(nn.Module):
     keys = jnp.broadcast_to(jax.random.key(0), mask.shape[:1])
     if train:
       # Texts are those of a network in evaluation mode.
-      kept, mask = call(Model._remembered, inputs)
+      kept, mask = call(Model.remember, inputs)
       if self.has_rng("dropout"):
         keys = jax.random.split(self.make_rng("dropout"), mask.shape[0])
     state = call(Model._begin, jax.lax.stop_gradient(kept), mask)
@@ -215,10 +226,6 @@ class Model(nn.Module):
       if name != "sampled":
         outputs[f"{name}_score"] = text.score
     return outputs
-
-  def _remembered(self, inputs):
-    memory, mask = self._encode(inputs, {}, False)
-    return self.decoder.remember(memory), mask
 
   def _begin(self, kept, mask):
     return self.decoder.begin(kept, mask, self.length)

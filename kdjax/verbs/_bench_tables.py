@@ -134,6 +134,25 @@ def of_pairs(result: Mapping[str, Any]) -> Iterator[Any]:
     yield ""
 
 
+def of_texts(result: Mapping[str, Any]) -> Iterator[Any]:
+  """For each number of tokens and texts, a row for each way to write them."""
+  yield f"encoder_decoder: {result['decoder']}"
+  for case in result["cases"]:
+    heads = ["ms", "", "tokens/s", "", "faster", ""]
+    table = terminal.table(case["case"], ["way"], heads)
+    for row in case["rows"]:
+      table.add_row(
+        row["way"],
+        *_spread(row["milliseconds"], ".2f"),
+        *_spread(row["tokens_per_second"], ",.0f"),
+        *_spread(row["faster"], ".2f"),
+      )
+    yield ""
+    yield table
+    same = f"{_percent(case['same'])} of the greedy texts are equal"
+    yield f"Every text has {case['length']} tokens; {same}."
+
+
 def of_comparison(
   compared: Mapping[str, Any], now: Any, before: Any
 ) -> Iterator[Any]:

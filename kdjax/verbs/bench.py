@@ -1,4 +1,4 @@
-"""Times a training step and its parts, feeds, or pairs of networks.
+"""Times a training step and its parts, feeds, pairs of networks, or decoding.
 
   kdjax bench --config=configs/digits.py --stage=distilled
   kdjax bench --config=configs/digits.py --methods --out=now.json
@@ -7,6 +7,7 @@
   kdjax bench --methods
   kdjax bench data [--config=configs/cifar100.py --stage=alone --workers=4]
   kdjax bench pairs [--pairs=mlp,av] [--torch=torch_loop.py --python=python3]
+  kdjax bench text
 
 kdjax bench: the time of a stage's step, by its parts. No stage needs to have
 run: teachers have initial variables. Each row of the first table is a program
@@ -29,6 +30,12 @@ with a cache, on networks of common sizes. --torch is a PyTorch loop that is
 timed in turns with them (see kdjax/bench/torch_process.py); --python is the
 Python that imports torch.
 
+kdjax bench text: a small decoder writes 32 and 128 tokens about 1 and 32
+images: greedily, by draws and by a beam of 4, with the keys and values of
+earlier tokens kept, and greedily by a pass over the whole text for every token.
+"faster" is the time of the whole passes divided by the row's. No text ends
+early, so that all ways write as many tokens.
+
 Every number is the median over rounds, each of which measures everything once;
 next to it are the quartiles.
 """
@@ -48,7 +55,7 @@ from kdjax.verbs import _bench_tables
 
 ROUNDS = 15
 
-COMMANDS = ("data", "pairs")
+COMMANDS = ("data", "pairs", "text")
 
 # Flag -> the commands that accept it; "" is `kdjax bench` without a word.
 ACCEPTED = {
@@ -99,7 +106,8 @@ def main(values: flags.FlagValues, arguments: list[str]) -> None:
     before = comparison.load(values.against, kind)
   load, cores = os.getloadavg()[0], os.cpu_count() or 1
   settings = {"seconds": values.seconds, "rounds": values.rounds}
-  measure = {"": _stage, "data": _data, "pairs": _pairs}[command]
+  measures = {"": _stage, "data": _data, "pairs": _pairs, "text": _text}
+  measure = measures[command]
   numbers, tables = measure(values, settings)
   _bench_tables.show(tables(numbers))
   if load > cores / 4:
@@ -175,7 +183,7 @@ def _load_warning(load: float, cores: int, torch: str | None) -> str:
 
 def _kind(values: flags.FlagValues, command: str) -> str:
   """The kind of the result; results of one kind can be compared."""
-  if command == "pairs":
+  if command in ("pairs", "text"):
     return command
   if values.config is None:
     return "decoding" if command else "methods"
@@ -250,3 +258,11 @@ def _pairs(values, settings) -> tuple[dict[str, Any], Callable]:
     if torch:
       torch.close()
   return numbers, _bench_tables.of_pairs
+
+
+def _text(values, settings) -> tuple[dict[str, Any], Callable]:
+  """Times ways to write texts."""
+  from kdjax.bench import text_decoding
+
+  numbers = text_decoding.measure(log=_log, **settings)
+  return numbers, _bench_tables.of_texts

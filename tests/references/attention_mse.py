@@ -3,7 +3,12 @@
 import numpy as np
 
 ZERO = True
-OPTIONS = ({"floor": None}, {"floor": -1e-3}, {"summed": True, "floor": None})
+OPTIONS = (
+  {"floor": None},
+  {"floor": -1e-3},
+  {"summed": True, "floor": None},
+  {"cross": True},
+)
 
 
 def attention_mse(
@@ -13,9 +18,12 @@ def attention_mse(
   *,
   floor=-100.0,
   summed=False,
+  cross=None,
   reduction="mean",
 ):
-  examples, heads, tokens, _ = student.shape
+  examples, heads, tokens, others = student.shape
+
+  cross = tokens != others if cross is None else cross
 
   def score(scores, i, head, query, key):
     number = (
@@ -32,7 +40,7 @@ def attention_mse(
       (score(student, i, h, q, k) - score(teacher, i, h, q, k)) ** 2
       for h in range(1 if summed else heads)
       for q in places
-      for k in places
+      for k in (range(others) if cross else places)
     ]
     losses[i] = sum(squares)
     if reduction == "mean":
