@@ -210,10 +210,9 @@ class Flow:
       key: self.batch[own] for key, own in keys.items() if own in self.batch
     }
     modalities = [key for key in module.reads if "/" not in key]
-    # A trained network does not read what it writes.
-    writes = getattr(module, "writes", ())
     for key in modalities:
-      if key not in chosen and key not in writes:
+      # A trained network does not read what it writes.
+      if key not in chosen and key not in getattr(module, "writes", ()):
         raise UserError(
           f"The network '{name}' reads '{key}', which the data lacks.",
           exists=(key for key in self.batch if "/" not in key),
