@@ -904,6 +904,18 @@ def test_few_names_of_emoji_are_known_and_of_each_class_as_many():
 
 
 @there
+def test_pieces_do_not_tell_a_name_that_is_not_known(reader):
+  options = {"root": ROOT, "apart": True, "names_per_class": 20}
+  options |= {"tokenizer": reader, "pieces": 7}
+  few = emoji.load("train", 0, **options).columns
+  has = few["has/text"]
+  np.testing.assert_array_equal(few["has/pieces"], has)
+  assert not few["pieces"][~has].any() and not few["mask/pieces"][~has].any()
+  assert few["mask/pieces"][has].any(axis=1).all()
+  assert few.keys() == emoji.spec(**options).keys()
+
+
+@there
 def test_smaller_emoji_are_means_of_squares():
   large = emoji.load("test", root=ROOT).columns["image"].astype(float)
   for size in (32, 16):

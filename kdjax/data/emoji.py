@@ -101,11 +101,13 @@ def spec(**options) -> Spec:
   words = _texts.spec(chosen["length"])
   if chosen["apart"]:
     words |= {key.replace("text", KEYWORDS): it for key, it in words.items()}
+  words |= _texts.spec(chosen["length"], chosen["tokenizer"], chosen["pieces"])
   if chosen["names_per_class"]:
-    words["has/text"] = jax.ShapeDtypeStruct((), np.bool_)
+    for key in ("text", "pieces"):  # both hold the name
+      if key in words:
+        words[f"has/{key}"] = jax.ShapeDtypeStruct((), np.bool_)
   return {
     "image": jax.ShapeDtypeStruct((size, size, 3), np.uint8),
-    **_texts.spec(chosen["length"], chosen["tokenizer"], chosen["pieces"]),
     **words,
     "label": jax.ShapeDtypeStruct((), np.int32),
     "index": jax.ShapeDtypeStruct((), np.int32),
@@ -142,9 +144,9 @@ def load(
     pieces: the tokenizer's ids of a text; longer texts are cut.
     apart: whether the text is the name alone, and the keywords are another
       text, `keywords`, each with a vocabulary of its own.
-    names_per_class: training images per class whose name is known (`has/text`),
-      drawn by the seed; those of a class with fewer all are. 0 is all. Needs
-      `apart`.
+    names_per_class: training images per class whose name is known (`has/text`,
+      `has/pieces`), drawn by the seed; those of a class with fewer all are. 0
+      is all. Needs `apart`.
     labels_per_class: training labels kept per class, drawn by the seed; the
       others are -1. A class with fewer keeps all; 0 keeps all of every class.
     limit: the largest size of any split, stratified by group; 0 is no limit.
@@ -173,7 +175,7 @@ def load(
   labels = whole.group[rows]
   arrays = _texts.columns(words, texts, length, tokenizer, pieces)
   if names_per_class:
-    arrays |= _named(arrays, labels, split, names_per_class, seed or 0)
+    arrays = _named(arrays, labels, split, names_per_class, seed or 0)
   if labels_per_class and split == "train":
     labels = _subset.keep_labels(
       labels, labels_per_class, seed or 0, or_all=True
@@ -190,17 +192,16 @@ def load(
 
 
 def _named(arrays, labels, split: str, per_class: int, seed: int) -> dict:
-  """The names that are known, with `has/text`; of other splits all are."""
+  """The texts, in training zeros where the name is not known, and `has/..`."""
   has = np.ones(len(labels), bool)
   if split == "train":
     kept = _subset.keep_labels(labels, per_class, seed, or_all=True)
     has = kept >= 0
-  known = {key: np.where(has[:, None], x, 0) for key, x in arrays.items()}
-  return {
-    "text": known["text"],
-    "mask/text": known["mask/text"].astype(bool),
-    "has/text": has,
+  known = {
+    key: np.where(has[:, None], x, np.zeros_like(x))
+    for key, x in arrays.items()
   }
+  return known | {f"has/{key}": has for key in arrays if "/" not in key}
 
 
 def _keywords(root: str, vocabulary_size: int, rows, length: int):

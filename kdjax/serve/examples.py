@@ -58,7 +58,8 @@ def of_test_split(
     count = min(COUNT, len(source))
     chosen = np.linspace(0, len(source) - 1, count).astype(int)
     rows = [source[int(position)] for position in chosen]
-    texts = _texts(dataset, options)
+    readers = getattr(dataset, "readers", lambda **_: {})(**options)
+    texts = _texts(dataset, options, readers)
   except Exception as error:
     # A data set is anybody's code and may be missing on this machine. The
     # students need nothing of it but its description.
@@ -66,7 +67,6 @@ def of_test_split(
     return []
   inputs = inputs_of(one.signature for one in students.values())
   result = students[first].signature.results[0]
-  readers = getattr(dataset, "readers", lambda **_: {})(**options)
   return [
     Example(_label(row, result, readers), _given(row, inputs, texts))
     for row in rows
@@ -74,9 +74,10 @@ def of_test_split(
   ]
 
 
-def _texts(dataset: Any, options: Mapping[str, Any]) -> Callable:
+def _texts(
+  dataset: Any, options: Mapping[str, Any], readers: Mapping[str, Any]
+) -> Callable:
   """(input, row) -> its text, or None."""
-  readers = getattr(dataset, "readers", lambda **_: {})(**options)
   hints = getattr(dataset, "hints", None)
   if hints is not None:
     known = inspect.signature(hints).parameters
