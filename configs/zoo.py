@@ -20,7 +20,7 @@ Weights and schedules are the papers', but for those in `CHANGED` and `SHORTER`,
 with the reason. The report has a table and a figure of all methods by their
 gain over the student alone.
 
-Expected accuracy, 3 seeds, 21 minutes on two CPU cores: teacher 0.883 ± 0.013,
+Expected accuracy, 3 seeds, an hour beside other work: teacher 0.883 ± 0.013,
 alone 0.718 ± 0.062, kd 0.873 ± 0.009; all others are in
 kdjax/methods/README.md.
 """
